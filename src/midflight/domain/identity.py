@@ -1,0 +1,112 @@
+"""Who acts: a registered workload, and who speaks for Midflight: an author."""
+
+from __future__ import annotations
+
+import enum
+import re
+
+from midflight.domain.value import Value
+
+# SPIFFE-ID §2: scheme, trust domain of lower-case letters, digits, dots, dashes and underscores,
+# path segments without dot segments; at most 2,048 bytes.
+_SPIFFE_ID = re.compile(
+    r"spiffe://(?P<domain>[a-z0-9._-]{1,255})(?P<path>(?:/(?!\.{1,2}(?:/|\Z))[a-zA-Z0-9._-]+)+)\Z"
+)
+MAX_SPIFFE_ID = 2048
+
+
+class Tier(enum.StrEnum):
+    """How dangerous a workload is, from assessment."""
+
+    BASELINE = "baseline"
+    ELEVATED = "elevated"
+    MANDATORY = "mandatory"
+
+
+class Mode(enum.StrEnum):
+    """How a workload is enforced, set by an operator."""
+
+    ENFORCE = "enforce"
+    LOCKDOWN = "lockdown"
+    OBSERVE = "observe"
+
+
+class Workload(Value):
+    """A registered non-human identity: an agent, a service, a pipeline.
+
+    Attributes:
+        id: its SPIFFE ID.
+        owner: who answers for it.
+        escalation: who is told when the owner does not answer.
+        review_by: Unix seconds after which the registration counts as missing.
+        team: the group it belongs to, for policies.
+        kind: `agent`, `service` or `pipeline`.
+        uid: the local user it runs as, or None. Such peers are refused on the control socket.
+        disabled: registered, and denied.
+    """
+
+    id: str
+    owner: str
+    escalation: str
+    review_by: int
+    team: str = "default"
+    kind: str = "agent"
+    tier: Tier = Tier.BASELINE
+    mode: Mode = Mode.ENFORCE
+    uid: int | None = None
+    disabled: bool = False
+    registered_at: int = 0
+
+
+class Author(Value):
+    """Who said a changing thing: a person, a detector, a signal.
+
+    `proof` says how the name was established (`peer-uid:1000`, `api-token`, `startup`); a name
+    is never taken from a body.
+    """
+
+    name: str
+    proof: str
+
+
+class Caller(Value):
+    """Who is behind one request, as proved: made by `services/identity.py`, never from a claim.
+
+    Attributes:
+        workload: SPIFFE ID that the proof speaks for.
+        run: run id of the token's `txn`, or None for an implicit run.
+        token: the proof's id (`jti`), which can be revoked.
+        proof: how it was proved: `bearer`, `dpop`, `mtls`, `peer`.
+        expires_at: Unix seconds when the proof ends.
+        peer: network address or process of the caller, for records.
+        process: identity of the calling process where attestation gives one, else empty.
+    """
+
+    workload: str
+    run: str | None
+    token: str
+    proof: str
+    expires_at: int
+    peer: str = ""
+    process: str = ""
+
+
+def spiffe_id(text: str) -> str:
+    """Check a SPIFFE ID with a path and return it.
+
+    Raises:
+        ValueError: not a SPIFFE ID of a workload (SPIFFE-ID §2).
+    """
+    if len(text) > MAX_SPIFFE_ID or _SPIFFE_ID.match(text) is None:
+        raise ValueError(
+            f"{text!r} is not a SPIFFE ID such as spiffe://example.org/agents/triage"
+        )
+    return text
+
+
+def trust_domain(workload_id: str) -> str:
+    """The trust domain of a checked SPIFFE ID."""
+    return workload_id.split("/", 3)[2]
+
+
+__all__ = ["Author", "Caller", "Mode", "Tier", "Workload", "spiffe_id", "trust_domain"]

@@ -1,0 +1,61 @@
+"""What policy is asked: the action and every fact the decision is based on.
+
+Facts come from Midflight's own state, never from the caller's claim. The same question to the same
+policy version gives the same decision (I6), so a record that keeps the question can be replayed.
+"""
+
+from __future__ import annotations
+
+from midflight.domain.action import ActionKind
+from midflight.domain.identity import Workload
+from midflight.domain.labels import BOTTOM, Labels
+from midflight.domain.tool import PinState, Traits
+from midflight.domain.value import JSONObject, Value
+
+
+class RunFacts(Value):
+    """What is true of the run when the action is judged."""
+
+    id: str
+    has_intent: bool
+    implicit: bool
+    age_s: int
+    steps: int
+    labels: Labels = BOTTOM
+    labels_source: str = ""
+
+
+class Source(Value):
+    """Where the action came in: enforcement point (`mcp`), peer address, kind of proof."""
+
+    point: str = "mcp"
+    proof: str = "bearer"
+    peer: str = ""
+
+
+class Target(Value):
+    """What is acted on: the upstream's operation, its pin and traits."""
+
+    upstream: str
+    name: str
+    pin: str | None
+    pin_state: PinState
+    traits: Traits = Traits()
+    # Input schema of the pinned definition, from which the Cedar context type is generated.
+    schema: JSONObject | None = None
+
+
+class Question(Value):
+    """One request for a decision."""
+
+    kind: ActionKind
+    workload: Workload
+    run: RunFacts
+    target: Target
+    arguments: JSONObject
+    source: Source
+    at: int
+    approved: bool = False
+
+
+__all__ = ["Question", "RunFacts", "Source", "Target"]

@@ -1,0 +1,224 @@
+"""Records: what the ledger keeps. Tagged and append-only: a new meaning is a new tag.
+
+An action ends in exactly one terminal record, an `Outcome`. A permitted action also has an
+`Intent`, durable before the action left unless it is a closed-world read. Arguments are sealed
+under the run's erasable key; the chain covers the sealed bytes, so erasing the key erases the
+arguments and leaves the chain whole.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+from midflight.domain.decision import DenyCode, Obligation, Reason
+from midflight.domain.question import RunFacts, Source
+from midflight.domain.revocation import Scope
+from midflight.domain.tool import PinState, Traits
+from midflight.domain.identity import Workload
+from midflight.domain.value import JSONObject, Value
+
+
+class Terminal(enum.StrEnum):
+    """How an action ended. Stored: append, never change."""
+
+    DONE = "done"
+    FAILED = "failed"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+class Sealed(Value):
+    """Bytes under an erasable key: AES-256-GCM with the key's id as associated data."""
+
+    key: str
+    nonce: bytes
+    box: bytes
+
+
+class Facts(Value):
+    """The recorded facts of a decision: enough to derive it again, arguments apart.
+
+    `workload` and `source` are whole, so that a later change of the registry cannot change what
+    a record says.
+    """
+
+    kind: str
+    method: str
+    upstream: str
+    name: str
+    pin: str | None
+    pin_state: PinState
+    traits: Traits
+    workload: Workload | None
+    run: RunFacts | None
+    source: Source
+
+
+class Intent(Value, tag="intent"):
+    """An action was permitted and is about to leave. `decided` is the policy version."""
+
+    at: float
+    digest: str
+    facts: Facts
+    arguments: Sealed | None
+    decided: str
+    reasons: tuple[Reason, ...]
+    obligations: tuple[Obligation, ...] = ()
+    approval: str | None = None
+
+
+class Outcome(Value, tag="outcome"):
+    """How an action ended: exactly one for every decoded action.
+
+    Attributes:
+        intent: record id of its intent; None when nothing was permitted.
+        state: how it ended.
+        facts, digest, arguments, decided, reasons: what was refused, when there is no intent.
+        bytes_out, bytes_in: what had left towards the upstream, and what came back.
+        took_us: microseconds from decoding to this record.
+        detail: what the upstream said or what failed, safe for strangers.
+        revocation: id of the revocation that cut it.
+    """
+
+    at: float
+    state: Terminal
+    intent: str | None = None
+    code: DenyCode | None = None
+    digest: str = ""
+    facts: Facts | None = None
+    arguments: Sealed | None = None
+    decided: str = ""
+    reasons: tuple[Reason, ...] = ()
+    bytes_out: int = 0
+    bytes_in: int = 0
+    took_us: int = 0
+    detail: str = ""
+    revocation: str | None = None
+
+
+class RunOpened(Value, tag="run_opened"):
+    """A run was minted. Its intent is the principal's words, sealed like arguments."""
+
+    at: float
+    run: str
+    workload: str
+    author: str
+    proof: str
+    implicit: bool
+    intent: Sealed | None
+    expires_at: int
+    max_steps: int
+
+
+class RunEnded(Value, tag="run_ended"):
+    """A run left `open`."""
+
+    at: float
+    run: str
+    state: str
+    author: str
+    proof: str
+    reason: str = ""
+
+
+class LabelRaised(Value, tag="label_raised"):
+    """A run's labels grew, because of what record `source` brought."""
+
+    at: float
+    run: str
+    label: str
+    source: str
+
+
+class Revoked(Value, tag="revoked"):
+    """A revocation, or the lifting of one, took effect here."""
+
+    at: float
+    revocation: str
+    scope: Scope
+    reason: str
+    author: str
+    proof: str
+    until: float | None = None
+    lifts: str | None = None
+
+
+class Impact(Value, tag="impact"):
+    """What had already happened in the scope of a revocation when it took effect.
+
+    `cut` and `spared` list record ids; `bytes_out` maps upstream to bytes of the cut actions.
+    """
+
+    at: float
+    revocation: str
+    scope: Scope
+    cut: tuple[str, ...]
+    completed: int
+    bytes_out: dict[str, int]
+    unknown: tuple[str, ...]
+    took_us: int
+
+
+class Changed(Value, tag="changed"):
+    """An operator changed something: registered, pinned, activated, erased.
+
+    `what` names the verb and object (`tool.pin git/git_commit`), `details` is safe JSON.
+    """
+
+    at: float
+    what: str
+    author: str
+    proof: str
+    details: JSONObject = {}
+
+
+class Observed(Value, tag="observed"):
+    """Midflight noticed something about a part: drift, a broken upstream, refused callers."""
+
+    at: float
+    what: str
+    subject: str
+    details: JSONObject = {}
+
+
+class Started(Value, tag="started"):
+    """A writer began. `version` is Midflight's, `policy` the active policy version."""
+
+    at: float
+    version: str
+    policy: str
+
+
+Record: TypeAlias = (
+    Intent
+    | Outcome
+    | RunOpened
+    | RunEnded
+    | LabelRaised
+    | Revoked
+    | Impact
+    | Changed
+    | Observed
+    | Started
+)
+
+__all__ = [
+    "Changed",
+    "Facts",
+    "Impact",
+    "Intent",
+    "LabelRaised",
+    "Observed",
+    "Outcome",
+    "Record",
+    "Revoked",
+    "RunEnded",
+    "RunOpened",
+    "Sealed",
+    "Started",
+    "Terminal",
+]

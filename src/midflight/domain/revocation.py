@@ -1,0 +1,59 @@
+"""Revocations: what may no longer act, since when, why, and who said so.
+
+A revocation is never deleted; lifting it is a new entry. The receiver's memory denies at once,
+the entry is durable before it is acknowledged, and what is in flight is cut.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from midflight.domain.value import Value
+
+
+class ScopeKind(enum.StrEnum):
+    """What can be revoked. Stored in records: append, never change."""
+
+    RUN = "run"
+    WORKLOAD = "workload"
+    OWNER = "owner"
+    TOOL = "tool"
+    UPSTREAM = "upstream"
+    TOKEN = "token"
+    EVERYTHING = "everything"
+
+
+class Scope(Value):
+    """One thing that can be revoked. A tool's id is `<upstream>/<name>`; `everything` has none."""
+
+    kind: ScopeKind
+    id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.id}".rstrip()
+
+
+class Revocation(Value):
+    """One entry of the revocation log.
+
+    Attributes:
+        id: `rev_` and 26 characters.
+        scope: what it covers.
+        reason: why, in words.
+        author, proof: who said so and how that was established.
+        at: Unix seconds (float: its fraction orders what happened around it).
+        until: Unix seconds when it ends by itself, or None.
+        lifts: id of the revocation that this entry ends, or None for a revocation proper.
+    """
+
+    id: str
+    scope: Scope
+    reason: str
+    author: str
+    proof: str
+    at: float
+    until: float | None = None
+    lifts: str | None = None
+
+
+__all__ = ["Revocation", "Scope", "ScopeKind"]

@@ -1,0 +1,4 @@
+"""The verbs of Midflight, async, with I/O only through `ports`.
+
+Above stand adapters and apps; below stands `domain`. `wire` stands beside.
+"""

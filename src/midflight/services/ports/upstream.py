@@ -1,0 +1,159 @@
+"""How an action reaches an upstream, and how its answer comes back.
+
+An adapter encodes the judged value, looks at the flight in the same turn of the loop as the write,
+counts the bytes that leave, and makes the call cuttable. It speaks whatever generation of the
+protocol the upstream speaks; the guard sees one form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from midflight.domain.action import Action
+from midflight.domain.value import JSONObject, Value
+
+
+class Reply(Value):
+    """The final answer to one action.
+
+    Attributes:
+        result: the `result` member, unknown fields included; None when there is an error.
+        error: the JSON-RPC `error` member, or None.
+        bytes_in: bytes that came back for it, notifications included.
+    """
+
+    result: JSONObject | None
+    error: JSONObject | None = None
+    bytes_in: int = 0
+
+
+class ClientRequest(Value):
+    """A request of the upstream to the client in the middle of an action (elicitation, sampling,
+    roots). `key` tells several apart when they are asked together."""
+
+    key: str
+    method: str
+    params: JSONObject
+
+
+class Sink(Protocol):
+    """Where what happens before the final answer goes: the caller's side."""
+
+    @property
+    def capabilities(self) -> JSONObject:
+        """The client's declared capabilities, which bound what an upstream may ask."""
+        ...
+
+    @property
+    def takes_input_required(self) -> bool:
+        """Whether the caller itself handles `input_required` results (modern generation)."""
+        ...
+
+    async def notify(self, method: str, params: JSONObject) -> None:
+        """Pass a notification of the upstream on (progress, message). Waits for back-pressure."""
+        ...
+
+    async def ask(self, request: ClientRequest) -> JSONObject:
+        """Pass a request of the upstream on and return the client's result.
+
+        The answer is an action of its own and has been judged when this returns. Raises
+        `Interrupted`, or `Conflict` when the client declines, cannot or does not answer in time.
+        """
+        ...
+
+
+class Flight(Protocol):
+    """The in-flight side of one action, owned by `services/interruption.py`."""
+
+    def look(self) -> None:
+        """Raise `Interrupted` if the action may no longer act.
+
+        Called in the same turn of the event loop as each write to the upstream.
+        """
+        ...
+
+    def on_cut(self, cut: Callable[[str], None]) -> None:
+        """What to do when the action is cut: synchronous, at once, with the reason in words.
+
+        It must make the pending call raise `Interrupted` and let the upstream's cancellation be
+        sent beside the path. Called at once if the flight is already cut. The last one counts.
+        """
+        ...
+
+    def left(self, nbytes: int) -> None:
+        """Count bytes that have left towards the upstream."""
+        ...
+
+    def came(self, nbytes: int) -> None:
+        """Count bytes that have come back."""
+        ...
+
+
+class RunSeat(Value):
+    """For whom the adapter holds per-run state: sessions of the legacy generation, children.
+
+    `capabilities` are those the client declared, since a session is opened with them.
+    """
+
+    run: str
+    workload: str
+    capabilities: JSONObject = {}
+    client_info: JSONObject = {}
+
+
+NoticeHandler = Callable[[str, str, JSONObject], None]
+"""(run id or "" for the catalogue's own session, method, params): a notification that belongs to
+no request, such as a changed list or an updated resource."""
+
+
+class ServerInfo(Value):
+    """What an upstream says about itself. `modern` is the generation it speaks."""
+
+    modern: bool
+    version: str
+    capabilities: JSONObject
+    info: JSONObject
+    instructions: str = ""
+
+
+class Upstream(Protocol):
+    """One configured upstream."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the settings."""
+        ...
+
+    async def start(self, notices: NoticeHandler) -> None:
+        """Get ready. Must not fail because the upstream is away; calls then do."""
+        ...
+
+    async def describe(self) -> ServerInfo:
+        """Reach it (again) and say what it is. `UpstreamUnavailable` if it does not answer."""
+        ...
+
+    async def call(self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink) -> Reply:
+        """Act. Raises `Interrupted` when cut, `UpstreamUnavailable` when nothing left,
+        `UpstreamBroken` when something left and no usable answer came."""
+        ...
+
+    async def end_run(self, run: str) -> None:
+        """The run is over: close its sessions and stop its children."""
+        ...
+
+    async def close(self) -> None:
+        """Stop everything, children included."""
+        ...
+
+
+__all__ = [
+    "ClientRequest",
+    "Flight",
+    "NoticeHandler",
+    "Reply",
+    "RunSeat",
+    "ServerInfo",
+    "Sink",
+    "Upstream",
+]
