@@ -98,9 +98,7 @@ def spiffe_id(text: str) -> str:
         ValueError: not a SPIFFE ID of a workload (SPIFFE-ID §2).
     """
     if len(text) > MAX_SPIFFE_ID or _SPIFFE_ID.match(text) is None:
-        raise ValueError(
-            f"{text!r} is not a SPIFFE ID such as spiffe://example.org/agents/triage"
-        )
+        raise ValueError(f"{text!r} is not a SPIFFE ID such as spiffe://example.org/agents/triage")
     return text
 
 

@@ -12,10 +12,10 @@ import enum
 from typing import TypeAlias
 
 from midflight.domain.decision import DenyCode, Obligation, Reason
+from midflight.domain.identity import Workload
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.revocation import Scope
 from midflight.domain.tool import PinState, Traits
-from midflight.domain.identity import Workload
 from midflight.domain.value import JSONObject, Value
 
 

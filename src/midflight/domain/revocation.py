@@ -19,7 +19,7 @@ class ScopeKind(enum.StrEnum):
     OWNER = "owner"
     TOOL = "tool"
     UPSTREAM = "upstream"
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 -- the name of a scope
     EVERYTHING = "everything"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, dataclass_transform
 
 import msgspec
 
@@ -11,7 +11,12 @@ JSON: TypeAlias = "dict[str, Any] | list[Any] | str | int | float | bool | None"
 JSONObject: TypeAlias = "dict[str, Any]"
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class _ValueMeta(msgspec.StructMeta):
+    """Tells type checkers what msgspec does: values are frozen and keyword-only."""
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, metaclass=_ValueMeta):
     """Base of all domain values.
 
     Frozen and keyword-only. Making one costs 0.07 µs (a frozen dataclass 1.1 µs, measured),

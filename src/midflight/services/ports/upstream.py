@@ -29,8 +29,10 @@ class Reply(Value):
 
 
 class ClientRequest(Value):
-    """A request of the upstream to the client in the middle of an action (elicitation, sampling,
-    roots). `key` tells several apart when they are asked together."""
+    """A request of the upstream to the client in the middle of an action.
+
+    Elicitation, sampling or roots; `key` tells several apart when they are asked together.
+    """
 
     key: str
     method: str
@@ -134,8 +136,11 @@ class Upstream(Protocol):
         ...
 
     async def call(self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink) -> Reply:
-        """Act. Raises `Interrupted` when cut, `UpstreamUnavailable` when nothing left,
-        `UpstreamBroken` when something left and no usable answer came."""
+        """Act.
+
+        Raises `Interrupted` when cut, `UpstreamUnavailable` when nothing left, `UpstreamBroken`
+        when something left and no usable answer came.
+        """
         ...
 
     async def end_run(self, run: str) -> None:

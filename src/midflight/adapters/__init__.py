@@ -1,0 +1,1 @@
+"""Technologies behind ports: one folder a port, one file a technology."""

@@ -1,0 +1,1 @@
+"""What people start: gateway, control API, command line. `compose.py` wires everything."""
