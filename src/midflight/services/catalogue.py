@@ -1,0 +1,353 @@
+"""The catalogue: what each upstream serves now, what of it is pinned, and what has drifted.
+
+Every definition an upstream serves is compared with its pin whenever a list is fetched: at start,
+at each client's list that finds the catalogue older than `max_age_s`, and at every list-changed
+notice, in mid-session too. What is unpinned or drifted is denied until an operator pins it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from midflight.domain.action import Action, ActionKind
+from midflight.domain.errors import Conflict, NotFound
+from midflight.domain.identity import Author
+from midflight.domain.question import Target
+from midflight.domain.records import Changed, Observed
+from midflight.domain.tool import Definition, Effect, Pin, PinnedKind, PinState, Reach, Traits
+from midflight.domain.value import JSONObject, Value
+from midflight.services.fetching import fetch_definitions
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.policy import PolicyEngine
+from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.store import Store
+from midflight.services.ports.upstream import ServerInfo, Upstream
+
+Key = tuple[str, PinnedKind, str]
+
+# Kinds of action whose target is a definition that can be pinned.
+_PINNED = {
+    ActionKind.CALL_TOOL: PinnedKind.TOOL,
+    ActionKind.GET_PROMPT: PinnedKind.PROMPT,
+}
+
+
+class Listed(Value):
+    """A definition as served, with its pin. `definition` is None when it is no longer served."""
+
+    upstream: str
+    kind: PinnedKind
+    name: str
+    definition: Definition | None
+    state: PinState
+    pin: Pin | None
+
+
+class Catalogue:
+    """Definitions, pins and targets of all upstreams."""
+
+    def __init__(
+        self,
+        *,
+        upstreams: Mapping[str, Upstream],
+        reaches: Mapping[str, Reach],
+        store: Store,
+        recorder: Recorder,
+        clock: Clock,
+        engine: PolicyEngine,
+        max_age_s: float = 30.0,
+    ) -> None:
+        """`reaches` gives each upstream's reach for what is not pinned by itself (resources)."""
+        self._upstreams = upstreams
+        self._reaches = reaches
+        self._store = store
+        self._recorder = recorder
+        self._clock = clock
+        self._engine = engine
+        self._max_age_s = max_age_s
+        self._info: dict[str, ServerInfo] = {}
+        self._served: dict[Key, Definition] = {}
+        self._digests: dict[Key, str] = {}
+        self._shown: dict[tuple[str, PinnedKind], list[Definition]] = {}
+        self._pins: dict[Key, Pin] = {}
+        self._targets: dict[Key, Target] = {}
+        self._fetched: dict[str, float] = {}
+        self._locks = {name: asyncio.Lock() for name in upstreams}
+        self._changed: list[Callable[[str], None]] = []
+        self._reported: set[tuple[Key, str]] = set()
+        self.generation = 0
+
+    def on_changed(self, listener: Callable[[str], None]) -> None:
+        """Call `listener(upstream)` when what it serves, or a pin of it, has changed."""
+        self._changed.append(listener)
+
+    async def start(self) -> None:
+        """Load the pins. Upstreams are fetched when first asked for, or by `refresh`."""
+        for pin in await self._store.list_pins():
+            self._pins[pin.upstream, pin.kind, pin.name] = pin
+        self._rebuild()
+
+    # For the guard
+
+    def target(self, action: Action) -> Target | None:
+        """What an action acts on, with its pin; None if the upstream serves no such thing.
+
+        Resources, completions and notifications are data and messages, not definitions: they have
+        nothing to pin, and carry the reach that the settings give their upstream.
+        """
+        kind = _PINNED.get(action.kind)
+        if kind is not None:
+            return self._targets.get((action.upstream, kind, action.name))
+        if action.upstream not in self._upstreams:
+            return None
+        return Target(
+            upstream=action.upstream,
+            name=action.name,
+            pin=None,
+            pin_state=PinState.PINNED,
+            traits=Traits(
+                effect=Effect.READ,
+                reach=self._reaches.get(action.upstream, Reach.OPEN),
+                reviewed=True,
+            ),
+        )
+
+    # For the gateway
+
+    def info(self, upstream: str) -> ServerInfo | None:
+        """What the upstream said about itself when it was last reached."""
+        return self._info.get(upstream)
+
+    def definitions(self, upstream: str, kind: PinnedKind) -> Sequence[Definition]:
+        """What is served and pinned, in the upstream's order: what a client may be shown."""
+        return self._shown.get((upstream, kind), [])
+
+    def targets(self, upstream: str, kind: PinnedKind) -> Sequence[Target]:
+        """The targets behind `definitions`, in the same order."""
+        return [
+            self._targets[upstream, kind, definition.name]
+            for definition in self.definitions(upstream, kind)
+        ]
+
+    def definition(self, upstream: str, kind: PinnedKind, name: str) -> Definition | None:
+        """One definition as served."""
+        return self._served.get((upstream, kind, name))
+
+    async def ensure(self, upstream: str) -> None:
+        """Make sure the catalogue of an upstream is younger than `max_age_s`."""
+        fetched = self._fetched.get(upstream)
+        if fetched is None or self._clock.monotonic() - fetched > self._max_age_s:
+            await self.refresh(upstream, unless_younger_than=fetched)
+
+    async def refresh(self, upstream: str, *, unless_younger_than: float | None = None) -> None:
+        """Fetch all lists of an upstream and compare them with the pins.
+
+        Raises:
+            NotFound: no such upstream.
+            UpstreamUnavailable, UpstreamBroken: the catalogue stays as it was.
+        """
+        adapter = self._upstreams.get(upstream)
+        if adapter is None:
+            raise NotFound(
+                f"There is no upstream {upstream!r}.",
+                hint=f"midflight.toml configures: {', '.join(sorted(self._upstreams))}.",
+            )
+        async with self._locks[upstream]:
+            fetched = self._fetched.get(upstream)
+            if unless_younger_than is not None and fetched != unless_younger_than:
+                return  # somebody else has just fetched it
+            info = await adapter.describe()
+            served = await fetch_definitions(adapter, info)
+            self._fetched[upstream] = self._clock.monotonic()
+            self._info[upstream] = info
+            before = {key: self._served[key] for key in self._served if key[0] == upstream}
+            after = {(upstream, d.kind, d.name): d for d in served}
+            if before == after:
+                return
+            for key in before:
+                del self._served[key], self._digests[key]
+            self._served.update(after)
+            self._digests.update({key: found.digest() for key, found in after.items()})
+            self._rebuild()
+            self._report_drift(upstream)
+        self._tell(upstream)
+
+    # Verbs of operators
+
+    def listing(self, upstream: str | None = None) -> Sequence[Listed]:
+        """Everything that is served or pinned, by upstream, kind and name."""
+        keys = sorted(set(self._served) | set(self._pins))
+        return [
+            Listed(
+                upstream=key[0],
+                kind=key[1],
+                name=key[2],
+                definition=self._served.get(key),
+                state=self._state(key),
+                pin=self._pins.get(key),
+            )
+            for key in keys
+            if upstream is None or key[0] == upstream
+        ]
+
+    def diff(
+        self, upstream: str, name: str, kind: PinnedKind = PinnedKind.TOOL
+    ) -> tuple[JSONObject | None, JSONObject | None]:
+        """(pinned body, served body). `NotFound` if it is neither."""
+        key = (upstream, kind, name)
+        pin, served = self._pins.get(key), self._served.get(key)
+        if pin is None and served is None:
+            raise NotFound(
+                f"{upstream} neither serves nor has pinned a {kind.value} {name!r}.",
+                hint=f"midflight tool list {upstream} shows what it serves.",
+            )
+        return (pin.body if pin else None, served.body if served else None)
+
+    async def pin(
+        self,
+        upstream: str,
+        name: str,
+        *,
+        author: Author,
+        kind: PinnedKind = PinnedKind.TOOL,
+        traits: Traits | None = None,
+        digest: str | None = None,
+    ) -> Pin:
+        """Pin a definition as it is served now.
+
+        Args:
+            upstream, name, kind: which one.
+            author: who says so.
+            traits: what it can do, as reviewed; None keeps those of the old pin.
+            digest: the digest that the author looked at. If it is served differently by now,
+                nothing is pinned.
+
+        Raises:
+            NotFound: it is not served.
+            Conflict: `digest` is not what is served.
+        """
+        key = (upstream, kind, name)
+        served = self._served.get(key)
+        if served is None:
+            raise NotFound(
+                f"{upstream} serves no {kind.value} {name!r}.",
+                hint=f"midflight tool list {upstream} shows what it serves.",
+            )
+        now = self._digests[key]
+        if digest is not None and digest != now:
+            raise Conflict(
+                f"{upstream}/{name} has changed since it was looked at.",
+                hint=f"midflight tool diff {upstream} {name}",
+            )
+        old = self._pins.get(key)
+        pin = Pin(
+            upstream=upstream,
+            kind=kind,
+            name=name,
+            digest=now,
+            body=served.body,
+            traits=traits or (old.traits if old else Traits()),
+            by=author.name,
+            at=int(self._clock.now()),
+        )
+        await self._store.put_pin(pin)
+        await self._note(f"tool.pin {upstream}/{name}", author, digest=now, kind=kind.value)
+        self._pins[key] = pin
+        self._rebuild()
+        self._tell(upstream)
+        return pin
+
+    async def unpin(
+        self, upstream: str, name: str, *, author: Author, kind: PinnedKind = PinnedKind.TOOL
+    ) -> None:
+        """Take a pin back: denied from now on. `NotFound` if there is none."""
+        pin = self._pins.pop((upstream, kind, name), None)
+        self._rebuild()
+        if pin is None or not await self._store.delete_pin(upstream, kind, name):
+            raise NotFound(f"{upstream}/{name} is not pinned.")
+        await self._note(f"tool.unpin {upstream}/{name}", author, kind=kind.value)
+        self._tell(upstream)
+
+    # Inside
+
+    def _state(self, key: Key) -> PinState:
+        served, pin = self._digests.get(key), self._pins.get(key)
+        if served is None:
+            return PinState.GONE
+        if pin is None:
+            return PinState.UNPINNED
+        return PinState.PINNED if pin.digest == served else PinState.DRIFTED
+
+    def _rebuild(self) -> None:
+        """Targets change as a whole, so that a decision never sees half of a change."""
+        self._targets = {key: self._make_target(key) for key in self._served}
+        shown: dict[tuple[str, PinnedKind], list[Definition]] = {}
+        for key, target in self._targets.items():
+            if target.pin_state is PinState.PINNED:
+                shown.setdefault(key[:2], []).append(self._served[key])
+        self._shown = shown
+        self.generation += 1
+        self._engine.register(
+            [
+                target
+                for (_, kind, _), target in self._targets.items()
+                if kind is PinnedKind.TOOL and target.pin_state is PinState.PINNED
+            ]
+        )
+
+    def _make_target(self, key: Key) -> Target:
+        upstream, kind, name = key
+        pin = self._pins.get(key)
+        schema = self._served[key].body.get("inputSchema") if kind is PinnedKind.TOOL else None
+        return Target(
+            upstream=upstream,
+            name=name,
+            pin=pin.digest if pin else None,
+            pin_state=self._state(key),
+            traits=pin.traits if pin else Traits(),
+            schema=schema if isinstance(schema, dict) else None,
+        )
+
+    def _report_drift(self, upstream: str) -> None:
+        for key in self._pins:
+            if key[0] != upstream:
+                continue
+            state = self._state(key)
+            mark = (key, self._digests.get(key, ""))
+            if state in (PinState.DRIFTED, PinState.GONE) and mark not in self._reported:
+                self._reported.add(mark)
+                self._recorder.append(
+                    Observed(
+                        at=self._clock.now(),
+                        what=f"definition.{state.value}",
+                        subject=f"{upstream}/{key[2]}",
+                        details={"kind": key[1].value, "served": mark[1]},
+                    )
+                )
+
+    def _tell(self, upstream: str) -> None:
+        for listener in self._changed:
+            listener(upstream)
+
+    async def _note(self, what: str, author: Author, **details: str) -> None:
+        ticket = self._recorder.append(
+            Changed(
+                at=self._clock.now(),
+                what=what,
+                author=author.name,
+                proof=author.proof,
+                details=dict(details),
+            )
+        )
+        await ticket.durable()
+
+
+def why_unpinned(state: PinState, upstream: str, name: str) -> str:
+    """What would help a caller whose target is not pinned."""
+    if state is PinState.DRIFTED:
+        return f"An operator reviews it with `midflight tool diff {upstream} {name}` and pins it."
+    return f"An operator reviews and pins it with `midflight tool pin {upstream} {name}`."
+
+
+__all__ = ["Catalogue", "Listed", "why_unpinned"]

@@ -1,0 +1,557 @@
+"""The guard: the life of an action, in order, in one place. This is the hot path.
+
+    decode → identify → gather → decide → record intent → act → observe → record outcome
+
+Decoding and identifying have happened when `perform` is called: it starts at an `Action` and a
+`Caller` and never sees bytes. It ends in exactly one terminal record, whatever happens (I1);
+nothing reaches an upstream without a permit for the same digest (I2); anything but a clean permit
+refuses (I4). Ordinary async functions over frozen values: speed comes from doing little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from midflight.domain.action import Action, ActionKind, digest
+from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit, Reason
+from midflight.domain.errors import (
+    Conflict,
+    Interrupted,
+    LedgerUnavailable,
+    MidflightError,
+    StoreUnavailable,
+    UpstreamBroken,
+    UpstreamUnavailable,
+)
+from midflight.domain.identity import Caller, Workload
+from midflight.domain.labels import BOTTOM, UNTRUSTED, Labels
+from midflight.domain.question import Question, Source, Target
+from midflight.domain.records import Facts, Intent, Outcome, Sealed, Terminal
+from midflight.domain.revocation import ScopeKind
+from midflight.domain.tool import Effect, PinState, Reach, Traits
+from midflight.domain.value import JSONObject, Value
+from midflight.services.catalogue import Catalogue, why_unpinned
+from midflight.services.flights import Flight
+from midflight.services.interruption import Interruption
+from midflight.services.inventory import Inventory
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.policy import PolicyEngine
+from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.telemetry import Telemetry
+from midflight.services.ports.upstream import (
+    ClientRequest,
+    Reply,
+    RunSeat,
+    Sink,
+    Upstream,
+)
+from midflight.services.runs import LiveRun, Runs
+from midflight.services.sealing import Sealer
+
+
+class Performed(Value):
+    """The upstream answered. `record` is the id of the intent."""
+
+    record: str
+    reply: Reply
+
+
+class Refused(Value):
+    """The answer is no. `record` is the id of the terminal record, empty if none could be kept."""
+
+    record: str
+    decision: Deny | Challenge
+
+
+class _Case:
+    """What the guard knows of one action on its way. Mutable, lives for one `perform`."""
+
+    __slots__ = (
+        "action",
+        "arguments",
+        "began",
+        "caller",
+        "digest",
+        "intent",
+        "live",
+        "target",
+        "workload",
+    )
+
+    def __init__(self, action: Action, caller: Caller, began: float) -> None:
+        self.action = action
+        self.caller = caller
+        self.began = began
+        self.workload: Workload | None = None
+        self.live: LiveRun | None = None
+        self.target: Target | None = None
+        self.digest = ""
+        self.arguments: Sealed | None = None
+        self.intent = ""
+
+
+class Guard:
+    """Decides every action when it happens, and stops it when that ceases to be true."""
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        runs: Runs,
+        interruption: Interruption,
+        inventory: Inventory,
+        engine: PolicyEngine,
+        recorder: Recorder,
+        sealer: Sealer,
+        upstreams: Mapping[str, Upstream],
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        """All parts are shared with the control plane; the guard owns none of them."""
+        self._catalogue = catalogue
+        self._runs = runs
+        self._interruption = interruption
+        self._inventory = inventory
+        self._engine = engine
+        self._recorder = recorder
+        self._sealer = sealer
+        self._upstreams = upstreams
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def perform(
+        self,
+        action: Action,
+        caller: Caller,
+        *,
+        sink: Sink,
+        client_info: JSONObject | None = None,
+    ) -> Performed | Refused:
+        """Take one action through its life.
+
+        Args:
+            action: the judged value; an encoding of it is what is sent.
+            caller: who is behind it, as proved.
+            sink: where notifications and questions of the upstream go.
+            client_info: what the client calls itself, for an upstream's session; never judged.
+
+        Returns:
+            What the upstream answered, or why not.
+
+        Raises:
+            asyncio.CancelledError: the caller has gone; the upstream was cancelled, and the
+                outcome is recorded.
+        """
+        case = _Case(action, caller, self._clock.monotonic())
+        try:
+            judged = await self._judge(case)
+            if not isinstance(judged, Permit):
+                return self._refuse(case, judged)
+            return await self._act(case, judged, sink=sink, client_info=client_info or {})
+        except asyncio.CancelledError:
+            if not case.intent:
+                self._outcome(case, Terminal.CANCELLED, detail="The caller has gone.")
+            raise
+        except MidflightError as error:
+            return self._refuse(case, _from_error(error))
+        except Exception as error:  # noqa: BLE001 -- a bug must refuse, and leave its record
+            text = f"{type(error).__name__} inside Midflight."
+            return self._refuse(case, deny(DenyCode.INTERNAL, "internal-error", text))
+
+    # gather and decide
+
+    async def _judge(self, case: _Case) -> Decision:
+        action, caller = case.action, case.caller
+        now = self._clock.now()
+        workload = self._inventory.current(caller.workload)
+        missing = self._inventory.standing(workload, int(now))
+        if workload is None or missing is not None:
+            return deny(
+                DenyCode.UNREGISTERED,
+                "unregistered",
+                missing or "The workload is not registered.",
+                "An operator registers it with `midflight workload add`.",
+            )
+        case.workload = workload
+        revocation = self._interruption.covering(_scopes(case))
+        if revocation is not None:
+            return _revoked(revocation.id, f"Revoked by {revocation.author}: {revocation.reason}")
+        found = await self._runs.find(caller, workload)
+        if isinstance(found, Deny):
+            return found
+        case.live = found
+        target = case.target = self._catalogue.target(action)
+        if target is None:
+            return deny(
+                DenyCode.UNKNOWN_TARGET,
+                "unknown-target",
+                f"{action.upstream} serves no {action.name!r}.",
+                "List what it serves; what is hidden cannot be permitted to this workload.",
+            )
+        await self._sealer.key_for(found.run.id)
+        case.arguments = self._sealer.seal(found.run.id, [action.arguments, action.params])
+        case.digest = digest(action, run=found.run.id, salt=found.run.salt, pin=target.pin)
+        if target.pin_state is not PinState.PINNED:
+            code = DenyCode.DRIFTED if target.pin_state is PinState.DRIFTED else DenyCode.UNPINNED
+            return deny(
+                code,
+                code.value,
+                f"{action.upstream}/{action.name} is {target.pin_state.value}.",
+                why_unpinned(target.pin_state, action.upstream, action.name),
+            )
+        exhausted = await self._runs.take_step(found)
+        if exhausted is not None:
+            return exhausted
+        decided = self._clock.monotonic()
+        decision = self._engine.decide(
+            Question(
+                kind=action.kind,
+                workload=workload,
+                run=found.facts(now=int(now)),
+                target=target,
+                arguments=action.arguments,
+                source=_source(caller),
+                at=int(now),
+            )
+        )
+        self._telemetry.decided(seconds=self._clock.monotonic() - decided)
+        return decision
+
+    # record intent, act, observe, record outcome
+
+    async def _act(
+        self, case: _Case, permit: Permit, *, sink: Sink, client_info: JSONObject
+    ) -> Performed | Refused:
+        action, caller, live, target = case.action, case.caller, case.live, case.target
+        assert live is not None
+        assert target is not None
+        ticket = self._recorder.append(
+            Intent(
+                at=self._clock.now(),
+                digest=case.digest,
+                facts=_facts(case, self._clock.now()),
+                arguments=case.arguments,
+                decided=permit.version,
+                reasons=permit.reasons,
+                obligations=permit.obligations,
+            )
+        )
+        case.intent = ticket.id
+        flight = Flight(
+            record=ticket.id,
+            run=live.run.id,
+            workload=caller.workload,
+            upstream=action.upstream,
+            name=action.name,
+            scopes=frozenset(_scopes(case)),
+            began=case.began,
+        )
+        state, detail, code = Terminal.FAILED, "", None
+        try:
+            # In flight before the first wait, so that a revocation meanwhile is not missed.
+            self._interruption.take_off(flight)
+            if not is_closed_read(action, target):
+                await ticket.durable()
+            elif not self._recorder.available:
+                raise LedgerUnavailable("The ledger cannot be written.")
+            await self._judge_answers(case, sink=sink, flight=flight)
+            guarded = _GuardedSink(self, case, sink)
+            reply = await self._upstreams[action.upstream].call(
+                action,
+                seat=RunSeat(
+                    run=live.run.id,
+                    workload=caller.workload,
+                    capabilities=sink.capabilities,
+                    client_info=client_info,
+                ),
+                flight=flight,
+                sink=guarded,
+            )
+            await self._runs.join_labels(live, taint(target), source=ticket.id)
+            flight.look()  # what came back after the cut is not delivered
+            flight.completed = True
+            state = Terminal.FAILED if reply.error is not None else Terminal.DONE
+            return Performed(record=ticket.id, reply=reply)
+        except asyncio.CancelledError:
+            state, detail = Terminal.CANCELLED, "The caller has gone."
+            raise
+        except MidflightError as error:
+            refusal = _from_error(error)
+            detail, code = error.message, refusal.code
+            state = _terminal(error, flight)
+            return Refused(record=ticket.id, decision=refusal)
+        except Exception as error:  # noqa: BLE001 -- a bug must refuse, and leave its record
+            detail, code = f"{type(error).__name__} inside Midflight.", DenyCode.INTERNAL
+            return Refused(
+                record=ticket.id, decision=deny(DenyCode.INTERNAL, "internal-error", detail)
+            )
+        finally:
+            self._interruption.land(flight)
+            self._outcome(case, state, detail=detail, code=code, flight=flight)
+
+    async def _judge_answers(self, case: _Case, *, sink: Sink, flight: Flight) -> None:
+        """A retry of the modern generation carries answers: each is an action of its own."""
+        answers = case.action.params.get("inputResponses")
+        if isinstance(answers, dict):
+            for key, answer in answers.items():
+                await self._answer(case, str(key), "inputResponses", answer, flight=flight)
+
+    async def _answer(
+        self, case: _Case, key: str, method: str, answer: object, *, flight: Flight | None
+    ) -> None:
+        """Judge and record what a client answers to an upstream's question.
+
+        Raises:
+            Conflict: policy does not let the answer out.
+            Interrupted: the run was revoked while the client was thinking.
+        """
+        action = Action(
+            kind=ActionKind.ANSWER,
+            upstream=case.action.upstream,
+            name=f"{case.action.name}#{key}"[:512],
+            method=method,
+            arguments=answer if isinstance(answer, dict) else {"value": answer},
+        )
+        inner = _Case(action, case.caller, self._clock.monotonic())
+        judged = await self._judge(inner)
+        if not isinstance(judged, Permit):
+            self._refuse(inner, judged)
+            raise Conflict(
+                f"The answer to {case.action.name} is not permitted "
+                f"({', '.join(reason.policy for reason in judged.reasons)})."
+            )
+        ticket = self._recorder.append(
+            Intent(
+                at=self._clock.now(),
+                digest=inner.digest,
+                facts=_facts(inner, self._clock.now()),
+                arguments=inner.arguments,
+                decided=judged.version,
+                reasons=judged.reasons,
+            )
+        )
+        inner.intent = ticket.id
+        try:
+            await ticket.durable()
+            if flight is not None:
+                flight.look()
+        except MidflightError as error:
+            self._outcome(inner, Terminal.DENIED, detail=error.message)
+            raise
+        self._outcome(inner, Terminal.DONE)
+
+    async def observe_early(self, case: _Case) -> None:
+        """Something of the result is about to be delivered: its labels go first."""
+        assert case.live is not None
+        assert case.target is not None
+        await self._runs.join_labels(case.live, taint(case.target), source=case.intent)
+
+    # Records
+
+    def _refuse(self, case: _Case, decision: Deny | Challenge) -> Refused:
+        code = DenyCode.APPROVAL_REQUIRED if isinstance(decision, Challenge) else decision.code
+        record = self._outcome(
+            case,
+            Terminal.DENIED,
+            code=code,
+            decided=decision.version,
+            reasons=decision.reasons,
+            whole=True,
+        )
+        return Refused(record=record, decision=decision)
+
+    def _outcome(
+        self,
+        case: _Case,
+        state: Terminal,
+        *,
+        detail: str = "",
+        code: DenyCode | None = None,
+        decided: str = "",
+        reasons: tuple[Reason, ...] = (),
+        flight: Flight | None = None,
+        whole: bool = False,
+    ) -> str:
+        now, took = self._clock.now(), self._clock.monotonic() - case.began
+        interrupted = flight.interrupted if flight is not None else None
+        self._telemetry.action(
+            kind=case.action.kind.value,
+            upstream=case.action.upstream,
+            state=state.value,
+            code=code.value if code is not None else "",
+            seconds=took,
+        )
+        try:
+            ticket = self._recorder.append(
+                Outcome(
+                    at=now,
+                    state=state,
+                    intent=case.intent or None,
+                    code=code,
+                    digest="" if case.intent else case.digest,
+                    facts=_facts(case, now) if whole or not case.intent else None,
+                    arguments=None if case.intent else case.arguments,
+                    decided=decided,
+                    reasons=reasons,
+                    bytes_out=flight.sent if flight is not None else 0,
+                    bytes_in=flight.received if flight is not None else 0,
+                    took_us=int(took * 1e6),
+                    detail=detail,
+                    revocation=interrupted.revocation if interrupted is not None else None,
+                )
+            )
+        except LedgerUnavailable:
+            return ""  # the ledger counts what it could not take, and says so when it is back
+        return ticket.id
+
+
+class _GuardedSink:
+    """The caller's side as the upstream's adapter sees it: nothing passes unobserved."""
+
+    __slots__ = ("_case", "_guard", "_sink")
+
+    def __init__(self, guard: Guard, case: _Case, sink: Sink) -> None:
+        self._guard = guard
+        self._case = case
+        self._sink = sink
+
+    @property
+    def capabilities(self) -> JSONObject:
+        """The client's."""
+        return self._sink.capabilities
+
+    @property
+    def takes_input_required(self) -> bool:
+        """The client's."""
+        return self._sink.takes_input_required
+
+    async def notify(self, method: str, params: JSONObject) -> None:
+        """Labels first, then the client."""
+        await self._guard.observe_early(self._case)
+        await self._sink.notify(method, params)
+
+    async def ask(self, request: ClientRequest) -> JSONObject:
+        """Labels first, then the client; its answer is judged before it goes out."""
+        await self._guard.observe_early(self._case)
+        answer = await self._sink.ask(request)
+        await self._guard._answer(  # noqa: SLF001 -- one class in two halves
+            self._case, request.key, request.method, answer, flight=None
+        )
+        return answer
+
+
+def is_closed_read(action: Action, target: Target) -> bool:
+    """Whether the action only reads from a closed world: the one case that need not wait for the
+    disk. A fetch from the open world is a send (flow.md §5.9).
+    """
+    traits = target.traits
+    return (
+        traits.reviewed
+        and traits.effect is Effect.READ
+        and traits.reach is Reach.CLOSED
+        and action.kind
+        in (
+            ActionKind.CALL_TOOL,
+            ActionKind.READ_RESOURCE,
+            ActionKind.GET_PROMPT,
+            ActionKind.COMPLETE,
+            ActionKind.LIST,
+        )
+    )
+
+
+def taint(target: Target) -> Labels:
+    """The label of everything that comes back from a target, in the coarse form."""
+    traits: Traits = target.traits
+    if traits.reviewed and traits.reach is Reach.CLOSED:
+        return BOTTOM
+    return UNTRUSTED
+
+
+def deny(code: DenyCode, rule: str, text: str, help_text: str = "") -> Deny:
+    """A refusal by one of Midflight's own rules."""
+    reason = Reason(policy=f"midflight:{rule}", text=text, help=help_text)
+    return Deny(version="", code=code, reasons=(reason,), help=help_text)
+
+
+def _revoked(revocation: str, text: str) -> Deny:
+    return deny(
+        DenyCode.REVOKED,
+        f"revoked:{revocation}",
+        text,
+        "Nothing of this scope passes until the revocation is lifted or ends.",
+    )
+
+
+def _from_error(error: MidflightError) -> Deny:
+    match error:
+        case Interrupted():
+            return deny(
+                DenyCode.INTERRUPTED,
+                f"interrupted:{error.revocation}",
+                error.message,
+                error.hint,
+            )
+        case LedgerUnavailable():
+            code = DenyCode.LEDGER_UNAVAILABLE
+        case StoreUnavailable():
+            code = DenyCode.STORE_UNAVAILABLE
+        case UpstreamUnavailable():
+            code = DenyCode.UPSTREAM_UNAVAILABLE
+        case UpstreamBroken():
+            code = DenyCode.UPSTREAM_BROKEN
+        case Conflict():
+            code = DenyCode.POLICY
+        case _:
+            code = DenyCode.INTERNAL
+    return deny(code, code.value.replace("_", "-"), error.message, error.hint)
+
+
+def _terminal(error: MidflightError, flight: Flight) -> Terminal:
+    """How an action ended that has an intent and no answer."""
+    if flight.interrupted is not None:
+        return Terminal.INTERRUPTED
+    if isinstance(error, LedgerUnavailable | StoreUnavailable | Interrupted) and not flight.sent:
+        return Terminal.DENIED
+    return Terminal.FAILED
+
+
+def _scopes(case: _Case) -> list[tuple[ScopeKind, str]]:
+    action, caller = case.action, case.caller
+    scopes = [
+        (ScopeKind.EVERYTHING, ""),
+        (ScopeKind.WORKLOAD, caller.workload),
+        (ScopeKind.TOKEN, caller.token),
+        (ScopeKind.UPSTREAM, action.upstream),
+        (ScopeKind.TOOL, f"{action.upstream}/{action.name}"),
+    ]
+    if case.workload is not None:
+        scopes.append((ScopeKind.OWNER, case.workload.owner))
+    run = case.live.run.id if case.live is not None else caller.run
+    if run is not None:
+        scopes.append((ScopeKind.RUN, run))
+    return scopes
+
+
+def _source(caller: Caller) -> Source:
+    return Source(point="mcp", proof=caller.proof, peer=caller.peer)
+
+
+def _facts(case: _Case, now: float) -> Facts:
+    target = case.target
+    return Facts(
+        kind=case.action.kind.value,
+        method=case.action.method,
+        upstream=case.action.upstream,
+        name=case.action.name,
+        pin=target.pin if target is not None else None,
+        pin_state=target.pin_state if target is not None else PinState.UNPINNED,
+        traits=target.traits if target is not None else Traits(),
+        workload=case.workload,
+        run=case.live.facts(now=int(now)) if case.live is not None else None,
+        source=_source(case.caller),
+    )
+
+
+__all__ = ["Guard", "Performed", "Refused", "deny", "is_closed_read", "taint"]

@@ -1,0 +1,288 @@
+"""Interruption: the revocation set, what is in flight, and cutting it.
+
+Order of one revocation (interruption.md): denied in this process's memory and cut at once; appended
+durably; told to every replica; acknowledged. If the append fails the scope stays denied here and
+the receipt says so. Everything here runs on one event loop, so "at once" needs no lock: whoever
+looks after `revoke` was entered sees it.
+
+It is not the guard (which asks it) and not the adapters (which make a flight cuttable).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from midflight.domain.errors import Conflict, Interrupted, MidflightError, NotFound
+from midflight.domain.identity import Author
+from midflight.domain.records import Impact, Revoked
+from midflight.domain.revocation import Revocation, Scope, ScopeKind
+from midflight.domain.value import Value
+from midflight.services.flights import Flight, FlightStatus, Touch
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.fabric import Fabric
+from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.store import Store
+
+TOPIC = "revocations"
+
+
+class Receipt(Value):
+    """What a revocation or a lift did.
+
+    Attributes:
+        revocation: the entry itself.
+        impact: what had already happened in the scope, and what was cut.
+        durable: whether the entry is on disk and every replica has it.
+        note: what to know if it is not.
+        record: record id of the impact.
+    """
+
+    revocation: Revocation
+    impact: Impact
+    durable: bool
+    note: str = ""
+    record: str = ""
+
+
+class Interruption:
+    """The revocation set and the registry of flights of one process."""
+
+    def __init__(self, *, store: Store, fabric: Fabric, recorder: Recorder, clock: Clock) -> None:
+        """`start` must be called before the first action."""
+        self._store = store
+        self._fabric = fabric
+        self._recorder = recorder
+        self._clock = clock
+        self._applied = 0
+        self._active: dict[tuple[ScopeKind, str], dict[str, Revocation]] = {}
+        self._flights: set[Flight] = set()
+        self._touches: dict[str, Touch] = {}
+        self._listeners: list[Callable[[Revocation], None]] = []
+
+    async def start(self) -> None:
+        """Apply every revocation in the store, then follow the log."""
+        await self._catch_up(0)
+        await self._fabric.subscribe(TOPIC, self._catch_up)
+
+    def on_revoked(self, listener: Callable[[Revocation], None]) -> None:
+        """Call `listener` for each revocation that takes effect, after the flights are cut."""
+        self._listeners.append(listener)
+
+    # Looking
+
+    def covering(self, scopes: Iterable[tuple[ScopeKind, str]]) -> Revocation | None:
+        """The revocation that covers any of the scopes now, or None. O(1) each."""
+        if not self._active:
+            return None
+        now = self._clock.now()
+        for scope in scopes:
+            for revocation in self._active.get(scope, {}).values():
+                if revocation.until is None or revocation.until > now:
+                    return revocation
+        return None
+
+    def listing(self) -> Sequence[Revocation]:
+        """Revocations in force, oldest first."""
+        now = self._clock.now()
+        found = [
+            revocation
+            for entries in self._active.values()
+            for revocation in entries.values()
+            if revocation.until is None or revocation.until > now
+        ]
+        return sorted(found, key=lambda revocation: revocation.at)
+
+    def flights(self) -> Sequence[FlightStatus]:
+        """What is in flight, oldest first."""
+        now = self._clock.monotonic()
+        return sorted(
+            (flight.status(now) for flight in self._flights), key=lambda status: -status.age_s
+        )
+
+    # The registry of flights
+
+    def take_off(self, flight: Flight) -> None:
+        """Enter a flight.
+
+        Raises:
+            Interrupted: its scope is revoked; it has not entered.
+        """
+        revocation = self.covering(flight.scopes)
+        if revocation is not None:
+            raise refusal(revocation)
+        self._flights.add(flight)
+
+    def land(self, flight: Flight) -> None:
+        """Leave the registry, and remember what the run has done, for impact records."""
+        self._flights.discard(flight)
+        touch = self._touches.get(flight.run)
+        if touch is None:
+            if len(self._touches) >= 100_000:  # bound: the oldest run is forgotten first
+                del self._touches[next(iter(self._touches))]
+            touch = self._touches[flight.run] = Touch(flight)
+        touch.add(flight)
+
+    def forget(self, run: str) -> None:
+        """The run is over and will not be asked about."""
+        self._touches.pop(run, None)
+
+    # Verbs
+
+    async def revoke(
+        self, scope: Scope, *, reason: str, author: Author, until: float | None = None
+    ) -> Receipt:
+        """Revoke a scope: deny what is new, cut what is running, say what had left.
+
+        Args:
+            scope: what to revoke; `everything` takes no id, all others need one.
+            reason: why, in words; it is shown to the caller that is cut.
+            author: who says so.
+            until: Unix seconds when it ends by itself.
+        """
+        if (scope.kind is ScopeKind.EVERYTHING) == bool(scope.id):
+            raise Conflict(
+                f"A revocation of {scope.kind.value} "
+                + ("takes no id." if scope.id else "needs an id."),
+                hint="For example: midflight revoke run RUN_ID --reason R",
+            )
+        if not reason.strip():
+            raise Conflict("A revocation needs a reason.", hint="Add --reason.")
+        revocation = Revocation(
+            id=f"rev_{self._clock.token()}",
+            scope=scope,
+            reason=reason.strip(),
+            author=author.name,
+            proof=author.proof,
+            at=self._clock.now(),
+            until=until,
+        )
+        impact = self._apply(revocation)
+        return await self._settle(revocation, impact)
+
+    async def lift(self, revocation_id: str, *, reason: str, author: Author) -> Receipt:
+        """End a revocation by a new entry; the old one stays in the log."""
+        found = next((r for r in self.listing() if r.id == revocation_id), None)
+        if found is None:
+            raise NotFound(
+                f"No revocation {revocation_id} is in force.",
+                hint="midflight revocation list shows those that are.",
+            )
+        if found.scope.kind is ScopeKind.RUN:
+            raise Conflict(
+                "A run that was revoked has ended; its revocation is not lifted.",
+                hint="Open a new run.",
+            )
+        lifting = Revocation(
+            id=f"rev_{self._clock.token()}",
+            scope=found.scope,
+            reason=reason.strip() or "lifted",
+            author=author.name,
+            proof=author.proof,
+            at=self._clock.now(),
+            lifts=found.id,
+        )
+        # The other way round than revoking: durable first, since a lift that is lost must deny.
+        await self._append(lifting)
+        return await self._settle(lifting, self._apply(lifting), appended=True)
+
+    # Inside
+
+    async def _append(self, revocation: Revocation) -> None:
+        position = await self._store.append_revocation(revocation)
+        await self._fabric.publish(TOPIC, position)
+
+    async def _settle(
+        self, revocation: Revocation, impact: Impact, *, appended: bool = False
+    ) -> Receipt:
+        durable, note = True, ""
+        if not appended:
+            try:
+                await self._append(revocation)
+            except MidflightError as error:
+                durable = False
+                note = (
+                    f"In force in this process only: {error.message} "
+                    "It ends with the process unless you repeat it."
+                )
+        for record in (_record(revocation), impact):
+            try:
+                ticket = self._recorder.append(record)
+                await ticket.durable()
+            except MidflightError as error:
+                note = f"{note} The ledger did not take it: {error.message}".strip()
+                return Receipt(revocation=revocation, impact=impact, durable=durable, note=note)
+        return Receipt(
+            revocation=revocation, impact=impact, durable=durable, note=note, record=ticket.id
+        )
+
+    async def _catch_up(self, _position: int) -> None:
+        for stored in await self._store.revocations(after=self._applied):
+            self._applied = stored.position
+            self._apply(stored.revocation)
+
+    def _apply(self, revocation: Revocation) -> Impact:
+        """Put an entry into force. Idempotent: the log may bring again what was applied here."""
+        began = self._clock.monotonic()
+        key = (revocation.scope.kind, revocation.scope.id)
+        entries = self._active.setdefault(key, {})
+        if revocation.lifts is not None:
+            entries.pop(revocation.lifts, None)
+            if not entries:
+                del self._active[key]
+            return self._impact(revocation, [], began)
+        if revocation.id in entries:
+            return self._impact(revocation, [], began)
+        entries[revocation.id] = revocation
+        hit = [flight for flight in self._flights if key in flight.scopes]
+        for flight in hit:
+            flight.cut(refusal(revocation))
+        for listener in self._listeners:
+            listener(revocation)
+        return self._impact(revocation, hit, began)
+
+    def _impact(self, revocation: Revocation, hit: list[Flight], began: float) -> Impact:
+        key = (revocation.scope.kind, revocation.scope.id)
+        bytes_out: dict[str, int] = {}
+        completed = 0
+        for flight in hit:
+            bytes_out[flight.upstream] = bytes_out.get(flight.upstream, 0) + flight.sent
+        for touch in self._touches.values():
+            if key in touch.scopes:
+                for upstream, done, sent in touch.within(*key):
+                    completed += done
+                    bytes_out[upstream] = bytes_out.get(upstream, 0) + sent
+        return Impact(
+            at=self._clock.now(),
+            revocation=revocation.id,
+            scope=revocation.scope,
+            cut=tuple(flight.record for flight in hit),
+            completed=completed,
+            bytes_out=bytes_out,
+            unknown=tuple(flight.record for flight in hit if flight.sent),
+            took_us=int((self._clock.monotonic() - began) * 1e6),
+        )
+
+
+def refusal(revocation: Revocation) -> Interrupted:
+    """What a caller is told whose scope is revoked."""
+    return Interrupted(
+        f"Revoked ({revocation.scope.kind.value}) by {revocation.author}: {revocation.reason}",
+        revocation=revocation.id,
+        hint="Nothing of this scope passes until the revocation is lifted or ends.",
+    )
+
+
+def _record(revocation: Revocation) -> Revoked:
+    return Revoked(
+        at=revocation.at,
+        revocation=revocation.id,
+        scope=revocation.scope,
+        reason=revocation.reason,
+        author=revocation.author,
+        proof=revocation.proof,
+        until=revocation.until,
+        lifts=revocation.lifts,
+    )
+
+
+__all__ = ["TOPIC", "Interruption", "Receipt", "refusal"]
