@@ -2,6 +2,8 @@
 
     MidflightError
     ├── Malformed             bytes that do not decode
+    │   ├── TooLarge          more bytes than are read
+    │   └── Unsupported       bytes of a kind that is not read
     ├── Unauthenticated       no proof, or one that does not hold
     ├── Forbidden             an operator or opener who may not do this
     ├── NotFound              a thing named by a person that is not there
@@ -54,6 +56,20 @@ class Malformed(MidflightError):
     def __init__(self, message: str, *, hint: str = "", rpc_code: int = -32700) -> None:
         super().__init__(message, hint=hint)
         self.rpc_code = rpc_code
+
+
+class TooLarge(Malformed):
+    """More bytes than are read; the rest was not looked at."""
+
+    code = "too_large"
+    http_status = 413
+
+
+class Unsupported(Malformed):
+    """Bytes of a kind that is not read: another media type, charset or content coding."""
+
+    code = "unsupported"
+    http_status = 415
 
 
 class Unauthenticated(MidflightError):
@@ -155,8 +171,10 @@ __all__ = [
     "Misconfigured",
     "NotFound",
     "StoreUnavailable",
+    "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "Unsupported",
     "UpstreamBroken",
     "UpstreamUnavailable",
 ]

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias, dataclass_transform
 import msgspec
 
 # `Any` stands for the recursion: JSON values are compared, digested and encoded, never guessed at.
-JSON: TypeAlias = "dict[str, Any] | list[Any] | str | int | float | bool | None"
-JSONObject: TypeAlias = "dict[str, Any]"
+# Not quoted: msgspec resolves the fields of a struct in the struct's own module.
+JSON: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None
+JSONObject: TypeAlias = dict[str, Any]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))

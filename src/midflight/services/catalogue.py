@@ -101,14 +101,18 @@ class Catalogue:
             return self._targets.get((action.upstream, kind, action.name))
         if action.upstream not in self._upstreams:
             return None
+        return self.upstream_target(action.upstream, action.name)
+
+    def upstream_target(self, upstream: str, name: str) -> Target:
+        """What stands for the data and messages of an upstream, which have nothing to pin."""
         return Target(
-            upstream=action.upstream,
-            name=action.name,
+            upstream=upstream,
+            name=name,
             pin=None,
             pin_state=PinState.PINNED,
             traits=Traits(
                 effect=Effect.READ,
-                reach=self._reaches.get(action.upstream, Reach.OPEN),
+                reach=self._reaches.get(upstream, Reach.OPEN),
                 reviewed=True,
             ),
         )

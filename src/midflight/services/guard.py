@@ -11,7 +11,7 @@ refuses (I4). Ordinary async functions over frozen values: speed comes from doin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from midflight.domain.action import Action, ActionKind, digest
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit, Reason
@@ -127,6 +127,7 @@ class Guard:
         *,
         sink: Sink,
         client_info: JSONObject | None = None,
+        answers: Sequence[Action] = (),
     ) -> Performed | Refused:
         """Take one action through its life.
 
@@ -135,6 +136,8 @@ class Guard:
             caller: who is behind it, as proved.
             sink: where notifications and questions of the upstream go.
             client_info: what the client calls itself, for an upstream's session; never judged.
+            answers: answers to an upstream's questions that the action carries (a retry of the
+                modern generation); each is judged as an action of its own before it leaves.
 
         Returns:
             What the upstream answered, or why not.
@@ -148,7 +151,9 @@ class Guard:
             judged = await self._judge(case)
             if not isinstance(judged, Permit):
                 return self._refuse(case, judged)
-            return await self._act(case, judged, sink=sink, client_info=client_info or {})
+            return await self._act(
+                case, judged, sink=sink, client_info=client_info or {}, answers=answers
+            )
         except asyncio.CancelledError:
             if not case.intent:
                 self._outcome(case, Terminal.CANCELLED, detail="The caller has gone.")
@@ -221,7 +226,13 @@ class Guard:
     # record intent, act, observe, record outcome
 
     async def _act(
-        self, case: _Case, permit: Permit, *, sink: Sink, client_info: JSONObject
+        self,
+        case: _Case,
+        permit: Permit,
+        *,
+        sink: Sink,
+        client_info: JSONObject,
+        answers: Sequence[Action],
     ) -> Performed | Refused:
         action, caller, live, target = case.action, case.caller, case.live, case.target
         assert live is not None
@@ -255,7 +266,8 @@ class Guard:
                 await ticket.durable()
             elif not self._recorder.available:
                 raise LedgerUnavailable("The ledger cannot be written.")
-            await self._judge_answers(case, sink=sink, flight=flight)
+            for answer in answers:
+                await self._answer(case, answer, flight=flight)
             guarded = _GuardedSink(self, case, sink)
             reply = await self._upstreams[action.upstream].call(
                 action,
@@ -290,29 +302,13 @@ class Guard:
             self._interruption.land(flight)
             self._outcome(case, state, detail=detail, code=code, flight=flight)
 
-    async def _judge_answers(self, case: _Case, *, sink: Sink, flight: Flight) -> None:
-        """A retry of the modern generation carries answers: each is an action of its own."""
-        answers = case.action.params.get("inputResponses")
-        if isinstance(answers, dict):
-            for key, answer in answers.items():
-                await self._answer(case, str(key), "inputResponses", answer, flight=flight)
-
-    async def _answer(
-        self, case: _Case, key: str, method: str, answer: object, *, flight: Flight | None
-    ) -> None:
+    async def _answer(self, case: _Case, action: Action, *, flight: Flight | None) -> None:
         """Judge and record what a client answers to an upstream's question.
 
         Raises:
             Conflict: policy does not let the answer out.
             Interrupted: the run was revoked while the client was thinking.
         """
-        action = Action(
-            kind=ActionKind.ANSWER,
-            upstream=case.action.upstream,
-            name=f"{case.action.name}#{key}"[:512],
-            method=method,
-            arguments=answer if isinstance(answer, dict) else {"value": answer},
-        )
         inner = _Case(action, case.caller, self._clock.monotonic())
         judged = await self._judge(inner)
         if not isinstance(judged, Permit):
@@ -340,6 +336,13 @@ class Guard:
             self._outcome(inner, Terminal.DENIED, detail=error.message)
             raise
         self._outcome(inner, Terminal.DONE)
+
+    async def observe_notice(self, run: str, upstream: str) -> None:
+        """A message of an upstream that belongs to no action is about to reach a run."""
+        live = self._runs.live(run)
+        if live is not None:
+            labels = taint(self._catalogue.upstream_target(upstream, "notice"))
+            await self._runs.join_labels(live, labels, source=f"notice of {upstream}")
 
     async def observe_early(self, case: _Case) -> None:
         """Something of the result is about to be delivered: its labels go first."""
@@ -435,15 +438,21 @@ class _GuardedSink:
         """Labels first, then the client; its answer is judged before it goes out."""
         await self._guard.observe_early(self._case)
         answer = await self._sink.ask(request)
-        await self._guard._answer(  # noqa: SLF001 -- one class in two halves
-            self._case, request.key, request.method, answer, flight=None
+        action = Action(
+            kind=ActionKind.ANSWER,
+            upstream=self._case.action.upstream,
+            name=request.method,
+            method=request.method,
+            arguments={k: v for k, v in answer.items() if k != "_meta"},
         )
+        await self._guard._answer(self._case, action, flight=None)  # noqa: SLF001 -- its other half
         return answer
 
 
 def is_closed_read(action: Action, target: Target) -> bool:
-    """Whether the action only reads from a closed world: the one case that need not wait for the
-    disk. A fetch from the open world is a send (flow.md §5.9).
+    """Whether the action only reads from a closed world.
+
+    The one case that need not wait for the disk: a fetch from the open world is a send.
     """
     traits = target.traits
     return (

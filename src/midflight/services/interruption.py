@@ -52,7 +52,7 @@ class Interruption:
         self._store = store
         self._fabric = fabric
         self._recorder = recorder
-        self._clock = clock
+        self.clock = clock
         self._applied = 0
         self._active: dict[tuple[ScopeKind, str], dict[str, Revocation]] = {}
         self._flights: set[Flight] = set()
@@ -74,7 +74,7 @@ class Interruption:
         """The revocation that covers any of the scopes now, or None. O(1) each."""
         if not self._active:
             return None
-        now = self._clock.now()
+        now = self.clock.now()
         for scope in scopes:
             for revocation in self._active.get(scope, {}).values():
                 if revocation.until is None or revocation.until > now:
@@ -83,7 +83,7 @@ class Interruption:
 
     def listing(self) -> Sequence[Revocation]:
         """Revocations in force, oldest first."""
-        now = self._clock.now()
+        now = self.clock.now()
         found = [
             revocation
             for entries in self._active.values()
@@ -94,7 +94,7 @@ class Interruption:
 
     def flights(self) -> Sequence[FlightStatus]:
         """What is in flight, oldest first."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         return sorted(
             (flight.status(now) for flight in self._flights), key=lambda status: -status.age_s
         )
@@ -111,6 +111,10 @@ class Interruption:
         if revocation is not None:
             raise refusal(revocation)
         self._flights.add(flight)
+
+    def leave(self, flight: Flight) -> None:
+        """Leave the registry without a trace: for streams that carry no action."""
+        self._flights.discard(flight)
 
     def land(self, flight: Flight) -> None:
         """Leave the registry, and remember what the run has done, for impact records."""
@@ -148,12 +152,12 @@ class Interruption:
         if not reason.strip():
             raise Conflict("A revocation needs a reason.", hint="Add --reason.")
         revocation = Revocation(
-            id=f"rev_{self._clock.token()}",
+            id=f"rev_{self.clock.token()}",
             scope=scope,
             reason=reason.strip(),
             author=author.name,
             proof=author.proof,
-            at=self._clock.now(),
+            at=self.clock.now(),
             until=until,
         )
         impact = self._apply(revocation)
@@ -173,12 +177,12 @@ class Interruption:
                 hint="Open a new run.",
             )
         lifting = Revocation(
-            id=f"rev_{self._clock.token()}",
+            id=f"rev_{self.clock.token()}",
             scope=found.scope,
             reason=reason.strip() or "lifted",
             author=author.name,
             proof=author.proof,
-            at=self._clock.now(),
+            at=self.clock.now(),
             lifts=found.id,
         )
         # The other way round than revoking: durable first, since a lift that is lost must deny.
@@ -222,7 +226,7 @@ class Interruption:
 
     def _apply(self, revocation: Revocation) -> Impact:
         """Put an entry into force. Idempotent: the log may bring again what was applied here."""
-        began = self._clock.monotonic()
+        began = self.clock.monotonic()
         key = (revocation.scope.kind, revocation.scope.id)
         entries = self._active.setdefault(key, {})
         if revocation.lifts is not None:
@@ -252,14 +256,14 @@ class Interruption:
                     completed += done
                     bytes_out[upstream] = bytes_out.get(upstream, 0) + sent
         return Impact(
-            at=self._clock.now(),
+            at=self.clock.now(),
             revocation=revocation.id,
             scope=revocation.scope,
-            cut=tuple(flight.record for flight in hit),
+            cut=tuple(flight.record for flight in hit if flight.record),
             completed=completed,
             bytes_out=bytes_out,
             unknown=tuple(flight.record for flight in hit if flight.sent),
-            took_us=int((self._clock.monotonic() - began) * 1e6),
+            took_us=int((self.clock.monotonic() - began) * 1e6),
         )
 
 

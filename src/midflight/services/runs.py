@@ -131,11 +131,15 @@ class Runs:
         self._live: dict[str, LiveRun] = {}
         self._implicit: dict[tuple[str, str], str] = {}
         self._opening: dict[tuple[str, str], asyncio.Lock] = {}
-        self._ended: list[Callable[[str], None]] = []
+        self._ended: dict[Callable[[str], None], None] = {}
 
     def on_ended(self, listener: Callable[[str], None]) -> None:
         """Call `listener(run id)` when a run has left `open`."""
-        self._ended.append(listener)
+        self._ended[listener] = None
+
+    def off_ended(self, listener: Callable[[str], None]) -> None:
+        """Call it no more."""
+        self._ended.pop(listener, None)
 
     async def start(self) -> None:
         """End what a stopped process left open beyond its time."""
@@ -154,6 +158,10 @@ class Runs:
         if live is None or live.run.workload != workload.id:
             return _not_open("The run of this token does not exist for this workload.")
         return await self._usable(live)
+
+    def live(self, run_id: str) -> LiveRun | None:
+        """A run of this process by id, if it is open."""
+        return self._live.get(run_id)
 
     async def take_step(self, live: LiveRun) -> Deny | None:
         """Take a step of the run's budget, or say that it is used up."""
@@ -411,7 +419,7 @@ class Runs:
                     reason=reason,
                 )
             )
-        for listener in self._ended:
+        for listener in list(self._ended):
             listener(live.run.id)
         return ended
 

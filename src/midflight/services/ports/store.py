@@ -19,7 +19,10 @@ from midflight.domain.value import Value
 
 
 class StoredRun(Value):
-    """A run as the store has it."""
+    """A run as the store has it.
+
+    `labels_source` holds the sources of the raises in their order, one space between them.
+    """
 
     run: Run
     state: RunState
@@ -94,6 +97,8 @@ class Store(Protocol):
     async def reserve_steps(self, run_id: str, count: int) -> int:
         """Reserve up to `count` steps of the run's budget; how many were granted (0: exhausted).
 
+        A run that does not exist or has ended grants none.
+
         What was reserved and not taken before a crash is lost, never taken twice.
         """
         ...
@@ -133,11 +138,17 @@ class Store(Protocol):
         ...
 
     async def erase_seal_key(self, key_id: str) -> bool:
-        """Forget a sealing key for good. False if there was none."""
+        """Forget a sealing key for good. False if there was none.
+
+        The salt and the intent of the run of that id go with it.
+        """
         ...
 
     async def use_once(self, purpose: str, key: str, *, until: int, now: int) -> bool:
-        """Note that `key` was used; False if it already was. Entries end at `until` (Unix s)."""
+        """Note that `key` was used; False if it already was. Entries end after `until` (Unix s).
+
+        Also False if `until` has passed: such a use could not be remembered.
+        """
         ...
 
 

@@ -1,0 +1,192 @@
+"""Fitting arguments to their shape: the caller's JSON becomes typed Cedar values, or a misfit.
+
+A value that does not fit its declared type is never dropped and never passed on: a policy would
+judge something else than what the tool receives. Keys that Cedar's JSON gives a meaning of its own
+(`__entity`, `__extn`) are refused wherever they stand, typed or not. A `null` where the argument
+is optional counts as absent, since Cedar has no `null`. Below: `shapes.py`. Above: `cedar.py`.
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Collection
+from typing import Any, cast
+
+from midflight.adapters.policy.shapes import RecordOf, Scalar, SetOf, Shape
+from midflight.domain.value import JSONObject, Value
+
+# Cedar `Long` is a signed 64-bit integer.
+LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
+# Cedar `decimal`: a signed 64-bit integer of ten-thousandths.
+DECIMAL_PLACES = 4
+# Arguments nested deeper are refused: no tool needs it, and encoders recurse.
+MAX_DEPTH = 64
+
+_FORBIDDEN_KEYS = frozenset({"__entity", "__extn"})
+_EXACT = decimal.Context(prec=400)
+_UNDECLARED = "is not declared, and the tool declares all it takes"
+
+
+class Misfit(Exception):  # noqa: N818 -- a condition, as in domain/errors.py; it stays inside
+    """An argument that cannot be carried: its path and why. Its value is not repeated."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"Argument `{_shown(path)}` {why}.")
+
+
+class Carried(Value):
+    """Arguments as policy sees them: typed values by Cedar name, and paths of what has no type."""
+
+    typed: JSONObject
+    untyped: tuple[str, ...]
+
+
+def carry(arguments: JSONObject, shape: RecordOf, *, wanted: Collection[str] | None) -> Carried:
+    """Fit `arguments` to `shape`.
+
+    Every declared argument is checked. Only those whose Cedar name is in `wanted` are carried
+    (None: all), since no policy that applies looks at the others.
+
+    Raises:
+        Misfit: with the path of the argument and what would fit.
+    """
+    refuse_forbidden_keys(arguments)
+    fitter = _Fitter()
+    typed: JSONObject = {}
+    for name, value in arguments.items():
+        member = shape.members.get(name)
+        seen = wanted is None or (member is not None and member.id in wanted)
+        fitter.fit_member(value, shape, name, path=name, exact=seen, into=typed if seen else {})
+    _demand_required(arguments, shape, path="")
+    return Carried(typed=typed, untyped=tuple(fitter.untyped))
+
+
+def refuse_forbidden_keys(arguments: JSONObject) -> None:
+    """Refuse keys that would become entity references or extension calls, at any depth.
+
+    Raises:
+        Misfit: there is such a key, or the nesting is deeper than `MAX_DEPTH`.
+    """
+    waiting: list[tuple[Any, int]] = [(arguments, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise Misfit("…", f"is nested deeper than {MAX_DEPTH} levels")
+        parts: Collection[Any] = value
+        if isinstance(value, dict):
+            node = cast(JSONObject, value)
+            for key in _FORBIDDEN_KEYS.intersection(node):
+                raise Misfit(key, "has a name that the policy language reserves")
+            parts = node.values()
+        waiting.extend((part, depth + 1) for part in parts if isinstance(part, (dict, list)))
+
+
+class _Fitter:
+    """Fits values; collects the paths of what is there and has no type."""
+
+    def __init__(self) -> None:
+        self.untyped: list[str] = []
+
+    def fit_member(
+        self, value: object, shape: RecordOf, name: str, *, path: str, exact: bool, into: JSONObject
+    ) -> None:
+        member = shape.members.get(name)
+        if member is None and shape.closed:
+            raise Misfit(path, _UNDECLARED)
+        if member is None or member.shape is None:
+            self.untyped.append(_unicode(path, path=path))
+        elif value is not None:
+            into[member.id] = self.fit(value, member.shape, path=path, exact=exact)
+        elif member.required:
+            raise Misfit(path, "is null, and it is required")
+
+    def fit(self, value: object, shape: Shape, *, path: str, exact: bool) -> Any:
+        # `type`, not isinstance: a boolean is an int in Python and no integer in JSON.
+        match shape:
+            case Scalar.STRING:
+                if type(value) is not str:
+                    raise Misfit(path, "is no string")
+                return _unicode(value, path=path)
+            case Scalar.LONG:
+                if type(value) is not int:
+                    raise Misfit(path, "is no integer")
+                if not LONG_MIN <= value <= LONG_MAX:
+                    raise Misfit(path, "does not fit into 64 bits")
+                return value
+            case Scalar.BOOL:
+                if type(value) is not bool:
+                    raise Misfit(path, "is neither true nor false")
+                return value
+            case Scalar.DECIMAL:
+                return _fit_decimal(value, path=path, exact=exact)
+            case SetOf(element=element):
+                if not isinstance(value, list):
+                    raise Misfit(path, "is no list")
+                return [
+                    self.fit(item, element, path=f"{path}[{i}]", exact=exact)
+                    for i, item in enumerate(cast(list[Any], value))
+                ]
+            case RecordOf():
+                if not isinstance(value, dict):
+                    raise Misfit(path, "is no object")
+                return self._fit_record(cast(JSONObject, value), shape, path=path, exact=exact)
+
+    def _fit_record(
+        self, value: JSONObject, shape: RecordOf, *, path: str, exact: bool
+    ) -> JSONObject:
+        fitted: JSONObject = {}
+        for name, item in value.items():
+            self.fit_member(item, shape, name, path=f"{path}.{name}", exact=exact, into=fitted)
+        _demand_required(value, shape, path=f"{path}.")
+        return fitted
+
+
+def _demand_required(value: JSONObject, shape: RecordOf, *, path: str) -> None:
+    for name, member in shape.members.items():
+        if member.required and name not in value:
+            raise Misfit(path + name, "is missing, and it is required")
+
+
+def _fit_decimal(value: object, *, path: str, exact: bool) -> JSONObject | None:
+    """A JSON number as a Cedar `decimal`.
+
+    A number with more places, or out of range, cannot be carried. Rounding could move it over a
+    policy's limit, so it is refused where a policy could look (`exact`), and passes where none
+    can.
+    """
+    if type(value) is not int and type(value) is not float:
+        raise Misfit(path, "is no number")
+    if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 -- NaN
+        raise Misfit(path, "is no finite number")
+    if not exact:
+        return None
+    if not LONG_MIN <= value <= LONG_MAX:
+        raise Misfit(path, "is too large for a decimal of 64 bits")
+    units = decimal.Decimal(repr(value)).scaleb(DECIMAL_PLACES, context=_EXACT)
+    whole = int(units)
+    if whole != units:
+        raise Misfit(path, f"has more than {DECIMAL_PLACES} decimal places, and a policy looks")
+    if not LONG_MIN <= whole <= LONG_MAX:
+        raise Misfit(path, "is too large for a decimal of 64 bits")
+    digits = f"{abs(whole):05d}"
+    sign = "-" if whole < 0 else ""
+    return {"__extn": {"fn": "decimal", "arg": f"{sign}{digits[:-4]}.{digits[-4:]}"}}
+
+
+def _unicode(text: str, *, path: str) -> str:
+    """The text, if it has bytes: a lone surrogate has none, and Cedar would not take it."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise Misfit(path, "is no Unicode text") from None
+    return text
+
+
+def _shown(path: str) -> str:
+    """A path from the caller, made safe to show: bounded, without control characters."""
+    shown = path if len(path) <= 80 else path[:79] + "…"
+    return "".join(c if c.isprintable() and c != "`" else "?" for c in shown)
+
+
+__all__ = ["LONG_MAX", "LONG_MIN", "Carried", "Misfit", "carry", "refuse_forbidden_keys"]

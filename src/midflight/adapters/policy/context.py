@@ -1,0 +1,62 @@
+"""The context of a question: what was true, as far as a policy of the slice looks at it.
+
+Below: `arguments.py`, `schema.py`. Above: `cedar.py`, `visible.py`.
+"""
+
+from __future__ import annotations
+
+from midflight.adapters.policy.arguments import Carried
+from midflight.adapters.policy.schema import CONTEXT, Mentions
+from midflight.domain.question import Question, RunFacts, Source
+from midflight.domain.value import JSONObject
+
+_DAY = 86_400
+
+
+def build_context(question: Question, carried: Carried, *, seen: Mentions) -> JSONObject:
+    """The context of a question, without what `seen` leaves out."""
+    context = facts_context(question.run, question.source, question.at, seen=seen)
+    if seen.group("approval"):
+        context["approval"] = {"granted": question.approved}
+    if seen.group("untyped"):
+        context["untyped"] = list(carried.untyped)
+    if seen.group("args"):
+        context["args"] = carried.typed
+    _prune(context, seen)
+    return context
+
+
+def facts_context(run: RunFacts, source: Source, at: int, *, seen: Mentions) -> JSONObject:
+    """The part of the context that does not depend on arguments and approval."""
+    context: JSONObject = {}
+    if seen.group("run"):
+        context["run"] = {
+            "has_intent": run.has_intent,
+            "implicit": run.implicit,
+            "age_s": run.age_s,
+            "steps": run.steps,
+            "untrusted": run.labels.untrusted,
+            "confidentiality": int(run.labels.confidentiality),
+            "compartments": sorted(run.labels.compartments),
+            "labels_source": run.labels_source,
+        }
+    if seen.group("source"):
+        context["source"] = {"point": source.point, "proof": source.proof, "peer": source.peer}
+    if seen.group("time"):
+        # UTC. 1 January 1970 was a Thursday; weekdays as in ISO 8601, Monday is 1.
+        context["time"] = {
+            "unix": at,
+            "hour": at % _DAY // 3_600,
+            "weekday": (at // _DAY + 3) % 7 + 1,
+        }
+    return context
+
+
+def _prune(context: JSONObject, seen: Mentions) -> None:
+    for group in CONTEXT:
+        inside = seen.inside(group)
+        if group in context and inside is not None:
+            context[group] = {k: v for k, v in context[group].items() if k in inside}
+
+
+__all__ = ["build_context", "facts_context"]

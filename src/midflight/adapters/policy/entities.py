@@ -1,0 +1,73 @@
+"""Entities of one question: the workload, its team, the resource and its upstream.
+
+They are made from the question's facts, so both ends of a question always exist, which Cedar does
+not demand: an unknown entity makes a `forbid` on its attributes vanish. They are always parsed with
+the schema, which brings the action groups: without them a `forbid` on a group does not match.
+Below: `names.py`. Above: `cedar.py`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from cedarpy import Entities, Schema
+
+from midflight.adapters.policy.names import item_id, tool_id
+from midflight.domain.action import ActionKind
+from midflight.domain.identity import Workload
+from midflight.domain.question import Target
+from midflight.domain.tool import PinState
+from midflight.domain.value import JSONObject
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def uid(kind: str, identifier: str) -> dict[str, str]:
+    """An entity id as a dict: the string form would have to be escaped and parsed again."""
+    return {"type": kind, "id": identifier}
+
+
+def resource_uid(kind: ActionKind, target: Target) -> dict[str, str]:
+    """The entity that a question is about: a `Tool`, or an `Item` for every other kind."""
+    if kind is ActionKind.CALL_TOOL:
+        return uid("Tool", tool_id(target.upstream, target.name))
+    return uid("Item", item_id(kind, target.upstream, target.name))
+
+
+def build_entities(
+    kind: ActionKind, *, workload: Workload, target: Target, schema: Schema
+) -> Entities:
+    """The entities of a question, checked against the schema. `ValueError` if they do not fit."""
+    traits = target.traits
+    everything: list[JSONObject] = [
+        {
+            "uid": uid("Workload", workload.id),
+            "attrs": {
+                "tier": workload.tier.value,
+                "mode": workload.mode.value,
+                "kind": workload.kind,
+                "owner": workload.owner,
+                "team": workload.team,
+                # No attestor speaks for workloads yet: nobody is attested.
+                "attested": False,
+            },
+            "parents": [uid("Team", workload.team)],
+        },
+        {"uid": uid("Team", workload.team), "attrs": {}, "parents": []},
+        {
+            "uid": resource_uid(kind, target),
+            "attrs": {
+                "upstream": target.upstream,
+                "name": target.name,
+                "effect": traits.effect.value,
+                "reach": traits.reach.value,
+                "pinned": target.pin_state is PinState.PINNED,
+                "reviewed": traits.reviewed,
+            },
+            "parents": [uid("Upstream", target.upstream)],
+        },
+        {"uid": uid("Upstream", target.upstream), "attrs": {}, "parents": []},
+    ]
+    return Entities.from_json_str(_ENCODER.encode(everything).decode(), schema)
+
+
+__all__ = ["build_entities", "resource_uid", "uid"]

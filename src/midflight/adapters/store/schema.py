@@ -1,0 +1,136 @@
+"""The tables of the system of record, in SQLAlchemy Core: the same for every database.
+
+What a column means stands at the domain value of the same field name. Migrations bring a database
+here step by step (`migrations/versions`); a test compares the two. `REVISION` is the last step.
+
+Unix seconds and counters are 64 bits wide, so that nothing ends in 2038.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+REVISION = "0001"
+
+# SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
+WIDE = BigInteger().with_variant(Integer, "sqlite")
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+workloads = Table(
+    "workloads",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("escalation", Text, nullable=False),
+    Column("review_by", WIDE, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("uid", WIDE),
+    Column("disabled", Boolean, nullable=False),
+    Column("registered_at", WIDE, nullable=False),
+)
+
+# `seq` is the order in which runs were opened: the clocks of two replicas may disagree about it.
+runs = Table(
+    "runs",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("workload", Text, nullable=False),
+    Column("intent", Text),
+    Column("opened_by", Text, nullable=False),
+    Column("opened_at", WIDE, nullable=False),
+    Column("expires_at", WIDE, nullable=False),
+    Column("idle_timeout", WIDE, nullable=False),
+    Column("max_steps", WIDE, nullable=False),
+    Column("salt", Text, nullable=False),
+    Column("implicit", Boolean, nullable=False),
+    Column("parent", Text),
+    Column("state", Text, nullable=False),
+    Column("untrusted", Boolean, nullable=False),
+    Column("confidentiality", Integer, nullable=False),
+    Column("compartments", Text, nullable=False),
+    Column("labels_source", Text, nullable=False),
+    Column("steps_reserved", WIDE, nullable=False),
+    CheckConstraint("steps_reserved >= 0 AND steps_reserved <= max_steps", name="budget"),
+    Index(None, "workload", "seq"),
+    Index(None, "state", "seq"),
+)
+
+pins = Table(
+    "pins",
+    METADATA,
+    Column("upstream", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("traits", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", WIDE, nullable=False),
+)
+
+revocations = Table(
+    "revocations",
+    METADATA,
+    Column("position", WIDE, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("scope_kind", Text, nullable=False),
+    Column("scope_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("proof", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("until", Double),
+    Column("lifts", Text),
+)
+
+seal_keys = Table(
+    "seal_keys",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+)
+
+used_once = Table(
+    "used_once",
+    METADATA,
+    Column("purpose", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("until", WIDE, nullable=False),
+    Index(None, "until"),
+)
+
+__all__ = [
+    "METADATA",
+    "REVISION",
+    "WIDE",
+    "pins",
+    "revocations",
+    "runs",
+    "seal_keys",
+    "used_once",
+    "workloads",
+]

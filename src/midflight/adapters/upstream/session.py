@@ -1,0 +1,427 @@
+"""What both transports share: one action in the words of the generation that the upstream speaks.
+
+    guard → McpHttpUpstream / McpStdioUpstream → Conversation.perform → Link.exchange → bytes
+
+A `Link` carries one request and what belongs to it (`mcp_http`, `mcp_stdio`). This file decides
+which requests: metadata, rounds of input, log levels, and subscriptions, which each generation has
+in its own form. Translation is by what is asked, never by what the upstream answers: results pass
+as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from midflight.adapters.upstream.handshake import (
+    CATALOGUE,
+    with_modern_meta,
+    without_modern_meta,
+)
+from midflight.adapters.upstream.passage import ENDLESS, CallTimeouts, Passage
+from midflight.domain.action import Action, ActionKind
+from midflight.domain.errors import Conflict, Malformed, Unavailable, UpstreamUnavailable
+from midflight.domain.value import JSONObject
+from midflight.services.ports.upstream import (
+    ClientRequest,
+    Flight,
+    NoticeHandler,
+    Reply,
+    RunSeat,
+    ServerInfo,
+    Sink,
+)
+from midflight.wire.jsonrpc import Response
+from midflight.wire.malformed import INVALID_PARAMS, METHOD_NOT_FOUND
+from midflight.wire.mcp import meta
+from midflight.wire.mcp.actions import to_message
+from midflight.wire.mcp.methods import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS
+
+LIST_CHANGES = {
+    "toolsListChanged": "notifications/tools/list_changed",
+    "promptsListChanged": "notifications/prompts/list_changed",
+    "resourcesListChanged": "notifications/resources/list_changed",
+}
+_CAPABILITY_OF = {
+    "toolsListChanged": "tools",
+    "promptsListChanged": "prompts",
+    "resourcesListChanged": "resources",
+}
+MAX_ROUNDS = 8
+_MAX_BACKOFF = 60.0
+
+
+class Link(Protocol):
+    """A way to one server, process or session, that carries requests."""
+
+    @property
+    def info(self) -> ServerInfo:
+        """What is at its other end."""
+        ...
+
+    async def exchange(self, passage: Passage, method: str, params: JSONObject) -> Response:
+        """Send one request under a fresh id, handle what comes meanwhile, return its response.
+
+        Looks at the passage's gate in the same turn as the write, and sets its `abandon`.
+        """
+        ...
+
+    async def notify(self, passage: Passage, method: str, params: JSONObject) -> None:
+        """Send one notification."""
+        ...
+
+
+class Conversation:
+    """Speaks with one upstream over whatever links it has. Holds what no link holds: log levels,
+    and the subscriptions of runs whose client speaks the other generation.
+    """
+
+    def __init__(
+        self, peer: str, *, timeouts: CallTimeouts, backoff: float = 1.0
+    ) -> None:
+        self._peer = peer
+        self._timeouts = timeouts
+        self._backoff = backoff
+        self._notices: NoticeHandler = _ignore
+        self._levels: dict[str, str] = {}
+        self._uris: dict[str, set[str]] = {}
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def notices(self) -> NoticeHandler:
+        """Whom unsolicited notifications are told."""
+        return self._notices
+
+    def start(self, notices: NoticeHandler) -> None:
+        """Tell unsolicited notifications to `notices` from now on."""
+        self._notices = notices
+
+    def passage(
+        self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink
+    ) -> Passage:
+        """The passage of a client's action. A stream that a client listens on has no deadline."""
+        endless = action.method == "subscriptions/listen"
+        return Passage(
+            action,
+            seat=seat,
+            flight=flight,
+            sink=sink,
+            notices=self._notices,
+            peer=self._peer,
+            timeouts=ENDLESS if endless else self._timeouts,
+        )
+
+    def own_passage(
+        self, method: str, *, seat: RunSeat = CATALOGUE, endless: bool = False
+    ) -> Passage:
+        """The passage of a request of Midflight's own, which no revocation of a run covers."""
+        handshake = self._timeouts.handshake
+        return Passage(
+            Action(kind=ActionKind.LIST, upstream=self._peer, name=method, method=method),
+            seat=seat,
+            flight=_OwnFlight(),
+            sink=_OwnSink(seat.run, self._notices),
+            notices=self._notices,
+            peer=self._peer,
+            timeouts=ENDLESS if endless else CallTimeouts(answer=handshake, whole=handshake),
+        )
+
+    def beside(self, make: Callable[[], Any]) -> None:
+        """Run something beside the path; its failures are nobody's to handle."""
+        task = asyncio.get_running_loop().create_task(_quietly(make))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def perform(self, link: Link, passage: Passage) -> Reply:
+        """Carry one action and return its final answer."""
+        action = passage.action
+        if action.kind is ActionKind.ANSWER or action.kind is ActionKind.OPEN_RUN:
+            raise UpstreamUnavailable(
+                f"Upstream {self._peer} cannot be sent {action.method} on its own.",
+                hint="An answer travels with the call it belongs to.",
+            )
+        method, params = to_message(action)
+        version = link.info.version
+        if method in CLIENT_NOTIFICATIONS:
+            # The modern generation has no notifications from clients; there is nothing to tell.
+            if CLIENT_NOTIFICATIONS[method].spoken_in(version):
+                await link.notify(passage, method, without_modern_meta(params))
+            return Reply(result={})
+        row = CLIENT_REQUESTS.get(method)
+        spoken = row is None or row.spoken_in(version)
+        if link.info.modern:
+            if spoken:
+                return await self._modern(link, passage, method, params)
+            return await self._modern_instead(link, passage, method, params)
+        params = without_modern_meta(params)
+        if not spoken:
+            return await self._legacy_instead(link, passage, method, params)
+        await self._set_level(link, passage)
+        return passage.reply(await link.exchange(passage, method, params))
+
+    def watch(
+        self, key: str, link: Callable[[], Any], *, run: str, wanted: JSONObject
+    ) -> None:
+        """Keep a `subscriptions/listen` of Midflight's own open, until `unwatch(key)`.
+
+        `link` is an async function that gives the link to use, made anew if it has to be.
+        """
+        self.unwatch(key)
+        task = asyncio.get_running_loop().create_task(self._watch(link, run, wanted))
+        self._watches[key] = task
+
+    def unwatch(self, key: str) -> None:
+        """End a stream that `watch` keeps."""
+        task = self._watches.pop(key, None)
+        if task is not None:
+            task.cancel()
+
+    def forget(self, run: str) -> None:
+        """The run is over."""
+        self._levels.pop(run, None)
+        self._uris.pop(run, None)
+        self.unwatch(f"resources {run}")
+        self.unwatch(f"lists {run}")
+
+    async def close(self) -> None:
+        """End everything that runs beside the path, after what is being told has been told."""
+        for key in list(self._watches):
+            self.unwatch(key)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
+        for task in list(self._tasks):
+            task.cancel()
+
+    # Modern upstreams
+
+    async def _modern(
+        self, link: Link, passage: Passage, method: str, params: JSONObject
+    ) -> Reply:
+        sink, seat = passage.sink, passage.seat
+        params = with_modern_meta(
+            params,
+            info=seat.client_info,
+            capabilities=sink.capabilities,
+            level=self._levels.get(seat.run),
+        )
+        sent = params
+        for _ in range(MAX_ROUNDS):
+            response = await link.exchange(passage, method, sent)
+            result = response.result
+            if (
+                result is None
+                or result.get("resultType") != "input_required"
+                or sink.takes_input_required
+            ):
+                return passage.reply(response)
+            try:
+                extra = await passage.gather(result)
+            except Conflict as refusal:
+                text = f"{refusal.message} The upstream cannot go on without it."
+                return _error(INVALID_PARAMS, text, passage)
+            base = {k: v for k, v in params.items() if k not in {"inputResponses", "requestState"}}
+            sent = {**base, **extra}
+        raise passage.broken(f"asked for input more than {MAX_ROUNDS} times")
+
+    async def _modern_instead(
+        self, link: Link, passage: Passage, method: str, params: JSONObject
+    ) -> Reply:
+        """A legacy client's request that a modern upstream does not have."""
+        run = passage.seat.run
+        match method:
+            case "logging/setLevel":
+                level = params.get("level")
+                if level not in meta.LOG_LEVELS:
+                    return _error(INVALID_PARAMS, "There is no such log level.", passage)
+                self._levels[run] = cast("str", level)
+                return Reply(result={})
+            case "resources/subscribe" | "resources/unsubscribe":
+                passage.look()
+                uris = self._uris.setdefault(run, set())
+                if method == "resources/subscribe":
+                    uris.add(params["uri"])
+                else:
+                    uris.discard(params["uri"])
+                key = f"resources {run}"
+                if uris:
+                    wanted: JSONObject = {"resourceSubscriptions": sorted(uris)}
+                    self.watch(key, _always(link), run=run, wanted=wanted)
+                else:
+                    self.unwatch(key)
+                return Reply(result={})
+            case _:
+                return _error(METHOD_NOT_FOUND, f"The upstream has no {method}.", passage)
+
+    async def _watch(self, link: Callable[[], Any], run: str, wanted: JSONObject) -> None:
+        seat = CATALOGUE if not run else RunSeat(run=run, workload="")
+        backoff = self._backoff
+        lost = False
+        while True:
+            before = asyncio.get_running_loop().time()
+            try:
+                current: Link = await link()
+                if not current.info.modern:
+                    return
+                with self.own_passage("subscriptions/listen", seat=seat, endless=True) as passage:
+                    if lost:
+                        # What was missed while nobody listened is not known: look at all of it.
+                        self._tell_all(run, wanted)
+                    params = with_modern_meta(
+                        {"notifications": wanted}, info={}, capabilities={}
+                    )
+                    response = await current.exchange(passage, "subscriptions/listen", params)
+                if response.error is not None:
+                    return
+            except (Unavailable, Malformed):
+                pass
+            lost = True
+            if asyncio.get_running_loop().time() - before > _MAX_BACKOFF:
+                backoff = self._backoff
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, _MAX_BACKOFF)
+
+    def _tell_all(self, run: str, wanted: JSONObject) -> None:
+        for member, method in LIST_CHANGES.items():
+            if wanted.get(member):
+                self._notices(run, method, {})
+        for uri in wanted.get("resourceSubscriptions", ()):
+            self._notices(run, "notifications/resources/updated", {"uri": uri})
+
+    # Legacy upstreams
+
+    async def _legacy_instead(
+        self, link: Link, passage: Passage, method: str, params: JSONObject
+    ) -> Reply:
+        """A modern client's request that a legacy upstream does not have."""
+        if method != "subscriptions/listen":
+            return _error(METHOD_NOT_FOUND, f"The upstream has no {method}.", passage)
+        wanted: JSONObject = params["notifications"]
+        honoured: JSONObject = {
+            member: True
+            for member, capability in _CAPABILITY_OF.items()
+            if wanted.get(member) is True
+            and _flag(link.info.capabilities, capability, "listChanged")
+        }
+        uris: list[str] = []
+        if _flag(link.info.capabilities, "resources", "subscribe"):
+            uris = list(dict.fromkeys(wanted.get("resourceSubscriptions", ())))
+        subscribed: list[str] = []
+        try:
+            for uri in uris:
+                response = await link.exchange(passage, "resources/subscribe", {"uri": uri})
+                if response.error is None:
+                    subscribed.append(uri)
+            passage.abandon = None
+            if subscribed:
+                honoured["resourceSubscriptions"] = subscribed
+            await passage.sink.notify(
+                "notifications/subscriptions/acknowledged", {"notifications": honoured}
+            )
+            passage.check()
+            # The session delivers to `notices`; this call only holds the subscription.
+            await asyncio.get_running_loop().create_future()
+        finally:
+            for uri in subscribed:
+                self._unsubscribe(link, passage.seat, uri)
+        raise AssertionError("unreachable: only an end from outside leaves the wait")
+
+    def _unsubscribe(self, link: Link, seat: RunSeat, uri: str) -> None:
+        async def unsubscribe() -> None:
+            with self.own_passage("resources/unsubscribe", seat=seat) as passage:
+                await link.exchange(passage, "resources/unsubscribe", {"uri": uri})
+
+        self.beside(unsubscribe)
+
+    async def _set_level(self, link: Link, passage: Passage) -> None:
+        """A modern client says with each request what a legacy session is told once."""
+        level = passage.action.meta.get(meta.LOG_LEVEL)
+        run = passage.seat.run
+        if level is None or self._levels.get(run) == level or "logging" not in link.info.capabilities:
+            return
+        await link.exchange(passage, "logging/setLevel", {"level": level})
+        self._levels[run] = level
+
+
+class _OwnFlight:
+    """No run stands behind it."""
+
+    __slots__ = ()
+
+    def look(self) -> None:
+        """Let pass."""
+
+    def on_cut(self, cut: Callable[[str], None]) -> None:
+        """Nobody cuts it."""
+        del cut
+
+    def left(self, nbytes: int) -> None:
+        """Count nothing."""
+        del nbytes
+
+    def came(self, nbytes: int) -> None:
+        """Count nothing."""
+        del nbytes
+
+
+class _OwnSink:
+    """Midflight's own requests: what comes is a notice, and nobody is there to be asked."""
+
+    __slots__ = ("_notices", "_run")
+
+    def __init__(self, run: str, notices: NoticeHandler) -> None:
+        self._run = run
+        self._notices = notices
+
+    @property
+    def capabilities(self) -> JSONObject:
+        """None."""
+        return {}
+
+    @property
+    def takes_input_required(self) -> bool:
+        """A question ends the request."""
+        return True
+
+    async def notify(self, method: str, params: JSONObject) -> None:
+        """Tell it as a notice."""
+        if method != "notifications/subscriptions/acknowledged":
+            self._notices(self._run, method, params)
+
+    async def ask(self, request: ClientRequest) -> JSONObject:
+        """Refuse."""
+        del request
+        raise Conflict("There is no client to be asked.")
+
+
+async def _quietly(make: Callable[[], Any]) -> None:
+    try:
+        await make()
+    except (Unavailable, Malformed):
+        return
+
+
+def _always(link: Link) -> Callable[[], Any]:
+    async def give() -> Link:
+        return link
+
+    return give
+
+
+def _ignore(run: str, method: str, params: JSONObject) -> None:
+    del run, method, params
+
+
+def _flag(capabilities: JSONObject, capability: str, flag: str) -> bool:
+    declared = capabilities.get(capability)
+    return type(declared) is dict and cast("JSONObject", declared).get(flag) is True
+
+
+def _error(code: int, message: str, passage: Passage) -> Reply:
+    return Reply(
+        result=None, error={"code": code, "message": message}, bytes_in=passage.bytes_in
+    )
+
+
+__all__ = ["LIST_CHANGES", "MAX_ROUNDS", "Conversation", "Link"]

@@ -1,0 +1,149 @@
+"""How the command line speaks: tables or JSON on stdout, one teaching line on stderr, exit codes.
+
+| code | meaning |
+|---|---|
+| 0 | done, or the answer is yes |
+| 1 | the answer is no, or a check failed |
+| 2 | used wrongly, or it cannot be done here and now |
+
+Text that agents and tools wrote is hostile: control and bidirectional characters are made visible
+before they reach a terminal, and nothing is read as markup.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from midflight.domain.errors import Conflict, Forbidden, MidflightError, NotFound
+
+EXIT_NO = 1
+EXIT_CANNOT = 2
+
+# A verdict about what was asked, against a failure to ask.
+_NO = (NotFound, Conflict, Forbidden)
+# Cc control, Cf format (bidirectional, zero width), Cs surrogates, Co private use, Cn unassigned,
+# Zl and Zp separators: none has a shape of its own on a screen.
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Letters without a shape that other categories hold (Unicode: Default_Ignorable_Code_Point).
+_IGNORABLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
+    chr(point) for block in (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)) for point in block
+)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    """The text with every character that a terminal would hide or obey written as an escape.
+
+    With `lines`, line feeds stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character if (lines and character == "\n") or _shows(character) else _escape(character)
+        for character in text
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print JSON in ASCII, so that nothing in it is invisible."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
+    """Print a table: with rich on a terminal, aligned and uncut elsewhere.
+
+    `empty` is said (on stderr) when there are no rows.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    if not cells:
+        note(empty)
+    elif sys.stdout.isatty():
+        _print_rich(columns, cells)
+    else:
+        lines = [[name.upper() for name in columns], *cells]
+        widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+        for line in lines:
+            padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+            typer.echo("  ".join(padded).rstrip())
+
+
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """Print names and values, one a line; empty ones are left out."""
+    shown = {name: _cell(value) for name, value in fields.items() if value not in (None, "", [])}
+    width = max((len(name) for name in shown), default=0)
+    for name, text in shown.items():
+        typer.echo(f"{name.ljust(width)}  {text}")
+
+
+def note(text: str) -> None:
+    """Say something to the person, on stderr, so that stdout stays what was asked for."""
+    typer.echo(visible(text, lines=True), err=True)
+
+
+def report(error: MidflightError) -> int:
+    """Print an error and return the exit code."""
+    typer.secho(f"midflight: {visible(str(error), lines=True)}", err=True, fg=color("red"))
+    return EXIT_NO if isinstance(error, _NO) else EXIT_CANNOT
+
+
+def color(name: str) -> str | None:
+    """A colour, unless NO_COLOR is set (no-color.org)."""
+    return None if os.environ.get("NO_COLOR") else name
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(_cell(item) for item in value) or "-"  # pyright: ignore[reportUnknownVariableType]
+        case _:
+            return visible(str(value)) or "-"
+
+
+def _print_rich(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 -- 100 ms that only a table needs
+    from rich.table import Table  # noqa: PLC0415 -- as above
+    from rich.text import Text  # noqa: PLC0415 -- as above
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        table.add_column(name.upper(), overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(text) for text in row))
+    Console().print(table)
+
+
+def _shows(character: str) -> bool:
+    return unicodedata.category(character) not in _INVISIBLE and character not in _IGNORABLE
+
+
+def _escape(character: str) -> str:
+    point = ord(character)
+    return f"\\u{point:04x}" if point <= 0xFFFF else f"\\U{point:08x}"
+
+
+__all__ = [
+    "EXIT_CANNOT",
+    "EXIT_NO",
+    "JsonFlag",
+    "YesFlag",
+    "color",
+    "note",
+    "print_fields",
+    "print_json",
+    "print_table",
+    "report",
+    "visible",
+]

@@ -1,0 +1,55 @@
+"""What the control API needs of the plane: the services whose verbs it offers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from midflight.services.catalogue import Catalogue
+from midflight.services.identity import Identity
+from midflight.services.interruption import Interruption
+from midflight.services.inventory import Inventory
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.telemetry import Telemetry
+from midflight.services.runs import Runs
+
+
+class Plane(Protocol):
+    """The part of `apps.compose.Plane` that operators reach."""
+
+    @property
+    def clock(self) -> Clock:
+        """Time and chance."""
+        ...
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Counters."""
+        ...
+
+    @property
+    def inventory(self) -> Inventory:
+        """Who is registered."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """The mint of workload tokens."""
+        ...
+
+    @property
+    def runs(self) -> Runs:
+        """Opening and closing runs."""
+        ...
+
+    @property
+    def interruption(self) -> Interruption:
+        """Revoking and lifting."""
+        ...
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Definitions and pins."""
+        ...
+
+
+__all__ = ["Plane"]

@@ -1,0 +1,108 @@
+"""Operations that stop things: revoking, lifting, and what is in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from midflight.apps.control.operation import Empty, Input, Operation
+from midflight.apps.control.operators import Operator
+from midflight.apps.control.plane import Plane
+from midflight.domain.errors import Malformed
+from midflight.domain.revocation import Revocation, Scope, ScopeKind
+from midflight.services.flights import FlightStatus
+from midflight.services.interruption import Receipt
+
+
+class NewRevocation(Input):
+    """What to revoke, why, and until when (Unix seconds; None: until it is lifted)."""
+
+    kind: ScopeKind
+    reason: str
+    id: str = ""
+    until: float | None = None
+
+
+class Lifting(Input):
+    """A revocation to end, and why."""
+
+    id: str
+    reason: str
+
+
+class RevocationVerbs:
+    """See the module."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._interruption = plane.interruption
+        self._clock = plane.clock
+
+    async def list_revocations(self, given: Empty, operator: Operator) -> Sequence[Revocation]:
+        """Revocations in force, oldest first."""
+        del given, operator
+        return self._interruption.listing()
+
+    async def revoke(self, given: NewRevocation, operator: Operator) -> Receipt:
+        """Deny what is new and cut what is running."""
+        if given.until is not None and given.until <= self._clock.now():
+            raise Malformed(
+                "until is not in the future, so nothing would be revoked.",
+                hint="Leave it out to revoke until it is lifted.",
+            )
+        return await self._interruption.revoke(
+            Scope(kind=given.kind, id=given.id),
+            reason=given.reason,
+            author=operator.author,
+            until=given.until,
+        )
+
+    async def lift(self, given: Lifting, operator: Operator) -> Receipt:
+        """End a revocation by a new entry."""
+        if not given.reason.strip():
+            raise Malformed("Lifting needs a reason.", hint="Add --reason.")
+        return await self._interruption.lift(given.id, reason=given.reason, author=operator.author)
+
+    async def list_flights(self, given: Empty, operator: Operator) -> Sequence[FlightStatus]:
+        """What is in flight, oldest first."""
+        del given, operator
+        return self._interruption.flights()
+
+    def operations(self) -> Sequence[Operation[Any]]:
+        """The rows of the table."""
+        return (
+            Operation(
+                method="GET",
+                path="/v1/revocations",
+                summary="Revocations in force.",
+                input=Empty,
+                answer=list[Revocation],
+                act=self.list_revocations,
+            ),
+            Operation(
+                method="POST",
+                path="/v1/revocations",
+                summary="Revoke: deny what is new, cut what is running.",
+                input=NewRevocation,
+                answer=Receipt,
+                act=self.revoke,
+            ),
+            Operation(
+                method="POST",
+                path="/v1/revocations/{id}/lift",
+                summary="End a revocation by a new entry.",
+                input=Lifting,
+                answer=Receipt,
+                act=self.lift,
+            ),
+            Operation(
+                method="GET",
+                path="/v1/flights",
+                summary="Actions in flight.",
+                input=Empty,
+                answer=list[FlightStatus],
+                act=self.list_flights,
+            ),
+        )
+
+
+__all__ = ["Lifting", "NewRevocation", "RevocationVerbs"]

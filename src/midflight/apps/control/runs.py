@@ -1,0 +1,126 @@
+"""Operations on runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from midflight.apps.control.operation import Input, Operation
+from midflight.apps.control.operators import Operator
+from midflight.apps.control.plane import Plane
+from midflight.domain.errors import Malformed
+from midflight.domain.run import RunState
+from midflight.services.runs import RunStatus
+
+# Long enough for a work order, short enough to be read by a person who explains a decision.
+MAX_INTENT = 16_384
+
+
+class NewRun(Input):
+    """A run to open. `intent` is the principal's own words."""
+
+    workload: str
+    intent: str
+    ttl_s: int | None = None
+    max_steps: int | None = None
+
+
+class NamedRun(Input):
+    """A run by id."""
+
+    id: str
+
+
+class EndedRun(Input):
+    """A run to close, and why."""
+
+    id: str
+    reason: str = ""
+
+
+class WantedRuns(Input):
+    """Which runs to list."""
+
+    workload: str | None = None
+    state: RunState | None = None
+
+
+class RunVerbs:
+    """See the module."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._runs = plane.runs
+        self._inventory = plane.inventory
+
+    async def list_runs(self, given: WantedRuns, operator: Operator) -> Sequence[RunStatus]:
+        """Runs, newest first."""
+        del operator
+        return await self._runs.list_runs(workload=given.workload, state=given.state)
+
+    async def show_run(self, given: NamedRun, operator: Operator) -> RunStatus:
+        """One run."""
+        del operator
+        return await self._runs.show(given.id)
+
+    async def open_run(self, given: NewRun, operator: Operator) -> RunStatus:
+        """Mint a run."""
+        intent = given.intent.strip()
+        if not intent or len(intent) > MAX_INTENT:
+            raise Malformed(
+                f"An intent is 1 to {MAX_INTENT:,} characters.",
+                hint="Say in the principal's own words what the run is for.",
+            )
+        workload = await self._inventory.get(given.workload)
+        run = await self._runs.open_run(
+            workload=workload,
+            intent=intent,
+            author=operator.author,
+            ttl_s=given.ttl_s,
+            max_steps=given.max_steps,
+        )
+        return await self._runs.show(run.id)
+
+    async def close_run(self, given: EndedRun, operator: Operator) -> RunStatus:
+        """End an open run."""
+        await self._runs.close_run(given.id, author=operator.author, reason=given.reason)
+        return await self._runs.show(given.id)
+
+    def operations(self) -> Sequence[Operation[Any]]:
+        """The rows of the table."""
+        return (
+            Operation(
+                method="GET",
+                path="/v1/runs",
+                summary="Runs, newest first.",
+                input=WantedRuns,
+                answer=list[RunStatus],
+                act=self.list_runs,
+            ),
+            Operation(
+                method="GET",
+                path="/v1/runs/{id}",
+                summary="One run.",
+                input=NamedRun,
+                answer=RunStatus,
+                act=self.show_run,
+            ),
+            Operation(
+                method="POST",
+                path="/v1/runs",
+                summary="Open a run for a stated purpose.",
+                input=NewRun,
+                answer=RunStatus,
+                act=self.open_run,
+            ),
+            Operation(
+                method="POST",
+                path="/v1/runs/{id}/close",
+                summary="Close an open run.",
+                input=EndedRun,
+                answer=RunStatus,
+                act=self.close_run,
+            ),
+        )
+
+
+__all__ = ["EndedRun", "NamedRun", "NewRun", "RunVerbs", "WantedRuns"]

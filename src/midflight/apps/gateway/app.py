@@ -1,0 +1,246 @@
+"""The gateway's ASGI app: routes, authentication and decoding. Raw ASGI: this is the hot path.
+
+    /mcp, /mcp/<upstream>                                 MCP, both generations
+    /.well-known/oauth-protected-resource[/…]             RFC 9728 metadata
+    /.well-known/jwks.json                                keys of the workload tokens
+    /metrics, /healthz, /readyz                           for operators; no secrets
+
+Every request: Host and Origin first, then the proof, then the body; so a stranger costs no parsing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from midflight.apps.gateway.endpoint import Endpoint
+from midflight.apps.gateway.legacy import SESSION_HEADER, LegacyFront
+from midflight.apps.gateway.modern import ModernFront
+from midflight.apps.gateway.noise import Noise
+from midflight.apps.server.asgi import Receive, Scope, Send
+from midflight.apps.server.body import read_body, require_json
+from midflight.apps.server.origin import HostCheck
+from midflight.apps.server.peer import scope_peer
+from midflight.apps.server.respond import send_bytes, send_empty, send_error, send_json
+from midflight.domain.errors import Malformed, MidflightError, NotFound, Unauthenticated
+from midflight.domain.identity import Caller
+from midflight.services.identity import Credentials, Identity
+from midflight.wire import json, jsonrpc
+from midflight.wire.jsonrpc import Notification, Request
+from midflight.wire.mcp.headers import unsupported
+from midflight.wire.mcp.meta import PROTOCOL_VERSION
+from midflight.wire.mcp.versions import MODERN, SUPPORTED
+
+Headers = dict[bytes, list[bytes]]
+Page = Callable[[], Awaitable[tuple[int, bytes, bytes]]]
+"""() → (status, content type, body)"""
+
+_PRM = "/.well-known/oauth-protected-resource"
+
+
+class GatewayApp:
+    """One ASGI app for all endpoints."""
+
+    def __init__(
+        self,
+        *,
+        endpoints: Mapping[str, Endpoint],
+        identity: Identity,
+        hosts: HostCheck,
+        modern: ModernFront,
+        legacy: LegacyFront,
+        noise: Noise,
+        pages: Mapping[str, Page],
+        public_url: str,
+        max_body: int,
+    ) -> None:
+        """`endpoints` by path; `pages` are the plain GET pages by path."""
+        self._endpoints = endpoints
+        self._identity = identity
+        self._hosts = hosts
+        self._modern = modern
+        self._legacy = legacy
+        self._noise = noise
+        self._pages = pages
+        self._public_url = public_url
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        if scope["type"] != "http":
+            return
+        try:
+            self._hosts.check(scope)
+        except MidflightError as error:
+            self._noise.refused(error.message, peer=scope_peer(scope).address)
+            await send_error(send, error)
+            return
+        path: str = scope["path"]
+        endpoint = self._endpoints.get(path)
+        if endpoint is not None:
+            await self._serve(endpoint, scope, receive, send)
+        elif path.startswith(_PRM):
+            await self._metadata(path, send)
+        elif path == "/.well-known/jwks.json":
+            await send_json(send, json.encode(self._identity.jwks()))
+        else:
+            await self._page(path, scope, send)
+
+    # MCP
+
+    async def _serve(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = _headers(scope)
+        peer = scope_peer(scope)
+        request_id = None
+        try:
+            caller = await self._identify(scope, headers, endpoint.path)
+            match scope["method"]:
+                case "POST":
+                    await self._post(endpoint, caller, headers, scope, receive, send)
+                case "GET" | "DELETE" if SESSION_HEADER in headers:
+                    session = self._legacy.session(headers, caller, endpoint)
+                    if scope["method"] == "GET":
+                        await self._legacy.stream(
+                            session, caller, endpoint, receive=receive, send=send
+                        )
+                    else:
+                        self._legacy.end(session)
+                        await send_empty(send, status=204)
+                case _:
+                    await send_empty(send, status=405, headers=[(b"allow", b"POST")])
+        except Unauthenticated as error:
+            self._noise.refused(error.message, peer=peer.address)
+            challenge = self._identity.challenge_header(error)
+            await send_json(
+                send,
+                jsonrpc.encode_error(None, code=-32001, message=str(error)),
+                status=401,
+                headers=[(b"www-authenticate", challenge.encode("latin-1"))],
+            )
+        except NotFound as error:
+            await send_json(
+                send, jsonrpc.encode_error(request_id, code=-32001, message=str(error)), status=404
+            )
+        except Malformed as error:
+            self._noise.malformed(error.message, peer=peer.address, workload="")
+            await send_json(send, jsonrpc.encode_malformed(error), status=error.http_status)
+        except MidflightError as error:
+            await send_json(
+                send,
+                jsonrpc.encode_error(
+                    request_id,
+                    code=-32603,
+                    message=str(error),
+                    data={"code": error.code, "help": error.hint},
+                ),
+                status=error.http_status,
+            )
+
+    async def _identify(self, scope: Scope, headers: Headers, path: str) -> Caller:
+        peer = scope_peer(scope)
+        return await self._identity.identify(
+            Credentials(
+                authorization=tuple(v.decode("latin-1") for v in headers.get(b"authorization", ())),
+                dpop=tuple(v.decode("latin-1") for v in headers.get(b"dpop", ())),
+                method=scope["method"],
+                url=self._public_url + path,
+                peer=peer.address,
+            )
+        )
+
+    async def _post(
+        self,
+        endpoint: Endpoint,
+        caller: Caller,
+        headers: Headers,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        require_json(scope["headers"])
+        body = await read_body(receive, scope["headers"], limit=self._max_body)
+        in_session = SESSION_HEADER in headers
+        if in_session and jsonrpc.is_batch(body):
+            session = self._legacy.session(headers, caller, endpoint)
+            await self._legacy.batch(
+                jsonrpc.decode_batch(body), session, caller, endpoint, receive=receive, send=send
+            )
+            return
+        message = jsonrpc.decode_message(body)
+        if isinstance(message, Request):
+            if message.method == "initialize":
+                await self._legacy.initialize(message, caller, endpoint, send=send)
+                return
+            if _is_modern(message, headers):
+                await self._modern.serve(
+                    message, caller, endpoint, headers=headers, receive=receive, send=send
+                )
+                return
+        elif isinstance(message, Notification) and not in_session:
+            # The modern generation defines no notification from client to server over HTTP.
+            await send_empty(send, status=202)
+            return
+        session = self._legacy.session(headers, caller, endpoint)
+        accept = b",".join(headers.get(b"accept", [b"*/*"]))
+        await self._legacy.message(
+            message,
+            session,
+            caller,
+            endpoint,
+            accepts_stream=b"text/event-stream" in accept or b"*/*" in accept,
+            receive=receive,
+            send=send,
+        )
+
+    # Pages
+
+    async def _metadata(self, path: str, send: Send) -> None:
+        suffix = path.removeprefix(_PRM)
+        if suffix and suffix not in self._endpoints:
+            await send_empty(send, status=404)
+            return
+        await send_json(send, json.encode(self._identity.metadata()))
+
+    async def _page(self, path: str, scope: Scope, send: Send) -> None:
+        page = self._pages.get(path)
+        if page is None or scope["method"] not in {"GET", "HEAD"}:
+            await send_json(
+                send,
+                json.encode(
+                    {
+                        "code": "not_found",
+                        "message": f"There is nothing at {path[:200]!r}.",
+                        "help": "MCP endpoints: " + ", ".join(sorted(self._endpoints)),
+                    }
+                ),
+                status=404,
+            )
+            return
+        status, content_type, body = await page()
+        await send_bytes(send, body, status=status, content_type=content_type)
+
+
+def _headers(scope: Scope) -> Headers:
+    headers: Headers = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name, []).append(value)
+    return headers
+
+
+def _is_modern(request: Request, headers: Headers) -> bool:
+    """Which generation a request opens with: its own metadata, or else its headers, decide.
+
+    A request of a known legacy version, with or without a session, is not modern. One that names
+    a version nobody knows is answered as modern, so that the client learns which are spoken.
+    """
+    meta = request.params.get("_meta")
+    if isinstance(meta, dict) and PROTOCOL_VERSION in meta:
+        return True
+    versions = [v.decode("latin-1") for v in headers.get(b"mcp-protocol-version", ())]
+    if any(v == MODERN for v in versions):
+        return True
+    if SESSION_HEADER not in headers and versions and versions[0] not in SUPPORTED:
+        raise unsupported(versions[0])
+    return False
+
+
+__all__ = ["GatewayApp", "Page"]

@@ -1,0 +1,319 @@
+"""An endpoint: one URL that stands for one upstream, or for all of them together.
+
+It answers a decoded request: what belongs to the protocol by itself, lists from the catalogue, and
+everything that carries a workload's data or will through the guard. It knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from midflight import __version__
+from midflight.apps.gateway.routing import Routes
+from midflight.domain.action import ActionKind
+from midflight.domain.decision import Deny
+from midflight.domain.errors import Malformed, MidflightError
+from midflight.domain.identity import Caller
+from midflight.domain.tool import PinnedKind
+from midflight.domain.value import JSONObject, Value
+from midflight.services.catalogue import Catalogue
+from midflight.services.guard import Guard, Performed, Refused
+from midflight.services.listing import Listing
+from midflight.services.ports.upstream import Sink
+from midflight.wire import refusal
+from midflight.wire.jsonrpc import Notification, Request
+from midflight.wire.mcp import actions, headers, translate
+from midflight.wire.mcp.methods import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS
+from midflight.wire.mcp.versions import LEGACY, MODERN
+
+SERVER_INFO: JSONObject = {"name": "midflight", "title": "Midflight", "version": __version__}
+
+_CATALOGUED = {
+    "tools/list": (PinnedKind.TOOL, "tools"),
+    "prompts/list": (PinnedKind.PROMPT, "prompts"),
+    "resources/templates/list": (PinnedKind.TEMPLATE, "resourceTemplates"),
+}
+
+
+class Answered(Value):
+    """What to answer: a result, or an error with its HTTP status."""
+
+    result: JSONObject | None = None
+    error: JSONObject | None = None
+    status: int = 200
+
+
+class Endpoint:
+    """One MCP endpoint of the gateway."""
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        upstreams: Sequence[str],
+        catalogue: Catalogue,
+        listing: Listing,
+        guard: Guard,
+    ) -> None:
+        """`upstreams` in configured order; more than one makes names collide, see `routing.py`."""
+        self.path = path
+        self.upstreams = tuple(upstreams)
+        self.routes = Routes(self.upstreams, catalogue)
+        self._catalogue = catalogue
+        self._listing = listing
+        self._guard = guard
+
+    def covers(self, upstream: str) -> bool:
+        """Whether the endpoint stands for an upstream."""
+        return upstream in self.upstreams
+
+    # What the endpoint is
+
+    async def discover(self) -> JSONObject:
+        """The `server/discover` result."""
+        capabilities, instructions = await self._describe(modern=True)
+        return translate.discover_result(
+            capabilities=capabilities, server_info=SERVER_INFO, instructions=instructions
+        )
+
+    async def initialize(self, version: str) -> JSONObject:
+        """The `initialize` result for a negotiated version."""
+        capabilities, instructions = await self._describe(modern=False)
+        return translate.initialize_result(
+            version=version,
+            capabilities=capabilities,
+            server_info=SERVER_INFO,
+            instructions=instructions,
+        )
+
+    def tool_schema(self, name: object) -> JSONObject | None:
+        """Input schema of a tool as a client names it, for the check of mirrored headers."""
+        route = self.routes.tool(name) if isinstance(name, str) else None
+        if route is None:
+            return None
+        definition = self._catalogue.definition(route[0], PinnedKind.TOOL, route[1])
+        schema = definition.body.get("inputSchema") if definition is not None else None
+        return schema if isinstance(schema, dict) else None
+
+    def may_be_asked(self, method: str) -> bool:
+        """Whether a legacy upstream may ask in the middle of such a request."""
+        row = CLIENT_REQUESTS.get(method)
+        return (row is not None and row.may_ask) and any(
+            info is None or not info.modern for info in map(self._catalogue.info, self.upstreams)
+        )
+
+    # Requests
+
+    async def subscribe(
+        self, request: Request, caller: Caller, uri: str, *, sink: Sink
+    ) -> Answered:
+        """Subscribe to one resource for a listening stream; lasts as long as the upstream's own."""
+        try:
+            upstream, _ = await self.routes.route(
+                Request(id=request.id, method="resources/read", params={"uri": uri}),
+                self._resource_owner(caller, sink),
+            )
+            params: JSONObject = {"notifications": {"resourceSubscriptions": [uri]}}
+            action = actions.to_action(
+                Request(id=request.id, method="subscriptions/listen", params=params),
+                upstream=upstream,
+            )
+        except Malformed as error:
+            return Answered(error={"code": error.rpc_code, "message": str(error)})
+        outcome = await self._guard.perform(action, caller, sink=sink)
+        return self._shape("subscriptions/listen", outcome, modern=True, upstream=upstream)
+
+    async def answer(
+        self,
+        request: Request,
+        caller: Caller,
+        *,
+        sink: Sink,
+        modern: bool,
+        client_info: JSONObject | None = None,
+    ) -> Answered:
+        """Answer a request of a client. Never raises but for cancellation."""
+        try:
+            return await self._answer(
+                request, caller, sink=sink, modern=modern, client_info=client_info
+            )
+        except Malformed as error:
+            return Answered(
+                error={"code": error.rpc_code, "message": str(error)}, status=error.http_status
+            )
+        except MidflightError as error:
+            return Answered(
+                error={
+                    "code": -32603,
+                    "message": str(error),
+                    "data": {"code": error.code, "help": error.hint},
+                },
+                status=200,
+            )
+
+    async def _answer(
+        self,
+        request: Request,
+        caller: Caller,
+        *,
+        sink: Sink,
+        modern: bool,
+        client_info: JSONObject | None,
+    ) -> Answered:
+        method = request.method
+        if method in _CATALOGUED:
+            return self._shape(method, await self._list(method, caller), modern=modern)
+        if method == "resources/list":
+            return self._shape(
+                method, await self._resources(request, caller, sink=sink), modern=modern
+            )
+        row = CLIENT_REQUESTS.get(method)
+        if row is None or not isinstance(row.kind, ActionKind):
+            return Answered(
+                error={"code": -32601, "message": f"There is no method {method!r} here."},
+                status=404 if modern else 200,
+            )
+        upstream, routed = await self.routes.route(request, self._resource_owner(caller, sink))
+        action = actions.to_action(routed, upstream=upstream)
+        outcome = await self._guard.perform(
+            action,
+            caller,
+            sink=sink,
+            client_info=client_info,
+            answers=actions.answers_in(action),
+        )
+        return self._shape(method, outcome, modern=modern, upstream=upstream)
+
+    async def notify(self, notification: Notification, caller: Caller, *, sink: Sink) -> None:
+        """Pass a notification of a client to every upstream of the endpoint, judged each time."""
+        row = CLIENT_NOTIFICATIONS.get(notification.method)
+        if row is None or not isinstance(row.kind, ActionKind):
+            return
+        for upstream in self.upstreams:
+            action = actions.to_action(notification, upstream=upstream)
+            await self._guard.perform(action, caller, sink=sink)
+
+    # Inside
+
+    async def _list(self, method: str, caller: Caller) -> JSONObject | Refused:
+        kind, member = _CATALOGUED[method]
+        shown = await self._listing.shown(caller, self.upstreams, kind)
+        if isinstance(shown, Deny):
+            return Refused(record="", decision=shown)
+        entries: list[JSONObject] = []
+        for definition in shown:
+            if kind is PinnedKind.TOOL:
+                schema = definition.body.get("inputSchema")
+                if headers.valid_param_headers(schema) is not None:
+                    continue  # the specification has clients exclude such a tool; so do we
+            entries.append(self.routes.expose(definition))
+        return {member: entries}
+
+    async def _resources(
+        self, request: Request, caller: Caller, *, sink: Sink
+    ) -> JSONObject | Refused | Performed:
+        """`resources/list` is data of the upstream: it passes through the guard, page by page."""
+        cursor = request.params.get("cursor")
+        upstream, rest = self.routes.page(cursor)
+        if upstream is None:
+            return {"resources": []}
+        params = {k: v for k, v in request.params.items() if k != "cursor"}
+        if rest:
+            params["cursor"] = rest
+        action = actions.to_action(
+            Request(id=request.id, method=request.method, params=params), upstream=upstream
+        )
+        outcome = await self._guard.perform(action, caller, sink=sink)
+        if not isinstance(outcome, Performed) or outcome.reply.result is None:
+            if len(self.upstreams) == 1:
+                return outcome
+            result: JSONObject = {"resources": []}  # one of many that cannot is left out
+        else:
+            result = dict(outcome.reply.result)
+        self.routes.learn(caller, upstream, result.get("resources"))
+        following = self.routes.next_page(upstream, result.pop("nextCursor", None))
+        if following is not None:
+            result["nextCursor"] = following
+        return result
+
+    def _resource_owner(self, caller: Caller, sink: Sink):  # noqa: ANN202
+        async def learn_all() -> None:
+            cursor: str | None = None
+            for _ in range(100):
+                page = await self._resources(
+                    Request(
+                        id=0,
+                        method="resources/list",
+                        params={} if cursor is None else {"cursor": cursor},
+                    ),
+                    caller,
+                    sink=sink,
+                )
+                if not isinstance(page, dict):
+                    return
+                cursor = page.get("nextCursor")
+                if cursor is None:
+                    return
+
+        return caller, learn_all
+
+    def _shape(
+        self,
+        method: str,
+        outcome: JSONObject | Performed | Refused,
+        *,
+        modern: bool,
+        upstream: str = "",
+    ) -> Answered:
+        if isinstance(outcome, Refused):
+            if method == "tools/call":
+                result = refusal.as_result(outcome.decision, outcome.record)
+                return Answered(result=self._dress(method, result, modern=modern))
+            return Answered(error=refusal.as_error(outcome.decision, outcome.record))
+        if isinstance(outcome, Performed):
+            reply = outcome.reply
+            if reply.error is not None:
+                return Answered(
+                    error=translate.error_for(
+                        MODERN if modern else LEGACY[0], reply.error, method=method
+                    )
+                )
+            assert reply.result is not None
+            self.routes.note_task(upstream, reply.result)
+            return Answered(result=self._dress(method, reply.result, modern=modern))
+        return Answered(result=self._dress(method, outcome, modern=modern))
+
+    def _dress(self, method: str, result: JSONObject, *, modern: bool) -> JSONObject:
+        if modern:
+            return translate.result_for_modern(
+                method, result, server_info=SERVER_INFO, private=True
+            )
+        return translate.result_for_legacy(method, result)
+
+    async def _describe(self, *, modern: bool) -> tuple[JSONObject, str]:
+        several: list[JSONObject] = []
+        instructions: list[str] = []
+        for upstream in self.upstreams:
+            try:
+                await self._catalogue.ensure(upstream)
+            except MidflightError:
+                if len(self.upstreams) == 1:
+                    raise
+                continue
+            info = self._catalogue.info(upstream)
+            if info is None:
+                continue
+            shaped = (
+                translate.capabilities_for_modern(info.capabilities, upstream_modern=info.modern)
+                if modern
+                else translate.capabilities_for_legacy(
+                    info.capabilities, upstream_modern=info.modern
+                )
+            )
+            several.append(shaped)
+            if self._catalogue.definitions(upstream, PinnedKind.INSTRUCTIONS):
+                instructions.append(info.instructions)
+        return translate.merged_capabilities(several), "\n\n".join(instructions)
+
+
+__all__ = ["SERVER_INFO", "Answered", "Endpoint"]

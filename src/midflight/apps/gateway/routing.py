@@ -1,0 +1,230 @@
+"""Routing: which upstream a request of a client is for, and what names clients see.
+
+At an endpoint of one upstream names are the upstream's. At the endpoint of all, names that collide
+are prefixed; resources belong to the upstream that lists them or whose template they match; a
+resource or task that cannot be told apart is refused, with the endpoint that would tell.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Awaitable, Callable, Sequence
+
+from midflight.domain.identity import Caller
+from midflight.domain.tool import Definition, PinnedKind
+from midflight.domain.value import JSONObject
+from midflight.services.catalogue import Catalogue
+from midflight.wire.jsonrpc import Request
+from midflight.wire.malformed import INVALID_PARAMS, MalformedMessage
+from midflight.wire.mcp.lists import Names
+
+MAX_LEARNED = 50_000
+"""Resource URIs and task ids remembered at the endpoint of all; the oldest are forgotten."""
+
+Route = tuple[str, str]
+"""(upstream, name there)"""
+
+
+class Routes:
+    """The routes of one endpoint."""
+
+    def __init__(self, upstreams: Sequence[str], catalogue: Catalogue) -> None:
+        """`upstreams` in configured order."""
+        self._upstreams = tuple(upstreams)
+        self._catalogue = catalogue
+        self._names: dict[PinnedKind, Names] = {}
+        self._generation = -1
+        self._resources: dict[tuple[str, str | None, str], set[str]] = {}
+        self._tasks: dict[str, str] = {}
+
+    # Tools and prompts
+
+    def tool(self, exposed: str) -> Route | None:
+        """The tool behind a name that clients see."""
+        return self._resolve(PinnedKind.TOOL, exposed)
+
+    def expose(self, definition: Definition) -> JSONObject:
+        """A definition as clients see it."""
+        if len(self._upstreams) == 1 or definition.kind is PinnedKind.TEMPLATE:
+            return definition.body
+        name = self._known(definition.kind).exposed(definition.upstream, definition.name)
+        if name is None or name == definition.name:
+            return definition.body
+        return {**definition.body, "name": name}
+
+    async def route(
+        self, request: Request, owner: tuple[Caller, Callable[[], Awaitable[None]]]
+    ) -> tuple[str, Request]:
+        """The upstream of a request, and the request as that upstream knows it.
+
+        Args:
+            request: as the client sent it.
+            owner: the caller, and what learns every resource that it may list.
+
+        Raises:
+            MalformedMessage: -32602, when there is no such thing or it is ambiguous.
+        """
+        if len(self._upstreams) == 1:
+            return self._upstreams[0], request
+        method, params = request.method, request.params
+        if method in {"tools/call", "prompts/get"}:
+            kind = PinnedKind.TOOL if method == "tools/call" else PinnedKind.PROMPT
+            name = params.get("name")
+            found = self._resolve(kind, name) if isinstance(name, str) else None
+            if found is None:
+                raise _unknown(request, f"There is no {kind.value} of that name here.")
+            return found[0], _renamed(request, {**params, "name": found[1]})
+        if method == "completion/complete":
+            return await self._route_reference(request, owner)
+        if "taskId" in params:
+            upstream = self._tasks.get(str(params["taskId"]))
+            if upstream is None:
+                raise _unknown(request, "There is no such task here.")
+            return upstream, request
+        uri = params.get("uri")
+        if isinstance(uri, str):
+            return await self._owner_of(request, uri, owner), request
+        raise _unknown(request, f"{method} needs the endpoint of one upstream.")
+
+    # Pages of resources: a cursor of the endpoint of all names the upstream that it goes on at.
+
+    def page(self, cursor: object) -> tuple[str | None, str]:
+        """(upstream, its own cursor) behind a client's cursor; None behind the last upstream."""
+        if len(self._upstreams) == 1:
+            return self._upstreams[0], cursor if isinstance(cursor, str) else ""
+        if cursor is None:
+            return self._upstreams[0], ""
+        try:
+            raw = base64.urlsafe_b64decode(str(cursor).encode("ascii"))
+            upstream, _, rest = raw.decode().partition("\n")
+        except (binascii.Error, UnicodeError, ValueError):
+            upstream, rest = "", ""
+        if upstream not in self._upstreams:
+            raise MalformedMessage("The cursor is not one of this list.", rpc_code=INVALID_PARAMS)
+        return upstream, rest
+
+    def next_page(self, upstream: str, rest: object) -> str | None:
+        """The client's cursor that goes on behind a page."""
+        if len(self._upstreams) == 1:
+            return rest if isinstance(rest, str) else None
+        if not isinstance(rest, str) or not rest:
+            following = self._upstreams[self._upstreams.index(upstream) + 1 :]
+            if not following:
+                return None
+            upstream, rest = following[0], ""
+        return base64.urlsafe_b64encode(f"{upstream}\n{rest}".encode()).decode("ascii")
+
+    # What is learned from results
+
+    def learn(self, caller: Caller, upstream: str, resources: object) -> None:
+        """Remember which upstream listed which resource to this caller."""
+        if len(self._upstreams) == 1 or not isinstance(resources, list):
+            return
+        for entry in resources:
+            uri = entry.get("uri") if isinstance(entry, dict) else None
+            if isinstance(uri, str):
+                _bounded(self._resources)
+                key = (caller.workload, caller.run, uri)
+                self._resources.setdefault(key, set()).add(upstream)
+
+    def note_task(self, upstream: str, result: JSONObject) -> None:
+        """Remember which upstream made a task (both generations' forms)."""
+        if len(self._upstreams) == 1:
+            return
+        task = result.get("task")
+        task_id = task.get("taskId") if isinstance(task, dict) else result.get("taskId")
+        if isinstance(task_id, str):
+            _bounded(self._tasks)
+            # The first upstream keeps an id: another that answers the same captures nothing.
+            self._tasks.setdefault(task_id, upstream)
+
+    # Inside
+
+    def _known(self, kind: PinnedKind) -> Names:
+        if self._generation != self._catalogue.generation:
+            self._names.clear()
+            self._generation = self._catalogue.generation
+        names = self._names.get(kind)
+        if names is None:
+            names = self._names[kind] = Names(
+                {
+                    upstream: [d.name for d in self._catalogue.definitions(upstream, kind)]
+                    for upstream in self._upstreams
+                }
+            )
+        return names
+
+    def _resolve(self, kind: PinnedKind, exposed: str) -> Route | None:
+        if len(self._upstreams) == 1:
+            return self._upstreams[0], exposed
+        return self._known(kind).owner(exposed)
+
+    async def _route_reference(
+        self, request: Request, owner: tuple[Caller, Callable[[], Awaitable[None]]]
+    ) -> tuple[str, Request]:
+        reference = request.params.get("ref")
+        if isinstance(reference, dict) and isinstance(reference.get("name"), str):
+            found = self._resolve(PinnedKind.PROMPT, reference["name"])
+            if found is not None:
+                renamed = {**reference, "name": found[1]}
+                return found[0], _renamed(request, {**request.params, "ref": renamed})
+        if isinstance(reference, dict) and isinstance(reference.get("uri"), str):
+            return await self._owner_of(request, reference["uri"], owner), request
+        raise _unknown(request, "There is nothing of that reference here.")
+
+    async def _owner_of(
+        self, request: Request, uri: str, owner: tuple[Caller, Callable[[], Awaitable[None]]]
+    ) -> str:
+        caller, learn_all = owner
+        key = (caller.workload, caller.run, uri)
+        owners = self._resources.get(key, set()) | self._by_template(uri)
+        if not owners:
+            await learn_all()
+            owners = self._resources.get(key, set())
+        if len(owners) == 1:
+            return next(iter(owners))
+        if not owners:
+            raise _unknown(request, "No upstream lists that resource.")
+        raise MalformedMessage(
+            "Several upstreams have that resource.",
+            hint="Read it at " + " or ".join(f"/mcp/{name}" for name in sorted(owners)) + ".",
+            rpc_code=INVALID_PARAMS,
+            request_id=request.id,
+        )
+
+    def _by_template(self, uri: str) -> set[str]:
+        return {
+            upstream
+            for upstream in self._upstreams
+            for definition in self._catalogue.definitions(upstream, PinnedKind.TEMPLATE)
+            if definition.name == uri or _template_pattern(definition.name).fullmatch(uri)
+        }
+
+
+def _template_pattern(template: str) -> re.Pattern[str]:
+    """RFC 6570 level 1 as a pattern: an expression matches within one path segment."""
+    parts = re.split(r"\{[^{}]*\}", template)
+    return re.compile("[^/?#]+".join(re.escape(part) for part in parts))
+
+
+def _renamed(request: Request, params: JSONObject) -> Request:
+    return Request(id=request.id, method=request.method, params=params)
+
+
+def _unknown(request: Request, text: str) -> MalformedMessage:
+    return MalformedMessage(
+        text,
+        hint="List what there is first.",
+        rpc_code=INVALID_PARAMS,
+        request_id=request.id,
+    )
+
+
+def _bounded(memory: dict) -> None:  # pyright: ignore[reportMissingTypeArgument]
+    if len(memory) >= MAX_LEARNED:
+        del memory[next(iter(memory))]
+
+
+__all__ = ["MAX_LEARNED", "Route", "Routes"]

@@ -1,0 +1,148 @@
+"""Sessions of legacy clients (2025-03-26 to 2025-11-25): minted here, bound to one caller.
+
+A session is a convenience of the protocol, not a proof: every request of it is authenticated, and
+a session that another caller names does not exist for that caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from midflight.domain.errors import Conflict, NotFound
+from midflight.domain.identity import Caller
+from midflight.domain.value import JSONObject
+
+MAX_SESSIONS = 10_000
+MAX_BACKLOG = 256
+
+
+class Session:
+    """One legacy client. Mutable; one event loop."""
+
+    def __init__(
+        self, *, session_id: str, caller: Caller, endpoint: str, version: str, params: JSONObject
+    ) -> None:
+        """`params` are those of `initialize`."""
+        self.id = session_id
+        self.workload = caller.workload
+        self.run = caller.run
+        self.endpoint = endpoint
+        self.version = version
+        capabilities = params.get("capabilities")
+        self.capabilities: JSONObject = capabilities if isinstance(capabilities, dict) else {}
+        client_info = params.get("clientInfo")
+        self.client_info: JSONObject = client_info if isinstance(client_info, dict) else {}
+        self.initialized = False
+        self.closed = asyncio.Event()
+        self.calls: dict[str, Callable[[], None]] = {}
+        self._questions: dict[int, asyncio.Future[JSONObject]] = {}
+        self._next = 0
+        self._notices: asyncio.Queue[bytes] = asyncio.Queue(MAX_BACKLOG)
+        self.listening = False
+
+    def question(self) -> tuple[int, asyncio.Future[JSONObject]]:
+        """Allocate a request id towards the client, and where its answer will be."""
+        self._next += 1
+        future: asyncio.Future[JSONObject] = asyncio.get_running_loop().create_future()
+        self._questions[self._next] = future
+        return self._next, future
+
+    def answered(self, request_id: int) -> None:
+        """Forget a question."""
+        self._questions.pop(request_id, None)
+
+    def answer(
+        self, request_id: object, result: JSONObject | None, error: JSONObject | None
+    ) -> bool:
+        """Deliver a client's answer. False if nobody asked: it is dropped."""
+        if not isinstance(request_id, int):
+            return False
+        future = self._questions.get(request_id)
+        if future is None or future.done():
+            return False
+        if result is not None:
+            future.set_result(result)
+        else:
+            text = str((error or {}).get("message", "declined"))[:200]
+            future.set_exception(Conflict(f"The client refused: {text}"))
+        return True
+
+    def notice(self, message: bytes) -> None:
+        """Queue a message for the session's own stream; the oldest falls out of a full queue."""
+        if self._notices.full():
+            self._notices.get_nowait()
+        self._notices.put_nowait(message)
+
+    async def next_notice(self) -> bytes:
+        """The next message for the session's own stream."""
+        return await self._notices.get()
+
+    def close(self) -> None:
+        """End it: streams close, questions fail, calls in flight are cancelled."""
+        self.closed.set()
+        for future in self._questions.values():
+            if not future.done():
+                future.set_exception(Conflict("The session has ended."))
+        for cancel in list(self.calls.values()):
+            cancel()
+
+
+class Sessions:
+    """All sessions of this process."""
+
+    def __init__(self, token: Callable[[], str]) -> None:
+        """`token` makes fresh unguessable ids."""
+        self._token = token
+        self._sessions: dict[str, Session] = {}
+
+    def open(self, *, caller: Caller, endpoint: str, version: str, params: JSONObject) -> Session:
+        """Mint a session; beyond the bound the oldest ends."""
+        if len(self._sessions) >= MAX_SESSIONS:
+            self.end(next(iter(self._sessions.values())))
+        session = Session(
+            session_id=self._token(),
+            caller=caller,
+            endpoint=endpoint,
+            version=version,
+            params=params,
+        )
+        self._sessions[session.id] = session
+        return session
+
+    def find(self, session_id: str, *, caller: Caller, endpoint: str) -> Session:
+        """A session of this caller. `NotFound` otherwise, whoever else it may belong to."""
+        session = self._sessions.get(session_id)
+        if (
+            session is None
+            or session.workload != caller.workload
+            or session.run != caller.run
+            or session.endpoint != endpoint
+        ):
+            raise NotFound("There is no such session.", hint="Initialize a new one.")
+        return session
+
+    def of(self, endpoint_covers: Callable[[str], bool]) -> list[Session]:
+        """Sessions whose endpoint the predicate covers."""
+        return [s for s in self._sessions.values() if endpoint_covers(s.endpoint)]
+
+    def of_run(self, run: str, workload: str) -> list[Session]:
+        """Sessions that act in a run (implicit runs: those of its workload)."""
+        return [
+            s
+            for s in self._sessions.values()
+            if s.workload == workload and (s.run is None or s.run == run)
+        ]
+
+    def end(self, session: Session) -> None:
+        """End a session."""
+        self._sessions.pop(session.id, None)
+        session.close()
+
+    def close(self) -> None:
+        """End all."""
+        for session in list(self._sessions.values()):
+            self.end(session)
+
+
+__all__ = ["MAX_SESSIONS", "Session", "Sessions"]

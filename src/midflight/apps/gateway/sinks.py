@@ -1,0 +1,120 @@
+"""Where an action's notifications and questions go on the client's side, one class a generation.
+
+A response begins as nothing: if the first thing that happens is the final answer it becomes one
+JSON document, otherwise an event stream that the final answer ends. `ResponseWriter` owns that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from midflight.apps.server.asgi import Send
+from midflight.apps.server.respond import EventStream, send_json
+from midflight.domain.errors import Conflict
+from midflight.domain.value import JSONObject
+from midflight.services.ports.upstream import ClientRequest
+from midflight.wire import jsonrpc
+from midflight.wire.mcp import meta
+
+if TYPE_CHECKING:
+    from midflight.apps.gateway.sessions import Session
+
+ASK_DEADLINE_S = 600.0
+"""How long a client may take to answer a question of an upstream."""
+
+
+class ResponseWriter:
+    """One HTTP response to one JSON-RPC request."""
+
+    def __init__(self, send: Send, *, accepts_stream: bool = True) -> None:
+        """`accepts_stream` is whether the client's Accept header lists event streams."""
+        self._send = send
+        self._accepts_stream = accepts_stream
+        self._stream: EventStream | None = None
+        self.headers: list[tuple[bytes, bytes]] = []
+
+    async def event(self, message: bytes) -> None:
+        """Send a message before the final one; dropped if the client takes no stream."""
+        if not self._accepts_stream:
+            return
+        if self._stream is None:
+            self._stream = EventStream(self._send, headers=self.headers)
+            await self._stream.__aenter__()
+        await self._stream.event(message)
+
+    async def finish(self, message: bytes, *, status: int = 200) -> None:
+        """Send the final message and end the response."""
+        if self._stream is not None:
+            await self._stream.event(message)
+            await self._stream.__aexit__(None, None, None)
+        else:
+            await send_json(self._send, message, status=status, headers=self.headers)
+
+
+class ModernSink:
+    """A client of 2026-07-28: questions become an `input_required` result (see `held.py`)."""
+
+    takes_input_required = True
+
+    def __init__(self, writer: ResponseWriter, capabilities: JSONObject) -> None:
+        """`capabilities` are those of this one request."""
+        self.writer = writer
+        self.capabilities = capabilities
+        self.questions: dict[str, tuple[ClientRequest, asyncio.Future[JSONObject]]] = {}
+        self.asked = asyncio.Event()
+
+    async def notify(self, method: str, params: JSONObject) -> None:
+        """Pass it on the response stream."""
+        await self.writer.event(jsonrpc.encode_notification(method, params))
+
+    async def ask(self, request: ClientRequest) -> JSONObject:
+        """Wait until a retry of the request brings the answer."""
+        future: asyncio.Future[JSONObject] = asyncio.get_running_loop().create_future()
+        self.questions[request.key] = (request, future)
+        self.asked.set()
+        try:
+            async with asyncio.timeout(ASK_DEADLINE_S):
+                return _answer(await future)
+        except TimeoutError:
+            raise Conflict("The client did not answer in time.") from None
+        finally:
+            self.questions.pop(request.key, None)
+
+
+class LegacySink:
+    """A client with a session: questions are requests on the stream of the call they belong to."""
+
+    takes_input_required = False
+
+    def __init__(self, session: Session, writer: ResponseWriter) -> None:
+        """`writer` is the response to the call."""
+        self._session = session
+        self._writer = writer
+        self.capabilities = session.capabilities
+
+    async def notify(self, method: str, params: JSONObject) -> None:
+        """Pass it on the response stream."""
+        await self._writer.event(jsonrpc.encode_notification(method, params))
+
+    async def ask(self, request: ClientRequest) -> JSONObject:
+        """Ask on the response stream; the answer comes by a POST of its own."""
+        request_id, future = self._session.question()
+        await self._writer.event(jsonrpc.encode_request(request_id, request.method, request.params))
+        try:
+            async with asyncio.timeout(ASK_DEADLINE_S):
+                return _answer(await future)
+        except TimeoutError:
+            raise Conflict("The client did not answer in time.") from None
+        finally:
+            self._session.answered(request_id)
+
+
+def _answer(result: JSONObject) -> JSONObject:
+    """A client's answer with the part of its `_meta` that passes: what is judged is what is sent."""
+    if "_meta" not in result:
+        return result
+    return {**result, "_meta": meta.passed(result["_meta"])}
+
+
+__all__ = ["ASK_DEADLINE_S", "LegacySink", "ModernSink", "ResponseWriter"]

@@ -1,0 +1,470 @@
+"""One HTTP/1.1 connection: uvicorn's httptools protocol with bounds.
+
+uvicorn parses, runs the app and writes the answer. This subclass owns what reaches its parser and
+when: a head only whole and admitted by `head.py`, a body only as far as it is framed, the next
+request only once this one is answered. So requests never overlap, and no byte is read as the start
+of a request that another reader could take for a body. Assumptions about uvicorn are few and are
+pinned in `tests/unit/test_server_protocol.py`.
+
+Phases of a connection (`_phase`):
+
+    IDLE -> HEAD -> BODY -> BUSY -> IDLE        a request with a body, then the next
+    IDLE -> BUSY -> IDLE                        a request that came in one piece
+    BODY -> DRAIN -> IDLE                       answered before its body was in
+    any  -> CLOSED                              refused, over, or too slow
+
+There is one timer a connection. It is moved only to an earlier time; otherwise it fires, finds that
+its time has not come, and sleeps on. A busy connection pays one look at the clock per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from typing import Any, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import ServerState
+
+from midflight.apps.server import head
+from midflight.apps.server.asgi import Event, Receive, Scope, Send
+from midflight.apps.server.head import Refusal
+from midflight.apps.server.limits import Limits
+from midflight.apps.server.occupancy import Admission, Occupancy
+from midflight.apps.server.peer import Peer, peer_of
+from midflight.services.ports.telemetry import Telemetry
+
+# What chunking may cost on the wire: 8 bytes for each byte of body, and this much for extensions
+# and trailers, which are dropped unread (CVE-2024-22019 was a parser without such a bound).
+_CHUNKING_SLACK = 16_384
+_CHUNKING_RATIO = 8
+# What a slow reader must take within `write_stall_s`.
+_READING_PACE = 16_384
+
+_TOO_SLOW = Refusal(
+    status=408,
+    code="too_slow",
+    message="The request did not arrive in time.",
+    help="Send the request without pauses.",
+)
+_TOO_MANY = Refusal(
+    status=503,
+    code="too_many_connections",
+    message="There are too many open connections.",
+    help="Reuse connections, or try again later.",
+)
+
+
+class Phase(enum.IntEnum):
+    """Where a connection is between two bytes; the module has the picture."""
+
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+    BUSY = 3
+    DRAIN = 4
+    CLOSED = 5
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """See the module. `scope["state"]` gets `peer` (`peer.py`) and `on_disconnect`."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        *,
+        limits: Limits,
+        occupancy: Occupancy,
+        telemetry: Telemetry,
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, {}, _loop)
+        self._limits = limits
+        self._occupancy = occupancy
+        self._telemetry = telemetry
+        self._peer: Peer | None = None
+        self._admission = Admission.DROPPED
+        self._phase = Phase.IDLE
+        self._buffer = bytearray()  # a head in the making, or what waits behind a request
+        self._body_left = 0
+        self._body_ends = 0.0  # loop time by which the body must be in
+        self._framing_left = 0  # bytes that chunking may still cost
+        self._drained = 0
+        self._awaits_message = False
+        self._message_complete = True
+        self._old = False
+        self._may_skip = True  # one empty line before a request is old manners (RFC 9112 §2.2)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._due = 0.0
+        self._stalled_at: int | None = None
+        self._watchers: list[Callable[[], None]] = []
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # as uvicorn narrows it
+        """A connection is there: who is it, and is there room?"""
+        super().connection_made(transport)
+        self._peer = peer_of(transport)
+        self.app_state = {"peer": self._peer, "on_disconnect": self._on_disconnect}
+        self._admission = self._occupancy.enter(self._peer.share)
+        if self._admission is not Admission.ADMITTED:
+            self._telemetry.count("http_connections_refused")
+            if self._admission is Admission.DROPPED:
+                self._phase = Phase.CLOSED
+                transport.abort()
+                return
+        self._due_in(self._limits.head_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, and the app of a running request learns it at once."""
+        self._phase = Phase.CLOSED
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._buffer.clear()
+        super().connection_lost(exc)
+        self._tell_watchers()
+        self.app_state = {}
+        if self._peer is not None:
+            self._occupancy.leave(self._peer.share, self._admission)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; what they are depends on the phase."""
+        phase = self._phase
+        if phase is Phase.IDLE:
+            self._read_head(data)
+        elif phase is Phase.BODY or phase is Phase.DRAIN:
+            self._read_body(data)
+        elif phase is Phase.HEAD:
+            self._read_more_head(data)
+        elif phase is Phase.BUSY:
+            self._keep_waiting(data)
+
+    def resume_writing(self) -> None:
+        """The reader took what it had to."""
+        self._stalled_at = None
+        super().resume_writing()
+
+    # Heads
+
+    def _read_head(self, data: bytes) -> None:
+        if self._admission is not Admission.ADMITTED:
+            self._refuse(_TOO_MANY)
+            return
+        if data.startswith(b"\r\n"):
+            data = data[2:]
+            self._may_skip = False
+        end = data.find(head.END)
+        if end >= 0:
+            self._take(data[: end + 4], data[end + 4 :])
+            return
+        self._phase = Phase.HEAD
+        self._buffer += data
+        self._may_skip = self._may_skip and len(data) < 2
+        self._due_in(self._limits.head_s)
+        self._check_unfinished()
+
+    def _read_more_head(self, data: bytes) -> None:
+        buffer = self._buffer
+        searched = max(0, len(buffer) - 3)
+        buffer += data
+        if self._may_skip and len(buffer) >= 2:
+            self._may_skip = False
+            if buffer.startswith(b"\r\n"):
+                del buffer[:2]
+        end = buffer.find(head.END, searched)
+        if end < 0:
+            self._check_unfinished()
+            return
+        whole, rest = bytes(buffer[: end + 4]), bytes(buffer[end + 4 :])
+        buffer.clear()
+        self._take(whole, rest)
+
+    def _check_unfinished(self) -> None:
+        refusal = head.unfinished(self._buffer, self._limits)
+        if refusal is not None:
+            self._refuse(refusal)
+
+    def _take(self, raw: bytes, rest: bytes) -> None:
+        judged = head.judge(raw, self._limits)
+        if isinstance(judged, Refusal):
+            self._refuse(judged)
+            return
+        self._old = judged.old
+        self._message_complete = False
+        self._awaits_message = True
+        if not self._feed(judged.raw):
+            return
+        if judged.body == 0:
+            self._phase = Phase.BUSY
+        else:
+            self._phase = Phase.BODY
+            self._body_left = judged.body
+            self._framing_left = _CHUNKING_SLACK
+        if rest:
+            self.data_received(rest)
+        if self._phase is Phase.BODY:
+            limits = self._limits
+            self._body_ends = self.loop.time() + limits.body_total_s
+            self._due_in(min(limits.body_idle_s, limits.body_total_s))
+
+    # Bodies
+
+    def _read_body(self, data: bytes) -> None:
+        if self._phase is Phase.DRAIN:
+            self._drained += len(data)
+            if self._drained > self._limits.drain_bytes:
+                self._close()
+                return
+        rest = b""
+        if self._body_left == head.CHUNKED:
+            self._framing_left -= len(data)
+            if not self._feed(data):
+                return
+            if self._framing_left < 0:
+                self._refuse(head.MALFORMED)
+                return
+        else:
+            data, rest = data[: self._body_left], data[self._body_left :]
+            self._body_left -= len(data)
+            if not self._feed(data):
+                return
+        if self._message_complete:
+            self._body_done(rest)
+        elif self._phase is Phase.BODY:
+            self._due = self.loop.time() + self._limits.body_idle_s
+
+    def _body_done(self, rest: bytes) -> None:
+        if self._phase is Phase.DRAIN:
+            self._rest()
+        else:
+            self._phase = Phase.BUSY
+        if rest:
+            self.data_received(rest)
+
+    def _keep_waiting(self, data: bytes) -> None:
+        """Hold what comes behind an unanswered request.
+
+        Reading goes on, for only who reads sees the client leave.
+        """
+        waiting = self._buffer
+        waiting += data
+        limits = self._limits
+        if len(waiting) > limits.pipelined_bytes or waiting.count(head.END) > limits.pipelined:
+            self._telemetry.count("http_refused")
+            self._phase = Phase.CLOSED
+            self.transport.abort()
+
+    # What the parser calls
+
+    def _feed(self, data: bytes) -> bool:
+        parser = self.parser
+        if parser is None:
+            return False
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse(head.MALFORMED)
+            return False
+        return True
+
+    def on_message_begin(self) -> None:
+        """A request begins; the parser may only find one where a head was admitted."""
+        if not self._awaits_message:
+            # Only behind a chunked body can the parser run into bytes that we did not frame.
+            raise httptools.HttpParserError("a request behind a chunked one in the same bytes")
+        self._awaits_message = False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is parsed; uvicorn starts the app."""
+        if self._old:
+            self.expect_100_continue = False  # RFC 9110 §10.1.1
+        super().on_headers_complete()
+        # Fields of a trailer section must not become headers (RFC 9110 §6.5.1): they land here.
+        self.headers = []
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._framing_left += len(body) * (1 + _CHUNKING_RATIO)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is in."""
+        self._message_complete = True
+        super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, _ended_by_closing(cycle, app) if self._old else app)
+
+    # What an answered request calls
+
+    def on_response_complete(self) -> None:
+        """The answer is written. Replaces uvicorn's, which has a timer of its own."""
+        self.server_state.total_requests += 1
+        self._watchers.clear()
+        if self.transport.is_closing():
+            self._phase = Phase.CLOSED
+            self._due_in(self._limits.linger_s + self._limits.write_stall_s)
+            return
+        self.flow.resume_reading()
+        if not self._message_complete:
+            self._phase = Phase.DRAIN
+            self._drained = 0
+            self._due_in(self._limits.linger_s)
+            return
+        self._rest()
+        if self._buffer:
+            waiting = bytes(self._buffer)
+            self._buffer.clear()
+            self.data_received(waiting)
+
+    def _rest(self) -> None:
+        self._phase = Phase.IDLE
+        self._may_skip = True
+        self._due_in(self._limits.keep_alive_s)
+
+    # Leaving
+
+    def _on_disconnect(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` once if the client leaves before the present request is answered.
+
+        It is synchronous, called in the turn of the loop that saw the client leave, and costs no
+        task; `receive()` tells the same as `http.disconnect`.
+        """
+        if self._phase is Phase.CLOSED:
+            watcher()
+        else:
+            self._watchers.append(watcher)
+
+    def _tell_watchers(self) -> None:
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer if nothing was answered yet, and close; an app that runs sees a disconnect."""
+        self._telemetry.count("http_refused")
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and not cycle.response_complete:
+            answered = cycle.response_started
+            cycle.disconnected = True
+            cycle.message_event.set()
+        else:
+            answered = self._phase is Phase.DRAIN
+        if not answered and not self.transport.is_closing():
+            body = refusal.body()
+            lines = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+            self.transport.write(
+                b"".join(
+                    [
+                        STATUS_LINE[refusal.status],
+                        *lines,
+                        b"content-type: application/json\r\n",
+                        b"content-length: %d\r\n" % len(body),
+                        b"connection: close\r\n\r\n",
+                        body,
+                    ]
+                )
+            )
+        self._close()
+        self._tell_watchers()
+
+    def _close(self) -> None:
+        """Close so that the client can still read the answer (RFC 9112 §9.6)."""
+        self._phase = Phase.CLOSED
+        self._buffer.clear()
+        transport = self.transport
+        if not transport.is_closing() and transport.can_write_eof():
+            self.flow.resume_reading()
+            transport.write_eof()
+            self._due_in(self._limits.linger_s)
+        else:
+            transport.close()
+            self._due_in(self._limits.linger_s + self._limits.write_stall_s)
+
+    # Time
+
+    def _due_in(self, seconds: float) -> None:
+        due = self._due = self.loop.time() + seconds
+        if self._timer is None:
+            self._sleep_until(due)
+        elif self._timer_at > due:
+            self._timer.cancel()
+            self._sleep_until(due)
+
+    def _sleep_until(self, due: float) -> None:
+        self._timer_at = due
+        self._timer = self.loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        phase = self._phase
+        if phase is Phase.BUSY:
+            self._check_pace(now)
+        elif phase is Phase.BODY and self._waits_for_app():
+            # The app is slow, not the client.
+            self._body_ends += self._limits.body_idle_s
+            self._due_in(self._limits.body_idle_s)
+        elif phase is Phase.BODY and now < self._body_ends and now < self._due:
+            self._sleep_until(min(self._due, self._body_ends))
+        elif phase is not Phase.BODY and now < self._due:
+            self._sleep_until(self._due)
+        elif phase is Phase.HEAD or phase is Phase.BODY:
+            self._refuse(_TOO_SLOW)
+        elif phase is Phase.CLOSED or self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self._close()
+
+    def _waits_for_app(self) -> bool:
+        return self.flow.read_paused or self.cycle.waiting_for_100_continue
+
+    def _check_pace(self, now: float) -> None:
+        """A request is being answered: the app may take its time, the reader may not."""
+        if self.flow.write_paused or self.transport.is_closing():
+            size = self.transport.get_write_buffer_size()
+            if self._stalled_at is not None and size > self._stalled_at - _READING_PACE:
+                self._phase = Phase.CLOSED
+                self.transport.abort()
+                return
+            self._stalled_at = size
+        self._sleep_until(now + self._limits.write_stall_s)
+
+
+def _ended_by_closing(cycle: RequestResponseCycle, app: Any) -> Any:
+    """For HTTP/1.0, which has no chunks: a body of unknown length ends with the connection.
+
+    uvicorn would send chunks. Its cycle counts what Content-Length still allows; here each piece
+    allows itself.
+    """
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        framed = True
+
+        async def send_old(event: Event) -> None:
+            nonlocal framed
+            if event["type"] == "http.response.start":
+                framed = any(name.lower() == b"content-length" for name, _ in event["headers"])
+                if not framed:
+                    cycle.chunked_encoding = False
+            elif not framed:
+                cycle.expected_content_length = len(event.get("body", b""))
+            await send(event)
+
+        await app(scope, receive, send_old)
+
+    return wrapped
+
+
+__all__ = ["BoundedProtocol", "Phase"]

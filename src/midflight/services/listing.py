@@ -1,0 +1,172 @@
+"""What a workload may be shown of what its upstreams serve.
+
+A list hides only what no argument and no approval could permit, and everything that is not pinned
+as it is served. Lists come from the catalogue, so that showing 200 tools costs no upstream call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from midflight.domain.decision import Deny, DenyCode
+from midflight.domain.errors import MidflightError
+from midflight.domain.identity import Caller, Workload
+from midflight.domain.question import RunFacts, Source
+from midflight.domain.revocation import ScopeKind
+from midflight.domain.tool import Definition, PinnedKind
+from midflight.domain.value import Value
+from midflight.services.catalogue import Catalogue
+from midflight.services.flights import Flight
+from midflight.services.guard import deny
+from midflight.services.interruption import Interruption
+from midflight.services.inventory import Inventory
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.policy import PolicyEngine
+from midflight.services.runs import Runs
+
+
+class Listing:
+    """Filters the catalogue for one caller."""
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        runs: Runs,
+        interruption: Interruption,
+        inventory: Inventory,
+        engine: PolicyEngine,
+        clock: Clock,
+    ) -> None:
+        """Shares its parts with the guard."""
+        self._catalogue = catalogue
+        self._runs = runs
+        self._interruption = interruption
+        self._inventory = inventory
+        self._engine = engine
+        self._clock = clock
+
+    async def seat(self, caller: Caller) -> Seat | Deny:
+        """The caller's workload and run, opened if it is implicit, or why there is none."""
+        now = self._clock.now()
+        workload = self._inventory.current(caller.workload)
+        missing = self._inventory.standing(workload, int(now))
+        if workload is None or missing is not None:
+            return deny(
+                DenyCode.UNREGISTERED,
+                "unregistered",
+                missing or "The workload is not registered.",
+                "An operator registers it with `midflight workload add`.",
+            )
+        live = await self._runs.find(caller, workload)
+        if isinstance(live, Deny):
+            return live
+        scopes = frozenset(
+            (
+                (ScopeKind.EVERYTHING, ""),
+                (ScopeKind.WORKLOAD, caller.workload),
+                (ScopeKind.OWNER, workload.owner),
+                (ScopeKind.RUN, live.run.id),
+                (ScopeKind.TOKEN, caller.token),
+            )
+        )
+        revocation = self._interruption.covering(scopes)
+        if revocation is not None:
+            return deny(
+                DenyCode.REVOKED,
+                f"revoked:{revocation.id}",
+                f"Revoked by {revocation.author}: {revocation.reason}",
+            )
+        return Seat(workload=workload, run=live.facts(now=int(now)), scopes=scopes)
+
+    async def shown(
+        self, caller: Caller, upstreams: Sequence[str], kind: PinnedKind
+    ) -> list[Definition] | Deny:
+        """Definitions of a kind that the caller may see, in the upstreams' order.
+
+        An upstream that does not answer is left out of a list of several, and is the error of a
+        list of one (`UpstreamUnavailable`).
+        """
+        seat = await self.seat(caller)
+        if isinstance(seat, Deny):
+            return seat
+        source = Source(point="mcp", proof=caller.proof)
+        found: list[Definition] = []
+        for upstream in upstreams:
+            try:
+                await self._catalogue.ensure(upstream)
+            except MidflightError:
+                if len(upstreams) == 1:
+                    raise
+                continue
+            definitions = self._catalogue.definitions(upstream, kind)
+            if kind is PinnedKind.TOOL:
+                visible = self._engine.visible(
+                    self._catalogue.targets(upstream, kind),
+                    workload=seat.workload,
+                    run=seat.run,
+                    source=source,
+                    at=int(self._clock.now()),
+                )
+                definitions = [d for d in definitions if d.name in visible]
+            found.extend(definitions)
+        return found
+
+    def stream(self, seat: Seat, *, name: str, ended: Callable[[], None]) -> Stream:
+        """Enter a long-lived stream: `ended` is called once when its run ends or is revoked.
+
+        Raises:
+            Interrupted: it is revoked already.
+        """
+        return Stream(self._interruption, self._runs, seat, name=name, ended=ended)
+
+
+class Seat(Value):
+    """A caller in good standing with an open run."""
+
+    workload: Workload
+    run: RunFacts
+    scopes: frozenset[tuple[ScopeKind, str]]
+
+
+class Stream:
+    """A stream that carries no action of its own and is cut with its run all the same."""
+
+    def __init__(
+        self,
+        interruption: Interruption,
+        runs: Runs,
+        seat: Seat,
+        *,
+        name: str,
+        ended: Callable[[], None],
+    ) -> None:
+        """Made by `Listing.stream`."""
+        self._interruption = interruption
+        self._runs = runs
+        self._run = seat.run.id
+        self._ended = ended
+        self.flight = Flight(
+            record="",
+            run=seat.run.id,
+            workload=seat.workload.id,
+            upstream="",
+            name=name,
+            scopes=seat.scopes,
+            began=interruption.clock.monotonic(),
+        )
+        interruption.take_off(self.flight)
+        self.flight.on_cut(lambda _: self._ended())
+        runs.on_ended(self._run_ended)
+
+    def _run_ended(self, run: str) -> None:
+        if run == self._run:
+            self._ended()
+
+    def close(self) -> None:
+        """Leave the registry."""
+        self._interruption.leave(self.flight)
+        self._runs.off_ended(self._run_ended)
+
+
+__all__ = ["Listing", "Seat", "Stream"]

@@ -1,0 +1,143 @@
+"""Sealing: arguments and intents go into records under a key of their run that can be erased.
+
+Erasing the key erases them in every copy of the ledger and leaves the chain whole. AES-256-GCM
+with a random 96-bit nonce; the key's id, which is the run's, is the associated data, so a box
+cannot be moved to another run. The data key is stored wrapped (`KeyWrap`), never bare.
+
+Keys and nonces come from the operating system and not from the `Clock` port: a nonce that a test
+double repeats would open everything sealed under the key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from midflight.domain.canonical import canonical
+from midflight.domain.errors import Conflict, Malformed
+from midflight.domain.records import Sealed
+from midflight.domain.value import JSON
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.keys import KeyWrap
+from midflight.services.ports.store import Store
+
+_KEY_BITS = 256
+_NONCE_LENGTH = 12
+
+
+class Sealer:
+    """Seals for open runs, opens for whoever may read, erases for good.
+
+    Args:
+        store: keeps the wrapped keys.
+        wrap: wraps and unwraps them.
+        clock: tells how old a cached key is.
+        capacity: how many runs' keys stay in memory, the last used ones.
+        trust_s: seconds after which a cached key is looked up again, which bounds how long another
+            replica can go on sealing under a key that was erased.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        wrap: KeyWrap,
+        clock: Clock,
+        *,
+        capacity: int = 100_000,
+        trust_s: float = 300.0,
+    ) -> None:
+        self._store = store
+        self._wrap = wrap
+        self._clock = clock
+        self._capacity = capacity
+        self._trust_s = trust_s
+        self._keys: OrderedDict[str, tuple[AESGCM, float]] = OrderedDict()
+
+    async def key_for(self, run_id: str) -> None:
+        """Have the run's key at hand, making it at first use; then `seal` works for the run.
+
+        Raises:
+            Conflict: the key was erased while this process was using it.
+            StoreUnavailable: the store does not answer, or the stored key does not open.
+        """
+        cached = self._keys.get(run_id)
+        if cached is not None and self._clock.monotonic() < cached[1]:
+            self._keys.move_to_end(run_id)
+            return
+        wrapped = await self._store.get_seal_key(run_id)
+        if wrapped is None and cached is not None:
+            self._keys.pop(run_id, None)
+            raise Conflict(
+                f"The sealing key of {run_id} was erased, so the run cannot be recorded any more.",
+                hint="Open a new run.",
+            )
+        if wrapped is None:
+            wrapped = await self._make(run_id)
+        self._remember(run_id, AESGCM(self._wrap.unwrap(wrapped, key_id=run_id)))
+
+    def seal(self, run_id: str, plaintext: JSON) -> Sealed:
+        """Seal a JSON value under the run's key. Synchronous, about 2 µs.
+
+        Raises:
+            Conflict: the key is not at hand; `await key_for(run_id)` before.
+            UnicodeEncodeError: only for values no strict decoder produces (lone surrogates).
+        """
+        cached = self._keys.get(run_id)
+        if cached is None:
+            raise Conflict(f"The sealing key of {run_id} is not loaded.")
+        nonce = os.urandom(_NONCE_LENGTH)
+        box = cached[0].encrypt(nonce, canonical(plaintext), run_id.encode())
+        return Sealed(key=run_id, nonce=nonce, box=box)
+
+    async def open(self, sealed: Sealed) -> JSON:
+        """The value again, or None if the key was erased.
+
+        The store is always asked, so that an erasure counts at once wherever it was done.
+
+        Raises:
+            Malformed: the box does not open under its key.
+            StoreUnavailable: the store does not answer, or the stored key does not open.
+        """
+        wrapped = await self._store.get_seal_key(sealed.key)
+        if wrapped is None:
+            return None
+        key = AESGCM(self._wrap.unwrap(wrapped, key_id=sealed.key))
+        try:
+            plaintext = key.decrypt(sealed.nonce, sealed.box, sealed.key.encode())
+            return msgspec.json.decode(plaintext)
+        except (InvalidTag, ValueError) as error:
+            raise Malformed(
+                "A sealed value does not open under its key: it was altered, or its key was "
+                "erased and made again.",
+                hint="`midflight ledger verify` tells whether the ledger was altered.",
+            ) from error
+
+    async def erase(self, run_id: str) -> bool:
+        """Forget the run's key for good. False if there was none."""
+        self._keys.pop(run_id, None)
+        return await self._store.erase_seal_key(run_id)
+
+    async def _make(self, run_id: str) -> bytes:
+        wrapped = self._wrap.wrap(AESGCM.generate_key(bit_length=_KEY_BITS), key_id=run_id)
+        try:
+            await self._store.put_seal_key(run_id, wrapped)
+        except Conflict:
+            # Another task or replica was first; its key is the run's.
+            existing = await self._store.get_seal_key(run_id)
+            if existing is None:
+                raise
+            return existing
+        return wrapped
+
+    def _remember(self, run_id: str, key: AESGCM) -> None:
+        self._keys[run_id] = (key, self._clock.monotonic() + self._trust_s)
+        self._keys.move_to_end(run_id)
+        while len(self._keys) > self._capacity:
+            self._keys.popitem(last=False)
+
+
+__all__ = ["Sealer"]

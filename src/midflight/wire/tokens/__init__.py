@@ -1,0 +1,31 @@
+"""Tokens and proofs: what a caller presents, decoded and verified in one door each.
+
+    verify_access_token   at+jwt, ES256, minted by Midflight (RFC 9068)       access.py
+    verify_proof          DPoP proof of possession (RFC 9449)                 dpop.py
+    challenge             the WWW-Authenticate header (RFC 6750, 9449, 9728)  resource.py
+    resource_metadata     the protected resource metadata document (RFC 9728) resource.py
+
+Pure: time, keys and names are arguments; nothing here remembers a jti or reads a clock, which is
+`services/identity.py`'s part. This package satisfies `services/ports/proofs.Proofs` as a module.
+
+No library is trusted with the parsing: both libraries that were tried accept duplicate claims and
+tokens of another type, so the strict reader of `jws.py` runs first and joserfc checks signatures.
+"""
+
+from midflight.wire.tokens.access import AccessToken, access_claims, verify_access_token
+from midflight.wire.tokens.dpop import Proof, verify_proof
+from midflight.wire.tokens.jwk import is_thumbprint, thumbprint
+from midflight.wire.tokens.resource import challenge, metadata_url, resource_metadata
+
+__all__ = [
+    "AccessToken",
+    "Proof",
+    "access_claims",
+    "challenge",
+    "is_thumbprint",
+    "metadata_url",
+    "resource_metadata",
+    "thumbprint",
+    "verify_access_token",
+    "verify_proof",
+]
