@@ -9,7 +9,7 @@ import math
 import re
 from datetime import UTC, datetime
 
-_DURATION = re.compile(r"(?P<number>\d{1,9})\s*(?P<unit>s|m|h|d)?\Z")
+_DURATION = re.compile(r"(?P<number>[0-9]{1,9})\s*(?P<unit>s|m|h|d)?\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

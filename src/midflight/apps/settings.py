@@ -43,8 +43,9 @@ from midflight.apps.settings_sections import (
 )
 from midflight.domain.errors import Misconfigured
 
-# sockaddr_un.sun_path of Linux, less the closing NUL.
-MAX_SOCKET_PATH = 107
+# sockaddr_un.sun_path of Linux, less the closing NUL and four bytes for a temporary name
+# (`server/unix_socket.py`).
+MAX_SOCKET_PATH = 103
 
 
 class Settings(BaseSettings):

@@ -173,7 +173,7 @@ class Limits(Section):
 class Gateway(Section):
     """`[gateway]`: where agents connect. Loopback only, unless `tls` is set."""
 
-    listen: ListenAddress = Address("127.0.0.1", 8600)
+    listen: ListenAddress = Address(host="127.0.0.1", port=8600)
     # How agents reach it: the audience of tokens and the base of metadata. Default: `listen`.
     public_url: HttpUrl | None = None
     # Host and Origin values accepted besides those of `listen` and `public_url`.

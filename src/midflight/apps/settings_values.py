@@ -10,11 +10,12 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from midflight.domain.errors import Misconfigured
+from midflight.domain.value import Value
 
+LOCALHOST = "localhost"
 MAX_SECRET_BYTES = 16_384
 
 _REFERENCE = re.compile(
@@ -35,9 +36,8 @@ _SECRET_VALUE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen: an IP address and a port; port 0 lets the system choose."""
+class Address(Value):
+    """Where to listen: an IP address or `localhost` (both families), and a port; 0 is any free."""
 
     host: str
     port: int
@@ -45,12 +45,12 @@ class Address:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        return ipaddress.ip_address(self.host).is_loopback
+        return self.host == LOCALHOST or ipaddress.ip_address(self.host).is_loopback
 
     @property
     def wildcard(self) -> bool:
         """Whether it is every address of this machine."""
-        return ipaddress.ip_address(self.host).is_unspecified
+        return self.host != LOCALHOST and ipaddress.ip_address(self.host).is_unspecified
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -65,19 +65,19 @@ def address(text: str) -> Address:
         ValueError: not such an address.
     """
     host, separator, port = text.rpartition(":")
-    host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
+    host = host.removeprefix("[").removesuffix("]")
     # isascii: str.isdigit is true of digits of other scripts.
     if not separator or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
         raise ValueError("is not an address and port such as 127.0.0.1:8600")
     try:
-        ipaddress.ip_address(host)
+        if host != LOCALHOST:
+            ipaddress.ip_address(host)
     except ValueError:
         raise ValueError("needs an IP address (or localhost) before the port") from None
     return Address(host=host, port=int(port))
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Value):
     """Where a value is: literal text, or `env:NAME` / `file:PATH`, after an optional scheme word.
 
     `Bearer env:TOKEN` sends `Bearer ` and what `$TOKEN` holds.
@@ -92,7 +92,7 @@ class Reference:
         """Whether the value is read from elsewhere at use."""
         return self.kind != "literal"
 
-    def resolve(self, *, environment: Mapping[str, str] | None = None) -> str:
+    def read(self, *, environment: Mapping[str, str] | None = None) -> str:
         """The value, read now.
 
         Raises:
@@ -103,7 +103,7 @@ class Reference:
                 variables = os.environ if environment is None else environment
                 value = variables.get(self.name, "")
             case "file":
-                value = self._read()
+                value = self._read_file()
             case _:
                 return self.name
         value = value.strip()
@@ -115,7 +115,7 @@ class Reference:
             )
         return f"{self.scheme} {value}" if self.scheme else value
 
-    def _read(self) -> str:
+    def _read_file(self) -> str:
         try:
             with Path(self.name).open(encoding="utf-8") as file:
                 return file.read(MAX_SECRET_BYTES + 2)

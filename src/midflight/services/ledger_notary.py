@@ -70,8 +70,8 @@ class Notary:
             append = self._tree.append
             for entry in entries:
                 append(entry.hash)
-        except LedgerUnavailable as error:
-            self.damage = error.message
+        except LedgerUnavailable:
+            return  # damage is noted; a store that does not answer is caught up with later
 
     def sign(self) -> str:
         """Sign the tree over all that is stored now, store the note and return it.
@@ -122,19 +122,19 @@ class Notary:
         """Take in entries of other writers, up to a position or to the end."""
         size = self._store.size() if until is None else until
         if size < self._tree.size:
-            raise LedgerUnavailable(
-                f"The ledger has {size} entries and had {self._tree.size}.", hint=_HINT
-            )
+            raise self._damaged(f"The ledger has {size} entries and had {self._tree.size}.")
         if size == self._tree.size:
             return
         for position, leaf in self._store.hashes(after=self._tree.size):
             if position > size:
                 break
             if position != self._tree.size + 1:
-                raise LedgerUnavailable(
-                    f"The ledger's entry at position {self._tree.size + 1} is missing.", hint=_HINT
-                )
+                raise self._damaged(f"Position {self._tree.size + 1} of the ledger is missing.")
             self._tree.append(leaf)
+
+    def _damaged(self, why: str) -> LedgerUnavailable:
+        self.damage = why
+        return LedgerUnavailable(why, hint=_HINT)
 
 
 __all__ = ["Notary"]

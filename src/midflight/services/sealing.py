@@ -118,8 +118,10 @@ class Sealer:
 
     async def erase(self, run_id: str) -> bool:
         """Forget the run's key for good. False if there was none."""
-        self._keys.pop(run_id, None)
-        return await self._store.erase_seal_key(run_id)
+        try:
+            return await self._store.erase_seal_key(run_id)
+        finally:
+            self._keys.pop(run_id, None)
 
     async def _make(self, run_id: str) -> bytes:
         wrapped = self._wrap.wrap(AESGCM.generate_key(bit_length=_KEY_BITS), key_id=run_id)

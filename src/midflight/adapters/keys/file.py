@@ -30,6 +30,7 @@ from midflight.adapters.keys.es256 import (
 )
 from midflight.adapters.keys.private_files import PrivateDirectory
 from midflight.domain.errors import Misconfigured
+from midflight.domain.value import Value
 from midflight.services.ports.clock import Clock
 
 TOKEN_FILE = "token-signing.json"  # noqa: S105 -- the name of a file
@@ -160,8 +161,9 @@ def _kept(
     return load(content)
 
 
-class _TokenFile(TokenKeys, forbid_unknown_fields=True):
+class _TokenFile(Value, forbid_unknown_fields=True):
     format: str
+    keys: TokenKeys
 
 
 def _load(content: bytes) -> TokenKeys:
@@ -175,14 +177,11 @@ def _load(content: bytes) -> TokenKeys:
             f"The key file {TOKEN_FILE} is damaged or of another version.",
             hint="Restore it from a backup; without one, remove it and mint tokens again.",
         )
-    return TokenKeys(signing=stored.signing, upcoming=stored.upcoming, retired=stored.retired)
+    return stored.keys
 
 
 def _dump(keys: TokenKeys) -> bytes:
-    stored = _TokenFile(
-        format=_TOKEN_FORMAT, signing=keys.signing, upcoming=keys.upcoming, retired=keys.retired
-    )
-    return msgspec.json.encode(stored)
+    return msgspec.json.encode(_TokenFile(format=_TOKEN_FORMAT, keys=keys))
 
 
 def _text(content: bytes) -> str:

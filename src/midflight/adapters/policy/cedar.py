@@ -36,7 +36,7 @@ NO_VERSION = "none"
 
 _ENCODER = msgspec.json.Encoder()
 _POLICY_IN_ERROR = re.compile(r"policy `([^`]*)`")
-_GENERIC = "midflight:default-deny"
+_DEFAULT_DENY = "midflight:default-deny"
 
 
 class _Generation:
@@ -202,7 +202,7 @@ class CedarEngine:
             plan = seat.plan(workload)
             facts = now.facts(seat, plan, workload, target)
             view = now.visibility.view(workload=workload, run=run, source=source)
-            return view.ask(seat, plan, facts, target)
+            return view.ask(seat, plan, facts, workload=workload, of=target)
         except BaseException as error:  # noqa: BLE001 -- as in `decide`
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
@@ -268,14 +268,13 @@ class _Asking:
         if first.decision is cedarpy.Decision.Allow:
             return self._permit(_ids(first))
         if self._question.approved or not self._slice.asks:
-            return self._refuse(_ids(first), still=_ids(first), permitted=False)
+            return self._refuse(_ids(first), still=_ids(first))
         second = self._ask(approved=True)
         if _errors(second) is not None:
-            return self._refuse(_ids(first), still=_ids(first), permitted=False)
+            return self._refuse(_ids(first), still=_ids(first))
         if second.decision is cedarpy.Decision.Allow:
             return self._challenge(_ids(first), _ids(second))
-        # Hard forbids first: they are what no approval would help against.
-        return self._refuse(_ids(first), still=_ids(second), permitted=False)
+        return self._refuse(_ids(first), still=_ids(second))
 
     def _ask(
         self, *, approved: bool, handle: cedarpy.PolicySet | None = None
@@ -313,21 +312,22 @@ class _Asking:
             expires_s=min(expiries, default=DEFAULT_EXPIRES_S),
         )
 
-    def _refuse(self, first: Sequence[str], *, still: Sequence[str], permitted: bool) -> Decision:
-        order = sorted(first, key=lambda policy: policy not in still)
-        reasons = _reasons(self._slice.policies[i] for i in order)
-        if not permitted and not still:
+    def _refuse(self, forbids: Sequence[str], *, still: Sequence[str]) -> Decision:
+        """`forbids` decided; `still` are those that would in spite of an approval."""
+        hard_first = sorted(forbids, key=lambda policy: policy not in still)
+        reasons = _reasons(self._slice.policies[i] for i in hard_first)
+        if not forbids or not still:
             reasons = (*reasons, self._default_deny())
-        helps = [reason.help for reason in reasons if reason.help]
+        helps = dict.fromkeys(reason.help for reason in reasons if reason.help)
         return Deny(
-            version=self._version, code=DenyCode.POLICY, reasons=reasons, help=" ".join(helps[:3])
+            version=self._version, code=DenyCode.POLICY, reasons=reasons, help=" ".join(helps)
         )
 
     def _default_deny(self) -> Reason:
         seat = self._seat
         actions = " or ".join(f'Action::"{name}"' for name in (*seat.groups, seat.action_id))
         return Reason(
-            policy=_GENERIC,
+            policy=_DEFAULT_DENY,
             text="No policy permits this.",
             help=f"A permit would have to name {actions} and hold for this workload and resource.",
         )

@@ -35,14 +35,15 @@ class Slice(Value):
     Attributes:
         policies: by id, in the set's order.
         handle: them, parsed.
-        permits: the permits among them, parsed; to ask what would apply without any forbid.
         mentions: what they look at.
+        tells_apart: some condition looks at the name of the resource or action, so that two
+            targets with equal facts can have different answers.
     """
 
     policies: Mapping[str, Policy]
     handle: cedarpy.PolicySet
-    permits: cedarpy.PolicySet
     mentions: Mentions
+    tells_apart: bool
 
     @property
     def asks(self) -> bool:
@@ -87,9 +88,14 @@ def make_slice(policies: Sequence[Policy]) -> Slice:
     return Slice(
         policies={policy.id: policy for policy in policies},
         handle=make_handle(policies),
-        permits=make_handle([p for p in policies if p.template.effect == "permit"]),
         mentions=seen,
+        tells_apart="name" in seen.names or any(_names_target(p.template) for p in policies),
     )
+
+
+def _names_target(template: pst.Template) -> bool:
+    named = pst.entity_uids(template.clauses)
+    return any(str(uid.type) in ("Tool", "Item", "Action") for uid in named)
 
 
 def make_handle(policies: Iterable[Policy]) -> cedarpy.PolicySet:

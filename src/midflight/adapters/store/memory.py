@@ -179,10 +179,11 @@ class MemoryStore:
         self._check_open()
         if until < now:
             return False
-        self._used = {used: end for used, end in self._used.items() if end >= now}
-        if (purpose, key) in self._used:
+        if self._used.get((purpose, key), now - 1) >= now:
             return False
         self._used[purpose, key] = until
+        if len(self._used) % 512 == 0:
+            self._used = {used: end for used, end in self._used.items() if end >= now}
         return True
 
     def _check_open(self) -> None:

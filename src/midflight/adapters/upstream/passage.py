@@ -228,8 +228,10 @@ class Passage:
         meta[PROGRESS_TOKEN] = request_id
         return {**params, "_meta": meta}
 
-    async def take(self, message: Message, answer: Answer) -> Response | None:
+    async def take(self, answer: Answer | None, message: Message) -> Response | None:
         """Handle one message about this action; the response if it is the final one.
+
+        `answer` sends an answer to the upstream; None where it may not ask (modern generation).
 
         Raises:
             UpstreamBroken: a response to something else, on a stream that is this action's own.
@@ -239,14 +241,14 @@ class Passage:
         if type(message) is Notification:
             await self.heed(message)
         elif type(message) is Request:
+            if answer is None:
+                raise self.broken("sent a request where its protocol version allows none")
             self.question(message, answer)
         return None
 
     def own(self, message: Response) -> Response:
         """The response, if it is this action's."""
-        if message.id is None or (
-            type(message.id) is int and message.id == self.request_id
-        ):
+        if message.id is None or (type(message.id) is int and message.id == self.request_id):
             return message
         raise self.broken("answered with the id of another request")
 
@@ -354,13 +356,14 @@ class Passage:
         return capability is not None and capability in self.sink.capabilities
 
     async def _ask(self, request: Request, answer: Answer) -> None:
+        if request.method == "ping":
+            await answer(encode_result(request.id, {}))
+            return
         if not self._may_ask(request.method):
             code, text = METHOD_NOT_FOUND, "The client does not answer such requests."
             await answer(encode_error(request.id, code=code, message=text))
             return
-        question = ClientRequest(
-            key=str(request.id), method=request.method, params=request.params
-        )
+        question = ClientRequest(key=str(request.id), method=request.method, params=request.params)
         try:
             result = await self._answer(question)
         except Conflict as refusal:

@@ -11,6 +11,7 @@ as they are.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -77,9 +78,7 @@ class Conversation:
     and the subscriptions of runs whose client speaks the other generation.
     """
 
-    def __init__(
-        self, peer: str, *, timeouts: CallTimeouts, backoff: float = 1.0
-    ) -> None:
+    def __init__(self, peer: str, *, timeouts: CallTimeouts, backoff: float = 1.0) -> None:
         self._peer = peer
         self._timeouts = timeouts
         self._backoff = backoff
@@ -98,9 +97,7 @@ class Conversation:
         """Tell unsolicited notifications to `notices` from now on."""
         self._notices = notices
 
-    def passage(
-        self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink
-    ) -> Passage:
+    def passage(self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink) -> Passage:
         """The passage of a client's action. A stream that a client listens on has no deadline."""
         endless = action.method == "subscriptions/listen"
         return Passage(
@@ -114,7 +111,12 @@ class Conversation:
         )
 
     def own_passage(
-        self, method: str, *, seat: RunSeat = CATALOGUE, endless: bool = False
+        self,
+        method: str,
+        *,
+        seat: RunSeat = CATALOGUE,
+        endless: bool = False,
+        on_listening: Callable[[], None] | None = None,
     ) -> Passage:
         """The passage of a request of Midflight's own, which no revocation of a run covers."""
         handshake = self._timeouts.handshake
@@ -122,7 +124,7 @@ class Conversation:
             Action(kind=ActionKind.LIST, upstream=self._peer, name=method, method=method),
             seat=seat,
             flight=_OwnFlight(),
-            sink=_OwnSink(seat.run, self._notices),
+            sink=_OwnSink(seat.run, self._notices, on_listening),
             notices=self._notices,
             peer=self._peer,
             timeouts=ENDLESS if endless else CallTimeouts(answer=handshake, whole=handshake),
@@ -161,9 +163,7 @@ class Conversation:
         await self._set_level(link, passage)
         return passage.reply(await link.exchange(passage, method, params))
 
-    def watch(
-        self, key: str, link: Callable[[], Any], *, run: str, wanted: JSONObject
-    ) -> None:
+    def watch(self, key: str, link: Callable[[], Any], *, run: str, wanted: JSONObject) -> None:
         """Keep a `subscriptions/listen` of Midflight's own open, until `unwatch(key)`.
 
         `link` is an async function that gives the link to use, made anew if it has to be.
@@ -177,6 +177,10 @@ class Conversation:
         task = self._watches.pop(key, None)
         if task is not None:
             task.cancel()
+
+    def forget_level(self, run: str) -> None:
+        """The session that knew the run's log level is gone."""
+        self._levels.pop(run, None)
 
     def forget(self, run: str) -> None:
         """The run is over."""
@@ -196,9 +200,7 @@ class Conversation:
 
     # Modern upstreams
 
-    async def _modern(
-        self, link: Link, passage: Passage, method: str, params: JSONObject
-    ) -> Reply:
+    async def _modern(self, link: Link, passage: Passage, method: str, params: JSONObject) -> Reply:
         sink, seat = passage.sink, passage.seat
         params = with_modern_meta(
             params,
@@ -264,13 +266,12 @@ class Conversation:
                 current: Link = await link()
                 if not current.info.modern:
                     return
-                with self.own_passage("subscriptions/listen", seat=seat, endless=True) as passage:
-                    if lost:
-                        # What was missed while nobody listened is not known: look at all of it.
-                        self._tell_all(run, wanted)
-                    params = with_modern_meta(
-                        {"notifications": wanted}, info={}, capabilities={}
-                    )
+                # What was missed while nobody listened is not known: all of it counts as changed.
+                again = functools.partial(self._tell_all, run, wanted) if lost else None
+                with self.own_passage(
+                    "subscriptions/listen", seat=seat, endless=True, on_listening=again
+                ) as passage:
+                    params = with_modern_meta({"notifications": wanted}, info={}, capabilities={})
                     response = await current.exchange(passage, "subscriptions/listen", params)
                 if response.error is not None:
                     return
@@ -338,7 +339,11 @@ class Conversation:
         """A modern client says with each request what a legacy session is told once."""
         level = passage.action.meta.get(meta.LOG_LEVEL)
         run = passage.seat.run
-        if level is None or self._levels.get(run) == level or "logging" not in link.info.capabilities:
+        if (
+            level is None
+            or self._levels.get(run) == level
+            or "logging" not in link.info.capabilities
+        ):
             return
         await link.exchange(passage, "logging/setLevel", {"level": level})
         self._levels[run] = level
@@ -368,11 +373,14 @@ class _OwnFlight:
 class _OwnSink:
     """Midflight's own requests: what comes is a notice, and nobody is there to be asked."""
 
-    __slots__ = ("_notices", "_run")
+    __slots__ = ("_notices", "_on_listening", "_run")
 
-    def __init__(self, run: str, notices: NoticeHandler) -> None:
+    def __init__(
+        self, run: str, notices: NoticeHandler, on_listening: Callable[[], None] | None
+    ) -> None:
         self._run = run
         self._notices = notices
+        self._on_listening = on_listening
 
     @property
     def capabilities(self) -> JSONObject:
@@ -388,6 +396,8 @@ class _OwnSink:
         """Tell it as a notice."""
         if method != "notifications/subscriptions/acknowledged":
             self._notices(self._run, method, params)
+        elif self._on_listening is not None:
+            self._on_listening()
 
     async def ask(self, request: ClientRequest) -> JSONObject:
         """Refuse."""
@@ -419,9 +429,7 @@ def _flag(capabilities: JSONObject, capability: str, flag: str) -> bool:
 
 
 def _error(code: int, message: str, passage: Passage) -> Reply:
-    return Reply(
-        result=None, error={"code": code, "message": message}, bytes_in=passage.bytes_in
-    )
+    return Reply(result=None, error={"code": code, "message": message}, bytes_in=passage.bytes_in)
 
 
 __all__ = ["LIST_CHANGES", "MAX_ROUNDS", "Conversation", "Link"]

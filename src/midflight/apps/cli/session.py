@@ -27,20 +27,20 @@ class Session:
 
     def settings_file(self) -> Path:
         """The settings file. `Misconfigured` if there is none."""
-        from midflight.apps import settings_file  # noqa: PLC0415 -- --help needs none of it
+        from midflight.apps import settings_file
 
         return settings_file.find(self.config)
 
     def settings(self) -> Settings:
         """The settings, checked. `Misconfigured` with every problem."""
-        from midflight.apps import settings  # noqa: PLC0415 -- pydantic takes 300 ms
+        from midflight.apps import settings
 
         return settings.load(self.settings_file())
 
     def client(self) -> ControlClient:
         """The running plane. Does not validate the settings: stopping an agent must not wait."""
-        from midflight.apps import settings_file  # noqa: PLC0415 -- --help needs none of it
-        from midflight.apps.control.client import ControlClient  # noqa: PLC0415 -- as above
+        from midflight.apps import settings_file
+        from midflight.apps.control.client import ControlClient
 
         return ControlClient(settings_file.control_socket(self.settings_file()))
 

@@ -23,12 +23,10 @@ from midflight.apps.control.operation import MAX_BODY_BYTES, Empty, Operation
 from midflight.apps.control.operators import Operator, Operators
 from midflight.apps.control.refusals import Refusals
 from midflight.apps.server.asgi import Headers, Receive, Scope, Send, header_values
+from midflight.apps.server.origin import OriginPolicy
 from midflight.apps.server.peer import scope_peer
-from midflight.domain.errors import Malformed, MidflightError, Unauthenticated
+from midflight.domain.errors import Forbidden, Malformed, MidflightError, Unauthenticated
 from midflight.domain.value import JSONObject
-
-# (scope) raises Forbidden for a Host or Origin that is not ours: DNS rebinding, other pages.
-AdmitOrigin = Callable[[Scope], None]
 
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _OPERATOR = "operator"
@@ -44,12 +42,12 @@ class ControlApi:
         operations: Sequence[Operation[Any]],
         operators: Operators,
         refusals: Refusals,
-        admit_origin: AdmitOrigin,
+        origins: OriginPolicy,
     ) -> None:
-        """`admit_origin` is asked for TCP only: a page cannot speak to a Unix socket."""
+        """`origins` knows which Host and Origin headers are ours."""
         self._operators = operators
         self._refusals = refusals
-        self._admit_origin = admit_origin
+        self._origins = origins
         document = openapi.document(operations)
 
         async def describe(given: Empty, operator: Operator) -> JSONObject:
@@ -79,9 +77,6 @@ class ControlApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Other kinds of connection are closed unanswered."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
         if scope["type"] != "http":
             return
         try:
@@ -94,10 +89,12 @@ class ControlApi:
         await self._app(scope, receive, send)
 
     def _identify(self, scope: Scope) -> Operator:
+        foreign = self._origins.check(scope)
+        if foreign is not None:
+            raise Forbidden(foreign.reason, hint=foreign.hint)
         peer = scope_peer(scope)
         if peer.kind == "unix":
             return self._operators.from_socket(peer)
-        self._admit_origin(scope)
         return self._operators.from_token(_bearer(scope["headers"]))
 
 
@@ -188,4 +185,4 @@ async def _no_route(request: Request, error: Exception) -> Response:
     )
 
 
-__all__ = ["AdmitOrigin", "ControlApi", "refusal"]
+__all__ = ["ControlApi", "refusal"]

@@ -9,7 +9,7 @@ import http.client
 import json
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from midflight.domain import errors
@@ -119,10 +119,10 @@ def _read(status: int, raw: bytes) -> Any:
         ) from None
     if 200 <= status < 300:
         return answer
-    said: dict[str, Any] = answer if isinstance(answer, dict) else {}
+    said = cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
     # The server below the API says `help` where the API says `hint`.
     if isinstance(said.get("error"), dict):
-        said = said["error"]
+        said = cast("dict[str, Any]", said["error"])
     kind = _ERRORS.get(str(said.get("code")), MidflightError)
     message = str(said.get("message") or f"The plane refused this (status {status}).")
     raise kind(message, hint=str(said.get("hint") or said.get("help") or ""))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from midflight.apps.control.processes import (
@@ -88,17 +88,17 @@ class Operators:
         *,
         names: Mapping[int, str],
         clock: Clock,
-        workloads_of: Callable[[int], Sequence[Workload]],
+        workload_of: Callable[[int], Workload | None],
         managed_pids: Callable[[], Collection[int]],
         read: ReadProcess = read_process,
     ) -> None:
-        """Args: `names` maps uid to operator; `workloads_of` gives the workloads of a uid.
+        """Args: `names` maps uid to operator; `workload_of` gives the workload that runs as a uid.
 
         `managed_pids()` names every process that Midflight started for workloads and upstreams.
         """
         self._names = dict(names)
         self._clock = clock
-        self._workloads_of = workloads_of
+        self._workload_of = workload_of
         self._managed_pids = managed_pids
         self._read = read
         self._tokens: list[_Held] = []
@@ -179,7 +179,7 @@ class Operators:
 
     def _operator(self, uid: int) -> str:
         """The operator's name of a uid that is mapped and no workload's."""
-        if self._workloads_of(uid):
+        if self._workload_of(uid) is not None:
             raise Forbidden(
                 f"User id {uid} belongs to a registered workload, which operates nothing.",
                 hint="Call as another user, or register the workload under its own user id.",

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from midflight.services.catalogue import Catalogue
-from midflight.services.identity import Identity
-from midflight.services.interruption import Interruption
-from midflight.services.inventory import Inventory
-from midflight.services.ports.clock import Clock
-from midflight.services.ports.telemetry import Telemetry
-from midflight.services.runs import Runs
+if TYPE_CHECKING:
+    from midflight.apps.settings import Settings
+    from midflight.services.catalogue import Catalogue
+    from midflight.services.identity import Identity
+    from midflight.services.interruption import Interruption
+    from midflight.services.inventory import Inventory
+    from midflight.services.ledger import Ledger
+    from midflight.services.policy import Policies
+    from midflight.services.ports.clock import Clock
+    from midflight.services.ports.telemetry import Telemetry
+    from midflight.services.runs import Runs
 
 
 class Plane(Protocol):
     """The part of `apps.compose.Plane` that operators reach."""
+
+    @property
+    def settings(self) -> Settings:
+        """What it was started with."""
+        ...
 
     @property
     def clock(self) -> Clock:
@@ -24,6 +33,16 @@ class Plane(Protocol):
     @property
     def telemetry(self) -> Telemetry:
         """Counters."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is recorded."""
+        ...
+
+    @property
+    def policies(self) -> Policies:
+        """The active policy set and its verbs."""
         ...
 
     @property

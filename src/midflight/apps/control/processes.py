@@ -5,11 +5,12 @@ It knows nothing of operators; `operators.py` asks it. Linux only, like peer cre
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import select
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,6 +108,25 @@ def reap_orphans(managed: Collection[int], *, seen: set[int]) -> int:
     return reaped
 
 
+@asynccontextmanager
+async def reaping_orphans(
+    managed: Callable[[], Collection[int]] = frozenset, *, every_s: float = 5.0
+) -> AsyncGenerator[None, None]:
+    """Collect adopted children that have ended, beside what runs in the context."""
+
+    async def reap() -> None:
+        seen: set[int] = set()
+        while True:
+            await asyncio.sleep(every_s)
+            reap_orphans(managed(), seen=seen)
+
+    task = asyncio.ensure_future(reap())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
 def _unclear(why: str) -> Unauthenticated:
     return Unauthenticated(
         f"The caller cannot be told apart from an agent: {why}.",
@@ -166,4 +186,5 @@ __all__ = [
     "descends_from",
     "read_process",
     "reap_orphans",
+    "reaping_orphans",
 ]

@@ -12,7 +12,7 @@ _JSON = re.compile(
 )
 
 
-async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:
+async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
     """The whole body of a request, at most `limit` bytes.
 
     Raises:
@@ -42,7 +42,7 @@ async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:
         pieces.append(piece)
 
 
-def require_json(headers: Headers) -> None:
+def check_json(headers: Headers) -> None:
     """Refuse a body that is not declared as JSON in UTF-8.
 
     A browser must ask before it sends this type across origins, so it also guards against forms.
@@ -65,4 +65,4 @@ def _too_large(limit: int) -> TooLarge:
     )
 
 
-__all__ = ["read_body", "require_json"]
+__all__ = ["check_json", "read_body"]

@@ -24,12 +24,13 @@ END: Final = b"\r\n\r\n"
 
 _LINE = re.compile(rb"([A-Z]{1,16}) ([!\"$-~]+) HTTP/1\.([01])\r\n")
 _OTHER_VERSION = re.compile(rb"[A-Z]{1,16} [!-~]+ HTTP/[0-9](?:\.[0-9])?\r\n")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n")
-_CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n")
-_EXPECTATION = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n")
-_HOST = re.compile(rb"\r\nhost:[ \t]*([^\r\n]*?)[ \t]*\r\n")
+_FIELDS = re.compile(
+    rb"\r\n(host|content-length|transfer-encoding|expect|upgrade):[ \t]*([^\r\n]*)"
+)
+_LENGTH = re.compile(rb"[0-9]{1,15}[ \t]*")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)/", re.IGNORECASE)
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
+_SLASH: Final = 0x2F
 _METHODS = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
 
 
@@ -53,11 +54,11 @@ class Refusal(Value):
     status: int
     code: str
     message: str
-    help: str = ""
+    hint: str = ""
 
     def body(self) -> bytes:
         """The answer's body, JSON."""
-        told = {"error": self.code, "message": self.message, "hint": self.help}
+        told = {"code": self.code, "message": self.message, "hint": self.hint}
         return msgspec.json.encode(told)
 
 
@@ -65,31 +66,31 @@ MALFORMED = Refusal(
     status=400,
     code="malformed_request",
     message="The request is not well-formed HTTP/1.1.",
-    help="Send one request as RFC 9112 writes it.",
+    hint="Send one request as RFC 9112 writes it.",
 )
 AMBIGUOUS = Refusal(
     status=400,
     code="ambiguous_framing",
     message="It is not certain where the body of the request ends.",
-    help="Send either one Content-Length or `Transfer-Encoding: chunked`.",
+    hint="Send either one Content-Length or `Transfer-Encoding: chunked`.",
 )
 BAD_HOST = Refusal(
     status=400,
     code="bad_host",
     message="The request must name its host exactly once.",
-    help="Send one Host header that agrees with the request target.",
+    hint="Send one Host header that agrees with the request target.",
 )
 TARGET_TOO_LONG = Refusal(
     status=414,
     code="target_too_long",
     message="The request line is too long.",
-    help="Put data into the body.",
+    hint="Put data into the body.",
 )
 HEADERS_TOO_LARGE = Refusal(
     status=431,
     code="headers_too_large",
     message="The request has too many headers or too many bytes of them.",
-    help="Send fewer or shorter headers.",
+    hint="Send fewer or shorter headers.",
 )
 BAD_EXPECTATION = Refusal(
     status=417,
@@ -100,55 +101,60 @@ UNKNOWN_METHOD = Refusal(
     status=501,
     code="unknown_method",
     message="The method is not served here.",
-    help="Use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.",
+    hint="Use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.",
 )
 UNKNOWN_VERSION = Refusal(
     status=505,
     code="unknown_version",
     message="This version of HTTP is not spoken here.",
-    help="Use HTTP/1.1.",
+    hint="Use HTTP/1.1.",
 )
 
 
-def judge(raw: bytes, limits: Limits) -> Head | Refusal:  # noqa: PLR0911 # one way out for each refusal
+def judge(raw: bytes, limits: Limits) -> Head | Refusal:
     """Admit or refuse one head, `raw` being its bytes up to and with the empty line.
 
-    Costs about 2 µs for a head of 500 bytes. It relies on the parser behind it for what a header
-    name and value may contain.
+    It relies on the parser behind it for what a header's name and value may contain, and for
+    every CR and LF being part of a CRLF. Written for speed: one look at each line.
     """
-    lines = raw.count(b"\r\n")
-    line_end = raw.find(b"\r\n")
-    if line_end > limits.request_line:
-        return TARGET_TOO_LONG
-    # The request line, its CRLF and the empty line are not headers.
-    if len(raw) - line_end - 4 > limits.header_bytes or lines - 2 > limits.header_count:
-        return HEADERS_TOO_LARGE
-    # Every CR and every LF is part of a CRLF, or two readers may see different lines.
-    if raw.count(b"\n") != lines or raw.count(b"\r") != lines:
-        return MALFORMED
     line = _LINE.match(raw)
     if line is None:
-        return UNKNOWN_VERSION if _OTHER_VERSION.match(raw) else MALFORMED
+        return _misfit(raw, limits)
+    line_end = line.end()
     method, target, minor = line.groups()
+    if line_end - 2 > limits.request_line:
+        return TARGET_TOO_LONG
+    if len(raw) - line_end > limits.header_bytes or raw.count(b"\r\n") - 2 > limits.header_count:
+        return HEADERS_TOO_LARGE
     if method not in _METHODS:
         return UNKNOWN_METHOD
-    lower = raw.lower()
-    old = minor == b"0"
-    hosts = lower.count(b"\r\nhost:")
-    if hosts > 1 or (hosts == 0 and not old):
+    hosts: list[bytes] = []
+    body = 0
+    framed = False
+    for name, value in _FIELDS.findall(raw.lower()):
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"content-length":
+            if framed or not _LENGTH.fullmatch(value):
+                return AMBIGUOUS
+            body, framed = int(value), True
+        elif name == b"transfer-encoding":
+            # HTTP/1.0 has no transfer codings (RFC 9112 §6.1), and no other coding is understood.
+            if framed or minor == b"0" or value.rstrip(b" \t") != b"chunked":
+                return AMBIGUOUS
+            body, framed = CHUNKED, True
+        elif name == b"expect":
+            if value.rstrip(b" \t") != b"100-continue":
+                return BAD_EXPECTATION
+        else:
+            # An upgrade may be ignored (RFC 9110 §7.8) and always is. The parser must not see it,
+            # for it would end the message behind the head and take the body for a request.
+            raw = _UPGRADE.sub(b"", raw)
+    if len(hosts) != 1 and (hosts or minor == b"1"):
         return BAD_HOST
-    if target[0] != 0x2F and not _names_its_host(target.lower(), lower):
+    if target[0] != _SLASH and not _names(target.lower(), hosts):
         return BAD_HOST if _ABSOLUTE.match(target) else MALFORMED
-    if b"\r\nexpect:" in lower and (
-        lower.count(b"\r\nexpect:") > 1 or _EXPECTATION.search(lower) is None
-    ):
-        return BAD_EXPECTATION
-    if b"\r\nupgrade:" in lower:
-        # An upgrade may be ignored (RFC 9110 §7.8) and always is. The parser must not see it, for
-        # it would end the message behind the head and take the body for the next request.
-        raw = _UPGRADE.sub(b"", raw)
-    body = _framing(lower, old=old)
-    return AMBIGUOUS if body is None else Head(raw=raw, body=body, old=old)
+    return Head(raw=raw, body=body, old=minor == b"0")
 
 
 def unfinished(start: bytes | bytearray, limits: Limits) -> Refusal | None:
@@ -161,25 +167,17 @@ def unfinished(start: bytes | bytearray, limits: Limits) -> Refusal | None:
     return None
 
 
-def _framing(lower: bytes, *, old: bool) -> int | None:
-    """Length of the body, `CHUNKED`, or None if that is not certain (RFC 9112 §6.3)."""
-    lengths = lower.count(b"\r\ncontent-length:")
-    codings = lower.count(b"\r\ntransfer-encoding:")
-    if codings:
-        # HTTP/1.0 has no transfer codings (RFC 9112 §6.1), and no other coding is understood.
-        certain = codings == 1 and not lengths and not old and _CODING.search(lower)
-        return CHUNKED if certain else None
-    if lengths:
-        length = _LENGTH.search(lower)
-        return int(length[1]) if lengths == 1 and length else None
-    return 0
+def _misfit(raw: bytes, limits: Limits) -> Refusal:
+    """What is wrong with a head whose first line is no request line of HTTP/1."""
+    if raw.find(b"\r\n") > limits.request_line:
+        return TARGET_TOO_LONG
+    return UNKNOWN_VERSION if _OTHER_VERSION.match(raw) else MALFORMED
 
 
-def _names_its_host(target: bytes, lower: bytes) -> bool:
+def _names(target: bytes, hosts: list[bytes]) -> bool:
     """Whether a target in absolute form has the authority that Host has (RFC 9112 §3.2.2)."""
     absolute = _ABSOLUTE.match(target)
-    host = _HOST.search(lower)
-    return bool(absolute and host and absolute[1] == host[1])
+    return bool(absolute and hosts and absolute[1] == hosts[0].rstrip(b" \t"))
 
 
 __all__ = [

@@ -52,13 +52,13 @@ _TOO_SLOW = Refusal(
     status=408,
     code="too_slow",
     message="The request did not arrive in time.",
-    help="Send the request without pauses.",
+    hint="Send the request without pauses.",
 )
 _TOO_MANY = Refusal(
     status=503,
     code="too_many_connections",
     message="There are too many open connections.",
-    help="Reuse connections, or try again later.",
+    hint="Reuse connections, or try again later.",
 )
 
 
@@ -165,7 +165,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._may_skip = False
         end = data.find(head.END)
         if end >= 0:
-            self._take(data[: end + 4], data[end + 4 :])
+            self._take(data, end + 4)
             return
         self._phase = Phase.HEAD
         self._buffer += data
@@ -185,16 +185,18 @@ class BoundedProtocol(HttpToolsProtocol):
         if end < 0:
             self._check_unfinished()
             return
-        whole, rest = bytes(buffer[: end + 4]), bytes(buffer[end + 4 :])
+        whole = bytes(buffer)
         buffer.clear()
-        self._take(whole, rest)
+        self._take(whole, end + 4)
 
     def _check_unfinished(self) -> None:
         refusal = head.unfinished(self._buffer, self._limits)
         if refusal is not None:
             self._refuse(refusal)
 
-    def _take(self, raw: bytes, rest: bytes) -> None:
+    def _take(self, data: bytes, size: int) -> None:
+        """A head of `size` bytes is complete; `data` begins with it."""
+        raw = data[:size]
         judged = head.judge(raw, self._limits)
         if isinstance(judged, Refusal):
             self._refuse(judged)
@@ -202,16 +204,22 @@ class BoundedProtocol(HttpToolsProtocol):
         self._old = judged.old
         self._message_complete = False
         self._awaits_message = True
+        body = judged.body
+        if len(data) == size + body and judged.raw is raw:
+            # The usual request comes in one piece, so the parser gets it in one.
+            if self._feed(data):
+                self._phase = Phase.BUSY
+            return
         if not self._feed(judged.raw):
             return
-        if judged.body == 0:
+        if body == 0:
             self._phase = Phase.BUSY
         else:
             self._phase = Phase.BODY
-            self._body_left = judged.body
+            self._body_left = body
             self._framing_left = _CHUNKING_SLACK
-        if rest:
-            self.data_received(rest)
+        if len(data) > size:
+            self.data_received(data[size:])
         if self._phase is Phase.BODY:
             limits = self._limits
             self._body_ends = self.loop.time() + limits.body_total_s

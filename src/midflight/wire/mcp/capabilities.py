@@ -84,15 +84,14 @@ def client_capabilities(declared: JSON, *, modern: bool) -> JSONObject:
 
 
 def _merged(one: JSONObject, other: JSONObject) -> JSONObject:
-    result = dict(one)
+    result: JSONObject = dict(one)
     for name, value in other.items():
-        held: Any = result.get(name)
-        if type(held) is dict and type(value) is dict:
-            result[name] = _merged(cast("JSONObject", held), cast("JSONObject", value))
+        held = result.setdefault(name, value)
+        ours, theirs = json.as_object(held), json.as_object(value)
+        if ours is not None and theirs is not None:
+            result[name] = _merged(ours, theirs)
         elif type(held) is bool and type(value) is bool:
             result[name] = held or value
-        elif name not in result:
-            result[name] = value
     return result
 
 

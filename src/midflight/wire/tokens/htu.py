@@ -46,7 +46,9 @@ def normalised(url: str) -> str:
     except ValueError:
         raise _not_a_url() from None
     scheme, host = parts.scheme, _host(parts.netloc)
-    if scheme not in _DEFAULT_PORTS or _HOST.match(host) is None or _BAD_ESCAPE.search(parts.path):
+    if scheme not in _DEFAULT_PORTS or "@" in parts.netloc or _BAD_ESCAPE.search(parts.path):
+        raise _not_a_url()
+    if _HOST.match(host) is None:
         raise _not_a_url()
     shown = "" if port in {None, _DEFAULT_PORTS[scheme]} else f":{port}"
     path = _without_dot_segments(_ESCAPE.sub(_normal_escape, parts.path))
@@ -54,7 +56,7 @@ def normalised(url: str) -> str:
 
 
 def _host(authority: str) -> str:
-    """The host of an authority, lower-case; user information stays in it and fails the pattern."""
+    """The host of an authority that has no user information, lower-case."""
     host, colon, port = authority.rpartition(":")
     return (host if colon and not port.endswith("]") else authority).lower()
 

@@ -1,0 +1,237 @@
+"""Validation of a set against everything registered, and the search for dead policies.
+
+Cedar's validator checks types; three things it does not say are found here. A policy can name a
+tool that is not there (a misspelling, or an upstream that is away): it rests, and can match nothing
+else meanwhile. A policy can be false for every typed request (a vacuous `forbid` protects nothing).
+And a policy can be covered by another one without conditions. Below: `schema.py`, `slices.py`.
+Above: `compiler.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import cedarpy
+import msgspec
+from cedarpy import pst
+
+from midflight.adapters.policy.names import parse_tool_action_id, parse_tool_id, tool_action_id
+from midflight.adapters.policy.parsing import CedarSet, Policy
+from midflight.adapters.policy.schema import whole_schema
+from midflight.adapters.policy.slices import make_handle
+from midflight.domain.question import Target
+from midflight.services.ports.policy_sets import PolicyProblem, Severity
+
+_Name = tuple[str, str]
+_ENCODER = msgspec.json.Encoder()
+_POSITION = re.compile(r"policy(\d+)\Z")
+_PREFIX = re.compile(r"^for policy `[^`]*`, ")
+# No record of the schema has it, so looking at it is an error wherever it is reached.
+_PROBE = pst.GetAttr(base=pst.Var(name="context"), attr="midflight_probe")
+
+
+def inspect_set(policies: CedarSet, targets: Sequence[Target]) -> list[PolicyProblem]:
+    """Every problem of a set, errors first."""
+    registered = {(target.upstream, target.name): target for target in targets}
+    problems: list[PolicyProblem] = []
+    awake: list[Policy] = []
+    for policy in policies.policies.values():
+        missing = sorted(named_tools(policy) - set(registered))
+        if missing:
+            names = ", ".join("/".join(name) for name in missing)
+            problems.append(_warning(policy, f"names what is not registered: {names}"))
+        trimmed = _without(policy, missing)
+        if trimmed is not None:
+            awake.append(trimmed)
+    schema = _schema(registered.values())
+    invalid = _validate([policy.statement.text for policy in awake], schema)
+    for position in sorted(invalid):
+        problems.extend(_blame(awake[position], invalid[position], registered))
+    sound = [policy for position, policy in enumerate(awake) if position not in invalid]
+    problems.extend(_vacuous(sound, schema))
+    problems.extend(_covered(sound))
+    return sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)
+
+
+def named_tools(policy: Policy) -> set[_Name]:
+    """The tools that a policy names, in its head or conditions."""
+    found: set[_Name] = set()
+    for uid in pst.entity_uids(policy.template):
+        kind = str(uid.type)
+        if kind == "Action" and (name := parse_tool_action_id(uid.id)) is not None:
+            found.add(name)
+        elif kind == "Tool" and "/" in uid.id:
+            found.add(parse_tool_id(uid.id))
+    return found
+
+
+def _without(policy: Policy, missing: Iterable[_Name]) -> Policy | None:
+    """The policy without the unregistered tools of its head; None if nothing else is left."""
+    gone = {tool_action_id(*name) for name in missing}
+    if not gone:
+        return policy
+    action = policy.template.action
+    if isinstance(action, pst.ActionIn):
+        left = tuple(entity for entity in action.entities if entity.id not in gone)
+        if left:
+            policy = with_template(policy, action=pst.ActionIn(entities=left))
+    named = {u.id for u in pst.entity_uids(policy.template) if str(u.type) == "Action"}
+    return None if gone & named else policy
+
+
+def with_template(
+    policy: Policy,
+    *,
+    action: pst.ActionConstraint | None = None,
+    clauses: tuple[pst.Clause, ...] | None = None,
+) -> Policy:
+    """The policy with another action or other conditions, its text included."""
+    changed = policy.template
+    if action is not None:
+        changed = dataclasses.replace(changed, action=action)
+    if clauses is not None:
+        changed = dataclasses.replace(changed, clauses=clauses)
+    policy = msgspec.structs.replace(policy, template=changed)
+    text = str(make_handle([policy]))
+    return msgspec.structs.replace(
+        policy, statement=msgspec.structs.replace(policy.statement, text=text)
+    )
+
+
+def _schema(targets: Iterable[Target]) -> cedarpy.Schema:
+    document = _ENCODER.encode(whole_schema(targets)).decode()
+    return cedarpy.Schema.from_json_str(document, release_gil=True)
+
+
+def _validate(texts: Sequence[str], schema: cedarpy.Schema) -> dict[int, list[str]]:
+    """Errors by position in `texts`."""
+    if not texts:
+        return {}
+    # Cedar numbers policies in the order of the text.
+    result = cedarpy.validate_policies("\n".join(texts), schema, release_gil=True)
+    errors: dict[int, list[str]] = {}
+    for error in result.errors:
+        position = _POSITION.match(error.policy_id)
+        if position is None:
+            raise ValueError(f"the validator does not say which policy is wrong: {error.error}")
+        text = _PREFIX.sub("", error.error)
+        errors.setdefault(int(position[1]), []).append(text)
+    if not result.validation_passed and not errors:
+        raise ValueError("the validator refused the set and does not say why")
+    return errors
+
+
+def _blame(
+    policy: Policy, errors: Sequence[str], registered: Mapping[_Name, Target]
+) -> Iterable[PolicyProblem]:
+    """Which tools an invalid policy does not fit; it does not fit at all if it fits no sample."""
+    named = named_tools(policy) & set(registered)
+    around = [registered[name] for name in named]
+    headed = [n for n in sorted(named) if _heads(policy, n)]
+    if not headed and (general := _validate([policy.statement.text], _schema(around)).get(0)):
+        yield _error(policy, general)
+        return
+    blamed = False
+    for name in headed or sorted(registered):
+        narrowed = policy
+        if headed:
+            uid = pst.EntityUid(type=pst.EntityType(basename="Action"), id=tool_action_id(*name))
+            narrowed = with_template(policy, action=pst.ActionEq(entity=uid))
+        schema = _schema([registered[name], *(t for t in around if t is not registered[name])])
+        if found := _validate([narrowed.statement.text], schema).get(0):
+            blamed = True
+            yield _error(policy, found, tool=name)
+    if not blamed:
+        yield _error(policy, errors)
+
+
+def _heads(policy: Policy, name: _Name) -> bool:
+    match policy.template.action:
+        case pst.ActionEq(entity=entity):
+            return entity.id == tool_action_id(*name)
+        case pst.ActionIn(entities=entities):
+            return any(entity.id == tool_action_id(*name) for entity in entities)
+        case pst.ScopeAny():
+            return False
+
+
+def _vacuous(policies: Sequence[Policy], schema: cedarpy.Schema) -> Iterable[PolicyProblem]:
+    """Policies that are false for every typed request.
+
+    The validator does not look behind an `&&` whose left side can never be true. So each condition
+    gets an error as its right side: where that error is not found, the condition is impossible.
+    """
+    probes: list[str] = []
+    for policy in policies:
+        probe: pst.Expr = _PROBE
+        for clause in reversed(policy.template.clauses):
+            holds = clause.expr
+            if isinstance(clause, pst.Unless):
+                holds = pst.UnaryOp(op="not", arg=holds)
+            probe = pst.BinaryOp(op="and", left=holds, right=probe)
+        probes.append(with_template(policy, clauses=(pst.When(expr=probe),)).statement.text)
+    reached = _validate(probes, schema)
+    for position, policy in enumerate(policies):
+        if position not in reached:
+            text = "can never apply: its condition is false for every registered tool"
+            yield _warning(policy, text)
+
+
+def _covered(policies: Sequence[Policy]) -> Iterable[PolicyProblem]:
+    """Policies that make no difference, because one without conditions already decides."""
+    plain = [policy for policy in policies if not policy.template.clauses]
+    for policy in policies:
+        for other in plain:
+            if other is policy or not _covers(other.template, policy.template):
+                continue
+            if other.template.effect == "forbid":
+                why = "always forbids what this is about"
+            elif policy.template.effect == "permit" and not policy.notes.obligations:
+                why = "already permits what this is about"
+            else:
+                continue
+            if _covers(policy.template, other.template) and other.id > policy.id:
+                continue  # of two equal ones, one is named
+            yield _warning(policy, f"makes no difference: {other.id} {why}")
+            break
+
+
+def _covers(wide: pst.Template, narrow: pst.Template) -> bool:
+    """Whether the head of one policy matches whatever the other's matches. May miss some."""
+    return all(
+        isinstance(one, pst.ScopeAny) or one == other
+        for one, other in (
+            (wide.principal, narrow.principal),
+            (wide.action, narrow.action),
+            (wide.resource, narrow.resource),
+        )
+    )
+
+
+def _error(
+    policy: Policy, errors: Sequence[str], *, tool: _Name | None = None
+) -> PolicyProblem:
+    against = f"against tool {'/'.join(tool)}: " if tool else ""
+    return _problem(policy, against + "; ".join(dict.fromkeys(errors)), Severity.ERROR, tool=tool)
+
+
+def _warning(policy: Policy, text: str) -> PolicyProblem:
+    return _problem(policy, text, Severity.WARNING)
+
+
+def _problem(
+    policy: Policy, text: str, severity: Severity, *, tool: _Name | None = None
+) -> PolicyProblem:
+    return PolicyProblem(
+        file=policy.statement.file,
+        line=policy.statement.line,
+        policy=policy.id,
+        text=text,
+        severity=severity,
+        tool=tool,
+    )
+
+
+__all__ = ["inspect_set", "named_tools"]

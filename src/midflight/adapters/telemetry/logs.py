@@ -1,0 +1,154 @@
+"""Log lines: events with fields, JSON for machines or colours for a person, and no secret in them.
+
+Lines of libraries (uvicorn, sqlalchemy) go through the same processors. Redaction is the last thing
+before a line is rendered, so that it sees tracebacks, too. It is a net below the rule that nobody
+logs a secret, not a leave to do so.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+REDACTED: Final = "[redacted]"
+
+_SECRET_KEYS = re.compile(
+    r"authorization|cookie|dpop|passw(?:or)?d|passphrase|secret|credential|api_?key|private_?key"
+    r"|(?:^|_)(?:token|salt|seed|otp|totp|pin_code|session_?id|client_assertion)$"
+)
+_SECRET_TEXT = re.compile(
+    r"(?i:\b(?:bearer|dpop|basic|token)[ =:]+[a-z0-9._~+/-]{8,}=*)"
+    r"|\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"  # a JWS or the start of a JWE
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
+    r"|\b(?:gh[opsur]_|github_pat_|glpat-|xox[abprs]-|sk-|sk_live_|rk_live_)[\w-]{16,}"
+    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",  # user:password@ of a URL
+    re.DOTALL,
+)
+_MAX_TEXT = 16_384
+_MAX_DEPTH = 6
+# What would move a terminal's cursor, colour it or reorder its text: C0 and C1 without tab and
+# line feed, and the Unicode bidirectional controls (CVE-2021-42574).
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+_handlers: Final = "midflight"
+
+
+def configure(
+    level: str = "info",
+    *,
+    form: Literal["auto", "json", "console"] = "auto",
+    stream: TextIO | None = None,
+) -> None:
+    """Set up logging for this process. May be called again.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        form: `auto` is `console` on a terminal, else `json`.
+        stream: where lines go; standard error by default, for standard output is for answers.
+    """
+    out = stream or sys.stderr
+    on_terminal = out.isatty()
+    colours = on_terminal and not os.environ.get("NO_COLOR")
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+    console = form == "console" or (form == "auto" and on_terminal)
+    last: list[Processor] = (
+        [show_controls, structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=28)]
+        if console
+        else [structlog.processors.JSONRenderer()]
+    )
+    handler = logging.StreamHandler(out)
+    handler.set_name(_handlers)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                redact,
+                *last,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [old for old in root.handlers if old.get_name() != _handlers]
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def redact(logger: Any, method: str, event: EventDict) -> EventDict:
+    """A structlog processor: drop the values of secret keys, and secrets inside any text."""
+    del logger, method
+    return cast("dict[str, Any]", _clean(event, _MAX_DEPTH))
+
+
+def show_controls(logger: Any, method: str, event: EventDict) -> EventDict:
+    """A structlog processor: make control characters visible, for lines that a terminal shows."""
+    del logger, method
+    return {key: _visible(value) for key, value in event.items()}
+
+
+def redact_text(text: str) -> str:
+    """Text without what looks like a secret, cut to 16 KiB."""
+    if len(text) > _MAX_TEXT:
+        text = text[:_MAX_TEXT] + "…"
+    return _SECRET_TEXT.sub(REDACTED, text)
+
+
+def _clean(value: object, depth: int) -> object:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return redact_text(value)
+        case _ if depth == 0:
+            return "…"
+        case Mapping():
+            held = cast("Mapping[object, object]", value)
+            return {
+                redact_text(str(key)): REDACTED if _is_secret(key) else _clean(item, depth - 1)
+                for key, item in held.items()
+            }
+        case list() | tuple() | set() | frozenset():
+            items = cast("list[object]", list(value))
+            return [_clean(item, depth - 1) for item in items]
+        case bytes() | bytearray() | memoryview():
+            return f"{len(value)} bytes"  # bytes are keys, tokens or somebody's data
+        case _:
+            return redact_text(str(value))
+
+
+def _is_secret(key: object) -> bool:
+    return _SECRET_KEYS.search(str(key).lower().replace("-", "_")) is not None
+
+
+def _visible(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+
+
+__all__ = ["REDACTED", "configure", "redact", "redact_text", "show_controls"]

@@ -1,0 +1,178 @@
+"""A Streamable HTTP reply, JSON or SSE, read to the final response of one passage."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+
+from midflight.adapters.upstream.http_client import HttpResponse
+from midflight.adapters.upstream.passage import Passage
+from midflight.domain.errors import Malformed, UpstreamBroken
+from midflight.wire import sse
+from midflight.wire.jsonrpc import Message, Response, decode_batch, decode_message, is_batch
+
+JSON = "application/json"
+EVENTS = "text/event-stream"
+_MAX_SHOWN_STATUS = 599
+
+
+class HttpRefused(UpstreamBroken):
+    """An HTTP status instead of an answer. `status` is it."""
+
+    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class Cursor:
+    """Where a legacy stream was, so that it can be resumed (2025-11-25, Resumability)."""
+
+    __slots__ = ("event_id", "events", "retry")
+
+    def __init__(self) -> None:
+        self.event_id: str | None = None
+        self.retry: int | None = None
+        self.events = 0
+
+
+def content_type(response: HttpResponse) -> str:
+    """The media type, without its parameters."""
+    return response.header(b"content-type").partition(";")[0].strip().lower()
+
+
+def messages(raw: bytes, passage: Passage, *, batches: bool) -> Iterator[Message]:
+    """The messages of one document.
+
+    Raises:
+        UpstreamBroken: they do not decode.
+    """
+    try:
+        if batches and is_batch(raw):
+            yield from decode_batch(raw)
+        else:
+            yield decode_message(raw)
+    except Malformed as problem:
+        raise passage.broken(f"sent a message that cannot be used: {problem.message}") from None
+
+
+async def read_json(response: HttpResponse, passage: Passage, *, batches: bool) -> Response:
+    """The response in a JSON body.
+
+    Raises:
+        UpstreamBroken: there is none to this request.
+    """
+    raw = await response.read()
+    if not batches:
+        try:
+            message = decode_message(raw)
+        except Malformed as problem:
+            text = f"sent a message that cannot be used: {problem.message}"
+            raise passage.broken(text) from None
+        if type(message) is Response:
+            return passage.own(message)
+        raise passage.broken("sent something else than an answer")
+    for message in messages(raw, passage, batches=True):
+        if type(message) is Response:
+            return passage.own(message)
+    raise passage.broken("sent something else than an answer")
+
+
+async def read_events(
+    response: HttpResponse,
+    passage: Passage,
+    take: Callable[[Message], Awaitable[Response | None]],
+    cursor: Cursor,
+    *,
+    max_event: int,
+    batches: bool,
+) -> Response | None:
+    """Give the messages of an event stream to `take` until it returns the final response.
+
+    None if the stream ends before, or breaks where the cursor says how to resume it.
+
+    Raises:
+        UpstreamBroken: the stream is not what it should be.
+    """
+    decoder = sse.Decoder(max_event)
+    try:
+        while True:
+            try:
+                data = await response.chunk()
+            except UpstreamBroken:
+                if decoder.last_event_id is None and cursor.event_id is None:
+                    raise
+                return None
+            if not data:
+                return None
+            try:
+                events = decoder.feed(data)
+            except Malformed as problem:
+                text = f"sent a stream that cannot be used: {problem.message}"
+                raise passage.broken(text) from None
+            for event in events:
+                cursor.events += 1
+                if event.event != "message":
+                    continue
+                for message in messages(event.data, passage, batches=batches):
+                    final = await take(message)
+                    if final is not None:
+                        return final
+    finally:
+        # A resumed stream that says nothing new keeps its place.
+        if decoder.last_event_id is not None:
+            cursor.event_id = decoder.last_event_id
+        if decoder.retry is not None:
+            cursor.retry = decoder.retry
+
+
+async def refusal(response: HttpResponse, passage: Passage, *, peer: str) -> Response:
+    """The JSON-RPC error in a reply that is not a success.
+
+    Raises:
+        HttpRefused: there is none.
+    """
+    status = response.status
+    if content_type(response) == JSON:
+        try:
+            message = decode_message(await response.read())
+        except (Malformed, UpstreamBroken):
+            message = None
+        if (
+            type(message) is Response
+            and message.error is not None
+            and (message.id is None or message.id == passage.request_id)
+        ):
+            return message
+    raise refused(status, peer=peer)
+
+
+def refused(status: int, *, peer: str) -> HttpRefused:
+    """The error for a status without an answer."""
+    match status:
+        case 401 | 403:
+            hint = "Check the credentials that are configured for it."
+        case 404 | 405:
+            hint = "Check that its URL is the MCP endpoint."
+        case 429 | 503:
+            hint = "It asks to be called less, or later."
+        case _ if 300 <= status < 400:
+            hint = "Redirects are not followed; configure the URL it leads to, if it is trusted."
+        case _:
+            hint = "Whether the action took effect is not known."
+    shown = status if 100 <= status <= _MAX_SHOWN_STATUS else "unknown"
+    return HttpRefused(
+        f"Upstream {peer} answered with HTTP status {shown}.", status=status, hint=hint
+    )
+
+
+__all__ = [
+    "EVENTS",
+    "JSON",
+    "Cursor",
+    "HttpRefused",
+    "content_type",
+    "messages",
+    "read_events",
+    "read_json",
+    "refusal",
+    "refused",
+]

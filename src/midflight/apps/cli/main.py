@@ -1,0 +1,119 @@
+"""`midflight`: the table of verbs. What a verb needs is imported when it runs, for --help to fly."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from traceback import extract_tb
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from midflight import __version__
+from midflight.apps.cli import (
+    check,
+    demo,
+    doctor,
+    explain,
+    init,
+    ledger,
+    operator,
+    policy,
+    revoke,
+    run,
+    status,
+    tool,
+    up,
+    workload,
+)
+from midflight.apps.cli.output import EXIT_CANNOT, report
+from midflight.apps.cli.session import Session
+from midflight.domain.errors import MidflightError
+
+TRACEBACK_VARIABLE = "MIDFLIGHT_TRACEBACK"
+
+
+class Verbs(TyperGroup):
+    """Turns errors into one teaching line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except MidflightError as error:
+            raise typer.Exit(report(error)) from None
+
+
+app = typer.Typer(
+    cls=Verbs,
+    name="midflight",
+    help="A runtime protection plane for AI agents: every action decided, every agent stoppable.",
+    epilog="Example: midflight init && midflight up",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# In the order in which a newcomer meets them.
+app.command("init", epilog=init.EXAMPLE)(init.init)
+app.command("up", epilog=up.EXAMPLE)(up.up)
+app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+app.command("status", epilog=status.EXAMPLE)(status.status)
+app.add_typer(workload.app, name="workload")
+app.add_typer(run.app, name="run")
+app.add_typer(tool.app, name="tool")
+app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)
+app.add_typer(revoke.app, name="revocation")
+app.command("check", epilog=check.EXAMPLE)(check.check)
+app.command("explain", epilog=explain.EXAMPLE)(explain.explain)
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(policy.app, name="policy")
+app.add_typer(operator.app, name="operator")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"midflight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="The settings file. Default: $MIDFLIGHT_CONFIG, or midflight.toml here or above.",
+        ),
+    ] = None,
+    version: Annotated[  # noqa: ARG001 -- its callback does it
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Global options."""
+    context.obj = Session(config=config)
+
+
+def main() -> None:
+    """Run the command line; no traceback reaches a person unless asked for."""
+    try:
+        app()
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        at = extract_tb(error.__traceback__)[-1]
+        sys.stderr.write(
+            f"midflight: failed unexpectedly ({type(error).__name__} at"
+            f" {Path(at.filename).name}:{at.lineno}). {TRACEBACK_VARIABLE}=1 shows where;"
+            " please report it.\n"
+        )
+        sys.exit(EXIT_CANNOT)
+
+
+__all__ = ["app", "main"]

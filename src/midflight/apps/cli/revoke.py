@@ -1,0 +1,113 @@
+"""`midflight revoke …` and `midflight revocation …`: stopping, and ending a stop."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from midflight.apps.cli.output import EXIT_NO, JsonFlag, note, print_fields, print_json, print_table
+from midflight.apps.cli.session import Session, workload_id
+from midflight.apps.control.client import segment
+from midflight.apps.durations import iso, moment
+from midflight.domain.revocation import ScopeKind
+
+EXAMPLE = 'Example: midflight revoke run RUN --reason "reads what it should not"'
+
+app = typer.Typer(help="Revocations in force.", no_args_is_help=True)
+
+
+def revoke(
+    context: typer.Context,
+    kind: Annotated[ScopeKind, typer.Argument(help="What to stop.", show_default=False)],
+    identifier: Annotated[
+        str,
+        typer.Argument(
+            metavar="[ID]", help="Which one; a tool is UPSTREAM/NAME. None for everything."
+        ),
+    ] = "",
+    *,
+    reason: Annotated[str, typer.Option(help="Why; the caller that is cut sees it.")],
+    until: Annotated[
+        str | None, typer.Option(help="When it ends by itself: 30m, or a time. Else: never.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Stop a run, workload, tool, upstream, owner, token or everything, in mid-flight."""
+    try:
+        ends = None if until is None else moment(until, now=time.time())
+    except ValueError as error:
+        raise typer.BadParameter(f"{until!r} {error}", param_hint="--until") from None
+    client = Session.of(context).client()
+    if kind is ScopeKind.WORKLOAD and identifier:
+        identifier = workload_id(client, identifier)
+    receipt = client.post(
+        "/v1/revocations", kind=kind.value, id=identifier, reason=reason, until=ends
+    )
+    _show(receipt, as_json=as_json)
+
+
+@app.command("list", epilog="Example: midflight revocation list")
+def list_revocations(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """List revocations in force, oldest first."""
+    found = Session.of(context).client().get("/v1/revocations")
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("revocation", "scope", "reason", "by", "since", "until"),
+        [
+            (
+                r["id"],
+                f"{r['scope']['kind']} {r['scope']['id']}".rstrip(),
+                r["reason"],
+                r["author"],
+                iso(r["at"]),
+                None if r["until"] is None else iso(r["until"]),
+            )
+            for r in found
+        ],
+        empty="Nothing is revoked.",
+    )
+
+
+@app.command(epilog='Example: midflight revocation lift REVOCATION --reason "false alarm"')
+def lift(
+    context: typer.Context,
+    revocation: Annotated[str, typer.Argument(help="The revocation's id.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """End a revocation. It stays in the log; the lifting is a new entry."""
+    client = Session.of(context).client()
+    receipt = client.post(f"/v1/revocations/{segment(revocation)}/lift", reason=reason)
+    _show(receipt, as_json=as_json)
+
+
+def _show(receipt: dict[str, Any], *, as_json: bool) -> None:
+    revocation, impact = receipt["revocation"], receipt["impact"]
+    if as_json:
+        print_json(receipt)
+    else:
+        sent: dict[str, int] = impact["bytes_out"]
+        print_fields(
+            {
+                "revocation": revocation["id"],
+                "scope": f"{revocation['scope']['kind']} {revocation['scope']['id']}".rstrip(),
+                "lifts": revocation["lifts"],
+                "until": None if revocation["until"] is None else iso(revocation["until"]),
+                "cut": f"{len(impact['cut'])} in flight, within {impact['took_us'] / 1000:.1f} ms",
+                "had completed": impact["completed"],
+                "bytes out": [f"{name} {count:,}" for name, count in sorted(sent.items())],
+                "unknown": impact["unknown"],
+                "record": receipt["record"],
+            }
+        )
+    if receipt["note"]:
+        note(receipt["note"])
+    if not receipt["durable"]:
+        raise typer.Exit(EXIT_NO)
+
+
+__all__ = ["EXAMPLE", "app", "revoke"]

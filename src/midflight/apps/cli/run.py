@@ -1,0 +1,131 @@
+"""`midflight run …`: opening, closing and seeing runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from midflight.apps.cli.output import JsonFlag, note, print_fields, print_json, print_table
+from midflight.apps.cli.session import Session, workload_id
+from midflight.apps.control.client import segment
+from midflight.apps.durations import iso, seconds
+from midflight.domain.run import RunState
+
+app = typer.Typer(help="Runs: one governed execution for one purpose.", no_args_is_help=True)
+
+
+@app.command(
+    "open",
+    epilog="Example: midflight run open --workload agents/triage"
+    ' --intent "Answer the tickets of today"',
+)
+def open_run(
+    context: typer.Context,
+    workload: Annotated[str, typer.Option(help="SPIFFE ID or path of the workload.")],
+    intent: Annotated[str, typer.Option(help="What it is for, in the principal's own words.")],
+    ttl: Annotated[str | None, typer.Option(help="How long it may live: 30m, 2h.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="How many actions it may take.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Open a run for a stated purpose. The agent can neither state nor change it."""
+    try:
+        ttl_s = None if ttl is None else seconds(ttl)
+    except ValueError as error:
+        raise typer.BadParameter(f"{ttl!r} {error}", param_hint="--ttl") from None
+    client = Session.of(context).client()
+    opened = client.post(
+        "/v1/runs",
+        workload=workload_id(client, workload),
+        intent=intent,
+        ttl_s=ttl_s,
+        max_steps=max_steps,
+    )
+    _show(opened, as_json=as_json)
+    note(f"A token for it: midflight workload token {workload} --run {opened['id']}")
+
+
+@app.command(epilog='Example: midflight run close RUN --reason "done"')
+def close(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="The run's id.")],
+    reason: Annotated[str, typer.Option(help="Why.")] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Close an open run. What is in flight ends by itself; `revoke run` cuts it."""
+    client = Session.of(context).client()
+    _show(client.post(f"/v1/runs/{segment(run)}/close", reason=reason), as_json=as_json)
+
+
+@app.command("list", epilog="Example: midflight run list --state open")
+def list_runs(
+    context: typer.Context,
+    workload: Annotated[str | None, typer.Option(help="Only of this workload.")] = None,
+    state: Annotated[RunState | None, typer.Option(help="Only in this state.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List runs, newest first."""
+    client = Session.of(context).client()
+    found = client.get(
+        "/v1/runs",
+        workload=None if workload is None else workload_id(client, workload),
+        state=None if state is None else state.value,
+    )
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("run", "workload", "state", "labels", "steps", "opened", "intent"),
+        [
+            (
+                r["id"],
+                r["workload"],
+                r["state"],
+                labels(r["labels"]),
+                f"{r['steps']}/{r['max_steps']}",
+                iso(r["opened_at"]),
+                r["intent"],
+            )
+            for r in found
+        ],
+        empty="There are no such runs.",
+    )
+
+
+@app.command(epilog="Example: midflight run show RUN --json")
+def show(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="The run's id.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show one run."""
+    _show(Session.of(context).client().get(f"/v1/runs/{segment(run)}"), as_json=as_json)
+
+
+def labels(found: dict[str, Any]) -> str:
+    """A run's labels in words."""
+    level = found["confidentiality"]
+    names = ("public", "internal", "secret")
+    words = [
+        "untrusted" if found["untrusted"] else "trusted",
+        names[level] if isinstance(level, int) and level < len(names) else str(level),
+        *sorted(found["compartments"]),
+    ]
+    return " ".join(words)
+
+
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    print_fields(
+        found
+        | {
+            "labels": labels(found["labels"]),
+            "opened_at": iso(found["opened_at"]),
+            "expires_at": iso(found["expires_at"]),
+        }
+    )
+
+
+__all__ = ["app", "labels"]

@@ -1,0 +1,86 @@
+"""The `midflight.toml` that `midflight init` writes: every setting, with its default.
+
+A test keeps it in step with `apps/settings_sections.py`.
+"""
+
+TEMPLATE = """\
+# Midflight. Every key is optional; those that are commented out show their defaults.
+# Unknown keys are refused. Paths start at the directory of this file.
+# Variables override: MIDFLIGHT_GATEWAY__LISTEN=127.0.0.1:9000 midflight up
+
+[gateway]
+# Where agents connect: /mcp for all upstreams, /mcp/NAME for one. Anything but loopback needs tls.
+listen = "127.0.0.1:8600"
+# How agents reach it, the audience of their tokens. Default: http(s)://<listen>.
+# public_url = "https://midflight.example.org"
+# Host and Origin headers accepted besides those of listen and public_url.
+# allowed_hosts = []
+# allowed_origins = []
+
+# [gateway.tls]
+# certificate = "tls/cert.pem"
+# key = "tls/key.pem"
+# client_ca = "tls/clients.pem"       # then callers must present a certificate
+
+# [gateway.limits]                    # what strangers can cost
+# header_bytes = 32768
+# body_bytes = 4194304
+# head_timeout = "10s"
+# body_idle = "30s"
+# body_total = "5m"
+# keep_alive = "75s"
+# connections = 4096
+# connections_per_peer = 2048
+# in_flight = 1024
+
+[state]
+# Database, ledger and keys. Mode 0700, owned by the user who runs Midflight.
+# directory = ".midflight"
+
+[policy]
+# Cedar files; `midflight check` validates them, `midflight policy reload` activates a change.
+# directory = "policies"
+
+[identity]
+# Workloads are named spiffe://<trust_domain>/...
+# trust_domain = "midflight.internal"
+# issuer = "https://midflight.example.org"   # default: the gateway's public URL
+# token_ttl = "10m"                   # 5m to 15m
+
+[runs]
+# ttl = "1h"
+# idle_timeout = "15m"
+# max_steps = 1000
+# implicit = true                     # a token without a run opens one, without an intent
+
+[control]
+# Operators by local user id. Default: the user who starts Midflight.
+# operators = { "1000" = "alice" }
+# socket = ".midflight/control.sock"
+# listen = "127.0.0.1:8601"           # the control API for holders of `midflight operator token`
+
+[telemetry]
+# otlp_endpoint = "http://127.0.0.1:4318"
+# metrics = true
+
+# One table for each tool server. Secrets are never written here, only where they are:
+# env:NAME or file:PATH, with a scheme word before it if the header wants one.
+#
+# [[upstream]]
+# name = "tickets"
+# url = "https://tickets.example.org/mcp"
+# headers = { Authorization = "Bearer env:TICKETS_TOKEN" }
+# ca = "tls/tickets-ca.pem"           # default: the system's authorities
+# timeout = "60s"
+# reach = "closed"                    # open (default): anybody can write what its tools read
+#
+# [[upstream]]
+# name = "git"
+# command = "mcp-server-git"
+# args = ["--repository", "/srv/repository"]
+# env = { GIT_TOKEN = "file:/run/secrets/git-token" }
+# cwd = "/srv/repository"
+# stateless = false                   # true: one child may serve many runs
+"""
+
+__all__ = ["TEMPLATE"]

@@ -1,0 +1,164 @@
+"""`midflight workload …`: registered agents, services and pipelines, and their tokens."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from midflight.apps.cli.output import JsonFlag, note, print_fields, print_json, print_table
+from midflight.apps.cli.private_file import write_private
+from midflight.apps.cli.session import Session, workload_id
+from midflight.apps.control.client import segment
+from midflight.apps.durations import iso, moment, seconds
+from midflight.domain.identity import Mode, Tier
+
+app = typer.Typer(help="Registered workloads and their tokens.", no_args_is_help=True)
+
+Workload = Annotated[
+    str, typer.Argument(help="SPIFFE ID, or its path in the trust domain: agents/triage.")
+]
+
+
+@app.command(
+    epilog="Example: midflight workload add agents/triage --owner ann@example.org"
+    " --escalation oncall@example.org --review-by 90d"
+)
+def add(
+    context: typer.Context,
+    workload: Workload,
+    owner: Annotated[str, typer.Option(help="Who answers for it.")],
+    escalation: Annotated[str, typer.Option(help="Who is told when the owner does not answer.")],
+    review_by: Annotated[str, typer.Option(help="When it is looked at again: 90d, or a time.")],
+    team: Annotated[str, typer.Option(help="Its group, for policies.")] = "default",
+    kind: Annotated[str, typer.Option(help="agent, service or pipeline.")] = "agent",
+    tier: Annotated[Tier, typer.Option(help="How dangerous it is.")] = Tier.BASELINE,
+    mode: Annotated[Mode, typer.Option(help="How it is enforced.")] = Mode.ENFORCE,
+    uid: Annotated[int | None, typer.Option(help="The local user it runs as, if its own.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Register a workload, or replace its registration."""
+    try:
+        review = int(moment(review_by, now=time.time()))
+    except ValueError as error:
+        raise typer.BadParameter(f"{review_by!r} {error}", param_hint="--review-by") from None
+    client = Session.of(context).client()
+    _show(
+        client.post(
+            "/v1/workloads",
+            id=workload_id(client, workload),
+            owner=owner,
+            escalation=escalation,
+            review_by=review,
+            team=team,
+            kind=kind,
+            tier=tier.value,
+            mode=mode.value,
+            uid=uid,
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command("list", epilog="Example: midflight workload list --json")
+def list_workloads(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """List workloads."""
+    found = Session.of(context).client().get("/v1/workloads")
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("workload", "owner", "team", "tier", "mode", "review by", "state"),
+        [
+            (w["id"], w["owner"], w["team"], w["tier"], w["mode"], iso(w["review_by"]), _state(w))
+            for w in found
+        ],
+        empty="No workload is registered. Register one with `midflight workload add`.",
+    )
+
+
+@app.command(epilog="Example: midflight workload show agents/triage")
+def show(context: typer.Context, workload: Workload, as_json: JsonFlag = False) -> None:
+    """Show one workload."""
+    client = Session.of(context).client()
+    identifier = workload_id(client, workload)
+    _show(client.get(f"/v1/workloads/{segment(identifier)}"), as_json=as_json)
+
+
+@app.command(epilog="Example: midflight workload disable agents/triage")
+def disable(context: typer.Context, workload: Workload, as_json: JsonFlag = False) -> None:
+    """Deny everything a workload does from now on."""
+    client = Session.of(context).client()
+    answer = client.post("/v1/workloads/disable", id=workload_id(client, workload))
+    _show(answer, as_json=as_json)
+    note("What is in flight goes on; `midflight revoke workload` cuts it.")
+
+
+@app.command(epilog="Example: midflight workload enable agents/triage")
+def enable(context: typer.Context, workload: Workload, as_json: JsonFlag = False) -> None:
+    """End a disabling."""
+    client = Session.of(context).client()
+    answer = client.post("/v1/workloads/enable", id=workload_id(client, workload))
+    _show(answer, as_json=as_json)
+
+
+@app.command(epilog="Example: midflight workload token agents/triage --run RUN --out token.jwt")
+def token(
+    context: typer.Context,
+    workload: Workload,
+    run: Annotated[str | None, typer.Option(help="The run it acts in; default: implicit.")] = None,
+    ttl: Annotated[str | None, typer.Option(help="How long it lives: 5m to 15m.")] = None,
+    jkt: Annotated[
+        str | None, typer.Option(help="RFC 7638 thumbprint of the key to bind it to (DPoP).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write it to this file (mode 0600), not to stdout.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Mint a short-lived token. It is printed once and kept nowhere."""
+    try:
+        ttl_s = None if ttl is None else seconds(ttl)
+    except ValueError as error:
+        raise typer.BadParameter(f"{ttl!r} {error}", param_hint="--ttl") from None
+    client = Session.of(context).client()
+    minted = client.post(
+        "/v1/tokens", workload=workload_id(client, workload), run=run, ttl_s=ttl_s, jkt=jkt
+    )
+    secret: str = minted["token"]
+    if out is not None:
+        write_private(out, secret + "\n")
+        minted["token"] = None
+        minted["file"] = str(out)
+    if as_json:
+        print_json(minted)
+    elif out is None:
+        typer.echo(secret)
+    note(f"Token {minted['jti']} ends {iso(minted['expires_at'])}.")
+
+
+def _show(found: dict[str, object], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    fields = dict(found)
+    for name in ("review_by", "registered_at"):
+        at = fields.get(name)
+        fields[name] = iso(at) if isinstance(at, int) and at else None
+    fields["state"] = _state(found)
+    del fields["disabled"]
+    print_fields(fields)
+
+
+def _state(found: dict[str, object]) -> str:
+    if found["disabled"]:
+        return "disabled"
+    review_by = found["review_by"]
+    return (
+        "review overdue" if isinstance(review_by, int) and review_by <= time.time() else "enabled"
+    )
+
+
+__all__ = ["app"]

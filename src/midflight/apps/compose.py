@@ -1,0 +1,319 @@
+"""Wiring, by hand and in one place: settings in, a plane out.
+
+Nothing else constructs adapters (but `midflight.testing`). Reading this file from top to bottom
+shows what Midflight is made of and in which order it starts and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
+
+from midflight import __version__
+from midflight.adapters.clock import SystemClock
+from midflight.adapters.fabric.local import LocalFabric
+from midflight.adapters.keys.file import FileKeys
+from midflight.adapters.policy.cedar import CedarEngine
+from midflight.adapters.policy.compiler import CedarCompiler
+from midflight.adapters.store.ledger_sqlite import SqliteLedgerStore
+from midflight.adapters.store.sqlite import SqliteStore
+from midflight.adapters.telemetry.prometheus import PrometheusTelemetry
+from midflight.adapters.upstream.mcp_http import McpHttpUpstream
+from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
+from midflight.apps.gateway.notices import Notices
+from midflight.apps.settings import Settings
+from midflight.apps.settings_sections import Upstream as UpstreamSettings
+from midflight.domain.action import ActionKind
+from midflight.domain.decision import Decision
+from midflight.domain.errors import MidflightError
+from midflight.domain.identity import Workload
+from midflight.domain.labels import BOTTOM
+from midflight.domain.question import Question, RunFacts, Source, Target
+from midflight.domain.revocation import Revocation
+from midflight.domain.tool import Effect, PinState, Reach, Traits
+from midflight.services.catalogue import Catalogue
+from midflight.services.guard import Guard
+from midflight.services.identity import Identity
+from midflight.services.interruption import Interruption
+from midflight.services.inventory import Inventory
+from midflight.services.ledger import Ledger
+from midflight.services.listing import Listing
+from midflight.services.policy import Policies
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.fabric import Fabric
+from midflight.services.ports.keys import KeyWrap, NoteSigner, TokenSigner
+from midflight.services.ports.ledger_store import LedgerStore
+from midflight.services.ports.store import Store
+from midflight.services.ports.telemetry import Telemetry
+from midflight.services.ports.upstream import Upstream
+from midflight.services.runs import Bounds, Runs
+from midflight.services.sealing import Sealer
+from midflight.wire import tokens
+
+log = structlog.get_logger(__name__)
+
+SWEEP_S = 5.0
+"""How often runs whose time is over are ended, noise is recorded, policies are looked at."""
+
+
+class Parts:
+    """The adapters of one plane: what a test replaces."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        store: Store,
+        ledger_store: LedgerStore,
+        fabric: Fabric,
+        token_signer: TokenSigner,
+        note_signer: NoteSigner,
+        wrap: KeyWrap,
+        telemetry: Telemetry,
+        upstreams: Mapping[str, Upstream],
+        reaches: Mapping[str, Reach],
+    ) -> None:
+        """All are made and none is started."""
+        self.clock = clock
+        self.store = store
+        self.ledger_store = ledger_store
+        self.fabric = fabric
+        self.token_signer = token_signer
+        self.note_signer = note_signer
+        self.wrap = wrap
+        self.telemetry = telemetry
+        self.upstreams = upstreams
+        self.reaches = reaches
+
+
+def parts(settings: Settings) -> Parts:
+    """The adapters that the settings ask for.
+
+    Raises:
+        Misconfigured: the state directory or its keys are not usable.
+    """
+    clock = SystemClock()
+    directory = settings.state.directory
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys = FileKeys(directory / "keys", clock=clock, origin=settings.identity.trust_domain)
+    return Parts(
+        clock=clock,
+        store=SqliteStore(directory / "midflight.sqlite3"),
+        ledger_store=SqliteLedgerStore(directory / "ledger.sqlite3"),
+        fabric=LocalFabric(),
+        token_signer=keys.tokens,
+        note_signer=keys.notes,
+        wrap=keys.wrap,
+        telemetry=PrometheusTelemetry(),
+        upstreams={entry.name: _upstream(entry) for entry in settings.upstream},
+        reaches={entry.name: entry.reach for entry in settings.upstream},
+    )
+
+
+class Plane:
+    """Everything that runs, wired. Start it with `running`."""
+
+    def __init__(self, settings: Settings, made: Parts) -> None:
+        """Wire the services; nothing is started."""
+        self.settings = settings
+        self.parts = made
+        self.clock = made.clock
+        self.telemetry = made.telemetry
+        self.ledger = Ledger(
+            made.ledger_store,
+            signer=made.note_signer,
+            clock=made.clock,
+            telemetry=made.telemetry,
+        )
+        self.sealer = Sealer(made.store, made.wrap, made.clock)
+        self.inventory = Inventory(
+            store=made.store,
+            recorder=self.ledger,
+            clock=made.clock,
+            trust_domain=settings.identity.trust_domain,
+        )
+        self.identity = Identity(
+            store=made.store,
+            signer=made.token_signer,
+            clock=made.clock,
+            recorder=self.ledger,
+            proofs=tokens,
+            issuer=settings.issuer,
+            resource=f"{settings.public_url}/mcp",
+            trust_domain=settings.identity.trust_domain,
+            jwks_uri=f"{settings.public_url}/.well-known/jwks.json",
+        )
+        self.engine = CedarEngine()
+        self.policies = Policies(
+            switch=self.engine,
+            compiler=CedarCompiler(),
+            directory=settings.policy.directory,
+            history=settings.state.directory / "policies",
+            recorder=self.ledger,
+            clock=made.clock,
+        )
+        self.interruption = Interruption(
+            store=made.store, fabric=made.fabric, recorder=self.ledger, clock=made.clock
+        )
+        self.runs = Runs(
+            store=made.store,
+            recorder=self.ledger,
+            sealer=self.sealer,
+            clock=made.clock,
+            bounds=Bounds(
+                ttl_s=settings.runs.ttl,
+                idle_timeout_s=settings.runs.idle_timeout,
+                max_steps=settings.runs.max_steps,
+                implicit=settings.runs.implicit,
+            ),
+            entitled=self._entitled,
+        )
+        self.catalogue = Catalogue(
+            upstreams=made.upstreams,
+            reaches=made.reaches,
+            store=made.store,
+            recorder=self.ledger,
+            clock=made.clock,
+            engine=self.engine,
+        )
+        self.guard = Guard(
+            catalogue=self.catalogue,
+            runs=self.runs,
+            interruption=self.interruption,
+            inventory=self.inventory,
+            engine=self.engine,
+            recorder=self.ledger,
+            sealer=self.sealer,
+            upstreams=made.upstreams,
+            clock=made.clock,
+            telemetry=made.telemetry,
+        )
+        self.listing = Listing(
+            catalogue=self.catalogue,
+            runs=self.runs,
+            interruption=self.interruption,
+            inventory=self.inventory,
+            engine=self.engine,
+            clock=made.clock,
+        )
+        self.notices = Notices(
+            refresh=self.catalogue.refresh, observe=self.guard.observe_notice
+        )
+        self._beside: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start everything in order, and stop it the other way round.
+
+        Raises:
+            StoreUnavailable, LedgerUnavailable: it cannot start, so nothing is served.
+            Misconfigured: the policies are not usable.
+        """
+        async with contextlib.AsyncExitStack() as undo:
+            await self.parts.store.open()
+            undo.push_async_callback(self.parts.store.close)
+            undo.push_async_callback(self.parts.fabric.close)
+            await self.policies.load()
+            await self.ledger.start(__version__, self.engine.version)
+            undo.push_async_callback(self.ledger.close)
+            await self.inventory.refresh()
+            self.interruption.on_revoked(self._revoked)
+            await self.interruption.start()
+            self.runs.on_ended(self._run_ended)
+            await self.runs.start()
+            await self.catalogue.start()
+            self.notices.start()
+            undo.push_async_callback(self.notices.close)
+            for name, upstream in self.parts.upstreams.items():
+                await upstream.start(self.notices.handler(name))
+                undo.push_async_callback(upstream.close)
+                self._aside(self._first_fetch(name))
+            self._aside(self._sweep())
+            undo.push_async_callback(self._stop_beside)
+            yield
+
+    # Inside
+
+    def _entitled(self, workload: Workload, opener: str, proof: str) -> Decision:
+        return self.engine.decide(
+            Question(
+                kind=ActionKind.OPEN_RUN,
+                workload=workload,
+                run=RunFacts(
+                    id="", has_intent=False, implicit=False, age_s=0, steps=0, labels=BOTTOM
+                ),
+                target=Target(
+                    upstream="midflight",
+                    name="open_run",
+                    pin=None,
+                    pin_state=PinState.PINNED,
+                    traits=Traits(effect=Effect.READ, reach=Reach.CLOSED, reviewed=True),
+                ),
+                arguments={"opener": opener},
+                source=Source(point="implicit" if opener.startswith("midflight:") else "control", proof=proof),
+                at=int(self.clock.now()),
+            )
+        )
+
+    def _revoked(self, revocation: Revocation) -> None:
+        self._aside(self.runs.revoked(revocation))
+
+    def _run_ended(self, run: str) -> None:
+        self.interruption.forget(run)
+        for upstream in self.parts.upstreams.values():
+            self._aside(upstream.end_run(run))
+
+    async def _first_fetch(self, upstream: str) -> None:
+        try:
+            await self.catalogue.refresh(upstream)
+        except MidflightError as error:
+            log.warning("upstream_not_reached", upstream=upstream, why=error.message)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self.runs.sweep()
+            except MidflightError as error:
+                log.warning("sweep_failed", why=error.message)
+
+    def _aside(self, work: object) -> None:
+        task = asyncio.ensure_future(work)  # pyright: ignore[reportArgumentType] -- a coroutine
+        self._beside.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._beside.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("beside_failed", error=type(error).__name__)
+
+    async def _stop_beside(self) -> None:
+        tasks = list(self._beside)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _upstream(entry: UpstreamSettings) -> Upstream:
+    if entry.url is not None:
+        return McpHttpUpstream(
+            entry.name,
+            entry.url,
+            headers={name: value.read() for name, value in entry.headers.items()},
+        )
+    assert entry.command is not None
+    return McpStdioUpstream(
+        entry.name,
+        entry.command,
+        entry.args,
+        env={name: value.read() for name, value in entry.env.items()},
+        cwd=entry.cwd,
+        stateless=entry.stateless,
+    )
+
+
+__all__ = ["Parts", "Plane", "parts"]

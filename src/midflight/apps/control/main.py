@@ -1,0 +1,55 @@
+"""The control API over a plane: operators, verbs and checks put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from midflight.apps.control.api import ControlApi
+from midflight.apps.control.ledger import LedgerVerbs
+from midflight.apps.control.operators import Operators
+from midflight.apps.control.plane import Plane
+from midflight.apps.control.policies import PolicyVerbs
+from midflight.apps.control.refusals import Refusals
+from midflight.apps.control.revocations import RevocationVerbs
+from midflight.apps.control.runs import RunVerbs
+from midflight.apps.control.standing import StandingVerbs
+from midflight.apps.control.tools import ToolVerbs
+from midflight.apps.control.workloads import WorkloadVerbs
+from midflight.apps.server.origin import OriginPolicy
+
+
+def control_app(
+    plane: Plane, *, managed_pids: Callable[[], Collection[int]] = frozenset
+) -> ControlApi:
+    """The ASGI app for the control socket and for loopback TCP.
+
+    `managed_pids` names processes that Midflight started and that are not its descendants;
+    descendants of this process are refused in any case.
+    """
+    settings = plane.settings
+    operators = Operators(
+        names=settings.control.operators,
+        clock=plane.clock,
+        workload_of=plane.inventory.by_uid,
+        managed_pids=managed_pids,
+    )
+    verbs = (
+        StandingVerbs(plane, operators),
+        WorkloadVerbs(
+            plane, is_operator=operators.is_operator, token_ttl_s=settings.identity.token_ttl
+        ),
+        RunVerbs(plane),
+        ToolVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
+        RevocationVerbs(plane),
+        PolicyVerbs(plane),
+        LedgerVerbs(plane),
+    )
+    return ControlApi(
+        operations=[operation for group in verbs for operation in group.operations()],
+        operators=operators,
+        refusals=Refusals(recorder=plane.ledger, telemetry=plane.telemetry, clock=plane.clock),
+        origins=OriginPolicy(),
+    )
+
+
+__all__ = ["control_app"]

@@ -1,0 +1,80 @@
+"""The demo's own tool server: mail, payments and a long export, over Streamable HTTP.
+
+It is the owner's server, not Midflight's: it counts what reaches it, so that the demo can show that
+what was refused never arrived. Run as `python -m midflight.apps.demo.office STATE_FILE`; it prints
+its URL on one line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+
+EXPORT_ROWS = 400
+ROW_S = 0.025
+
+
+def server(state: Path) -> MCPServer:
+    """The server; `state` is the JSON file it keeps its counts in."""
+    counts = {"mails": 0, "payments": 0, "rows": 0, "cancelled": 0}
+
+    def keep() -> None:
+        state.write_text(json.dumps(counts), encoding="utf-8")
+
+    keep()
+    office = MCPServer("office", instructions="Mail, payments and exports of the demo's office.")
+
+    @office.tool()
+    def send_mail(to: str, subject: str, body: str) -> str:
+        """Send a mail."""
+        del subject, body
+        counts["mails"] += 1
+        keep()
+        return f"sent to {to}"
+
+    @office.tool()
+    def make_payment(to_account: str, amount_cents: int) -> str:
+        """Pay an amount in cents to an account."""
+        counts["payments"] += 1
+        keep()
+        return f"paid {amount_cents} to {to_account}"
+
+    @office.tool()
+    async def export_customers(context: Context) -> str:
+        """Export all customers, row by row. Takes a while and reports its progress."""
+        try:
+            for row in range(1, EXPORT_ROWS + 1):
+                await context.report_progress(row, EXPORT_ROWS, f"customer {row}")
+                counts["rows"] = row
+                await asyncio.sleep(ROW_S)
+        except asyncio.CancelledError:
+            counts["cancelled"] += 1
+            raise
+        finally:
+            keep()
+        return f"exported {EXPORT_ROWS} rows"
+
+    return office
+
+
+def main(arguments: list[str]) -> None:
+    """Serve on a free port of loopback until killed."""
+    (state,) = arguments
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        print(f"http://127.0.0.1:{port}/mcp", flush=True)  # noqa: T201 -- read by the demo
+        app = server(Path(state)).streamable_http_app()
+        config = uvicorn.Config(app, log_level="critical", lifespan="on", access_log=False)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,154 @@
+"""The gateway as people start it: a plane, its endpoints, its listeners, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from midflight.apps.compose import Plane, parts
+from midflight.apps.gateway.app import GatewayApp, Page
+from midflight.apps.gateway.endpoint import Endpoint
+from midflight.apps.gateway.held import HeldCalls
+from midflight.apps.gateway.legacy import LegacyFront
+from midflight.apps.gateway.listen import Listens
+from midflight.apps.gateway.modern import ModernFront
+from midflight.apps.gateway.noise import Noise
+from midflight.apps.gateway.sessions import Sessions
+from midflight.apps.server.listeners import Bound, Listener, TcpListener, UnixListener
+from midflight.apps.server.origin import HostCheck
+from midflight.apps.server.serve import serving
+from midflight.apps.server.tls import server_context
+from midflight.apps.settings import Settings
+from midflight.wire import json
+
+NOISE_S = 10.0
+
+
+@asynccontextmanager
+async def serving_plane(plane: Plane) -> AsyncIterator[tuple[Bound, ...]]:
+    """Serve a plane that is running: the gateway, the control socket, the control API."""
+    settings = plane.settings
+    noise = Noise(recorder=plane.ledger, clock=plane.clock, telemetry=plane.telemetry)
+    sessions = Sessions(plane.clock.token)
+    held = HeldCalls(plane.clock.token)
+    app = gateway_app(plane, noise=noise, sessions=sessions, held=held)
+    listeners: list[Listener] = [
+        TcpListener(
+            name="gateway",
+            host=settings.gateway.listen.host,
+            port=settings.gateway.listen.port,
+            tls=None if settings.gateway.tls is None else server_context(settings.gateway.tls),
+            app=app,
+        ),
+        *control_listeners(plane),
+    ]
+    ticking = asyncio.ensure_future(_tick(noise))
+    try:
+        async with serving(
+            listeners, settings.gateway.limits.of_server(), telemetry=plane.telemetry
+        ) as bound:
+            yield bound
+    finally:
+        ticking.cancel()
+        held.close()
+        sessions.close()
+        noise.flush()
+
+
+def gateway_app(
+    plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCalls
+) -> GatewayApp:
+    """The gateway's ASGI app over a plane."""
+    settings = plane.settings
+    names = [entry.name for entry in settings.upstream]
+    together = {"/mcp": names, **{f"/mcp/{name}": [name] for name in names}}
+    endpoints = {
+        path: Endpoint(
+            path=path,
+            upstreams=covered,
+            catalogue=plane.catalogue,
+            listing=plane.listing,
+            guard=plane.guard,
+        )
+        for path, covered in together.items()
+    }
+    return GatewayApp(
+        endpoints=endpoints,
+        identity=plane.identity,
+        hosts=HostCheck(settings.gateway.allowed_hosts, settings.gateway.allowed_origins),
+        modern=ModernFront(held=held, listens=Listens(plane.notices, plane.listing)),
+        legacy=LegacyFront(sessions=sessions, notices=plane.notices, listing=plane.listing),
+        noise=noise,
+        pages=pages(plane),
+        public_url=settings.public_url,
+        max_body=settings.gateway.limits.body_bytes,
+    )
+
+
+def pages(plane: Plane) -> dict[str, Page]:
+    """The plain pages: health, readiness, metrics."""
+
+    async def health() -> tuple[int, bytes, bytes]:
+        return 200, b"application/json", b'{"status":"alive"}'
+
+    async def ready() -> tuple[int, bytes, bytes]:
+        problems = [
+            name
+            for name, good in (
+                ("ledger", plane.ledger.available),
+                ("policy", plane.engine.version != "none"),
+            )
+            if not good
+        ]
+        body = json.encode({"status": "not ready" if problems else "ready", "missing": problems})
+        return (503 if problems else 200), b"application/json", body
+
+    async def metrics() -> tuple[int, bytes, bytes]:
+        plane.telemetry.gauge("flights", len(plane.interruption.flights()))
+        return 200, b"text/plain; version=0.0.4; charset=utf-8", plane.exposition()
+
+    found: dict[str, Page] = {"/healthz": health, "/readyz": ready}
+    if plane.settings.telemetry.metrics:
+        found["/metrics"] = metrics
+    return found
+
+
+def control_listeners(plane: Plane) -> list[Listener]:
+    """The control socket, and the control API on loopback if it is configured."""
+    from midflight.apps.control.main import control_app
+
+    settings = plane.settings
+    app = control_app(plane)
+    found: list[Listener] = [
+        UnixListener(name="control", path=settings.control_socket, mode=0o600, app=app)
+    ]
+    if settings.control.listen is not None:
+        address = settings.control.listen
+        found.append(TcpListener(name="control-api", host=address.host, port=address.port, app=app))
+    return found
+
+
+async def _tick(noise: Noise) -> None:
+    while True:
+        await asyncio.sleep(NOISE_S)
+        noise.flush()
+
+
+async def serve(settings: Settings, *, started: asyncio.Event | None = None) -> None:
+    """Run until SIGINT or SIGTERM. `midflight up` runs this on uvloop."""
+    plane = Plane(settings, parts(settings))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+    async with plane.running(), serving_plane(plane):
+        if started is not None:
+            started.set()
+        await stop.wait()
+
+
+__all__ = ["control_listeners", "gateway_app", "pages", "serve", "serving_plane"]

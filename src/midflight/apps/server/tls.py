@@ -1,0 +1,183 @@
+"""TLS contexts for listeners: TLS 1.2 and later, forward secrecy, strong files or none.
+
+Every problem of the files is found before anything listens. Client certificates are only verified
+here; what they prove is `services/identity.py`'s to say.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import ssl
+import stat
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+
+from midflight.domain.errors import Misconfigured
+
+_MIN_RSA_BITS = 2_048
+_MIN_EC_BITS = 256
+_WEAK_HASHES = (hashes.MD5, hashes.SHA1)
+# TLS 1.2 with forward secrecy and authenticated encryption only (RFC 9325 §4.2); TLS 1.3 has no
+# other suites.
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+def server_context(
+    certificate: Path, key: Path, *, now: float, client_ca: Path | None = None
+) -> ssl.SSLContext:
+    """A context for a listener.
+
+    Args:
+        certificate: PEM, the server's certificate first, then intermediate ones.
+        key: PEM, not encrypted, readable by its owner alone.
+        now: Unix seconds, for the certificate's validity.
+        client_ca: PEM with authorities; with it, clients must show a certificate of theirs.
+
+    Raises:
+        Misconfigured: files that are missing, weak, expired, do not match, or are readable by
+            others; every problem at once.
+    """
+    at = dt.datetime.fromtimestamp(now, tz=dt.UTC)
+    problems = [
+        *_certificate_problems(certificate, at),
+        *_key_problems(key),
+        *(() if client_ca is None else _authority_problems(client_ca, at)),
+    ]
+    if problems:
+        raise _refused(problems)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # An encrypted key would make OpenSSL ask on the terminal; the empty answer refuses it.
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as problem:
+        raise _refused([f"{key} is not the key of {certificate}"]) from problem
+    if client_ca is not None:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        # A resumed session would bring a client back without its certificate being looked at.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+    return context
+
+
+def _refused(problems: list[str]) -> Misconfigured:
+    return Misconfigured(
+        "TLS cannot be used as configured.",
+        problems,
+        hint="Use an ECDSA P-256 or RSA 2048 key (chmod 600) and a certificate made for it.",
+    )
+
+
+def _certificate_problems(place: Path, at: dt.datetime) -> list[str]:
+    chain, problems = _load(place)
+    if chain:
+        problems += _validity_problems(place, chain[0], at)
+    for certificate in chain:
+        problems += _strength_problems(place, certificate)
+    return problems
+
+
+def _authority_problems(place: Path, at: dt.datetime) -> list[str]:
+    authorities, problems = _load(place)
+    for authority in authorities:
+        problems += _validity_problems(place, authority, at)
+        problems += _strength_problems(place, authority)
+        try:
+            basic = authority.extensions.get_extension_for_class(x509.BasicConstraints)
+            is_authority = basic.value.ca
+        except x509.ExtensionNotFound:
+            is_authority = False
+        if not is_authority:
+            problems.append(f"{place} holds a certificate that is no authority")
+    return problems
+
+
+def _load(place: Path) -> tuple[list[x509.Certificate], list[str]]:
+    try:
+        return x509.load_pem_x509_certificates(place.read_bytes()), []
+    except OSError as problem:
+        return [], [f"{place} cannot be read: {os.strerror(problem.errno or 0)}"]
+    except ValueError:
+        return [], [f"{place} holds no PEM certificate"]
+
+
+def _validity_problems(
+    place: Path, certificate: x509.Certificate, at: dt.datetime
+) -> list[str]:
+    if at >= certificate.not_valid_after_utc:
+        return [f"{place} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"]
+    if at < certificate.not_valid_before_utc:
+        return [f"{place} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"]
+    return []
+
+
+def _strength_problems(place: Path, certificate: x509.Certificate) -> list[str]:
+    problems: list[str] = []
+    try:
+        weak_hash = isinstance(certificate.signature_hash_algorithm, _WEAK_HASHES)
+    except UnsupportedAlgorithm:
+        weak_hash = True
+    # Nobody verifies the signature that a root has on itself.
+    if weak_hash and certificate.issuer != certificate.subject:
+        problems.append(f"{place} is signed with a broken hash function")
+    try:
+        problem = _weakness(certificate.public_key())
+    except (UnsupportedAlgorithm, ValueError):
+        problem = "has a key of an unknown kind"
+    return [*problems, f"{place} {problem}"] if problem else problems
+
+
+def _key_problems(place: Path) -> list[str]:
+    problems: list[str] = []
+    try:
+        mode = place.stat().st_mode
+        text = place.read_bytes()
+    except OSError as problem:
+        return [f"{place} cannot be read: {os.strerror(problem.errno or 0)}"]
+    if stat.S_IMODE(mode) & 0o077:
+        problems.append(f"{place} can be read by others: chmod 600 {place}")
+    try:
+        key = serialization.load_pem_private_key(text, password=None)
+    except TypeError:
+        return [
+            *problems,
+            f"{place} is encrypted; give a key that is not, or a secret store's file",
+        ]
+    except (ValueError, UnsupportedAlgorithm):
+        return [*problems, f"{place} holds no PEM private key"]
+    problem = _weakness(key.public_key())
+    return [*problems, f"{place} {problem}"] if problem else problems
+
+
+def _weakness(key: object) -> str:
+    """What is wrong with a public key, or an empty string."""
+    match key:
+        case rsa.RSAPublicKey() if key.key_size < _MIN_RSA_BITS:
+            return f"has an RSA key of {key.key_size} bits; {_MIN_RSA_BITS} are needed"
+        case ec.EllipticCurvePublicKey() if key.curve.key_size < _MIN_EC_BITS:
+            return f"has a key on {key.curve.name}; {_MIN_EC_BITS} bits are needed"
+        case dsa.DSAPublicKey():
+            return "has a DSA key, which TLS does not use"
+        case (
+            rsa.RSAPublicKey()
+            | ec.EllipticCurvePublicKey()
+            | ed25519.Ed25519PublicKey()
+            | ed448.Ed448PublicKey()
+        ):
+            return ""
+        case _:
+            return "has a key of a kind that TLS does not use"
+
+
+__all__ = ["server_context"]

@@ -1,0 +1,143 @@
+"""Policy sets on disk: a directory of `*.cedar` files, and the history of activated sets.
+
+Reading is strict (UTF-8, regular files, bounded) and reports every problem. The history keeps the
+text of each set that was active, and the input schemas of the tools it was validated against, so
+that a record made under an old version can be judged again. Above: `policy.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from midflight.domain.canonical import sha256_hex
+from midflight.domain.errors import Misconfigured, NotFound
+from midflight.domain.question import Target
+from midflight.domain.value import JSONObject
+from midflight.services.ports.policy_sets import PolicySource
+
+SUFFIX = ".cedar"
+MAX_FILES = 2_000
+MAX_BYTES = 16 * 1024 * 1024
+
+_HEX = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def read_sources(directory: Path) -> tuple[PolicySource, ...]:
+    """All `*.cedar` files below a directory, by name. None at all if it holds none.
+
+    Raises:
+        Misconfigured: with every file that cannot be read.
+    """
+    sources: list[PolicySource] = []
+    problems: list[str] = []
+    total = 0
+    paths = cedar_files(directory)
+    if len(paths) > MAX_FILES:
+        raise Misconfigured(f"{directory} holds more than {MAX_FILES} policy files.")
+    for path in paths:
+        name = path.relative_to(directory).as_posix()
+        try:
+            raw = path.read_bytes()
+            total += len(raw)
+            sources.append(PolicySource(name=name, text=raw.decode("utf-8")))
+        except OSError as error:
+            problems.append(f"{name}: cannot be read: {error.strerror}")
+        except UnicodeDecodeError as error:
+            problems.append(f"{name}: is no UTF-8 (byte {error.start})")
+    if total > MAX_BYTES:
+        problems.append(f"{directory} holds more than {MAX_BYTES} bytes of policies")
+    if problems:
+        raise Misconfigured("Policies cannot be read.", problems)
+    return tuple(sources)
+
+
+def cedar_files(directory: Path) -> Sequence[Path]:
+    """The policy files of a directory and its folders, by name; none if it is not there."""
+    try:
+        return sorted(path for path in directory.rglob(f"*{SUFFIX}") if path.is_file())
+    except OSError as error:
+        raise Misconfigured(f"{directory} cannot be read: {error.strerror}.") from None
+
+
+def stamp(paths: Iterable[Path]) -> str:
+    """What changes when one of the files does: their names, times, sizes and inodes."""
+    seen: list[object] = []
+    for path in paths:
+        try:
+            stat = path.stat()
+            seen.append([str(path), stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino])
+        except OSError:
+            seen.append([str(path), None])
+    return sha256_hex(seen)
+
+
+class History:
+    """Activated sets and tool schemas, as files of the state directory. Readable by the owner."""
+
+    def __init__(self, directory: Path) -> None:
+        """Nothing is touched before the first `keep`."""
+        self._sets = directory / "sets"
+        self._schemas = directory / "schemas"
+        self._kept: set[str] = set()
+
+    def keep(self, version: str, sources: Sequence[PolicySource]) -> None:
+        """Keep the text of a set under its version."""
+        self._write(self._sets, version, msgspec.json.encode(sources))
+
+    def keep_schemas(self, targets: Iterable[Target]) -> None:
+        """Keep the input schemas of pinned tools under their pins."""
+        for target in targets:
+            if target.pin is not None and target.schema is not None:
+                self._write(self._schemas, target.pin, msgspec.json.encode(target.schema))
+
+    def sources(self, version: str) -> tuple[PolicySource, ...]:
+        """The text of a set. `NotFound` if that version was never active here."""
+        raw = self._read(self._sets, version)
+        if raw is None:
+            raise NotFound(
+                f"Policy version {version[:16]} was never active here.",
+                hint="The history of sets is in the state directory, under `policies`.",
+            )
+        return msgspec.json.decode(raw, type=tuple[PolicySource, ...])
+
+    def schema(self, pin: str) -> JSONObject | None:
+        """The input schema of a pinned tool, or None if it has none or is not known."""
+        raw = self._read(self._schemas, pin)
+        return None if raw is None else msgspec.json.decode(raw, type=dict)
+
+    def _write(self, folder: Path, key: str, raw: bytes) -> None:
+        # Keys become file names: only digests may. Content never changes under its digest.
+        if _HEX.match(key) is None or key in self._kept:
+            return
+        path = folder / f"{key}.json"
+        if not path.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            beside = folder / f".{key}.{secrets.token_hex(4)}"
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(raw)
+                    file.flush()
+                    os.fsync(file.fileno())
+                beside.replace(path)
+            except OSError:
+                beside.unlink(missing_ok=True)
+                raise
+        self._kept.add(key)
+
+    def _read(self, folder: Path, key: str) -> bytes | None:
+        if _HEX.match(key) is None:
+            return None
+        try:
+            return (folder / f"{key}.json").read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+__all__ = ["MAX_BYTES", "MAX_FILES", "SUFFIX", "History", "cedar_files", "read_sources", "stamp"]
