@@ -292,9 +292,7 @@ class MemoryPlane:
 
 def caller(run: str | None = None, *, workload: str = WORKLOAD, token: str = "tok_1") -> Caller:  # noqa: S107 -- an id
     """A caller as `Identity` would make it."""
-    return Caller(
-        workload=workload, run=run, token=token, proof="bearer", expires_at=4_000_000_000
-    )
+    return Caller(workload=workload, run=run, token=token, proof="bearer", expires_at=4_000_000_000)
 
 
 def call(tool: str, *, upstream: str = "one", **arguments: object) -> Action:

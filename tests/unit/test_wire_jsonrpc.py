@@ -17,9 +17,7 @@ def _raw(**members: Any) -> bytes:
 
 
 def test_a_request_a_notification_and_both_answers_decode() -> None:
-    assert jsonrpc.decode_message(_raw(id=1, method="ping")) == jsonrpc.Request(
-        id=1, method="ping"
-    )
+    assert jsonrpc.decode_message(_raw(id=1, method="ping")) == jsonrpc.Request(id=1, method="ping")
     assert jsonrpc.decode_message(_raw(id="a", method="m", params={"x": 1})) == jsonrpc.Request(
         id="a", method="m", params={"x": 1}
     )
@@ -115,9 +113,7 @@ def test_a_batch_is_one_to_fifty_messages() -> None:
 
 def test_request_ids_of_a_batch_are_distinct_and_typed() -> None:
     def batch(*ids: object) -> bytes:
-        return stdlib.dumps(
-            [{"jsonrpc": "2.0", "id": i, "method": "ping"} for i in ids]
-        ).encode()
+        return stdlib.dumps([{"jsonrpc": "2.0", "id": i, "method": "ping"} for i in ids]).encode()
 
     assert len(jsonrpc.decode_batch(batch(1, "1", 2))) == 3
     with pytest.raises(MalformedMessage, match="same id"):

@@ -106,7 +106,7 @@ def test_a_tool_call_keeps_every_member_in_its_place() -> None:
         ),
     ],
 )
-def test_each_method_becomes_its_action_and_the_same_message_again(
+def test_each_method_becomes_its_action_and_the_same_message_again(  # noqa: PLR0917 -- columns
     method: str,
     params: dict[str, Any],
     kind: ActionKind,

@@ -34,9 +34,9 @@ def _request(method: str = "tools/call", **params: Any) -> Request:
     return Request(id=8, method=method, params={"_meta": _META, **params})
 
 
-def _headers(method: str = "tools/call", name: str | None = "run", **more: str) -> dict[
-    bytes, list[bytes]
-]:
+def _headers(
+    method: str = "tools/call", name: str | None = "run", **more: str
+) -> dict[bytes, list[bytes]]:
     made = {b"mcp-protocol-version": [b"2026-07-28"], b"mcp-method": [method.encode()]}
     if name is not None:
         made[b"mcp-name"] = [name.encode()]
@@ -152,9 +152,7 @@ def test_mirrored_arguments_that_agree_pass() -> None:
         _headers(**_PARAMS), _request(name="run", arguments=_ARGUMENTS), tool_schema=_SCHEMA
     )
     check_modern(_headers(), _request(name="run"), tool_schema=_SCHEMA)
-    check_modern(
-        _headers(), _request(name="run", arguments={"region": None}), tool_schema=_SCHEMA
-    )
+    check_modern(_headers(), _request(name="run", arguments={"region": None}), tool_schema=_SCHEMA)
 
 
 @pytest.mark.parametrize("text", ["42", "42.0", "42.000", "0042", "=?base64?NDI=?="])

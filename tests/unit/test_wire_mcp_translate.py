@@ -177,9 +177,10 @@ def test_tasks_are_declared_only_within_a_generation() -> None:
         "tools": {},
         "extensions": {"io.modelcontextprotocol/ui": {}},
     }
-    assert translate.capabilities_for_legacy(
-        {"extensions": {"io.modelcontextprotocol/tasks": {}}}
-    ) == {}
+    assert (
+        translate.capabilities_for_legacy({"extensions": {"io.modelcontextprotocol/tasks": {}}})
+        == {}
+    )
 
 
 def test_the_aggregate_can_do_what_one_of_its_upstreams_can() -> None:

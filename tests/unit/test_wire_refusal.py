@@ -31,7 +31,12 @@ def test_a_denial_says_what_why_and_what_would_help() -> None:
     assert result["isError"] is True
     assert "structuredContent" not in result
     text = result["content"][0]["text"]
-    for part in ("std/no-send-when-untrusted", "The run read a web page.", "Ask the owner", "3f/12"):
+    for part in (
+        "std/no-send-when-untrusted",
+        "The run read a web page.",
+        "Ask the owner",
+        "3f/12",
+    ):
         assert part in text
     assert result["_meta"][refusal.REFUSAL] == {
         "code": "policy",

@@ -9,8 +9,8 @@ from midflight.wire import sse
 from midflight.wire.sse import Event
 
 
-def _all(raw: bytes, *, size: int = 0) -> list[Event]:
-    decoder = sse.Decoder(1 << 16)
+def _all(raw: bytes, *, size: int = 0, limit: int = 1 << 16) -> list[Event]:
+    decoder = sse.Decoder(limit)
     if not size:
         return decoder.feed(raw)
     events: list[Event] = []
@@ -82,10 +82,8 @@ def test_a_line_feed_after_a_carriage_return_of_the_last_chunk_is_one_line_end()
 )
 @pytest.mark.parametrize("size", [1, 1000])
 def test_an_event_beyond_the_limit_is_refused(raw: bytes, size: int) -> None:
-    decoder = sse.Decoder(64)
     with pytest.raises(Malformed, match="longer than 64"):
-        for start in range(0, len(raw), size):
-            decoder.feed(raw[start : start + size])
+        _all(raw, size=size, limit=64)
 
 
 def test_many_small_events_do_not_add_up_to_the_limit() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import structlog
@@ -24,6 +25,7 @@ from midflight.adapters.store.sqlite import SqliteStore
 from midflight.adapters.telemetry.prometheus import PrometheusTelemetry
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
+from midflight.adapters.upstream.passage import CallTimeouts
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -76,8 +78,9 @@ class Parts:
         telemetry: Telemetry,
         upstreams: Mapping[str, Upstream],
         reaches: Mapping[str, Reach],
+        exposition: Callable[[], bytes] = bytes,
     ) -> None:
-        """All are made and none is started."""
+        """All are made and none is started; `exposition` gives the metrics page."""
         self.clock = clock
         self.store = store
         self.ledger_store = ledger_store
@@ -88,6 +91,7 @@ class Parts:
         self.telemetry = telemetry
         self.upstreams = upstreams
         self.reaches = reaches
+        self.exposition = exposition
 
 
 def parts(settings: Settings) -> Parts:
@@ -99,6 +103,9 @@ def parts(settings: Settings) -> Parts:
     clock = SystemClock()
     directory = settings.state.directory
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    telemetry = PrometheusTelemetry(
+        [entry.name for entry in settings.upstream], version=__version__
+    )
     keys = FileKeys(directory / "keys", clock=clock, origin=settings.identity.trust_domain)
     return Parts(
         clock=clock,
@@ -108,7 +115,8 @@ def parts(settings: Settings) -> Parts:
         token_signer=keys.tokens,
         note_signer=keys.notes,
         wrap=keys.wrap,
-        telemetry=PrometheusTelemetry(),
+        telemetry=telemetry,
+        exposition=telemetry.exposition,
         upstreams={entry.name: _upstream(entry) for entry in settings.upstream},
         reaches={entry.name: entry.reach for entry in settings.upstream},
     )
@@ -200,9 +208,7 @@ class Plane:
             engine=self.engine,
             clock=made.clock,
         )
-        self.notices = Notices(
-            refresh=self.catalogue.refresh, observe=self.guard.observe_notice
-        )
+        self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observe_notice)
         self._beside: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -254,7 +260,9 @@ class Plane:
                     traits=Traits(effect=Effect.READ, reach=Reach.CLOSED, reviewed=True),
                 ),
                 arguments={"opener": opener},
-                source=Source(point="implicit" if opener.startswith("midflight:") else "control", proof=proof),
+                source=Source(
+                    point="implicit" if opener.startswith("midflight:") else "control", proof=proof
+                ),
                 at=int(self.clock.now()),
             )
         )
@@ -276,10 +284,11 @@ class Plane:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            try:
-                await self.runs.sweep()
-            except MidflightError as error:
-                log.warning("sweep_failed", why=error.message)
+            for chore in (self.runs.sweep, self.policies.reload_if_changed):
+                try:
+                    await chore()
+                except MidflightError as error:
+                    log.warning("chore_failed", chore=chore.__name__, why=str(error))
 
     def _aside(self, work: object) -> None:
         task = asyncio.ensure_future(work)  # pyright: ignore[reportArgumentType] -- a coroutine
@@ -304,6 +313,8 @@ def _upstream(entry: UpstreamSettings) -> Upstream:
             entry.name,
             entry.url,
             headers={name: value.read() for name, value in entry.headers.items()},
+            tls=None if entry.ca is None else ssl.create_default_context(cafile=str(entry.ca)),
+            timeouts=CallTimeouts(answer=float(entry.timeout)),
         )
     assert entry.command is not None
     return McpStdioUpstream(
@@ -311,8 +322,9 @@ def _upstream(entry: UpstreamSettings) -> Upstream:
         entry.command,
         entry.args,
         env={name: value.read() for name, value in entry.env.items()},
-        cwd=entry.cwd,
+        cwd=None if entry.cwd is None else str(entry.cwd),
         stateless=entry.stateless,
+        timeouts=CallTimeouts(answer=float(entry.timeout)),
     )
 
 

@@ -105,7 +105,7 @@ def parse_record_id(text: str) -> tuple[str, int]:
     if found is None:
         raise Malformed(
             f"{text[:40]!r} is not a record id.",
-            hint="Record ids look like 0f3a9c21-42; a refusal and `midflight ledger tail` show them.",
+            hint="Record ids look like 0f3a9c21-42; `midflight ledger tail` shows some.",
         )
     return found[1], int(found[2])
 

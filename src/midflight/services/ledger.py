@@ -425,14 +425,18 @@ class Ledger:
         settled: Sequence[str],
         retried: bool,
     ) -> int:
-        """Append what is not there yet, and return the position of the batch's first entry."""
+        """Append what is not there yet.
+
+        Returns the position of the batch's first entry, or 0 when some of it was there already:
+        the notary then reads its place from the store.
+        """
         known = 0
         if retried:
             # A commit may report an error and stand: what failed before may be on disk.
             while known < len(batch) and self._has(batch[known]):
                 known += 1
         first = self._store.append(batch[known:], standing=standing, settled=settled)
-        return first - known
+        return 0 if known else first
 
     def _has(self, entry: Entry) -> bool:
         found = self._store.entry(entry.writer, entry.seq)

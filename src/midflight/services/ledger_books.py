@@ -1,4 +1,7 @@
-"""Whether each intent has one outcome (I1), and nobody writes after his end: the verifier's second half."""
+"""Whether each intent has one outcome (I1), and nobody writes after its end.
+
+The verifier's second half; the first is `ledger_chains`.
+"""
 
 from __future__ import annotations
 

@@ -40,13 +40,13 @@ class Chain:
         self.runs: list[_Run] = []
 
     def take(self, position: int, entry: Entry, *, bad: bool) -> Iterator[Problem]:
-        """Follow one entry; `bad` if its hash is not its content's (already reported)."""
+        """Follow an entry that was not there before.
+
+        `bad` if its hash is not its content's, which is reported already.
+        """
         run = self.runs[-1] if self.runs else None
         if run is None or entry.seq != run.last + 1:
-            if not self.has(entry.seq):
-                self.runs.append(_Run(position, entry, bad=bad))
-            return
-        if any(other.first <= entry.seq <= other.last for other in self.runs[:-1]):
+            self.runs.append(_Run(position, entry, bad=bad))
             return
         linked = entry.prev in run.hashes or bad or run.bad
         if run.suspect is not None:
@@ -61,6 +61,8 @@ class Chain:
 
     def has(self, seq: int) -> bool:
         """Whether an entry of that number was taken."""
+        if len(self.runs) == 1 and seq == self.runs[0].last + 1:
+            return False
         return any(run.first <= seq <= run.last for run in self.runs)
 
     def finish(self, gaps: Gaps) -> Iterator[Problem]:
@@ -196,7 +198,7 @@ class Chains:
             chain = self._chains[entry.writer] = Chain(entry.writer)
             self._left -= 1
         runs = len(chain.runs)
-        if runs and entry.seq <= chain.runs[-1].last and chain.has(entry.seq):
+        if chain.has(entry.seq):
             problems.append(
                 Problem(
                     kind=ProblemKind.DUPLICATED,

@@ -61,8 +61,11 @@ class Notary:
         self._catch_up(None)
 
     def committed(self, first: int, entries: Sequence[Entry]) -> None:
-        """Take in what this writer has just appended at position `first`. Never raises."""
-        if self._signer is None or self.damage:
+        """Take in what this writer has just appended at position `first`. Never raises.
+
+        With 0 for a place that is not known, the next call catches up from the store.
+        """
+        if self._signer is None or self.damage or first == 0:
             return
         try:
             if first != self._tree.size + 1:

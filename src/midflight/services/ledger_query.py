@@ -6,12 +6,14 @@ An outcome names its intent and not its run, so a filter by run remembers the in
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import assert_never
 
 from midflight.domain.chain import Damaged, Entry, decode
 from midflight.domain.errors import Malformed
 from midflight.domain.outline import outline
 from midflight.domain.records import (
     Changed,
+    Facts,
     Impact,
     Intent,
     LabelRaised,
@@ -65,23 +67,30 @@ class RecordFilter:
     def _belongs(self, record_id: str, record: Record, run: str) -> bool:
         match record:
             case Intent():
-                if record.facts.run is None or record.facts.run.id != run:
-                    return False
-                self._intents.add(record_id)
-                return True
+                belongs = _is_of(record.facts, run)
+                if belongs:
+                    self._intents.add(record_id)
             case Outcome():
-                if record.intent is not None:
-                    return record.intent in self._intents
-                facts = record.facts
-                return facts is not None and facts.run is not None and facts.run.id == run
+                belongs = (
+                    _is_of(record.facts, run)
+                    if record.intent is None
+                    else record.intent in self._intents
+                )
             case RunOpened() | RunEnded() | LabelRaised():
-                return record.run == run
+                belongs = record.run == run
             case Revoked() | Impact():
-                return record.scope.kind is ScopeKind.RUN and record.scope.id == run
+                belongs = record.scope.kind is ScopeKind.RUN and record.scope.id == run
             case Observed():
-                return record.subject == run
+                belongs = record.subject == run
             case Changed() | Started():
-                return False
+                belongs = False
+            case _:
+                assert_never(record)
+        return belongs
+
+
+def _is_of(facts: Facts | None, run: str) -> bool:
+    return facts is not None and facts.run is not None and facts.run.id == run
 
 
 def recorded(position: int, entry: Entry | Damaged) -> Recorded:

@@ -128,12 +128,12 @@ class _Heads:
         for size, note in checkpoints:
             try:
                 checkpoint = self._open(note)
-                if checkpoint.size != size:
-                    raise Malformed("It is stored under another size than it speaks of.")
             except Malformed as error:
                 self._bad(size, f"The checkpoint at {size} does not hold: {error.message}")
-            else:
-                self._expect(checkpoint, outside=False)
+                continue
+            if checkpoint.size != size:
+                self._bad(size, f"The checkpoint stored at {size} speaks of {checkpoint.size}.")
+            self._expect(checkpoint, outside=False)
         if published is not None:
             self.published_up_to = 0
             split_note(published)

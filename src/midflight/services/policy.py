@@ -246,9 +246,7 @@ class Policies:
             if generation != self._switch.generation:
                 continue
             self._inspected = generation
-            held = {
-                p.tool: str(p) for p in problems if p.tool and p.severity is Severity.ERROR
-            }
+            held = {p.tool: str(p) for p in problems if p.tool and p.severity is Severity.ERROR}
             self._switch.hold(held)
             for (upstream, name), why in held.items():
                 self._observe("policy.tool_held", {"why": why}, subject=f"{upstream}/{name}")
@@ -333,9 +331,7 @@ class Policies:
             return  # nothing is permitted that has to be recorded, so this may be lost
 
 
-def check_directory(
-    compiler: PolicyCompiler, directory: Path, targets: Sequence[Target]
-) -> Report:
+def check_directory(compiler: PolicyCompiler, directory: Path, targets: Sequence[Target]) -> Report:
     """Read, parse, validate and test a directory of policies. Blocks; never raises for its content.
 
     In a check a promise to allow counts like one to deny.

@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -109,7 +110,7 @@ class History:
     def schema(self, pin: str) -> JSONObject | None:
         """The input schema of a pinned tool, or None if it has none or is not known."""
         raw = self._read(self._schemas, pin)
-        return None if raw is None else msgspec.json.decode(raw, type=dict)
+        return None if raw is None else msgspec.json.decode(raw, type=dict[str, Any])
 
     def _write(self, folder: Path, key: str, raw: bytes) -> None:
         # Keys become file names: only digests may. Content never changes under its digest.

@@ -124,7 +124,9 @@ def _imported(jwk: JSONObject) -> ECKey:
         key.get_op_key("sign")  # parses it now, and checks that the halves belong together
     except (JoseError, ValueError, TypeError):
         key = None
-    if key is None or key.curve_name != "P-256" or key.kid != key.thumbprint():
+    # joserfc 1.8 imports an EC key whatever its `kty` says.
+    plain = key is not None and jwk.get("kty") == "EC" and key.curve_name == "P-256"
+    if key is None or not plain or key.kid != key.thumbprint():
         raise Misconfigured("A token signing key is not a private P-256 JWK with its own id.")
     return key
 

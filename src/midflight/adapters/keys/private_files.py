@@ -90,15 +90,19 @@ class PrivateDirectory:
                 file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _SAFE_OPEN, dir_fd=self._handle)
             except FileNotFoundError:
                 return None
-        with os.fdopen(file, "rb") as opened, self._told(name):
-            status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-                raise Misconfigured(
-                    f"The key file {self._path / name} is not a plain file of its own.",
-                    hint="Remove the link, or restore the file from a backup.",
-                )
-            self._check(status, what=f"key file {self._path / name}", mode="600")
-            content = opened.read(MAX_FILE_BYTES + 1)
+        try:
+            with self._told(name):
+                status = os.fstat(file)
+                if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                    raise Misconfigured(
+                        f"The key file {self._path / name} is not a plain file of its own.",
+                        hint="Remove the link, or restore the file from a backup.",
+                    )
+                self._check(status, what=f"key file {self._path / name}", mode="600")
+                with os.fdopen(file, "rb", closefd=False) as opened:
+                    content = opened.read(MAX_FILE_BYTES + 1)
+        finally:
+            os.close(file)
         if len(content) > MAX_FILE_BYTES:
             raise Misconfigured(f"The key file {self._path / name} is larger than 64 KiB.")
         return content

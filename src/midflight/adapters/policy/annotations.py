@@ -4,7 +4,7 @@
 |---|---|---|
 | `@id("…")` | all | the policy's name in decisions and records; must be there and be unique |
 | `@reason("…")`, `@help("…")` | all | why, and what would help, for the agent and its owner |
-| `@approvers("a, b")`, `@expires("10m")` | asks for approval | who must agree, and within what time |
+| `@approvers("a, b")`, `@expires("10m")` | where approval matters | who must agree, and until when |
 | `@redact` `@mask` `@lease` `@limit` `@log` | permits | obligations, each with a value |
 
 An unknown annotation is refused: a misspelt `@approvers` would otherwise ask nobody.
@@ -67,20 +67,28 @@ def annotation_problems(
         yield f"has an @id that is no plain name of letters, digits and ./_-: {identifier!r}"
     for name in sorted(set(annotations) - _KNOWN):
         yield f"has an annotation that nothing understands: @{name}"
+    yield from _approval_problems(annotations, asks=asks)
+    yield from _obligation_problems(annotations, effect=effect)
+
+
+def _approval_problems(annotations: Mapping[str, str], *, asks: bool) -> Iterable[str]:
     for name in ("approvers", "expires"):
         if name in annotations and not asks:
             yield f"has @{name}, and its condition never looks at context.approval"
-    for name in OBLIGATIONS:
-        if name in annotations and effect != "permit":
-            yield f"is a forbid with @{name}: only a permit has obligations"
-        elif annotations.get(name) == "":
-            yield f"has @{name} without a value"
     if "approvers" in annotations and not _names(annotations["approvers"]):
         yield "has @approvers that name nobody"
     if "expires" in annotations:
         found = _DURATION.match(annotations["expires"])
         if found is None or int(found[1]) * _SECONDS[found[2]] > MAX_EXPIRES_S:
             yield "has an @expires that is no time such as 30s, 10m, 2h or 1d (at most 7d)"
+
+
+def _obligation_problems(annotations: Mapping[str, str], *, effect: str) -> Iterable[str]:
+    for name in OBLIGATIONS:
+        if name in annotations and effect != "permit":
+            yield f"is a forbid with @{name}: only a permit has obligations"
+        elif annotations.get(name) == "":
+            yield f"has @{name} without a value"
     if annotations.get("limit") and _LIMIT.match(annotations["limit"]) is None:
         yield "has a @limit that is no rate such as 20/m"
 

@@ -27,7 +27,7 @@ _EXACT = decimal.Context(prec=400)
 _UNDECLARED = "is not declared, and the tool declares all it takes"
 
 
-class Misfit(Exception):  # noqa: N818 -- a condition, as in domain/errors.py; it stays inside
+class Misfit(Exception):
     """An argument that cannot be carried: its path and why. Its value is not repeated."""
 
     def __init__(self, path: str, why: str) -> None:
@@ -72,13 +72,13 @@ def refuse_forbidden_keys(arguments: JSONObject) -> None:
         value, depth = waiting.pop()
         if depth > MAX_DEPTH:
             raise Misfit("…", f"is nested deeper than {MAX_DEPTH} levels")
-        parts: Collection[Any] = value
+        parts: Collection[object] = value
         if isinstance(value, dict):
-            node = cast(JSONObject, value)
+            node = cast("JSONObject", value)
             for key in _FORBIDDEN_KEYS.intersection(node):
                 raise Misfit(key, "has a name that the policy language reserves")
             parts = node.values()
-        waiting.extend((part, depth + 1) for part in parts if isinstance(part, (dict, list)))
+        waiting.extend((cast("object", p), depth + 1) for p in parts if isinstance(p, (dict, list)))
 
 
 class _Fitter:
@@ -90,6 +90,7 @@ class _Fitter:
     def fit_member(
         self, value: object, shape: RecordOf, name: str, *, path: str, exact: bool, into: JSONObject
     ) -> None:
+        """Fit one property of a record into `into`, or note that it has no type."""
         member = shape.members.get(name)
         if member is None and shape.closed:
             raise Misfit(path, _UNDECLARED)
@@ -100,7 +101,10 @@ class _Fitter:
         elif member.required:
             raise Misfit(path, "is null, and it is required")
 
-    def fit(self, value: object, shape: Shape, *, path: str, exact: bool) -> Any:
+    def fit(  # noqa: C901 -- one arm a type
+        self, value: object, shape: Shape, *, path: str, exact: bool
+    ) -> Any:
+        """The value as Cedar takes it. `exact`: a policy could look, so nothing may be lost."""
         # `type`, not isinstance: a boolean is an int in Python and no integer in JSON.
         match shape:
             case Scalar.STRING:
@@ -124,12 +128,12 @@ class _Fitter:
                     raise Misfit(path, "is no list")
                 return [
                     self.fit(item, element, path=f"{path}[{i}]", exact=exact)
-                    for i, item in enumerate(cast(list[Any], value))
+                    for i, item in enumerate(cast("list[Any]", value))
                 ]
             case RecordOf():
                 if not isinstance(value, dict):
                     raise Misfit(path, "is no object")
-                return self._fit_record(cast(JSONObject, value), shape, path=path, exact=exact)
+                return self._fit_record(cast("JSONObject", value), shape, path=path, exact=exact)
 
     def _fit_record(
         self, value: JSONObject, shape: RecordOf, *, path: str, exact: bool

@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 from cedarpy import Entities, Schema
 
+from midflight.adapters.policy.calls import read_entities
 from midflight.adapters.policy.names import item_id, tool_id
 from midflight.domain.action import ActionKind
 from midflight.domain.identity import Workload
@@ -67,7 +68,7 @@ def build_entities(
         },
         {"uid": uid("Upstream", target.upstream), "attrs": {}, "parents": []},
     ]
-    return Entities.from_json_str(_ENCODER.encode(everything).decode(), schema)
+    return read_entities(_ENCODER.encode(everything).decode(), schema)
 
 
 __all__ = ["build_entities", "resource_uid", "uid"]

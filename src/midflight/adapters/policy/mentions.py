@@ -28,7 +28,9 @@ class _Walk:
         self.names: set[str] = set()
         self.whole: set[str] = set()
 
-    def visit(self, expr: pst.Expr, *, accessed: bool) -> None:
+    def visit(  # noqa: C901, PLR0912 -- one arm a node
+        self, expr: pst.Expr, *, accessed: bool
+    ) -> None:
         """Collect from `expr`; `accessed` says that only one attribute of it is looked at.
 
         Recursion is bounded: the syntax tree is at most 100 levels deep.

@@ -117,7 +117,7 @@ class _Reader:
         self._budget -= 1
         if depth > MAX_DEPTH or self._budget < 0 or not isinstance(schema, dict):
             return None, True
-        node = cast(JSONObject, schema)
+        node = cast("JSONObject", schema)
         kind = node.get("type")
         # Beside a type, a union can only narrow it further.
         if kind is None:
@@ -128,27 +128,23 @@ class _Reader:
                     return self._read_union(node[union], depth=depth, union=union)
             return _read_values(node), False
         if isinstance(kind, list):
-            kinds = [k for k in cast(list[Any], kind) if k != "null"]
-            nullable = len(kinds) < len(cast(list[Any], kind))
+            kinds = [k for k in cast("list[Any]", kind) if k != "null"]
+            nullable = len(kinds) < len(cast("list[Any]", kind))
             if len(kinds) != 1:
                 return None, True
             return self._read_typed(kinds[0], node, depth=depth), nullable
         return self._read_typed(kind, node, depth=depth), kind == "null"
 
-    def _read_union(
-        self, options: object, *, depth: int, union: str
-    ) -> tuple[Shape | None, bool]:
+    def _read_union(self, options: object, *, depth: int, union: str) -> tuple[Shape | None, bool]:
         if not isinstance(options, list):
             return None, True
-        found = [
-            option
-            for option in cast(list[Any], options)
-            if not (isinstance(option, dict) and cast(JSONObject, option).get("type") == "null")
-        ]
+        found = [option for option in cast("list[Any]", options) if not _is_null(option)]
         if len(found) != 1:
             return None, True
         shape, nullable = self.read_nullable(found[0], depth=depth + 1)
-        return shape, nullable or (union != "allOf" and len(found) < len(cast(list[Any], options)))
+        return shape, nullable or (
+            union != "allOf" and len(found) < len(cast("list[Any]", options))
+        )
 
     def _read_typed(self, kind: object, node: JSONObject, *, depth: int) -> Shape | None:
         match kind:
@@ -175,9 +171,9 @@ class _Reader:
             return None
         if depth > 0 and not properties:
             return None  # a map of anything: nothing a policy could name
-        must = {name for name in cast(list[Any], required) if isinstance(name, str)}
+        must = {name for name in cast("list[Any]", required) if isinstance(name, str)}
         members: dict[str, Member] = {}
-        for name, schema in cast(JSONObject, properties).items():
+        for name, schema in cast("JSONObject", properties).items():
             shape, nullable = self.read_nullable(schema, depth=depth + 1)
             members[name] = Member(
                 id=argument_id(name), shape=shape, required=name in must and not nullable
@@ -189,13 +185,17 @@ class _Reader:
         """What a local reference (`#/$defs/Name`) points to; None for any other."""
         if not isinstance(reference, str) or not reference.startswith("#/"):
             return None
-        found: object = self._root
+        found: Any = self._root
         for step in reference.removeprefix("#/").split("/"):
             key = step.replace("~1", "/").replace("~0", "~")
-            if not isinstance(found, dict):
+            if not isinstance(found, dict) or key not in found:
                 return None
-            found = cast(JSONObject, found).get(key)
+            found = cast("JSONObject", found)[key]
         return found
+
+
+def _is_null(schema: object) -> bool:
+    return isinstance(schema, dict) and cast("JSONObject", schema).get("type") == "null"
 
 
 def _read_values(node: JSONObject) -> Shape | None:
@@ -203,10 +203,10 @@ def _read_values(node: JSONObject) -> Shape | None:
     values = node.get("enum", [node["const"]] if "const" in node else None)
     if not isinstance(values, list) or not values:
         return None
-    types = {type(value) for value in cast(list[Any], values)}
-    if types == {str}:
+    members = cast("list[object]", values)
+    if all(type(value) is str for value in members):
         return Scalar.STRING
-    if types == {int}:
+    if all(type(value) is int for value in members):
         return Scalar.LONG
     return None
 

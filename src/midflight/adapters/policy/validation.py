@@ -17,6 +17,7 @@ import cedarpy
 import msgspec
 from cedarpy import pst
 
+from midflight.adapters.policy.calls import validate
 from midflight.adapters.policy.names import parse_tool_action_id, parse_tool_id, tool_action_id
 from midflight.adapters.policy.parsing import CedarSet, Policy
 from midflight.adapters.policy.schema import whole_schema
@@ -110,15 +111,15 @@ def _validate(texts: Sequence[str], schema: cedarpy.Schema) -> dict[int, list[st
     if not texts:
         return {}
     # Cedar numbers policies in the order of the text.
-    result = cedarpy.validate_policies("\n".join(texts), schema, release_gil=True)
+    found = validate("\n".join(texts), schema)
     errors: dict[int, list[str]] = {}
-    for error in result.errors:
+    for error in found or ():
         position = _POSITION.match(error.policy_id)
         if position is None:
             raise ValueError(f"the validator does not say which policy is wrong: {error.error}")
         text = _PREFIX.sub("", error.error)
         errors.setdefault(int(position[1]), []).append(text)
-    if not result.validation_passed and not errors:
+    if found is not None and not errors:
         raise ValueError("the validator refused the set and does not say why")
     return errors
 
@@ -210,11 +211,13 @@ def _covers(wide: pst.Template, narrow: pst.Template) -> bool:
     )
 
 
-def _error(
-    policy: Policy, errors: Sequence[str], *, tool: _Name | None = None
-) -> PolicyProblem:
-    against = f"against tool {'/'.join(tool)}: " if tool else ""
-    return _problem(policy, against + "; ".join(dict.fromkeys(errors)), Severity.ERROR, tool=tool)
+def _error(policy: Policy, errors: Sequence[str], *, tool: _Name | None = None) -> PolicyProblem:
+    text = "; ".join(dict.fromkeys(errors))
+    if tool is not None:
+        text = f"does not fit tool {'/'.join(tool)}: {text}"
+    elif "/any-" in text:
+        text += " (not every tool of a group has it: ask `has` first)"
+    return _problem(policy, text, Severity.ERROR, tool=tool)
 
 
 def _warning(policy: Policy, text: str) -> PolicyProblem:

@@ -15,6 +15,7 @@ import cedarpy
 import msgspec
 
 from midflight.adapters.policy.bounded import Bounded
+from midflight.adapters.policy.calls import is_authorized_partial
 from midflight.adapters.policy.context import facts_context
 from midflight.adapters.policy.entities import resource_uid
 from midflight.adapters.policy.schema import Mentions
@@ -83,7 +84,7 @@ class View:
         self, seat: Seat, plan: Plan, entities: cedarpy.Entities, workload: Workload, target: Target
     ) -> bool:
         resource = resource_uid(seat.kind, target)
-        result = cedarpy.is_authorized_partial(
+        result = is_authorized_partial(
             {
                 "principal": _literal("Workload", workload.id),
                 "action": _literal("Action", seat.action_id),

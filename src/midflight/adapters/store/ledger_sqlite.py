@@ -69,7 +69,7 @@ _MAX_ROWS = 4_096  # 20,480 parameters; SQLite takes 32,766
 # Padded to powers of two, so that 13 prepared statements serve every batch; the padding's NULLs
 # are filtered out. VALUES come in the order given.
 _INSERT = {
-    rows: "INSERT INTO entry (writer, seq, prev, body, hash) SELECT * FROM (VALUES "
+    rows: "INSERT INTO entry (writer, seq, prev, body, hash) SELECT * FROM (VALUES "  # noqa: S608 -- constants only
     + ",".join(["(?,?,?,?,?)"] * rows)
     + ") WHERE column1 IS NOT NULL"
     for rows in (1 << bits for bits in range(_MAX_ROWS.bit_length()))
@@ -175,9 +175,7 @@ class SqliteLedgerStore(SqliteLedgerReader):
                     (standing.seq, msgspec.json.encode(standing.open).decode(), standing.writer),
                 )
             for writer in settled:
-                settle = "UPDATE writer SET state = 'settled' WHERE id = ? AND state = 'live'"
-                if connection.execute(settle, (writer,)).rowcount != 1:
-                    raise Conflict("A ledger writer was settled by somebody else.")
+                _settle(connection, writer)
             connection.execute("COMMIT")
         except sqlite3.IntegrityError as error:
             self._roll_back()
@@ -273,14 +271,7 @@ class SqliteLedgerStore(SqliteLedgerReader):
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA trusted_schema = OFF")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                connection.executescript(_SCHEMA)
-            elif version != _SCHEMA_VERSION:
-                raise LedgerUnavailable(
-                    f"The ledger has schema {version}; this Midflight knows {_SCHEMA_VERSION}.",
-                    hint="Start the version that wrote it, or start with a new ledger file.",
-                )
+            _prepare_schema(connection)
             self._apply_limit(connection)
         except BaseException:
             connection.close()
@@ -307,6 +298,23 @@ class SqliteLedgerStore(SqliteLedgerReader):
         self._roll_back()
         super().close()
         return _unavailable(error, self._path)
+
+
+def _prepare_schema(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        connection.executescript(_SCHEMA)
+    elif version != _SCHEMA_VERSION:
+        raise LedgerUnavailable(
+            f"The ledger has schema {version}; this Midflight knows {_SCHEMA_VERSION}.",
+            hint="Start the version that wrote it, or start with a new ledger file.",
+        )
+
+
+def _settle(connection: sqlite3.Connection, writer: str) -> None:
+    settle = "UPDATE writer SET state = 'settled' WHERE id = ? AND state = 'live'"
+    if connection.execute(settle, (writer,)).rowcount != 1:
+        raise Conflict("A ledger writer was settled by somebody else.")
 
 
 def _unavailable(error: Exception, path: Path) -> LedgerUnavailable:

@@ -36,15 +36,14 @@ class SqliteLedgerReader:
             )
         location = f"file:{quote(str(self._path.absolute()))}?mode=ro"
         # On read-only media SQLite cannot make the index of the WAL; without a WAL it needs none.
-        modes = [
-            "",
-            "" if self._path.with_name(self._path.name + "-wal").exists() else "&immutable=1",
-        ]
+        wal = self._path.with_name(self._path.name + "-wal")
+        modes = [""] if wal.exists() else ["", "&immutable=1"]
+        failure: sqlite3.Error | None = None
         for mode in modes:
             connection = sqlite3.connect(location + mode, uri=True, isolation_level=None, timeout=5)
             connection.text_factory = _lenient_text
             try:
-                connection.execute(f"SELECT position, {_COLUMNS} FROM entry LIMIT 1").fetchall()
+                connection.execute("SELECT position, writer, hash FROM entry LIMIT 1").fetchall()
                 connection.execute("SELECT size, note FROM checkpoint LIMIT 1").fetchall()
             except sqlite3.Error as error:
                 connection.close()
@@ -53,7 +52,7 @@ class SqliteLedgerReader:
                 self._connection = connection
                 return
         raise LedgerUnavailable(
-            f"{self._path} cannot be read as a ledger: {failure}.",  # pyright: ignore[reportPossiblyUnbound]
+            f"{self._path} cannot be read as a ledger: {failure}.",
             hint="When copying a ledger, copy ledger.sqlite3-wal with it, or stop Midflight first.",
         )
 

@@ -41,8 +41,8 @@ def with_modern_meta(
 
 def without_modern_meta(params: JSONObject) -> JSONObject:
     """`params` for a legacy session, where that metadata belongs to the session."""
-    carried = params.get("_meta")
-    if type(carried) is not dict or not carried.keys() & _OF_A_SESSION:
+    carried = _object(params.get("_meta"))
+    if not carried.keys() & _OF_A_SESSION:
         return params
     kept = {key: value for key, value in carried.items() if key not in _OF_A_SESSION}
     rest = {key: value for key, value in params.items() if key != "_meta"}
@@ -79,9 +79,9 @@ def discovered(response: Response, *, peer: str) -> ServerInfo | None:
     error = response.error or {}
     if error.get("code") not in _MODERN_ERRORS:
         return None
-    supported = cast("Any", _object(error.get("data")).get("supported"))
+    supported = _object(error.get("data")).get("supported")
     if error.get("code") == UNSUPPORTED_VERSION and type(supported) is list:
-        if any(version in LEGACY for version in supported):
+        if any(version in LEGACY for version in cast("list[Any]", supported)):
             return None
         raise UpstreamUnavailable(
             f"Upstream {peer} speaks no protocol version that Midflight speaks.",

@@ -98,6 +98,11 @@ class LegacySession:
         return self._opening.value is not None
 
     @property
+    def alive(self) -> bool:
+        """Whether the run still has it. It may have to be opened again with the upstream."""
+        return not self._closed
+
+    @property
     def info(self) -> ServerInfo:
         """What the upstream said when it was opened."""
         opened = self._opening.value
@@ -314,6 +319,7 @@ class LegacySession:
             # The old session's notices are lost: everything counts as changed.
             for method in LIST_CHANGES.values():
                 self._conversation.notices(self._seat.run, method, {})
+            self._conversation.opened(self, run=self._seat.run)
         self._times_opened += 1
         if self._listening is not None:
             self._listening.cancel()

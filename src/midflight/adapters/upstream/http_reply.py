@@ -94,25 +94,17 @@ async def read_events(
     """
     decoder = sse.Decoder(max_event)
     try:
-        while True:
-            try:
-                data = await response.chunk()
-            except UpstreamBroken:
-                if decoder.last_event_id is None and cursor.event_id is None:
-                    raise
-                return None
-            if not data:
-                return None
+        while (data := await _more(response, decoder, cursor)) is not None:
             try:
                 events = decoder.feed(data)
             except Malformed as problem:
                 text = f"sent a stream that cannot be used: {problem.message}"
                 raise passage.broken(text) from None
+            cursor.events += len(events)
             for event in events:
-                cursor.events += 1
-                if event.event != "message":
-                    continue
-                for message in messages(event.data, passage, batches=batches):
+                # Other types are not the protocol's.
+                raw = event.data if event.event == "message" else b""
+                for message in messages(raw, passage, batches=batches) if raw else ():
                     final = await take(message)
                     if final is not None:
                         return final
@@ -122,6 +114,17 @@ async def read_events(
             cursor.event_id = decoder.last_event_id
         if decoder.retry is not None:
             cursor.retry = decoder.retry
+    return None
+
+
+async def _more(response: HttpResponse, decoder: sse.Decoder, cursor: Cursor) -> bytes | None:
+    """The next bytes; None at an end, or at a break that the cursor can get over."""
+    try:
+        return await response.chunk() or None
+    except UpstreamBroken:
+        if decoder.last_event_id is None and cursor.event_id is None:
+            raise
+        return None
 
 
 async def refusal(response: HttpResponse, passage: Passage, *, peer: str) -> Response:

@@ -19,6 +19,7 @@ from midflight.adapters.upstream.handshake import (
     discovered,
     with_modern_meta,
 )
+from midflight.adapters.upstream.http2 import Http2Client
 from midflight.adapters.upstream.http_client import (
     HttpClient,
     HttpLimits,
@@ -28,10 +29,9 @@ from midflight.adapters.upstream.http_client import (
 )
 from midflight.adapters.upstream.http_legacy import LegacySession
 from midflight.adapters.upstream.http_pool import HttpPool
-from midflight.adapters.upstream.http2 import Http2Client
 from midflight.adapters.upstream.once import Once
 from midflight.adapters.upstream.passage import CallTimeouts, Passage
-from midflight.adapters.upstream.session import LIST_CHANGES, Conversation
+from midflight.adapters.upstream.session import Conversation
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.canonical import canonical
 from midflight.domain.errors import Misconfigured, UpstreamBroken, UpstreamUnavailable
@@ -184,6 +184,7 @@ class McpHttpUpstream:
     async def close(self) -> None:
         """Close everything."""
         self._closed = True
+        self._modern.alive = False
         self._generation.cancel()
         for run in list(self._sessions):
             await self._drop(run)
@@ -216,17 +217,9 @@ class McpHttpUpstream:
             session = await self._session(CATALOGUE)
             return session.info
         self._modern.info = info
-        wanted = {
-            member: True
-            for member, method in LIST_CHANGES.items()
-            if method.split("/")[1] in info.capabilities
-        }
-        if wanted and not self._closed:
-            self._conversation.watch("catalogue", self._modern_link, run="", wanted=wanted)
+        if not self._closed:
+            self._conversation.opened(self._modern, run=CATALOGUE.run)
         return info
-
-    async def _modern_link(self) -> _ModernLink:
-        return self._modern
 
     async def _act_modern(self, passage: Passage) -> Reply:
         reply = await self._conversation.perform(self._modern, passage)
@@ -293,6 +286,7 @@ class _ModernLink:
 
     def __init__(self, client: HttpClient, peer: str, limits: HttpLimits) -> None:
         self.info = ServerInfo(modern=True, version=MODERN, capabilities={}, info={})
+        self.alive = True
         self._client = client
         self._peer = peer
         self._limits = limits
@@ -313,7 +307,7 @@ class _ModernLink:
             gate=passage,
             replay=passage.action.kind in _ASKS_ONLY,
         )
-        passage.abandon = lambda reason: response.close()
+        passage.abandon = lambda _: response.close()
         try:
             if not 200 <= response.status < 300:
                 return await http_reply.refusal(response, passage, peer=self._peer)
@@ -345,12 +339,12 @@ class _ModernLink:
         tools = result.get("tools")
         if type(tools) is not list:
             return
-        for tool in cast("list[Any]", tools):
-            name = tool.get("name") if type(tool) is dict else None
-            schema = tool.get("inputSchema") if type(tool) is dict else None
+        for listed in cast("list[Any]", tools):
+            tool = cast("JSONObject", listed) if type(listed) is dict else {}
+            name, schema = tool.get("name"), tool.get("inputSchema")
             if type(name) is not str:
                 continue
-            if type(schema) is dict and b'"x-mcp-header"' in canonical(schema):
+            if type(schema) is dict and b'"x-mcp-header"' in canonical(cast("JSONObject", schema)):
                 if len(self._mirrored) < _MAX_MIRRORED_TOOLS:
                     self._mirrored[name] = cast("JSONObject", schema)
             else:

@@ -8,9 +8,9 @@ the guard, below `child` and `session`.
 from __future__ import annotations
 
 import asyncio
-import collections
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import cast
 
 from midflight.adapters.upstream.child import Child, ChildSpec
 from midflight.adapters.upstream.handshake import (
@@ -22,7 +22,7 @@ from midflight.adapters.upstream.handshake import (
 )
 from midflight.adapters.upstream.once import Once
 from midflight.adapters.upstream.passage import UNSOLICITED, CallTimeouts, Passage
-from midflight.adapters.upstream.session import LIST_CHANGES, Conversation
+from midflight.adapters.upstream.session import Conversation
 from midflight.domain.action import Action
 from midflight.domain.errors import Malformed, UpstreamBroken, UpstreamUnavailable
 from midflight.domain.value import JSONObject
@@ -47,16 +47,16 @@ from midflight.wire.jsonrpc import (
     encode_result,
     is_batch,
 )
-from midflight.wire.malformed import METHOD_NOT_FOUND
+from midflight.wire.malformed import METHOD_NOT_FOUND, UNSUPPORTED_VERSION
 from midflight.wire.mcp.meta import SUBSCRIPTION_ID
-from midflight.wire.mcp.versions import LEGACY
+from midflight.wire.mcp.versions import LEGACY, MODERN
 
 # Bytes that may wait for one call's client before the call is given up: a client that does not
 # read must not stand in the way of others on a shared child.
 _MAX_INBOX = 8 * 1024 * 1024
 # How long a server may be silent on `server/discover` before it counts as legacy, which need not
 # answer what it does not know (2026-07-28, stdio §Backward Compatibility).
-DISCOVERY_SECONDS = 5.0
+DISCOVERY_SECONDS = 10.0
 
 
 class McpStdioUpstream:
@@ -156,15 +156,7 @@ class McpStdioUpstream:
         except BaseException:
             self._beside(line.stop())
             raise
-        run = self._key(seat)
-        if line.info.modern:
-            wanted = {
-                member: True
-                for member, method in LIST_CHANGES.items()
-                if method.split("/")[1] in line.info.capabilities
-            }
-            if wanted:
-                self._conversation.watch(f"lists {run}", line.itself, run=run, wanted=wanted)
+        self._conversation.opened(line, run=self._key(seat))
         return line
 
     async def _stop(self, run: str) -> None:
@@ -175,7 +167,7 @@ class McpStdioUpstream:
         if once.value is not None:
             await once.value.stop()
 
-    def _beside(self, stopping: collections.abc.Coroutine[object, object, None]) -> None:
+    def _beside(self, stopping: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(stopping)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
@@ -207,33 +199,38 @@ class _Line:
         info: ServerInfo | None = None
         try:
             async with asyncio.timeout(discovery):
-                with self._conversation.own_passage("server/discover") as passage:
-                    params = with_modern_meta({}, info={}, capabilities={})
-                    response = await self.exchange(passage, "server/discover", params)
-                    info = discovered(response, peer=self._peer)
+                info = await self._discover()
         except TimeoutError:
-            info = None
-        if info is None:
-            with self._conversation.own_passage("initialize") as passage:
-                self.info = ServerInfo(modern=False, version=LEGACY[0], capabilities={}, info={})
-                params = initialize_params(self._seat)
-                response = await self.exchange(passage, "initialize", params)
-                info = initialized(response, peer=self._peer)
-                self._conversation.forget_level(self._seat.run)
-                await self.notify(passage, "notifications/initialized", {})
-        self.info = info
+            # A legacy server need not answer what it does not know.
+            pass
+        self.info = info or await self._initialize()
+
+    async def _discover(self) -> ServerInfo | None:
+        self.info = ServerInfo(modern=True, version=MODERN, capabilities={}, info={})
+        with self._conversation.own_passage("server/discover") as passage:
+            params = with_modern_meta({}, info={}, capabilities={})
+            response = await self.exchange(passage, "server/discover", params)
+        return discovered(response, peer=self._peer)
+
+    async def _initialize(self) -> ServerInfo:
+        self.info = ServerInfo(modern=False, version=LEGACY[0], capabilities={}, info={})
+        with self._conversation.own_passage("initialize", seat=self._seat) as passage:
+            params = initialize_params(self._seat)
+            response = await self.exchange(passage, "initialize", params)
+            if (response.error or {}).get("code") == UNSUPPORTED_VERSION:
+                # So it is modern, and only was slow to say so.
+                info = await self._discover()
+                if info is not None:
+                    return info
+            info = initialized(response, peer=self._peer)
+            self._conversation.forget_level(self._seat.run)
+            await self.notify(passage, "notifications/initialized", {})
+        return info
 
     async def stop(self) -> None:
         """Stop the child."""
         if self._child is not None:
             await self._child.stop()
-
-    async def itself(self) -> _Line:
-        """This line, as long as it lives."""
-        if not self.alive:
-            # A new child is watched anew by whoever opens it.
-            raise asyncio.CancelledError
-        return self
 
     async def exchange(self, passage: Passage, method: str, params: JSONObject) -> Response:
         """One line out, and the lines that belong to it in."""
@@ -246,7 +243,9 @@ class _Line:
         try:
             await child.writable()
             if not self.alive:
-                raise self._dead(UpstreamUnavailable)
+                raise UpstreamUnavailable(
+                    f"Upstream {self._peer} has ended: {self._end or 'it is being stopped'}."
+                )
             passage.look()
             child.write(line)
             passage.left(len(line))
@@ -320,7 +319,7 @@ class _Line:
             case _:
                 pass
         meta = message.params.get("_meta")
-        owner = meta.get(SUBSCRIPTION_ID) if type(meta) is dict else None
+        owner = cast("JSONObject", meta).get(SUBSCRIPTION_ID) if type(meta) is dict else None
         if type(owner) is int:
             return self._calls.get(owner)
         if message.method in UNSOLICITED:
@@ -356,9 +355,6 @@ class _Line:
         if method != "initialize":
             told = {"requestId": request_id, "reason": reason}
             self._tell(encode_notification("notifications/cancelled", told))
-
-    def _dead(self, kind: Callable[[str], UpstreamUnavailable]) -> UpstreamUnavailable:
-        return kind(f"Upstream {self._peer} has ended: {self._end or 'it is being stopped'}.")
 
 
 _OF_A_CALL = frozenset({"notifications/progress", "notifications/cancelled"})

@@ -13,6 +13,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from types import TracebackType
+from typing import Any, Self, cast
 
 from midflight.domain.action import Action
 from midflight.domain.errors import Conflict, Interrupted, UpstreamBroken
@@ -69,7 +70,7 @@ class CallTimeouts(Value):
 
     answer: float = 300.0
     whole: float = 3600.0
-    handshake: float = 15.0
+    handshake: float = 30.0
 
 
 ENDLESS = CallTimeouts(answer=math.inf, whole=math.inf)
@@ -144,7 +145,7 @@ class Passage:
         self._deadline = min(now + timeouts.answer, self._hard_deadline)
         self._timer: asyncio.TimerHandle | None = None
 
-    def __enter__(self) -> Passage:
+    def __enter__(self) -> Self:
         if self._deadline != math.inf:
             self._timer = self._loop.call_at(self._deadline, self._tick)
         try:
@@ -292,15 +293,15 @@ class Passage:
             Conflict: the client gave no answer to something other than an elicitation.
         """
         extra: JSONObject = {}
-        wanted = result.get("inputRequests", {})
+        wanted = _object(result.get("inputRequests", {}))
         state = result.get("requestState")
-        if type(wanted) is not dict or not (wanted or state) or len(wanted) > _MAX_QUESTIONS:
+        if wanted is None or not (wanted or state) or len(wanted) > _MAX_QUESTIONS:
             raise self.broken("asked for input in a form that cannot be used")
         answers: JSONObject = {}
-        for key, asked in wanted.items():
-            method = asked.get("method") if type(asked) is dict else None
-            params = asked.get("params", {}) if type(asked) is dict else None
-            if type(method) is not str or type(params) is not dict:
+        for key, item in wanted.items():
+            asked = _object(item) or {}
+            method, params = asked.get("method"), _object(asked.get("params", {}))
+            if type(method) is not str or params is None:
                 raise self.broken("asked for input in a form that cannot be used")
             if not self._may_ask(method):
                 raise self.broken("asked for input that the client does not give")
@@ -396,12 +397,16 @@ class Passage:
 
 def _without_subscription_id(params: JSONObject) -> JSONObject:
     """The id is that of the upstream's request; whoever serves the client puts the client's in."""
-    meta = params.get("_meta")
-    if type(meta) is not dict or SUBSCRIPTION_ID not in meta:
+    carried = _object(params.get("_meta"))
+    if carried is None or SUBSCRIPTION_ID not in carried:
         return params
-    rest = {key: value for key, value in meta.items() if key != SUBSCRIPTION_ID}
+    rest = {key: value for key, value in carried.items() if key != SUBSCRIPTION_ID}
     bare = {key: value for key, value in params.items() if key != "_meta"}
     return {**bare, "_meta": rest} if rest else bare
+
+
+def _object(value: Any) -> JSONObject | None:
+    return cast("JSONObject", value) if type(value) is dict else None
 
 
 __all__ = ["ENDLESS", "UNSOLICITED", "Answer", "CallTimeouts", "Passage"]

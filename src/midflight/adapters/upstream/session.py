@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
 
 from midflight.adapters.upstream.handshake import (
     CATALOGUE,
@@ -61,6 +61,11 @@ class Link(Protocol):
         """What is at its other end."""
         ...
 
+    @property
+    def alive(self) -> bool:
+        """Whether it may still carry requests. A dead one is replaced, never revived."""
+        ...
+
     async def exchange(self, passage: Passage, method: str, params: JSONObject) -> Response:
         """Send one request under a fresh id, handle what comes meanwhile, return its response.
 
@@ -74,8 +79,9 @@ class Link(Protocol):
 
 
 class Conversation:
-    """Speaks with one upstream over whatever links it has. Holds what no link holds: log levels,
-    and the subscriptions of runs whose client speaks the other generation.
+    """Speaks with one upstream over whatever links it has.
+
+    Holds what no link holds: the log levels and resource subscriptions of runs.
     """
 
     def __init__(self, peer: str, *, timeouts: CallTimeouts, backoff: float = 1.0) -> None:
@@ -130,7 +136,7 @@ class Conversation:
             timeouts=ENDLESS if endless else CallTimeouts(answer=handshake, whole=handshake),
         )
 
-    def beside(self, make: Callable[[], Any]) -> None:
+    def beside(self, make: Callable[[], Awaitable[object]]) -> None:
         """Run something beside the path; its failures are nobody's to handle."""
         task = asyncio.get_running_loop().create_task(_quietly(make))
         self._tasks.add(task)
@@ -161,22 +167,28 @@ class Conversation:
         if not spoken:
             return await self._legacy_instead(link, passage, method, params)
         await self._set_level(link, passage)
-        return passage.reply(await link.exchange(passage, method, params))
+        response = await link.exchange(passage, method, params)
+        if response.error is None and passage.action.kind is ActionKind.SUBSCRIBE:
+            uris = self._uris.setdefault(passage.seat.run, set())
+            (uris.add if method == "resources/subscribe" else uris.discard)(passage.action.name)
+        return passage.reply(response)
 
-    def watch(self, key: str, link: Callable[[], Any], *, run: str, wanted: JSONObject) -> None:
-        """Keep a `subscriptions/listen` of Midflight's own open, until `unwatch(key)`.
-
-        `link` is an async function that gives the link to use, made anew if it has to be.
-        """
-        self.unwatch(key)
-        task = asyncio.get_running_loop().create_task(self._watch(link, run, wanted))
-        self._watches[key] = task
-
-    def unwatch(self, key: str) -> None:
-        """End a stream that `watch` keeps."""
-        task = self._watches.pop(key, None)
-        if task is not None:
-            task.cancel()
+    def opened(self, link: Link, *, run: str) -> None:
+        """A link was opened, perhaps in place of one that broke: listen on it for the run."""
+        uris = self._uris.get(run)
+        if not link.info.modern:
+            for uri in uris or ():
+                self._beside_exchange(link, run, "resources/subscribe", {"uri": uri})
+            return
+        wanted = {
+            member: True
+            for member, capability in _CAPABILITY_OF.items()
+            if capability in link.info.capabilities
+        }
+        if wanted:
+            self._watch(f"lists {run}", link, run, wanted)
+        if uris:
+            self._watch(f"resources {run}", link, run, {"resourceSubscriptions": sorted(uris)})
 
     def forget_level(self, run: str) -> None:
         """The session that knew the run's log level is gone."""
@@ -186,13 +198,13 @@ class Conversation:
         """The run is over."""
         self._levels.pop(run, None)
         self._uris.pop(run, None)
-        self.unwatch(f"resources {run}")
-        self.unwatch(f"lists {run}")
+        self._unwatch(f"resources {run}")
+        self._unwatch(f"lists {run}")
 
     async def close(self) -> None:
         """End everything that runs beside the path, after what is being told has been told."""
         for key in list(self._watches):
-            self.unwatch(key)
+            self._unwatch(key)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
         for task in list(self._tasks):
@@ -248,37 +260,44 @@ class Conversation:
                     uris.discard(params["uri"])
                 key = f"resources {run}"
                 if uris:
-                    wanted: JSONObject = {"resourceSubscriptions": sorted(uris)}
-                    self.watch(key, _always(link), run=run, wanted=wanted)
+                    self._watch(key, link, run, {"resourceSubscriptions": sorted(uris)})
                 else:
-                    self.unwatch(key)
+                    self._unwatch(key)
                 return Reply(result={})
             case _:
                 return _error(METHOD_NOT_FOUND, f"The upstream has no {method}.", passage)
 
-    async def _watch(self, link: Callable[[], Any], run: str, wanted: JSONObject) -> None:
-        seat = CATALOGUE if not run else RunSeat(run=run, workload="")
+    def _watch(self, key: str, link: Link, run: str, wanted: JSONObject) -> None:
+        """Keep a `subscriptions/listen` of Midflight's own open, in place of the one before."""
+        self._unwatch(key)
+        task = asyncio.get_running_loop().create_task(self._keep_listening(link, run, wanted))
+        self._watches[key] = task
+
+    def _unwatch(self, key: str) -> None:
+        task = self._watches.pop(key, None)
+        if task is not None:
+            task.cancel()
+
+    async def _keep_listening(self, link: Link, run: str, wanted: JSONObject) -> None:
+        seat = RunSeat(run=run, workload="")
+        params = with_modern_meta({"notifications": wanted}, info={}, capabilities={})
         backoff = self._backoff
         lost = False
-        while True:
-            before = asyncio.get_running_loop().time()
+        while link.alive:
+            began = asyncio.get_running_loop().time()
+            # What was missed while nobody listened is not known: all of it counts as changed.
+            again = functools.partial(self._tell_all, run, wanted) if lost else None
             try:
-                current: Link = await link()
-                if not current.info.modern:
-                    return
-                # What was missed while nobody listened is not known: all of it counts as changed.
-                again = functools.partial(self._tell_all, run, wanted) if lost else None
                 with self.own_passage(
                     "subscriptions/listen", seat=seat, endless=True, on_listening=again
                 ) as passage:
-                    params = with_modern_meta({"notifications": wanted}, info={}, capabilities={})
-                    response = await current.exchange(passage, "subscriptions/listen", params)
+                    response = await link.exchange(passage, "subscriptions/listen", params)
                 if response.error is not None:
                     return
             except (Unavailable, Malformed):
                 pass
             lost = True
-            if asyncio.get_running_loop().time() - before > _MAX_BACKOFF:
+            if asyncio.get_running_loop().time() - began > _MAX_BACKOFF:
                 backoff = self._backoff
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, _MAX_BACKOFF)
@@ -314,26 +333,30 @@ class Conversation:
                 response = await link.exchange(passage, "resources/subscribe", {"uri": uri})
                 if response.error is None:
                     subscribed.append(uri)
-            passage.abandon = None
+                    self._uris.setdefault(passage.seat.run, set()).add(uri)
             if subscribed:
                 honoured["resourceSubscriptions"] = subscribed
             await passage.sink.notify(
                 "notifications/subscriptions/acknowledged", {"notifications": honoured}
             )
             passage.check()
-            # The session delivers to `notices`; this call only holds the subscription.
+            # The session delivers to `notices`; this call only holds the subscription, and only
+            # an end from outside leaves this wait.
             await asyncio.get_running_loop().create_future()
         finally:
+            run = passage.seat.run
             for uri in subscribed:
-                self._unsubscribe(link, passage.seat, uri)
-        raise AssertionError("unreachable: only an end from outside leaves the wait")
+                self._uris.get(run, set[str]()).discard(uri)
+                if link.alive:
+                    self._beside_exchange(link, run, "resources/unsubscribe", {"uri": uri})
+        raise AssertionError
 
-    def _unsubscribe(self, link: Link, seat: RunSeat, uri: str) -> None:
-        async def unsubscribe() -> None:
-            with self.own_passage("resources/unsubscribe", seat=seat) as passage:
-                await link.exchange(passage, "resources/unsubscribe", {"uri": uri})
+    def _beside_exchange(self, link: Link, run: str, method: str, params: JSONObject) -> None:
+        async def exchange() -> None:
+            with self.own_passage(method, seat=RunSeat(run=run, workload="")) as passage:
+                await link.exchange(passage, method, params)
 
-        self.beside(unsubscribe)
+        self.beside(exchange)
 
     async def _set_level(self, link: Link, passage: Passage) -> None:
         """A modern client says with each request what a legacy session is told once."""
@@ -405,18 +428,11 @@ class _OwnSink:
         raise Conflict("There is no client to be asked.")
 
 
-async def _quietly(make: Callable[[], Any]) -> None:
+async def _quietly(make: Callable[[], Awaitable[object]]) -> None:
     try:
         await make()
-    except (Unavailable, Malformed):
+    except (Unavailable, Malformed, TimeoutError):
         return
-
-
-def _always(link: Link) -> Callable[[], Any]:
-    async def give() -> Link:
-        return link
-
-    return give
 
 
 def _ignore(run: str, method: str, params: JSONObject) -> None:

@@ -116,4 +116,7 @@ def main() -> None:
         sys.exit(EXIT_CANNOT)
 
 
+if __name__ == "__main__":
+    main()
+
 __all__ = ["app", "main"]

@@ -43,7 +43,10 @@ def revoke(
     if kind is ScopeKind.WORKLOAD and identifier:
         identifier = workload_id(client, identifier)
     receipt = client.post(
-        "/v1/revocations", kind=kind.value, id=identifier, reason=reason, until=ends
+        "/v1/revocations",
+        scope={"kind": kind.value, "id": identifier},
+        reason=reason,
+        until=ends,
     )
     _show(receipt, as_json=as_json)
 

@@ -39,7 +39,8 @@ def list_tools(
     as_json: JsonFlag = False,
 ) -> None:
     """List what upstreams serve and what of it is pinned."""
-    found = Session.of(context).client().get("/v1/tools", upstream=upstream, fresh=fresh)
+    client = Session.of(context).client()
+    found = client.get("/v1/tools", upstream=upstream, fresh=fresh)
     if as_json:
         print_json(found)
     else:
@@ -55,14 +56,16 @@ def list_tools(
                     t["traits"] and t["traits"]["reach"],
                     (t["digest"] or t["pinned_digest"])[:12],
                 )
-                for t in found["tools"]
+                for t in found
             ],
             empty="Nothing is served or pinned.",
         )
-    for name, why in found["unreachable"].items():
-        note(f"{name} did not answer: {why}")
-    if found["unreachable"]:
-        raise typer.Exit(EXIT_NO)
+    if upstream is None:
+        away = [entry for entry in client.get("/v1/upstreams") if entry["trouble"]]
+        for entry in away:
+            note(f"{entry['name']} did not answer: {entry['trouble']}")
+        if away:
+            raise typer.Exit(EXIT_NO)
 
 
 @app.command(epilog="Example: midflight tool pin git git_log --effect read --reach closed")
@@ -193,7 +196,7 @@ def _served(
     client: ControlClient, upstream: str, *, name: str | None, kind: PinnedKind
 ) -> list[dict[str, Any]]:
     listing = client.get("/v1/tools", upstream=upstream, fresh=True)
-    served = [entry for entry in listing["tools"] if entry["body"] is not None]
+    served = [entry for entry in listing if entry["body"] is not None]
     if name is None:
         return [entry for entry in served if entry["state"] != PinState.PINNED.value]
     chosen = [e for e in served if e["name"] == name and e["kind"] == kind.value]

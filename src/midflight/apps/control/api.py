@@ -25,7 +25,13 @@ from midflight.apps.control.refusals import Refusals
 from midflight.apps.server.asgi import Headers, Receive, Scope, Send, header_values
 from midflight.apps.server.origin import OriginPolicy
 from midflight.apps.server.peer import scope_peer
-from midflight.domain.errors import Forbidden, Malformed, MidflightError, Unauthenticated
+from midflight.domain.errors import (
+    Forbidden,
+    Malformed,
+    MidflightError,
+    Misconfigured,
+    Unauthenticated,
+)
 from midflight.domain.value import JSONObject
 
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -103,10 +109,16 @@ def refusal(error: MidflightError) -> Response:
     headers = dict(_HEADERS)
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="midflight control"'
-    body = openapi.Refusal(code=error.code, message=error.message, hint=error.hint)
+    problems, status = (), error.http_status
+    if isinstance(error, Misconfigured):
+        # What an operator handed in is wrong, not the server.
+        problems, status = error.problems, 422
+    body = openapi.Refusal(
+        code=error.code, message=error.message, hint=error.hint, problems=problems
+    )
     return Response(
         msgspec.json.encode(body),
-        status_code=error.http_status,
+        status_code=status,
         headers=headers,
         media_type="application/json",
     )

@@ -13,7 +13,7 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from midflight.domain import errors
-from midflight.domain.errors import Forbidden, MidflightError, Unavailable
+from midflight.domain.errors import Forbidden, MidflightError, Misconfigured, Unavailable
 
 TIMEOUT_S = 60.0
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
@@ -24,7 +24,7 @@ _ERRORS: dict[str, type[MidflightError]] = {
     for name in errors.__all__
     if issubclass(kind := getattr(errors, name), MidflightError)
     # These take more than a message; a client has no use for the difference.
-    and kind not in (errors.Interrupted, errors.Misconfigured)
+    and kind not in (errors.Interrupted, Misconfigured)
 }
 
 
@@ -125,7 +125,11 @@ def _read(status: int, raw: bytes) -> Any:
         said = cast("dict[str, Any]", said["error"])
     kind = _ERRORS.get(str(said.get("code")), MidflightError)
     message = str(said.get("message") or f"The plane refused this (status {status}).")
-    raise kind(message, hint=str(said.get("hint") or said.get("help") or ""))
+    hint = str(said.get("hint") or said.get("help") or "")
+    if said.get("code") == Misconfigured.code:
+        problems = cast("list[Any]", said.get("problems") or [])
+        raise Misconfigured(message, [str(problem) for problem in problems], hint=hint)
+    raise kind(message, hint=hint)
 
 
 __all__ = ["ControlClient", "segment"]

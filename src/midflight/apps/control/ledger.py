@@ -34,11 +34,18 @@ class Checkpoint(Value):
     note: str
 
 
+class VerifierKey(Value):
+    """The public key of checkpoints, C2SP form. Keep it where no operator can change it."""
+
+    key: str
+
+
 class LedgerVerbs:
     """See the module."""
 
     def __init__(self, plane: Plane) -> None:
         self._ledger = plane.ledger
+        self._note_signer = plane.parts.note_signer
 
     async def list_records(self, given: WantedRecords, operator: Operator) -> Sequence[Recorded]:
         """The last records on disk, oldest first."""
@@ -54,6 +61,11 @@ class LedgerVerbs:
         """Sign what is there now."""
         del given, operator
         return Checkpoint(note=await self._ledger.checkpoint_now())
+
+    async def show_verifier_key(self, given: Empty, operator: Operator) -> VerifierKey:
+        """What verifies checkpoints."""
+        del given, operator
+        return VerifierKey(key=self._note_signer.verifier_key())
 
     def operations(self) -> Sequence[Operation[Any]]:
         """The rows of the table."""
@@ -75,6 +87,14 @@ class LedgerVerbs:
                 act=self.show_record,
             ),
             Operation(
+                method="GET",
+                path="/v1/ledger/key",
+                summary="The public key of checkpoints.",
+                input=Empty,
+                answer=VerifierKey,
+                act=self.show_verifier_key,
+            ),
+            Operation(
                 method="POST",
                 path="/v1/ledger/checkpoint",
                 summary="Sign a checkpoint over everything recorded so far.",
@@ -85,4 +105,4 @@ class LedgerVerbs:
         )
 
 
-__all__ = ["Checkpoint", "LedgerVerbs", "NamedRecord", "WantedRecords"]
+__all__ = ["Checkpoint", "LedgerVerbs", "NamedRecord", "VerifierKey", "WantedRecords"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from midflight.apps.control.api import ControlApi
+from midflight.apps.control.explaining import ExplainVerbs
 from midflight.apps.control.ledger import LedgerVerbs
 from midflight.apps.control.operators import Operators
 from midflight.apps.control.plane import Plane
@@ -43,6 +44,7 @@ def control_app(
         RevocationVerbs(plane),
         PolicyVerbs(plane),
         LedgerVerbs(plane),
+        ExplainVerbs(plane),
     )
     return ControlApi(
         operations=[operation for group in verbs for operation in group.operations()],

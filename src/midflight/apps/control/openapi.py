@@ -15,11 +15,12 @@ _REF = "#/components/schemas/{name}"
 
 
 class Refusal(Value):
-    """Every answer that is not 2xx."""
+    """Every answer that is not 2xx. `problems` lists every one where there may be several."""
 
     code: str
     message: str
     hint: str
+    problems: tuple[str, ...] = ()
 
 
 _REFUSALS = {
@@ -28,6 +29,7 @@ _REFUSALS = {
     "403": "the caller is known and may not do this",
     "404": "a thing that was named is not there",
     "409": "the state of a thing does not allow this",
+    "422": "settings or policies that are wrong, every problem at once",
     "503": "a part that Midflight needs does not answer",
 }
 

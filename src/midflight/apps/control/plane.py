@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from midflight.apps.compose import Parts
     from midflight.apps.settings import Settings
     from midflight.services.catalogue import Catalogue
     from midflight.services.identity import Identity
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from midflight.services.ports.clock import Clock
     from midflight.services.ports.telemetry import Telemetry
     from midflight.services.runs import Runs
+    from midflight.services.sealing import Sealer
 
 
 class Plane(Protocol):
@@ -33,6 +35,16 @@ class Plane(Protocol):
     @property
     def telemetry(self) -> Telemetry:
         """Counters."""
+        ...
+
+    @property
+    def parts(self) -> Parts:
+        """The adapters, for what no service offers."""
+        ...
+
+    @property
+    def sealer(self) -> Sealer:
+        """Opens what records keep sealed."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from midflight.apps.control.operation import Empty, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
 from midflight.domain.value import Value
+from midflight.services.policy import Report
 
 
 class ActiveSet(Value):
@@ -22,7 +23,6 @@ class PolicyVerbs:
 
     def __init__(self, plane: Plane) -> None:
         self._policies = plane.policies
-        self._ledger = plane.ledger
 
     async def show_policies(self, given: Empty, operator: Operator) -> ActiveSet:
         """The active set."""
@@ -35,6 +35,11 @@ class PolicyVerbs:
         await self._policies.activate(operator.author)
         return ActiveSet(version=self._policies.version)
 
+    async def check_policies(self, given: Empty, operator: Operator) -> Report:
+        """Check what is in the policy directory against the registered tools."""
+        del given, operator
+        return await self._policies.check()
+
     def operations(self) -> Sequence[Operation[Any]]:
         """The rows of the table."""
         return (
@@ -45,6 +50,14 @@ class PolicyVerbs:
                 input=Empty,
                 answer=ActiveSet,
                 act=self.show_policies,
+            ),
+            Operation(
+                method="POST",
+                path="/v1/policies/check",
+                summary="Check what is in the policy directory; changes nothing.",
+                input=Empty,
+                answer=Report,
+                act=self.check_policies,
             ),
             Operation(
                 method="POST",

@@ -14,12 +14,18 @@ from midflight.services.flights import FlightStatus
 from midflight.services.interruption import Receipt
 
 
+class NewScope(Input):
+    """One thing to revoke; `everything` has no id, a tool's is `<upstream>/<name>`."""
+
+    kind: ScopeKind
+    id: str = ""
+
+
 class NewRevocation(Input):
     """What to revoke, why, and until when (Unix seconds; None: until it is lifted)."""
 
-    kind: ScopeKind
+    scope: NewScope
     reason: str
-    id: str = ""
     until: float | None = None
 
 
@@ -50,7 +56,7 @@ class RevocationVerbs:
                 hint="Leave it out to revoke until it is lifted.",
             )
         return await self._interruption.revoke(
-            Scope(kind=given.kind, id=given.id),
+            Scope(kind=given.scope.kind, id=given.scope.id),
             reason=given.reason,
             author=operator.author,
             until=given.until,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from midflight.apps.control.operation import Input, Operation
+from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
 from midflight.domain.errors import Conflict, MidflightError
@@ -66,11 +67,11 @@ class Shown(Value):
     pinned_at: int = 0
 
 
-class Listing(Value):
-    """What is served or pinned. `unreachable` names upstreams that did not answer, and why."""
+class Reached(Value):
+    """An upstream, and why it did not answer; empty if it did."""
 
-    tools: Sequence[Shown]
-    unreachable: dict[str, str] = {}
+    name: str
+    trouble: str
 
 
 class Difference(Value):
@@ -96,24 +97,19 @@ class ToolVerbs:
         self._catalogue = plane.catalogue
         self._upstreams = tuple(upstreams)
 
-    async def list_tools(self, given: WantedTools, operator: Operator) -> Listing:
+    async def list_tools(self, given: WantedTools, operator: Operator) -> Sequence[Shown]:
         """What is served or pinned, with its state."""
         del operator
-        unreachable: dict[str, str] = {}
-        names = self._upstreams if given.upstream is None else (given.upstream,)
-        for name in names:
-            try:
-                if given.fresh:
-                    await self._catalogue.refresh(name)
-                else:
-                    await self._catalogue.ensure(name)
-            except MidflightError as error:
-                # One that is away must not hide the others; one that is asked for must say so.
-                if given.upstream is not None:
-                    raise
-                unreachable[name] = error.message
-        listed = self._catalogue.listing(given.upstream)
-        return Listing(tools=[_shown(entry) for entry in listed], unreachable=unreachable)
+        if given.upstream is not None:
+            await self._reach(given.upstream, fresh=given.fresh)
+        else:
+            await self._reach_all(fresh=given.fresh)
+        return [_shown(entry) for entry in self._catalogue.listing(given.upstream)]
+
+    async def list_upstreams(self, given: Empty, operator: Operator) -> Sequence[Reached]:
+        """Which upstreams answer now."""
+        del given, operator
+        return await self._reach_all(fresh=True)
 
     async def diff_tool(self, given: NamedTool, operator: Operator) -> Difference:
         """The pinned and the served definition."""
@@ -141,9 +137,29 @@ class ToolVerbs:
         )
         return Unpinned(upstream=given.upstream, kind=given.kind, name=given.name)
 
-    async def refresh_upstream(self, given: NamedUpstream, operator: Operator) -> Listing:
+    async def refresh_upstream(
+        self, given: NamedUpstream, operator: Operator
+    ) -> Sequence[Shown]:
         """Ask the upstream what it serves now."""
         return await self.list_tools(WantedTools(upstream=given.upstream, fresh=True), operator)
+
+    async def _reach(self, upstream: str, *, fresh: bool) -> None:
+        if fresh:
+            await self._catalogue.refresh(upstream)
+        else:
+            await self._catalogue.ensure(upstream)
+
+    async def _reach_all(self, *, fresh: bool) -> Sequence[Reached]:
+        """All at once, since one that is away must neither hide nor delay the others."""
+
+        async def reach(name: str) -> Reached:
+            try:
+                await self._reach(name, fresh=fresh)
+            except MidflightError as error:
+                return Reached(name=name, trouble=error.message)
+            return Reached(name=name, trouble="")
+
+        return await asyncio.gather(*(reach(name) for name in self._upstreams))
 
     def operations(self) -> Sequence[Operation[Any]]:
         """The rows of the table."""
@@ -153,7 +169,7 @@ class ToolVerbs:
                 path="/v1/tools",
                 summary="What upstreams serve, with pins and drift.",
                 input=WantedTools,
-                answer=Listing,
+                answer=list[Shown],
                 act=self.list_tools,
             ),
             Operation(
@@ -163,6 +179,14 @@ class ToolVerbs:
                 input=NamedTool,
                 answer=Difference,
                 act=self.diff_tool,
+            ),
+            Operation(
+                method="GET",
+                path="/v1/upstreams",
+                summary="Which upstreams answer now.",
+                input=Empty,
+                answer=list[Reached],
+                act=self.list_upstreams,
             ),
             Operation(
                 method="POST",
@@ -185,7 +209,7 @@ class ToolVerbs:
                 path="/v1/tools/refresh",
                 summary="Ask an upstream what it serves now.",
                 input=NamedUpstream,
-                answer=Listing,
+                answer=list[Shown],
                 act=self.refresh_upstream,
             ),
         )
@@ -218,4 +242,4 @@ def _shown(entry: Listed) -> Shown:
     )
 
 
-__all__ = ["Difference", "Listing", "NamedTool", "NewPin", "Shown", "ToolVerbs", "WantedTools"]
+__all__ = ["Difference", "NamedTool", "NewPin", "Reached", "Shown", "ToolVerbs", "WantedTools"]

@@ -17,10 +17,10 @@ from midflight.apps.gateway.legacy import SESSION_HEADER, LegacyFront
 from midflight.apps.gateway.modern import ModernFront
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.server.asgi import Receive, Scope, Send
-from midflight.apps.server.body import read_body, require_json
-from midflight.apps.server.origin import HostCheck
+from midflight.apps.server.body import check_json, read_body
+from midflight.apps.server.origin import OriginPolicy
 from midflight.apps.server.peer import scope_peer
-from midflight.apps.server.respond import send_bytes, send_empty, send_error, send_json
+from midflight.apps.server.respond import send_empty, send_json
 from midflight.domain.errors import Malformed, MidflightError, NotFound, Unauthenticated
 from midflight.domain.identity import Caller
 from midflight.services.identity import Credentials, Identity
@@ -45,7 +45,7 @@ class GatewayApp:
         *,
         endpoints: Mapping[str, Endpoint],
         identity: Identity,
-        hosts: HostCheck,
+        origins: OriginPolicy,
         modern: ModernFront,
         legacy: LegacyFront,
         noise: Noise,
@@ -56,7 +56,7 @@ class GatewayApp:
         """`endpoints` by path; `pages` are the plain GET pages by path."""
         self._endpoints = endpoints
         self._identity = identity
-        self._hosts = hosts
+        self._origins = origins
         self._modern = modern
         self._legacy = legacy
         self._noise = noise
@@ -68,11 +68,11 @@ class GatewayApp:
         """ASGI 3."""
         if scope["type"] != "http":
             return
-        try:
-            self._hosts.check(scope)
-        except MidflightError as error:
-            self._noise.refused(error.message, peer=scope_peer(scope).address)
-            await send_error(send, error)
+        refused = self._origins.check(scope)
+        if refused is not None:
+            self._noise.refused(refused.reason, peer=scope_peer(scope).address)
+            told = {"code": refused.code, "message": refused.reason, "hint": refused.hint}
+            await send_json(send, json.encode(told), status=refused.status)
             return
         path: str = scope["path"]
         endpoint = self._endpoints.get(path)
@@ -156,7 +156,7 @@ class GatewayApp:
         receive: Receive,
         send: Send,
     ) -> None:
-        require_json(scope["headers"])
+        check_json(scope["headers"])
         body = await read_body(receive, scope["headers"], limit=self._max_body)
         in_session = SESSION_HEADER in headers
         if in_session and jsonrpc.is_batch(body):
@@ -216,7 +216,7 @@ class GatewayApp:
             )
             return
         status, content_type, body = await page()
-        await send_bytes(send, body, status=status, content_type=content_type)
+        await send_json(send, body, status=status, content_type=content_type)
 
 
 def _headers(scope: Scope) -> Headers:

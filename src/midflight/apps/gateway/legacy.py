@@ -15,13 +15,13 @@ from midflight.apps.gateway.notices import LIST_CHANGED, Notices
 from midflight.apps.gateway.sessions import Session, Sessions
 from midflight.apps.gateway.sinks import LegacySink, ResponseWriter
 from midflight.apps.server.asgi import Receive, Send
-from midflight.apps.server.respond import EventStream, send_empty
+from midflight.apps.server.respond import send_empty, send_sse_chunk, send_sse_end, send_sse_start
 from midflight.domain.decision import Deny
 from midflight.domain.errors import Malformed
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
 from midflight.services.listing import Listing
-from midflight.wire import jsonrpc, refusal
+from midflight.wire import jsonrpc, refusal, sse
 from midflight.wire.jsonrpc import Notification, Request, Response
 from midflight.wire.malformed import INVALID_REQUEST, MalformedMessage
 from midflight.wire.mcp.versions import LEGACY, negotiate
@@ -157,20 +157,21 @@ class LegacyFront:
         watch = asyncio.ensure_future(gone(receive))
         closed = asyncio.ensure_future(session.closed.wait())
         try:
-            async with EventStream(send) as events:
-                while not (watch.done() or closed.done() or ended.done()):
-                    getting = asyncio.ensure_future(session.next_notice())
-                    done, _ = await asyncio.wait(
-                        {getting, watch, closed, ended},
-                        timeout=KEEP_ALIVE_S,
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
-                    if getting in done:
-                        await events.event(getting.result())
-                    else:
-                        getting.cancel()
-                        if not done:
-                            await events.comment()
+            await send_sse_start(send)
+            while not (watch.done() or closed.done() or ended.done()):
+                getting = asyncio.ensure_future(session.next_notice())
+                done, _ = await asyncio.wait(
+                    {getting, watch, closed, ended},
+                    timeout=KEEP_ALIVE_S,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if getting in done:
+                    await send_sse_chunk(send, sse.encode(getting.result()))
+                else:
+                    getting.cancel()
+                    if not done:
+                        await send_sse_chunk(send, sse.COMMENT)
+            await send_sse_end(send)
         finally:
             session.listening = False
             subscription.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+
+import uvloop
 
 from midflight.apps.compose import Plane, parts
 from midflight.apps.gateway.app import GatewayApp, Page
@@ -18,7 +20,7 @@ from midflight.apps.gateway.modern import ModernFront
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.gateway.sessions import Sessions
 from midflight.apps.server.listeners import Bound, Listener, TcpListener, UnixListener
-from midflight.apps.server.origin import HostCheck
+from midflight.apps.server.origin import OriginPolicy
 from midflight.apps.server.serve import serving
 from midflight.apps.server.tls import server_context
 from midflight.apps.settings import Settings
@@ -40,7 +42,14 @@ async def serving_plane(plane: Plane) -> AsyncIterator[tuple[Bound, ...]]:
             name="gateway",
             host=settings.gateway.listen.host,
             port=settings.gateway.listen.port,
-            tls=None if settings.gateway.tls is None else server_context(settings.gateway.tls),
+            tls=None
+            if settings.gateway.tls is None
+            else server_context(
+                settings.gateway.tls.certificate,
+                settings.gateway.tls.key,
+                now=time.time(),
+                client_ca=settings.gateway.tls.client_ca,
+            ),
             app=app,
         ),
         *control_listeners(plane),
@@ -58,9 +67,7 @@ async def serving_plane(plane: Plane) -> AsyncIterator[tuple[Bound, ...]]:
         noise.flush()
 
 
-def gateway_app(
-    plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCalls
-) -> GatewayApp:
+def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCalls) -> GatewayApp:
     """The gateway's ASGI app over a plane."""
     settings = plane.settings
     names = [entry.name for entry in settings.upstream]
@@ -78,7 +85,7 @@ def gateway_app(
     return GatewayApp(
         endpoints=endpoints,
         identity=plane.identity,
-        hosts=HostCheck(settings.gateway.allowed_hosts, settings.gateway.allowed_origins),
+        origins=OriginPolicy(settings.gateway.allowed_hosts, settings.gateway.allowed_origins),
         modern=ModernFront(held=held, listens=Listens(plane.notices, plane.listing)),
         legacy=LegacyFront(sessions=sessions, notices=plane.notices, listing=plane.listing),
         noise=noise,
@@ -108,7 +115,7 @@ def pages(plane: Plane) -> dict[str, Page]:
 
     async def metrics() -> tuple[int, bytes, bytes]:
         plane.telemetry.gauge("flights", len(plane.interruption.flights()))
-        return 200, b"text/plain; version=0.0.4; charset=utf-8", plane.exposition()
+        return 200, b"text/plain; version=0.0.4; charset=utf-8", plane.parts.exposition()
 
     found: dict[str, Page] = {"/healthz": health, "/readyz": ready}
     if plane.settings.telemetry.metrics:
@@ -123,7 +130,7 @@ def control_listeners(plane: Plane) -> list[Listener]:
     settings = plane.settings
     app = control_app(plane)
     found: list[Listener] = [
-        UnixListener(name="control", path=settings.control_socket, mode=0o600, app=app)
+        UnixListener(name="control", path=str(settings.control_socket), mode=0o600, app=app)
     ]
     if settings.control.listen is not None:
         address = settings.control.listen
@@ -137,17 +144,23 @@ async def _tick(noise: Noise) -> None:
         noise.flush()
 
 
-async def serve(settings: Settings, *, started: asyncio.Event | None = None) -> None:
-    """Run until SIGINT or SIGTERM. `midflight up` runs this on uvloop."""
+def serve(settings: Settings, *, on_ready: Callable[[Sequence[Bound]], None] | None = None) -> None:
+    """Run a plane until SIGINT or SIGTERM; `on_ready` is told where it listens.
+
+    Raises:
+        Misconfigured, StoreUnavailable, LedgerUnavailable: it cannot start; nothing was served.
+    """
+    uvloop.run(_serve(settings, on_ready or (lambda _: None)))
+
+
+async def _serve(settings: Settings, on_ready: Callable[[Sequence[Bound]], None]) -> None:
     plane = Plane(settings, parts(settings))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
-    async with plane.running(), serving_plane(plane):
-        if started is not None:
-            started.set()
+        loop.add_signal_handler(number, stop.set)
+    async with plane.running(), serving_plane(plane) as bound:
+        on_ready(bound)
         await stop.wait()
 
 

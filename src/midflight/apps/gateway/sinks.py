@@ -10,11 +10,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from midflight.apps.server.asgi import Send
-from midflight.apps.server.respond import EventStream, send_json
+from midflight.apps.server.respond import send_json, send_sse_chunk, send_sse_end, send_sse_start
 from midflight.domain.errors import Conflict
 from midflight.domain.value import JSONObject
 from midflight.services.ports.upstream import ClientRequest
-from midflight.wire import jsonrpc
+from midflight.wire import jsonrpc, sse
 from midflight.wire.mcp import meta
 
 if TYPE_CHECKING:
@@ -31,23 +31,23 @@ class ResponseWriter:
         """`accepts_stream` is whether the client's Accept header lists event streams."""
         self._send = send
         self._accepts_stream = accepts_stream
-        self._stream: EventStream | None = None
+        self._streaming = False
         self.headers: list[tuple[bytes, bytes]] = []
 
     async def event(self, message: bytes) -> None:
         """Send a message before the final one; dropped if the client takes no stream."""
         if not self._accepts_stream:
             return
-        if self._stream is None:
-            self._stream = EventStream(self._send, headers=self.headers)
-            await self._stream.__aenter__()
-        await self._stream.event(message)
+        if not self._streaming:
+            self._streaming = True
+            await send_sse_start(self._send, headers=self.headers)
+        await send_sse_chunk(self._send, sse.encode(message))
 
     async def finish(self, message: bytes, *, status: int = 200) -> None:
         """Send the final message and end the response."""
-        if self._stream is not None:
-            await self._stream.event(message)
-            await self._stream.__aexit__(None, None, None)
+        if self._streaming:
+            await send_sse_chunk(self._send, sse.encode(message))
+            await send_sse_end(self._send)
         else:
             await send_json(self._send, message, status=status, headers=self.headers)
 

@@ -27,10 +27,10 @@ _OTHER_VERSION = re.compile(rb"[A-Z]{1,16} [!-~]+ HTTP/[0-9](?:\.[0-9])?\r\n")
 _FIELDS = re.compile(
     rb"\r\n(host|content-length|transfer-encoding|expect|upgrade):[ \t]*([^\r\n]*)"
 )
-_LENGTH = re.compile(rb"[0-9]{1,15}[ \t]*")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)/", re.IGNORECASE)
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 _SLASH: Final = 0x2F
+_MAX_DIGITS: Final = 15
 _METHODS = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
 
 
@@ -111,7 +111,7 @@ UNKNOWN_VERSION = Refusal(
 )
 
 
-def judge(raw: bytes, limits: Limits) -> Head | Refusal:
+def judge(raw: bytes, limits: Limits) -> Head | Refusal:  # noqa: PLR0911 # a way out a refusal
     """Admit or refuse one head, `raw` being its bytes up to and with the empty line.
 
     It relies on the parser behind it for what a header's name and value may contain, and for
@@ -124,37 +124,53 @@ def judge(raw: bytes, limits: Limits) -> Head | Refusal:
     method, target, minor = line.groups()
     if line_end - 2 > limits.request_line:
         return TARGET_TOO_LONG
-    if len(raw) - line_end > limits.header_bytes or raw.count(b"\r\n") - 2 > limits.header_count:
+    size = len(raw) - line_end
+    if size > limits.header_bytes or (
+        # The shortest line is `a:` and its end, so a short head needs no counting.
+        size > 4 * limits.header_count and raw.count(b"\r\n") - 2 > limits.header_count
+    ):
         return HEADERS_TOO_LARGE
     if method not in _METHODS:
         return UNKNOWN_METHOD
+    old = minor == b"0"
+    fields = _read_fields(raw, old=old)
+    if isinstance(fields, Refusal):
+        return fields
+    hosts, body, upgrade = fields
+    if len(hosts) != 1 and (hosts or not old):
+        return BAD_HOST
+    if target[0] != _SLASH and not _names(target.lower(), hosts):
+        return BAD_HOST if _ABSOLUTE.match(target) else MALFORMED
+    if upgrade:
+        # An upgrade may be ignored (RFC 9110 §7.8) and always is. The parser must not see it, for
+        # it would end the message behind the head and take the body for a request.
+        raw = _UPGRADE.sub(b"", raw)
+    return Head(raw=raw, body=body, old=old)
+
+
+def _read_fields(raw: bytes, *, old: bool) -> tuple[list[bytes], int, bool] | Refusal:
+    """Every Host, the length of the body (RFC 9112 §6.3), and whether an upgrade is asked for."""
     hosts: list[bytes] = []
     body = 0
-    framed = False
+    framed = upgrade = False
     for name, value in _FIELDS.findall(raw.lower()):
         if name == b"host":
             hosts.append(value)
         elif name == b"content-length":
-            if framed or not _LENGTH.fullmatch(value):
+            digits = value.rstrip(b" \t")
+            if framed or not digits.isdigit() or len(digits) > _MAX_DIGITS:
                 return AMBIGUOUS
-            body, framed = int(value), True
+            body, framed = int(digits), True
         elif name == b"transfer-encoding":
             # HTTP/1.0 has no transfer codings (RFC 9112 §6.1), and no other coding is understood.
-            if framed or minor == b"0" or value.rstrip(b" \t") != b"chunked":
+            if framed or old or value.rstrip(b" \t") != b"chunked":
                 return AMBIGUOUS
             body, framed = CHUNKED, True
-        elif name == b"expect":
-            if value.rstrip(b" \t") != b"100-continue":
-                return BAD_EXPECTATION
-        else:
-            # An upgrade may be ignored (RFC 9110 §7.8) and always is. The parser must not see it,
-            # for it would end the message behind the head and take the body for a request.
-            raw = _UPGRADE.sub(b"", raw)
-    if len(hosts) != 1 and (hosts or minor == b"1"):
-        return BAD_HOST
-    if target[0] != _SLASH and not _names(target.lower(), hosts):
-        return BAD_HOST if _ABSOLUTE.match(target) else MALFORMED
-    return Head(raw=raw, body=body, old=minor == b"0")
+        elif name == b"upgrade":
+            upgrade = True
+        elif value.rstrip(b" \t") != b"100-continue":
+            return BAD_EXPECTATION
+    return hosts, body, upgrade
 
 
 def unfinished(start: bytes | bytearray, limits: Limits) -> Refusal | None:

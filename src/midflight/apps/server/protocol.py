@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import httptools
 from uvicorn.config import Config
@@ -34,7 +34,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from midflight.apps.server import head
-from midflight.apps.server.asgi import Event, Receive, Scope, Send
+from midflight.apps.server.asgi import App, Event, Receive, Scope, Send
 from midflight.apps.server.head import Refusal
 from midflight.apps.server.limits import Limits
 from midflight.apps.server.occupancy import Admission, Occupancy
@@ -87,6 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, {}, _loop)
+        self._loaded_app = cast("App", self.app)
         self._limits = limits
         self._occupancy = occupancy
         self._telemetry = telemetry
@@ -98,8 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body_ends = 0.0  # loop time by which the body must be in
         self._framing_left = 0  # bytes that chunking may still cost
         self._drained = 0
-        self._awaits_message = False
-        self._message_complete = True
+        self._message_complete = True  # so no request may begin in the parser
         self._old = False
         self._may_skip = True  # one empty line before a request is old manners (RFC 9112 §2.2)
         self._timer: asyncio.TimerHandle | None = None
@@ -203,21 +203,23 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._old = judged.old
         self._message_complete = False
-        self._awaits_message = True
         body = judged.body
         if len(data) == size + body and judged.raw is raw:
             # The usual request comes in one piece, so the parser gets it in one.
             if self._feed(data):
-                self._phase = Phase.BUSY
+                self._body_done()
             return
         if not self._feed(judged.raw):
             return
         if body == 0:
-            self._phase = Phase.BUSY
+            self._body_done()
         else:
             self._phase = Phase.BODY
             self._body_left = body
+        if body == head.CHUNKED:
             self._framing_left = _CHUNKING_SLACK
+            # Fields of a trailer section must not become headers (RFC 9110 §6.5.1): they land here.
+            self.headers = []
         if len(data) > size:
             self.data_received(data[size:])
         if self._phase is Phase.BODY:
@@ -233,31 +235,39 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._drained > self._limits.drain_bytes:
                 self._close()
                 return
-        rest = b""
         if self._body_left == head.CHUNKED:
-            self._framing_left -= len(data)
-            if not self._feed(data):
-                return
-            if self._framing_left < 0:
-                self._refuse(head.MALFORMED)
-                return
+            self._read_chunks(data)
         else:
             data, rest = data[: self._body_left], data[self._body_left :]
             self._body_left -= len(data)
-            if not self._feed(data):
-                return
-        if self._message_complete:
-            self._body_done(rest)
-        elif self._phase is Phase.BODY:
+            if self._feed(data) and not self._body_left:
+                self._body_done()
+            if rest:
+                self.data_received(rest)
+        if self._phase is Phase.BODY:
             self._due = self.loop.time() + self._limits.body_idle_s
 
-    def _body_done(self, rest: bytes) -> None:
-        if self._phase is Phase.DRAIN:
+    def _read_chunks(self, data: bytes) -> None:
+        cycle = self.cycle
+        held = len(cycle.body)
+        if not self._feed(data):
+            return
+        came = len(cycle.body) - held
+        self._framing_left += came * (1 + _CHUNKING_RATIO) - len(data)
+        # The parser may have run into bytes that we did not frame: a head behind the last chunk.
+        if self._framing_left < 0 or self.scope is not cycle.scope:
+            self._refuse(head.MALFORMED)
+        elif self._message_complete:
+            self._body_done()
+
+    def _body_done(self) -> None:
+        if not self._message_complete:
+            # The parser frames the request otherwise than `head.py` did.
+            self._refuse(head.AMBIGUOUS)
+        elif self._phase is Phase.DRAIN:
             self._rest()
         else:
             self._phase = Phase.BUSY
-        if rest:
-            self.data_received(rest)
 
     def _keep_waiting(self, data: bytes) -> None:
         """Hold what comes behind an unanswered request.
@@ -285,34 +295,43 @@ class BoundedProtocol(HttpToolsProtocol):
             return False
         return True
 
-    def on_message_begin(self) -> None:
-        """A request begins; the parser may only find one where a head was admitted."""
-        if not self._awaits_message:
-            # Only behind a chunked body can the parser run into bytes that we did not frame.
-            raise httptools.HttpParserError("a request behind a chunked one in the same bytes")
-        self._awaits_message = False
-        super().on_message_begin()
-
     def on_headers_complete(self) -> None:
         """The head is parsed; uvicorn starts the app."""
+        if self._message_complete:
+            # Behind a chunked body the parser can reach a head that was never admitted.
+            raise httptools.HttpParserError("no request may begin here")
         if self._old:
             self.expect_100_continue = False  # RFC 9110 §10.1.1
-        super().on_headers_complete()
-        # Fields of a trailer section must not become headers (RFC 9110 §6.5.1): they land here.
-        self.headers = []
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        self._framing_left += len(body) * (1 + _CHUNKING_RATIO)
-        super().on_body(body)
+            self.app = self._ended_by_closing
+            super().on_headers_complete()
+            self.app = self._loaded_app
+        else:
+            super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The request is in."""
         self._message_complete = True
         super().on_message_complete()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        super()._start_asgi_task(cycle, _ended_by_closing(cycle, app) if self._old else app)
+    async def _ended_by_closing(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app for HTTP/1.0: a body of unknown length ends with the connection, not in chunks.
+
+        uvicorn's cycle counts what Content-Length still allows; here each piece allows itself.
+        """
+        cycle = self.cycle
+        framed = True
+
+        async def send_old(event: Event) -> None:
+            nonlocal framed
+            if event["type"] == "http.response.start":
+                framed = any(name.lower() == b"content-length" for name, _ in event["headers"])
+                if not framed:
+                    cycle.chunked_encoding = False
+            elif not framed:
+                cycle.expected_content_length = len(event.get("body", b""))
+            await send(event)
+
+        await self._loaded_app(scope, receive, send_old)
 
     # What an answered request calls
 
@@ -448,31 +467,6 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
             self._stalled_at = size
         self._sleep_until(now + self._limits.write_stall_s)
-
-
-def _ended_by_closing(cycle: RequestResponseCycle, app: Any) -> Any:
-    """For HTTP/1.0, which has no chunks: a body of unknown length ends with the connection.
-
-    uvicorn would send chunks. Its cycle counts what Content-Length still allows; here each piece
-    allows itself.
-    """
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        framed = True
-
-        async def send_old(event: Event) -> None:
-            nonlocal framed
-            if event["type"] == "http.response.start":
-                framed = any(name.lower() == b"content-length" for name, _ in event["headers"])
-                if not framed:
-                    cycle.chunked_encoding = False
-            elif not framed:
-                cycle.expected_content_length = len(event.get("body", b""))
-            await send(event)
-
-        await app(scope, receive, send_old)
-
-    return wrapped
 
 
 __all__ = ["BoundedProtocol", "Phase"]

@@ -112,9 +112,7 @@ def _load(place: Path) -> tuple[list[x509.Certificate], list[str]]:
         return [], [f"{place} holds no PEM certificate"]
 
 
-def _validity_problems(
-    place: Path, certificate: x509.Certificate, at: dt.datetime
-) -> list[str]:
+def _validity_problems(place: Path, certificate: x509.Certificate, at: dt.datetime) -> list[str]:
     if at >= certificate.not_valid_after_utc:
         return [f"{place} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"]
     if at < certificate.not_valid_before_utc:

@@ -11,8 +11,6 @@ across it. Tasks hosted by clients are never declared.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
-
 from midflight.domain.value import JSON, JSONObject
 from midflight.wire import json
 from midflight.wire.mcp import meta

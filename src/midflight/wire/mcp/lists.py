@@ -117,16 +117,15 @@ def _exposed(offered: Mapping[str, Collection[str]]) -> dict[tuple[str, str], st
             shown[upstream, name] = f"{upstream}{SEPARATOR}{name}"
 
 
-def _ends(template: str) -> tuple[str, str]:
-    before, brace, rest = template.partition("{")
-    return (before, rest.rpartition("}")[2]) if brace else (template, template)
+def _ends(template: str) -> tuple[str, str | None]:
+    before, expression, rest = template.partition("{")
+    return before, rest.rpartition("}")[2] if expression else None
 
 
-def _fits(uri: str, ends: tuple[str, str]) -> bool:
+def _fits(uri: str, ends: tuple[str, str | None]) -> bool:
     before, behind = ends
-    if before == behind:
-        # A template without expressions, or one that is nothing but expressions.
-        return uri == before or not before
+    if behind is None:
+        return uri == before
     return len(uri) >= len(before) + len(behind) and uri.startswith(before) and uri.endswith(behind)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import sqlite3
 import traceback
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ import msgspec
 import pytest
 
 from midflight.adapters.store import lane
+from midflight.adapters.store.migrate import migrate
 from midflight.adapters.store.sqlite import PRUNE_EVERY, SqliteStore
 from midflight.domain.errors import Conflict, StoreUnavailable
 from midflight.domain.labels import BOTTOM
@@ -138,6 +141,30 @@ async def test_a_folder_that_cannot_be_made_is_store_unavailable(tmp_path: Path)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreUnavailable):
         await SqliteStore(tmp_path / "file" / "midflight.db").open()
+
+
+async def test_only_one_opener_at_a_time_makes_and_migrates(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without it, one in thirty of four racing openers of a new file is told that it is locked.
+    locked: list[bool] = []
+
+    def migrate_and_look(connection: lane.Connection) -> None:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked.append(False)
+        except BlockingIOError:
+            locked.append(True)
+        finally:
+            os.close(folder)
+        migrate(connection)
+
+    monkeypatch.setattr("midflight.adapters.store.sqlite_file.migrate", migrate_and_look)
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    assert locked == [True]
 
 
 async def test_closing_twice_or_unopened_is_harmless(path: Path) -> None:

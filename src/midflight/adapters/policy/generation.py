@@ -1,0 +1,78 @@
+"""One policy set over one registration of tools, and everything made for it.
+
+A generation is replaced as a whole, so no decision sees half of a change; what does not depend on
+the change is carried over. Its caches are bounded. Below: `seats.py`. Above: `cedar.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cedarpy
+
+from midflight.adapters.policy.bounded import Bounded
+from midflight.adapters.policy.entities import build_entities
+from midflight.adapters.policy.parsing import CedarSet
+from midflight.adapters.policy.seats import Plan, Seat, named_item
+from midflight.adapters.policy.slices import SliceIndex
+from midflight.adapters.policy.visible import Visibility
+from midflight.domain.action import ActionKind
+from midflight.domain.identity import Workload
+from midflight.domain.question import Target
+
+MAX_ENTITIES = 8_192
+MAX_ITEM_SEATS = 1_024
+
+
+class Generation:
+    """One set over one registration, and all that was made for it. Replaced as a whole."""
+
+    def __init__(
+        self, policies: CedarSet | None, targets: Mapping[tuple[str, str], Target], number: int
+    ) -> None:
+        self.number = number
+        self.policies = policies
+        self.targets = targets
+        self.index = SliceIndex(policies.policies.values() if policies else ())
+        self.entities = Bounded[tuple[object, ...], cedarpy.Entities](MAX_ENTITIES)
+        self.items = Bounded[tuple[ActionKind, str, str], Seat](MAX_ITEM_SEATS)
+        self.tools: dict[tuple[str, str], Seat] = {}
+        self.held: Mapping[tuple[str, str], str] = {}
+        self.visibility = Visibility()
+
+    def seat(self, kind: ActionKind, target: Target) -> Seat | None:
+        """The seat of a target, or None for a tool that is not registered as it is asked about."""
+        if kind is ActionKind.CALL_TOOL:
+            key = (target.upstream, target.name)
+            registered = self.targets.get(key)
+            if registered is None or not same_types(registered, target):
+                return None
+            seat = self.tools.get(key)
+            if seat is None:
+                seat = self.tools[key] = Seat(kind, registered, self.index)
+            return seat
+        item = (kind, target.upstream, named_item(kind, target, self.index))
+        seat = self.items.get(item)
+        if seat is None:
+            seat = Seat(kind, target, self.index)
+            self.items.put(item, seat)
+        return seat
+
+    def facts(self, seat: Seat, plan: Plan, workload: Workload, target: Target) -> cedarpy.Entities:
+        """The entities of a question."""
+        key = (seat.kind, target.upstream, target.name, target.pin_state, target.traits, workload)
+        entities = self.entities.get(key)
+        if entities is None:
+            entities = build_entities(
+                seat.kind, workload=workload, target=target, schema=plan.schema
+            )
+            self.entities.put(key, entities)
+        return entities
+
+
+def same_types(one: Target, other: Target) -> bool:
+    """Whether two targets have the same types and action groups."""
+    return one is other or (one.traits == other.traits and one.schema == other.schema)
+
+
+__all__ = ["MAX_ENTITIES", "MAX_ITEM_SEATS", "Generation", "same_types"]

@@ -1,0 +1,141 @@
+"""Why an action was decided as it was: its record, and the decision derived again from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from midflight.apps.control.ledger import NamedRecord
+from midflight.apps.control.operation import Operation
+from midflight.apps.control.operators import Operator
+from midflight.apps.control.plane import Plane
+from midflight.domain.decision import DenyCode, Reason
+from midflight.domain.errors import Malformed, NotFound
+from midflight.domain.records import Facts, Intent, Outcome, Record, Sealed, Terminal
+from midflight.domain.value import JSONObject, Value
+from midflight.services.ledger_query import Recorded
+from midflight.services.policy import Explanation
+
+# Refusals that policy made; every other one came before policy was asked, or after.
+_BY_POLICY = frozenset({DenyCode.POLICY, DenyCode.APPROVAL_REQUIRED})
+
+
+class Explained(Value):
+    """A decision, as recorded and as derived again.
+
+    Attributes:
+        record: id of the record that holds the decision.
+        decided: what was recorded: `permit`, `challenge` or `deny`.
+        code: why it was refused, if it was.
+        reasons: policies that made it, as recorded.
+        facts: what it was based on, as recorded.
+        arguments: unsealed, or None if their key is erased.
+        same: whether the recorded version still says the same; None if that cannot be told.
+        derived: see `services/policy.py`.
+    """
+
+    record: str
+    at: float
+    decided: str
+    code: DenyCode | None
+    reasons: tuple[Reason, ...]
+    facts: Facts | None
+    arguments: JSONObject | None
+    same: bool | None
+    derived: Explanation | None
+
+
+class ExplainVerbs:
+    """See the module."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._ledger = plane.ledger
+        self._policies = plane.policies
+        self._sealer = plane.sealer
+
+    async def explain_record(self, given: NamedRecord, operator: Operator) -> Explained:
+        """Derive a recorded decision again."""
+        del operator
+        record_id, record = await self._deciding(given.id)
+        match record:
+            case Intent():
+                facts, sealed, decided, code = record.facts, record.arguments, "permit", None
+                approved = record.approval is not None
+            case Outcome():
+                facts, sealed, code = record.facts, record.arguments, record.code
+                decided = "challenge" if code is DenyCode.APPROVAL_REQUIRED else "deny"
+                approved = False
+        arguments = await self._open(sealed)
+        derived: Explanation | None = None
+        if facts is not None:
+            derived = await self._policies.explain(
+                facts, arguments, version=record.decided, at=record.at, approved=approved
+            )
+        asked = code is None or code in _BY_POLICY
+        then = None if derived is None else derived.then
+        return Explained(
+            record=record_id,
+            at=record.at,
+            decided=decided,
+            code=code,
+            reasons=record.reasons,
+            facts=facts,
+            arguments=arguments,
+            same=None if then is None or not asked else _answer(then) == decided,
+            derived=derived,
+        )
+
+    async def _deciding(self, record_id: str) -> tuple[str, Intent | Outcome]:
+        """The record that holds the decision about an action: its intent, or its refusal."""
+        record = _record_of(await self._ledger.read(record_id))
+        match record:
+            case Intent():
+                return record_id, record
+            case Outcome(intent=None, state=Terminal.DENIED):
+                return record_id, record
+            case Outcome(intent=str(intent)):
+                found = _record_of(await self._ledger.read(intent))
+                if isinstance(found, Intent):
+                    return intent, found
+                raise NotFound(f"The intent {intent} of record {record_id} is not one.")
+            case _:
+                raise Malformed(
+                    f"Record {record_id} is not about the decision of an action.",
+                    hint="`midflight ledger tail` lists intents and outcomes.",
+                )
+
+    async def _open(self, sealed: Sealed | None) -> JSONObject | None:
+        """The judged arguments: the guard seals them with the further parameters behind them."""
+        if sealed is None:
+            return {}
+        match await self._sealer.open(sealed):
+            case [dict(arguments), _]:  # pyright: ignore[reportUnknownVariableType]
+                return arguments  # pyright: ignore[reportUnknownVariableType]
+            case _:
+                return None
+
+    def operations(self) -> Sequence[Operation[Any]]:
+        """The rows of the table."""
+        return (
+            Operation(
+                method="GET",
+                path="/v1/records/{id}/explain",
+                summary="Derive a recorded decision again.",
+                input=NamedRecord,
+                answer=Explained,
+                act=self.explain_record,
+            ),
+        )
+
+
+def _record_of(found: Recorded) -> Record:
+    if found.record is None:
+        raise Malformed(f"What is stored as {found.id} is not a record: {found.damage}")
+    return found.record
+
+
+def _answer(decision: Value) -> str:
+    return str(decision.__struct_config__.tag)
+
+
+__all__ = ["ExplainVerbs", "Explained"]
