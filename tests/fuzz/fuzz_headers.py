@@ -10,7 +10,7 @@ from mcp.shared import inbound as sdk
 with atheris.instrument_imports(include=["midflight.wire"]):
     from midflight.domain.errors import Malformed
     from midflight.wire.jsonrpc import Request
-    from midflight.wire.mcp import headers, meta
+    from midflight.wire.mcp import header_values, headers, meta
 
 _SCHEMA = {
     "properties": {
@@ -18,6 +18,20 @@ _SCHEMA = {
         "text": {"type": "string", "x-mcp-header": "Text"},
     }
 }
+
+
+def _spelled(provider: atheris.FuzzedDataProvider, value: object) -> bytes:
+    """The right header, the right one with some bytes of it replaced, or any bytes."""
+    right = header_values.encode(str(value)).encode()
+    match provider.ConsumeIntInRange(0, 2):
+        case 0:
+            return right
+        case 1:
+            at = provider.ConsumeIntInRange(0, len(right))
+            to = provider.ConsumeIntInRange(at, len(right))
+            return right[:at] + provider.ConsumeBytes(4) + right[to:]
+        case _:
+            return provider.ConsumeBytes(24)
 
 
 def one_input(raw: bytes) -> None:
@@ -30,9 +44,9 @@ def one_input(raw: bytes) -> None:
     found = {
         b"mcp-protocol-version": [b"2026-07-28"],
         b"mcp-method": [b"tools/call"],
-        b"mcp-name": [provider.ConsumeBytes(24)],
-        b"mcp-param-count": [provider.ConsumeBytes(24)],
-        b"mcp-param-text": [provider.ConsumeBytes(24)],
+        b"mcp-name": [_spelled(provider, name)],
+        b"mcp-param-count": [_spelled(provider, arguments["count"])],
+        b"mcp-param-text": [_spelled(provider, arguments["text"])],
     }
     params = {
         "name": name,

@@ -88,7 +88,9 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
 
 
 def test_the_values_of_the_template_are_the_defaults(tmp_path: Path) -> None:
-    text = "[gateway.limits]" + _uncommented(TEMPLATE).split("[gateway.limits]")[1].split("[state]")[0]
+    text = (
+        "[gateway.limits]" + _uncommented(TEMPLATE).split("[gateway.limits]")[1].split("[state]")[0]
+    )
     assert load(write(tmp_path, text)).gateway.limits == Limits()
 
 
@@ -185,7 +187,12 @@ def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://gw.example.org", "ftp://x", "https://u:p@gw.example.org", "https://gw.example.org?a=b"],
+    [
+        "http://gw.example.org",
+        "ftp://x",
+        "https://u:p@gw.example.org",
+        "https://gw.example.org?a=b",
+    ],
 )
 def test_a_public_url_that_would_leak_or_mislead_is_refused(tmp_path: Path, url: str) -> None:
     assert problems_of(tmp_path, f'[gateway]\npublic_url = "{url}"\n')
@@ -196,7 +203,9 @@ def test_the_control_api_is_never_offered_to_a_network(tmp_path: Path) -> None:
     assert "control.listen" in problem
 
 
-@pytest.mark.parametrize("operators", ["{}", '{ "-1" = "x" }', '{ "0" = "" }', '{ "0" = "a\\u202eb" }'])
+@pytest.mark.parametrize(
+    "operators", ["{}", '{ "-1" = "x" }', '{ "0" = "" }', '{ "0" = "a\\u202eb" }']
+)
 def test_operators_that_name_nobody_are_refused(tmp_path: Path, operators: str) -> None:
     (problem,) = problems_of(tmp_path, f"[control]\noperators = {operators}\n")
     assert "control.operators" in problem
@@ -297,7 +306,7 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
 def test_a_variable_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIDFLIGHT_RUNS__TTL", "2h")
     monkeypatch.setenv("MIDFLIGHT_GATEWAY__LISTEN", "127.0.0.1:9")
-    settings = load(write(tmp_path, '[runs]\nttl = 60\nmax_steps = 7\n'))
+    settings = load(write(tmp_path, "[runs]\nttl = 60\nmax_steps = 7\n"))
     assert settings.runs.ttl == 7200
     assert settings.runs.max_steps == 7
     assert settings.gateway.listen.port == 9
@@ -360,7 +369,12 @@ def test_the_nearest_file_above_is_found(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     "text",
-    ["", '[state]\ndirectory="s"\n', '[control]\nsocket="c.sock"\n', '[control]\nsocket="/x/c.sock"\n'],
+    [
+        "",
+        '[state]\ndirectory="s"\n',
+        '[control]\nsocket="c.sock"\n',
+        '[control]\nsocket="/x/c.sock"\n',
+    ],
 )
 def test_the_control_socket_is_found_without_validation_where_settings_put_it(
     tmp_path: Path, text: str
@@ -383,7 +397,9 @@ def test_a_socket_path_that_no_socket_can_have_is_refused(tmp_path: Path) -> Non
     st.lists(
         st.tuples(
             st.sampled_from(["[a]", "[[b]]", "[b.c]", "# note", ""]),
-            st.sampled_from(["1", '"x"', '"""\nk = 1\n"""', "[\n1,\n2]", "{ k = 1 }", "'''\n[z]\n'''"]),
+            st.sampled_from(
+                ["1", '"x"', '"""\nk = 1\n"""', "[\n1,\n2]", "{ k = 1 }", "'''\n[z]\n'''"]
+            ),
         ),
         max_size=8,
     )
@@ -466,7 +482,12 @@ def test_a_literal_that_looks_like_a_secret_is_refused(text: str, named: str) ->
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("acme", "X-Tenant"), ("2025-06-18", "X-Version"), ("keyboard", "X-Layout"), ("1", "TOKENIZER")],
+    [
+        ("acme", "X-Tenant"),
+        ("2025-06-18", "X-Version"),
+        ("keyboard", "X-Layout"),
+        ("1", "TOKENIZER"),
+    ],
 )
 def test_an_ordinary_literal_is_kept(text: str, named: str) -> None:
     assert reference(text, named=named, base=Path()).read() == text

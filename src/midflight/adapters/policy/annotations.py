@@ -4,7 +4,7 @@
 |---|---|---|
 | `@id("…")` | all | the policy's name in decisions and records; must be there and be unique |
 | `@reason("…")`, `@help("…")` | all | why, and what would help, for the agent and its owner |
-| `@approvers("a, b")`, `@expires("10m")` | where approval matters | who must agree, and until when |
+| `@approvers("a, b")`, `@expires("10m")` | where approval matters | who must agree, until when |
 | `@redact` `@mask` `@lease` `@limit` `@log` | permits | obligations, each with a value |
 
 An unknown annotation is refused: a misspelt `@approvers` would otherwise ask nobody.

@@ -13,7 +13,7 @@ from midflight.adapters.policy.arguments import Misfit
 from midflight.adapters.policy.asking import Asking
 from midflight.adapters.policy.generation import Generation, same_types
 from midflight.adapters.policy.parsing import CedarSet
-from midflight.adapters.policy.visible import Visibility
+from midflight.adapters.policy.visible import View, Visibility
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import Decision, Deny, DenyCode, Reason
 from midflight.domain.identity import Workload
@@ -104,7 +104,7 @@ class CedarEngine:
         workload: Workload,
         run: RunFacts,
         source: Source,
-        at: int,
+        at: int,  # noqa: ARG002 -- the time is left open, so answers can be kept
         kind: ActionKind = ActionKind.CALL_TOOL,
     ) -> frozenset[str]:
         """Names of the targets of `kind` that some argument or approval could permit."""
@@ -116,29 +116,22 @@ class CedarEngine:
         for target in targets:
             known = view.known(kind, target)
             if known is None:
-                known = self._could_be(now, kind, target, workload, run, source)
+                known = self._could_be(now, view, kind, of=target, workload=workload)
                 view.learn(kind, target, visible=known)
             if known:
                 names.add(target.name)
         return frozenset(names)
 
     def _could_be(
-        self,
-        now: Generation,
-        kind: ActionKind,
-        target: Target,
-        workload: Workload,
-        run: RunFacts,
-        source: Source,
+        self, now: Generation, view: View, kind: ActionKind, *, of: Target, workload: Workload
     ) -> bool:
         try:
-            seat = now.seat(kind, target)
-            if seat is None or (target.upstream, target.name) in now.held:
+            seat = now.seat(kind, of)
+            if seat is None or (seat.is_tool and (of.upstream, of.name) in now.held):
                 return False
             plan = seat.plan(workload)
-            facts = now.facts(seat, plan, workload, target)
-            view = now.visibility.view(workload=workload, run=run, source=source)
-            return view.ask(seat, plan, facts, workload=workload, of=target)
+            facts = now.facts(seat, plan, workload, of)
+            return view.ask(seat, plan, facts, workload=workload, of=of)
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise

@@ -14,7 +14,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from midflight.adapters.policy.names import tool_action_id
-from midflight.adapters.policy.shapes import EMPTY, RecordOf, arguments_shape, cedar_type
+from midflight.adapters.policy.shapes import (
+    EMPTY,
+    Member,
+    RecordOf,
+    Scalar,
+    arguments_shape,
+    cedar_type,
+)
 from midflight.domain.action import ActionKind
 from midflight.domain.question import Target
 from midflight.domain.tool import Effect
@@ -84,6 +91,12 @@ KIND_GROUPS: Mapping[ActionKind, tuple[str, ...]] = {
     ActionKind.TASK: (),
     ActionKind.OPEN_RUN: (),
 }
+# Messages whose arguments have a type of their own.
+KIND_SHAPES: Mapping[ActionKind, RecordOf] = {
+    ActionKind.OPEN_RUN: RecordOf(
+        members={"opener": Member(id="opener", shape=Scalar.STRING, required=True)}, closed=True
+    ),
+}
 _GROUPS: tuple[str, ...] = (ActionKind.CALL_TOOL.value, *(effect.value for effect in Effect))
 
 
@@ -138,7 +151,8 @@ def whole_schema(targets: Iterable[Target]) -> JSONObject:
     """
     actions: JSONObject = {}
     for kind, groups in KIND_GROUPS.items():
-        actions[kind.value] = _action(groups, "Item", _context(None, EVERYTHING))
+        context = _context(KIND_SHAPES.get(kind), EVERYTHING)
+        actions[kind.value] = _action(groups, "Item", context)
     for effect in Effect:
         groups = (ActionKind.CALL_TOOL.value, effect.value)
         context = _context(EMPTY, EVERYTHING)
@@ -188,6 +202,7 @@ __all__ = [
     "CONTEXT",
     "EVERYTHING",
     "KIND_GROUPS",
+    "KIND_SHAPES",
     "Mentions",
     "slice_schema",
     "tool_groups",

@@ -12,7 +12,7 @@ import msgspec
 
 from midflight.adapters.policy.entities import resource_uid, uid
 from midflight.adapters.policy.names import tool_action_id
-from midflight.adapters.policy.schema import KIND_GROUPS, slice_schema, tool_groups
+from midflight.adapters.policy.schema import KIND_GROUPS, KIND_SHAPES, slice_schema, tool_groups
 from midflight.adapters.policy.shapes import RecordOf, arguments_shape
 from midflight.adapters.policy.slices import Bucket, Slice, SliceIndex
 from midflight.domain.action import ActionKind
@@ -38,7 +38,9 @@ class Seat:
         self.kind = kind
         self.target = target
         self.is_tool = kind is ActionKind.CALL_TOOL
-        self.shape: RecordOf | None = arguments_shape(target.schema) if self.is_tool else None
+        self.shape: RecordOf | None = (
+            arguments_shape(target.schema) if self.is_tool else KIND_SHAPES.get(kind)
+        )
         self.action_id = (
             tool_action_id(target.upstream, target.name) if self.is_tool else kind.value
         )

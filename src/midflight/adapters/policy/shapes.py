@@ -76,7 +76,7 @@ def arguments_shape(schema: JSONObject | None) -> RecordOf:
     """The shape of a tool's arguments. A tool without a usable schema has no typed argument."""
     if schema is None:
         return EMPTY
-    shape = _Reader(schema).read(schema, depth=0)
+    shape, _ = _Reader(schema).read_nullable(schema, depth=0)
     return shape if isinstance(shape, RecordOf) else EMPTY
 
 
@@ -107,12 +107,9 @@ class _Reader:
         self._root = root
         self._budget = MAX_NODES
 
-    def read(self, schema: object, *, depth: int) -> Shape | None:
-        """The shape of a subschema, or None if Cedar has no type for it."""
-        shape, _ = self.read_nullable(schema, depth=depth)
-        return shape
-
-    def read_nullable(self, schema: object, *, depth: int) -> tuple[Shape | None, bool]:
+    def read_nullable(  # noqa: PLR0911 -- one return a form
+        self, schema: object, *, depth: int
+    ) -> tuple[Shape | None, bool]:
         """The shape of a subschema, and whether `null` is one of its values."""
         self._budget -= 1
         if depth > MAX_DEPTH or self._budget < 0 or not isinstance(schema, dict):
@@ -142,11 +139,12 @@ class _Reader:
         if len(found) != 1:
             return None, True
         shape, nullable = self.read_nullable(found[0], depth=depth + 1)
-        return shape, nullable or (
-            union != "allOf" and len(found) < len(cast("list[Any]", options))
-        )
+        with_null = union != "allOf" and any(_is_null(o) for o in cast("list[Any]", options))
+        return shape, nullable or with_null
 
-    def _read_typed(self, kind: object, node: JSONObject, *, depth: int) -> Shape | None:
+    def _read_typed(  # noqa: PLR0911 -- one return a type
+        self, kind: object, node: JSONObject, *, depth: int
+    ) -> Shape | None:
         match kind:
             case "string":
                 return Scalar.STRING
@@ -157,8 +155,8 @@ class _Reader:
             case "number":
                 return Scalar.DECIMAL
             case "array":
-                element = self.read(node.get("items"), depth=depth + 1)
-                return None if element is None else SetOf(element=element)
+                element, nullable = self.read_nullable(node.get("items"), depth=depth + 1)
+                return None if element is None or nullable else SetOf(element=element)
             case "object":
                 return self._read_object(node, depth=depth)
             case _:

@@ -212,7 +212,7 @@ def _covers(wide: pst.Template, narrow: pst.Template) -> bool:
 
 
 def _error(policy: Policy, errors: Sequence[str], *, tool: _Name | None = None) -> PolicyProblem:
-    text = "; ".join(dict.fromkeys(errors))
+    text = "; ".join(sorted(set(errors)))
     if tool is not None:
         text = f"does not fit tool {'/'.join(tool)}: {text}"
     elif "/any-" in text:

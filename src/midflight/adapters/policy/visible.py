@@ -124,4 +124,4 @@ def _key(kind: ActionKind, target: Target) -> _Key:
     return (kind, target.upstream, target.name, target.pin_state, target.traits)
 
 
-__all__ = ["Visibility"]
+__all__ = ["View", "Visibility"]

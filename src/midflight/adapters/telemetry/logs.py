@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
@@ -119,13 +119,13 @@ def redact_text(text: str) -> str:
 
 
 def _clean(value: object, depth: int) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth == 0:
+        return "…"
     match value:
-        case None | bool() | int() | float():
-            return value
-        case str():
-            return redact_text(value)
-        case _ if depth == 0:
-            return "…"
+        case bytes() | bytearray() | memoryview():
+            return "[bytes]"  # keys, tokens or somebody's data
         case Mapping():
             held = cast("Mapping[object, object]", value)
             return {
@@ -133,10 +133,8 @@ def _clean(value: object, depth: int) -> object:
                 for key, item in held.items()
             }
         case list() | tuple() | set() | frozenset():
-            items = cast("list[object]", list(value))
+            items = cast("Iterable[object]", value)
             return [_clean(item, depth - 1) for item in items]
-        case bytes() | bytearray() | memoryview():
-            return f"{len(value)} bytes"  # bytes are keys, tokens or somebody's data
         case _:
             return redact_text(str(value))
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans for the actions that somebody will look at: slow, refused, challenged, failed.
+"""OpenTelemetry spans for actions that somebody will look at: slow, refused, challenged, failed.
 
 A span costs 9-80 µs even when it is sampled off, so an ordinary action makes none; counters have
 it. A span is made when the action has ended, with the times it had. It carries names and codes,

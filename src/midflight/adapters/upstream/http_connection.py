@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
+from typing import cast
 
 import httptools
 
@@ -257,8 +258,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake is done."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         descriptor = transport.get_extra_info("socket").fileno()
         self._poll.register(descriptor, select.POLLIN | select.POLLHUP | select.POLLERR)
 

@@ -17,7 +17,14 @@ from midflight.services.ledger_query import Recorded
 from midflight.services.policy import Explanation
 
 # Refusals that policy made; every other one came before policy was asked, or after.
-_BY_POLICY = frozenset({DenyCode.POLICY, DenyCode.APPROVAL_REQUIRED})
+_BY_POLICY = frozenset(
+    {
+        DenyCode.POLICY,
+        DenyCode.POLICY_ERROR,
+        DenyCode.NO_POLICY,
+        DenyCode.APPROVAL_REQUIRED,
+    }
+)
 
 
 class Explained(Value):

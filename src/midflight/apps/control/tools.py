@@ -137,9 +137,7 @@ class ToolVerbs:
         )
         return Unpinned(upstream=given.upstream, kind=given.kind, name=given.name)
 
-    async def refresh_upstream(
-        self, given: NamedUpstream, operator: Operator
-    ) -> Sequence[Shown]:
+    async def refresh_upstream(self, given: NamedUpstream, operator: Operator) -> Sequence[Shown]:
         """Ask the upstream what it serves now."""
         return await self.list_tools(WantedTools(upstream=given.upstream, fresh=True), operator)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from midflight.domain.action import ActionKind
 from midflight.domain.decision import Decision
 from midflight.domain.identity import Workload
 from midflight.domain.question import Question, RunFacts, Source, Target
@@ -30,8 +31,9 @@ class PolicyEngine(Protocol):
         run: RunFacts,
         source: Source,
         at: int,
+        kind: ActionKind = ActionKind.CALL_TOOL,
     ) -> frozenset[str]:
-        """Names of the targets that some argument or some approval could permit.
+        """Names of the targets of one upstream and kind that could be permitted.
 
         Cached by what it depends on; a target is hidden only when no argument and no approval
         could permit it. Never raises: on failure nothing is visible.

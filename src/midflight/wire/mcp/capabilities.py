@@ -11,6 +11,7 @@ across it. Tasks hosted by clients are never declared.
 from __future__ import annotations
 
 from collections.abc import Iterable
+
 from midflight.domain.value import JSON, JSONObject
 from midflight.wire import json
 from midflight.wire.mcp import meta

@@ -1,0 +1,92 @@
+"""A gateway with everything real but the network beyond loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from midflight.apps.compose import Plane, parts
+from midflight.apps.gateway.main import serving_plane
+from midflight.apps.settings import Settings
+from midflight.domain.identity import Author, Workload
+from midflight.domain.tool import Effect, PinnedKind, Reach, Traits
+
+AGENT = "spiffe://midflight.internal/agents/one"
+OPERATOR = Author(name="olivia", proof="test")
+PERMIT_ALL = '@id("permit-all")\npermit(principal, action, resource);\n'
+
+
+class Gateway:
+    """A running gateway and what tests do with it."""
+
+    def __init__(self, plane: Plane, url: str) -> None:
+        self.plane = plane
+        self.url = url
+
+    async def pin_all(self, reach: Reach = Reach.CLOSED) -> None:
+        """Fetch and pin everything as closed-world reads."""
+        for name in self.plane.parts.upstreams:
+            await self.plane.catalogue.refresh(name)
+        traits = Traits(effect=Effect.READ, reach=reach, reviewed=True)
+        for listed in self.plane.catalogue.listing():
+            await self.plane.catalogue.pin(
+                listed.upstream,
+                listed.name,
+                kind=listed.kind,
+                author=OPERATOR,
+                traits=traits if listed.kind is PinnedKind.TOOL else None,
+            )
+
+    async def token(self, run: str | None = None) -> str:
+        """A token of the registered agent."""
+        minted = await self.plane.identity.mint(workload=AGENT, run=run, author=OPERATOR)
+        return minted.token
+
+    @contextlib.asynccontextmanager
+    async def client(
+        self, path: str = "/mcp", *, mode: str = "auto", run: str | None = None, **more: Any
+    ) -> AsyncIterator[Client]:
+        """The official client, connected with a token."""
+        headers = {"Authorization": f"Bearer {await self.token(run)}"}
+        async with httpx2.AsyncClient(headers=headers, timeout=30, trust_env=False) as http:
+            transport = streamable_http_client(f"{self.url}{path}", http_client=http)
+            async with Client(transport, mode=mode, **more) as client:
+                yield client
+
+
+@contextlib.asynccontextmanager
+async def running_gateway(
+    folder: Path, upstreams: Sequence[dict[str, Any]], *, policy: str = PERMIT_ALL, **more: Any
+) -> AsyncIterator[Gateway]:
+    """A gateway over these upstreams (as in `midflight.toml`), one agent registered."""
+    directory = folder / "policies"
+    directory.mkdir(exist_ok=True)
+    (directory / "test.cedar").write_text(policy, encoding="utf-8")
+    settings = Settings(
+        **{
+            "gateway": {"listen": "127.0.0.1:0", "public_url": "http://127.0.0.1:8600"},
+            "state": {"directory": folder / "state"},
+            "policy": {"directory": directory},
+            "upstream": tuple(upstreams),
+            **more,
+        }
+    )
+    plane = Plane(settings, parts(settings))
+    async with plane.running(), serving_plane(plane) as bound:
+        await plane.inventory.register(
+            Workload(
+                id=AGENT,
+                owner="team-one",
+                escalation="oncall",
+                review_by=int(time.time()) + 86_400,
+            ),
+            OPERATOR,
+        )
+        yield Gateway(plane, bound[0].url)
