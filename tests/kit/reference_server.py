@@ -44,7 +44,7 @@ class Journal:
         self.changed.set()
 
     async def until(self, where: list[str], what: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(10):
             while what not in where:
                 self.changed.clear()
                 await self.changed.wait()
@@ -79,6 +79,15 @@ def make_server(journal: Journal | None = None) -> MCPServer:
             journal.note(journal.cancelled, tag)
             raise
         return "never"
+
+    @server.tool()
+    async def cancelled(tag: str) -> bool:
+        """Whether `forever` of that tag was cancelled, or is within ten seconds."""
+        try:
+            await journal.until(journal.cancelled, tag)
+        except TimeoutError:
+            return False
+        return True
 
     @server.tool()
     async def steps(count: int, ctx: Context) -> str:

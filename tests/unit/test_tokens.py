@@ -35,7 +35,7 @@ from midflight.domain.errors import Malformed, Unauthenticated
 from midflight.testing import FakeClock
 from midflight.wire import tokens
 from midflight.wire.tokens.jwk import public_key
-from midflight.wire.tokens.jws import base64url, decode_compact
+from midflight.wire.tokens.jws import base64url, decode_compact, signature_holds
 
 KEY = Key()
 
@@ -145,6 +145,23 @@ def test_compact_form_decodes_to_its_parts() -> None:
     assert jws.header == {"a": 1}
     assert jws.payload == {"b": [2]}
     assert len(jws.signature) == 64
+
+
+def test_a_signature_holds_with_its_key_and_algorithm_alone() -> None:
+    jws = decode_compact(by_hand(header_of(KEY), claims_of(), KEY))
+    key = public_key(KEY.public_jwk, algorithm="ES256")
+    assert signature_holds(jws, algorithm="ES256", key=key)
+    edwards = public_key(EdwardsKey().public_jwk, algorithm="EdDSA")
+    other = public_key(Key().public_jwk, algorithm="ES256")
+    for algorithm, wrong in (
+        ("EdDSA", key),
+        ("none", key),
+        ("HS256", key),
+        ("ES256", edwards),
+        ("EdDSA", edwards),
+        ("ES256", other),
+    ):
+        assert not signature_holds(jws, algorithm=algorithm, key=wrong)
 
 
 @pytest.mark.parametrize("raw", [b"", b"f", b"fo", b"foo", b"\xff\xfe\xfd\xfc"])

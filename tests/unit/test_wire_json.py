@@ -91,6 +91,9 @@ def test_depth_is_counted_exactly() -> None:
     assert json.decode(b"[" * 64 + b"]" * 64)
     with pytest.raises(Malformed, match="deeper than 64"):
         json.decode(b"[" * 65 + b"]" * 65)
+    assert json.decode(b"[" * 64 + b"]" * 63 + b",[]]")
+    with pytest.raises(Malformed, match="deeper than 64"):
+        json.decode(b"[[]," + b"[" * 64 + b"]" * 65)
     with pytest.raises(Malformed, match="deeper than 3"):
         json.decode(b'{"a":[{"b":[]}]}', max_depth=3)
     assert json.decode(b'{"a":[{"b":1}]}', max_depth=3)

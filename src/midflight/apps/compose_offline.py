@@ -6,6 +6,8 @@ neither gateway nor store.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +31,13 @@ def policy_compiler() -> PolicyCompiler:
     return CedarCompiler()
 
 
-def ledger_reader(path: Path) -> LedgerReader:
-    """A reader for a ledger database or an exported ledger, told apart by content; not opened.
+@contextmanager
+def opened_ledger(path: Path) -> Generator[LedgerReader, None, None]:
+    """A ledger database or an exported ledger, told apart by content, while the context lasts.
 
     Raises:
         Misconfigured: there is no such file.
+        LedgerUnavailable: it is not a readable ledger.
     """
     from midflight.adapters.store.ledger_file import LedgerFile  # noqa: PLC0415 -- as above
     from midflight.adapters.store.ledger_sqlite_reader import (  # noqa: PLC0415 -- as above
@@ -48,7 +52,12 @@ def ledger_reader(path: Path) -> LedgerReader:
             f"{path} cannot be read: {error.strerror}.",
             hint="The ledger is ledger.sqlite3 in the state directory.",
         ) from None
-    return SqliteLedgerReader(path) if magic == _SQLITE_MAGIC else LedgerFile(path)
+    reader = SqliteLedgerReader(path) if magic == _SQLITE_MAGIC else LedgerFile(path)
+    reader.open()
+    try:
+        yield reader
+    finally:
+        reader.close()
 
 
 def export_ledger(
@@ -74,4 +83,4 @@ def verifier_key_beside(ledger: Path) -> str | None:
         return None
 
 
-__all__ = ["export_ledger", "ledger_reader", "policy_compiler", "verifier_key_beside"]
+__all__ = ["export_ledger", "opened_ledger", "policy_compiler", "verifier_key_beside"]

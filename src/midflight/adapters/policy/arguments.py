@@ -35,9 +35,12 @@ class Misfit(Exception):
 
 
 class Carried(Value):
-    """Arguments as policy sees them: typed values by Cedar name, and paths of what has no type."""
+    """Arguments as policy sees them: typed values by Cedar name, and paths of what has no type.
 
-    typed: JSONObject
+    `typed` is None for an action that has no typed arguments at all.
+    """
+
+    typed: JSONObject | None
     untyped: tuple[str, ...]
 
 

@@ -147,7 +147,7 @@ def _carry(seat: Seat, plan: Plan, arguments: JSONObject) -> Carried:
     if seat.shape is not None:
         return carry(arguments, seat.shape, wanted=plan.wanted)
     refuse_forbidden_keys(arguments)
-    return Carried(typed={}, untyped=tuple(arguments))
+    return Carried(typed=None, untyped=tuple(arguments))
 
 
 def _errors(result: cedarpy.AuthzResult) -> Sequence[str] | None:

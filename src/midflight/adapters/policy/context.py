@@ -20,7 +20,7 @@ def build_context(question: Question, carried: Carried, *, seen: Mentions) -> JS
         context["approval"] = {"granted": question.approved}
     if seen.group("untyped"):
         context["untyped"] = list(carried.untyped)
-    if seen.group("args"):
+    if carried.typed is not None and seen.group("args"):
         context["args"] = carried.typed
     _prune(context, seen)
     return context

@@ -109,6 +109,7 @@ class SqliteLedgerStore(SqliteLedgerReader):
     def close(self) -> None:
         """Release everything, locks included."""
         super().close()
+        self._identity = None
         self._live.close()
 
     def limit(self, max_bytes: int | None) -> None:
@@ -225,8 +226,16 @@ class SqliteLedgerStore(SqliteLedgerReader):
     def _take_over(self, writer: str) -> bool:
         return not self._live.holds(writer) and self._live.hold(writer)
 
+    def _reading(self) -> sqlite3.Connection:
+        try:
+            return self._connection or self._writing()
+        except (OSError, sqlite3.Error) as error:
+            raise _unavailable(error, self._path) from error
+
     def _writing(self) -> sqlite3.Connection:
         """The connection, made again after a failure, on the file that was opened at first."""
+        if self._identity is None:
+            raise LedgerUnavailable("The ledger is not open.")
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_EVERY_S or self._connection is None:
             # Without a look SQLite would go on writing to a file that no longer has a name.

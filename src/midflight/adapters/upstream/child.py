@@ -110,13 +110,7 @@ class Child:
             UpstreamUnavailable: there is no such program, or it cannot be started.
         """
         environment = spec.environment()
-        program = shutil.which(spec.command, path=environment.get("PATH", os.defpath))
-        if program is None:
-            raise UpstreamUnavailable(
-                f"The program of upstream {peer} was not found.",
-                hint="Give its full path, or set PATH in the upstream's environment.",
-            )
-        program = os.path.abspath(program)  # noqa: PTH100 -- pure text, as the linter asks of async
+        program = _resolved(spec.command, environment, peer=peer)
         launcher = [sys.executable, "-I", "-S", "-B", _LAUNCH, str(os.getpid()), program]
         try:
             # About a millisecond: vfork and exec, nothing of this process runs in the child.
@@ -270,6 +264,16 @@ class Child:
         self._errors_size += len(data)
         while self._errors_size > _STDERR_KEPT and len(self._errors) > 1:
             self._errors_size -= len(self._errors.popleft())
+
+
+def _resolved(command: str, environment: dict[str, str], *, peer: str) -> str:
+    program = shutil.which(command, path=environment.get("PATH", os.defpath))
+    if program is None:
+        raise UpstreamUnavailable(
+            f"The program of upstream {peer} was not found.",
+            hint="Give its full path, or set PATH in the upstream's environment.",
+        )
+    return str(Path(program).absolute())
 
 
 class _Input(asyncio.BaseProtocol):

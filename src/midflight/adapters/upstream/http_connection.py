@@ -15,118 +15,12 @@ from typing import cast
 import httptools
 
 from midflight.adapters.upstream.http_client import Gate, HttpLimits, HttpTimeouts
-from midflight.domain.errors import UpstreamBroken
+from midflight.adapters.upstream.http_response import Response, broken
 
 # Larger bodies leave in slices, and the gate is looked at before each, so that a revocation stops
 # an upload half-way.
 SLICE = 64 * 1024
 _MAX_INFORMATIONAL = 8
-
-
-class Response:
-    """One response. Its connection fills it; one reader empties it."""
-
-    __slots__ = (
-        "_connection",
-        "_waiter",
-        "buffered",
-        "chunks",
-        "complete",
-        "error",
-        "gate",
-        "has_head",
-        "headers",
-        "peer",
-        "started",
-        "status",
-        "streamed",
-    )
-
-    def __init__(self, connection: Connection, *, gate: Gate, peer: str) -> None:
-        self._connection = connection
-        self._waiter: asyncio.Future[None] | None = None
-        self.gate = gate
-        self.peer = peer
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.chunks: list[bytes] = []
-        self.buffered = 0
-        self.started = False
-        self.has_head = False
-        self.streamed = False
-        self.complete = False
-        self.error: Exception | None = None
-
-    def header(self, name: bytes) -> str:
-        """The first header of that lower-case name, or an empty text."""
-        for key, value in self.headers:
-            if len(key) == len(name) and key.lower() == name:
-                return value.decode("latin-1")
-        return ""
-
-    async def head(self) -> None:
-        """Wait until status and headers are there."""
-        while not self.has_head:
-            if self.error is not None:
-                raise self.error
-            await self._wait()
-
-    async def chunk(self) -> bytes:
-        """The next bytes of the body, or none at its end."""
-        self.streamed = True
-        while not self.chunks:
-            if self.error is not None:
-                raise self.error
-            if self.complete:
-                return b""
-            await self._wait()
-        return self._take()
-
-    async def read(self) -> bytes:
-        """The whole body, up to the limit."""
-        limit = self._connection.limits.body
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            if self.chunks:
-                part = self._take()
-                if self.complete and not parts and len(part) <= limit:
-                    return part
-                size += len(part)
-                parts.append(part)
-            if size > limit:
-                self._connection.fail(_broken(self.peer, f"sent a body of over {limit} bytes"))
-            if self.error is not None:
-                raise self.error
-            if self.complete:
-                return b"".join(parts)
-            await self._wait()
-
-    def close(self) -> None:
-        """Close the connection unless the response was complete."""
-        if not self.complete:
-            self._connection.abort()
-
-    def wake(self) -> None:
-        """Tell the reader that something changed."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    async def _wait(self) -> None:
-        self._waiter = self._connection.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _take(self) -> bytes:
-        chunks = self.chunks
-        part = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self.chunks = []
-        self.buffered = 0
-        self._connection.resume_reading()
-        return part
 
 
 class Connection(asyncio.Protocol):
@@ -208,7 +102,7 @@ class Connection(asyncio.Protocol):
         """
         transport = self._transport
         if transport is None:
-            raise _broken(self._peer, "closed the connection")
+            raise broken(self._peer, "closed the connection")
         if len(body) <= SLICE:
             gate.look()
             self.written = True
@@ -239,7 +133,7 @@ class Connection(asyncio.Protocol):
         """Drop the connection at once; bytes still in its buffer do not leave."""
         if self._transport is not None:
             self._transport.abort()
-        self._end(_broken(self._peer, "was hung up on"))
+        self._end(broken(self._peer, "was hung up on"))
 
     def fail(self, error: Exception) -> None:
         """Drop the connection and let the reader see `error`."""
@@ -279,12 +173,12 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             # What a callback raises arrives wrapped, as the context.
             said = error.__context__ if isinstance(error.__context__, _Refused) else None
-            self.fail(_broken(self._peer, str(said or "sent what is not well-formed HTTP/1.1")))
+            self.fail(broken(self._peer, str(said or "sent what is not well-formed HTTP/1.1")))
             return
         if response.error is not None:
             return
         if not response.has_head and self._head_bytes > self.limits.head:
-            self.fail(_broken(self._peer, f"sent a head of over {self.limits.head} bytes"))
+            self.fail(broken(self._peer, f"sent a head of over {self.limits.head} bytes"))
         elif not response.complete:
             if self._finish is None and not response.streamed:
                 self._finish = self.loop.call_later(self._timeouts.finish, self._overdue)
@@ -303,7 +197,7 @@ class Connection(asyncio.Protocol):
         """The connection is gone."""
         if exc is None and self._until_end and self._response is not None:
             self._complete(self._response)
-        self._end(_broken(self._peer, "closed the connection in the middle of an exchange"))
+        self._end(broken(self._peer, "closed the connection in the middle of an exchange"))
         self._transport = None
         self.lost = True
         self._on_gone(self)
@@ -423,7 +317,7 @@ class Connection(asyncio.Protocol):
         self._finish = None
         if self._response is not None and not self._response.streamed:
             text = f"did not finish a response within {self._timeouts.finish:g} s of beginning it"
-            self.fail(_broken(self._peer, text))
+            self.fail(broken(self._peer, text))
 
     def _stop_timer(self) -> None:
         if self._finish is not None:
@@ -435,10 +329,4 @@ class _Refused(Exception):
     """Raised inside a parser callback, where the parser wraps it."""
 
 
-def _broken(peer: str, text: str) -> UpstreamBroken:
-    return UpstreamBroken(
-        f"Upstream {peer} {text}.", hint="Whether the action took effect is not known."
-    )
-
-
-__all__ = ["SLICE", "Connection", "Response"]
+__all__ = ["SLICE", "Connection"]

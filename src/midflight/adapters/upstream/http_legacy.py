@@ -117,7 +117,9 @@ class LegacySession:
             try:
                 await self._opening.get()
             except UpstreamBroken as error:
-                raise UpstreamUnavailable(error.message, hint=error.hint) from None
+                raise UpstreamUnavailable(
+                    error.message, hint="It was being reached; nothing of the action has left."
+                ) from None
 
     async def close(self) -> None:
         """End it here, and tell the upstream beside the path."""
@@ -318,7 +320,7 @@ class LegacySession:
         if self._times_opened:
             # The old session's notices are lost: everything counts as changed.
             for method in LIST_CHANGES.values():
-                self._conversation.notices(self._seat.run, method, {})
+                self._conversation.notice(self._seat.run, method, {})
             self._conversation.opened(self, run=self._seat.run)
         self._times_opened += 1
         if self._listening is not None:
@@ -371,7 +373,7 @@ class LegacySession:
             case Notification():
                 passage = self._of_token(message)
                 if passage is None:
-                    self._conversation.notices(self._seat.run, message.method, message.params)
+                    self._conversation.notice(self._seat.run, message.method, message.params)
                     return
                 # What goes wrong in there is that call's own business.
                 with contextlib.suppress(MidflightError):

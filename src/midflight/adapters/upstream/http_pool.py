@@ -18,7 +18,8 @@ from midflight.adapters.upstream.http_client import (
     HttpTimeouts,
     split_url,
 )
-from midflight.adapters.upstream.http_connection import Connection, Response
+from midflight.adapters.upstream.http_connection import Connection
+from midflight.adapters.upstream.http_response import Response
 from midflight.domain.errors import UpstreamBroken, UpstreamUnavailable
 
 # An aborted transport says so a turn later, one over TLS two; nothing depends on it.

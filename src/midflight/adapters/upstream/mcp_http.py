@@ -157,7 +157,9 @@ class McpHttpUpstream:
         try:
             return await self._generation.get()
         except UpstreamBroken as error:
-            raise UpstreamUnavailable(error.message, hint=error.hint) from None
+            raise UpstreamUnavailable(
+                error.message, hint="It was being reached; nothing of the action has left."
+            ) from None
 
     async def call(self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink) -> Reply:
         """Act. See `Upstream.call`."""
@@ -200,7 +202,9 @@ class McpHttpUpstream:
         try:
             return await self._generation.get()
         except UpstreamBroken as error:
-            raise UpstreamUnavailable(error.message, hint=error.hint) from None
+            raise UpstreamUnavailable(
+                error.message, hint="It was being reached; nothing of the action has left."
+            ) from None
 
     async def _detect(self) -> ServerInfo:
         with self._conversation.own_passage("server/discover") as passage:

@@ -147,7 +147,9 @@ class McpStdioUpstream:
         try:
             return await once.get()
         except UpstreamBroken as error:
-            raise UpstreamUnavailable(error.message, hint=error.hint) from None
+            raise UpstreamUnavailable(
+                error.message, hint="It was being reached; nothing of the action has left."
+            ) from None
 
     async def _open(self, seat: RunSeat) -> _Line:
         line = _Line(self._name, seat, self._conversation)
@@ -297,7 +299,7 @@ class _Line:
                 if inbox is not None:
                     inbox.put(message, size)
                 elif message.method not in _OF_A_CALL:
-                    self._conversation.notices(self._seat.run, message.method, message.params)
+                    self._conversation.notice(self._seat.run, message.method, message.params)
             case Request(method="ping"):
                 self._tell(encode_result(message.id, {}))
             case Request():

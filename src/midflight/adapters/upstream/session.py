@@ -94,14 +94,18 @@ class Conversation:
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def notices(self) -> NoticeHandler:
-        """Whom unsolicited notifications are told."""
-        return self._notices
-
     def start(self, notices: NoticeHandler) -> None:
         """Tell unsolicited notifications to `notices` from now on."""
         self._notices = notices
+
+    def notice(self, run: str, method: str, params: JSONObject) -> None:
+        """Tell a notice of a run's link. What a shared link updates goes to who subscribed."""
+        if run or method != "notifications/resources/updated":
+            self._notices(run, method, params)
+            return
+        for subscriber, uris in list(self._uris.items()):
+            if params.get("uri") in uris:
+                self._notices(subscriber, method, params)
 
     def passage(self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink) -> Passage:
         """The passage of a client's action. A stream that a client listens on has no deadline."""
@@ -111,7 +115,7 @@ class Conversation:
             seat=seat,
             flight=flight,
             sink=sink,
-            notices=self._notices,
+            notices=self.notice,
             peer=self._peer,
             timeouts=ENDLESS if endless else self._timeouts,
         )
@@ -130,8 +134,8 @@ class Conversation:
             Action(kind=ActionKind.LIST, upstream=self._peer, name=method, method=method),
             seat=seat,
             flight=_OwnFlight(),
-            sink=_OwnSink(seat.run, self._notices, on_listening),
-            notices=self._notices,
+            sink=_OwnSink(seat.run, self.notice, on_listening),
+            notices=self.notice,
             peer=self._peer,
             timeouts=ENDLESS if endless else CallTimeouts(answer=handshake, whole=handshake),
         )

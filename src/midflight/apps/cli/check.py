@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -85,14 +85,14 @@ def _target(entry: dict[str, Any]) -> Target:
     from midflight.domain.tool import PinState, Traits
 
     body: dict[str, Any] = entry["body"] or {}
-    schema = body.get("inputSchema")
+    schema: Any = body.get("inputSchema")
     return Target(
         upstream=entry["upstream"],
         name=entry["name"],
         pin=entry["pinned_digest"],
         pin_state=PinState(entry["state"]),
         traits=msgspec.convert(entry["traits"], Traits),
-        schema=schema if isinstance(schema, dict) else None,
+        schema=cast("dict[str, Any]", schema) if isinstance(schema, dict) else None,
     )
 
 

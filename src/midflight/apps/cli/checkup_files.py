@@ -78,9 +78,7 @@ def _disk(directory: Path) -> Finding:
     free = shutil.disk_usage(place).free
     text = f"{free / 1024**3:.1f} GiB free for state and ledger"
     if free < _LITTLE_DISK:
-        return warn(
-            "disk", text, "With a full disk every action but a closed-world read is denied."
-        )
+        return warn("disk", text, "On a full disk all but closed-world reads is denied.")
     return ok("disk", text)
 
 

@@ -99,24 +99,20 @@ def _reached(client: ControlClient) -> Iterator[Finding]:
 
 def _ledger(settings: Settings) -> Finding:
     from midflight.apps.cli.ledger import LEDGER_NAME
-    from midflight.apps.compose_offline import ledger_reader, verifier_key_beside
+    from midflight.apps.compose_offline import opened_ledger, verifier_key_beside
     from midflight.services.ledger_verify import verify
 
     path = settings.state.directory / LEDGER_NAME
     if not path.exists():
         return ok("ledger", "none yet")
     try:
-        reader = ledger_reader(path)
-        reader.open()
-        try:
+        with opened_ledger(path) as reader:
             size = reader.size()
             if size > _MAX_VERIFIED:
                 return ok("ledger", f"{size:,} entries; `midflight ledger verify` looks at each")
             notes = reader.checkpoints()
             key = verifier_key_beside(path)
             report = verify(reader.entries(), notes, verifier_key=key, published=None)
-        finally:
-            reader.close()
     except MidflightError as error:
         return fail("ledger", error.message, error.hint)
     if not report.ok:

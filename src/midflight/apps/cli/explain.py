@@ -16,8 +16,7 @@ from midflight.apps.cli.output import (
     visible,
 )
 from midflight.apps.cli.run import labels
-from midflight.apps.cli.session import Session
-from midflight.apps.control.client import segment
+from midflight.apps.cli.session import Session, segment
 from midflight.apps.durations import iso
 
 EXAMPLE = "Example: midflight explain 1f0a9c3e-42"
@@ -44,6 +43,7 @@ def explain(
 def _print(found: dict[str, Any]) -> None:
     facts: dict[str, Any] = found["facts"] or {}
     run: dict[str, Any] = facts.get("run") or {}
+    workload: dict[str, Any] = facts.get("workload") or {}
     derived: dict[str, Any] = found["derived"] or {}
     traits: dict[str, Any] = facts.get("traits") or {}
     print_fields(
@@ -55,7 +55,7 @@ def _print(found: dict[str, Any]) -> None:
             else found["decided"],
             "because of": [_reason(reason) for reason in found["reasons"]],
             "action": f"{facts['kind']} {facts['upstream']}/{facts['name']}" if facts else None,
-            "workload": (facts.get("workload") or {}).get("id"),
+            "workload": workload.get("id"),
             "run": run.get("id"),
             "run labels": labels(run["labels"]) if run else None,
             "labels from": run.get("labels_source"),

@@ -1,4 +1,4 @@
-"""What a check-up of `midflight doctor` says: fine, worth knowing, or wrong; and what would help."""
+"""What a check-up of `midflight doctor` says: fine, worth knowing or wrong; and what helps."""
 
 from __future__ import annotations
 

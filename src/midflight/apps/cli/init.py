@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from midflight.apps.cli.output import note
-from midflight.apps.settings_file import FILE_NAME, STATE_DIRECTORY
 from midflight.domain.errors import Conflict, Misconfigured
 
 if TYPE_CHECKING:
@@ -24,7 +22,10 @@ def init(
     directory: Annotated[Path, typer.Argument(help="Where to put it.")] = Path(),
 ) -> None:
     """Write midflight.toml, the standard policies and an empty state directory."""
+    from importlib.resources import files
+
     from midflight.apps.cli.template import TEMPLATE
+    from midflight.apps.settings_file import FILE_NAME, STATE_DIRECTORY
 
     settings, pack = directory / FILE_NAME, directory / "policies" / PACK
     taken = [str(path) for path in (settings, pack) if os.path.lexists(path)]
@@ -69,8 +70,7 @@ def _copy(source: Traversable, target: Path) -> int:
             if entry.name != "__pycache__":
                 count += _copy(entry, target / entry.name)
         elif not entry.name.endswith((".py", ".pyc")):
-            with as_file(entry) as path:
-                (target / entry.name).write_bytes(path.read_bytes())
+            (target / entry.name).write_bytes(entry.read_bytes())
             count += 1
     return count
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,8 +21,8 @@ from midflight.apps.cli.output import (
     visible,
 )
 from midflight.apps.cli.progress import progress_bar
-from midflight.apps.cli.session import Session
-from midflight.apps.control.client import segment
+from midflight.apps.cli.records import summary
+from midflight.apps.cli.session import Session, segment
 from midflight.apps.durations import iso
 from midflight.domain.errors import Misconfigured
 
@@ -41,7 +41,7 @@ Record = Annotated[str, typer.Argument(help="The record's id, such as 1f0a9c3e-4
 
 
 @app.command(
-    epilog="Example: midflight ledger verify ledger.sqlite3 --checkpoint published.txt --key key.txt"
+    epilog="Example: midflight ledger verify ledger.sqlite3 --checkpoint published.txt --key K.pub"
 )
 def verify(
     context: typer.Context,
@@ -59,7 +59,7 @@ def verify(
     as_json: JsonFlag = False,
 ) -> None:
     """Verify a ledger offline. Exit code 1, and the entry's name, if it was changed."""
-    from midflight.apps.compose_offline import ledger_reader, verifier_key_beside
+    from midflight.apps.compose_offline import opened_ledger, verifier_key_beside
     from midflight.services.ledger_verify import verify as verify_ledger
 
     path = _path(context, ledger)
@@ -67,7 +67,7 @@ def verify(
     verifier_key, whence = _key(key), "given"
     if verifier_key is None:
         verifier_key, whence = verifier_key_beside(path), "beside the ledger"
-    with _opened(ledger_reader(path)) as reader, _progress("Verifying", reader) as advance:
+    with opened_ledger(path) as reader, _progress("Verifying", reader) as advance:
         # Checkpoints first: a writer may be running.
         checkpoints = reader.checkpoints()
         report = verify_ledger(
@@ -130,10 +130,10 @@ def export(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the ledger as JSON lines, for an auditor; `ledger verify` reads it."""
-    from midflight.apps.compose_offline import export_ledger, ledger_reader
+    from midflight.apps.compose_offline import export_ledger, opened_ledger
 
     path = _path(context, ledger)
-    with _opened(ledger_reader(path)) as reader, _progress("Exporting", reader) as advance:
+    with opened_ledger(path) as reader, _progress("Exporting", reader) as advance:
         count = export_ledger(reader, target, progress=advance)
     if as_json:
         print_json({"file": str(target), "entries": count})
@@ -170,42 +170,6 @@ def show_key(context: typer.Context, as_json: JsonFlag = False) -> None:
         print_json(found)
         return
     typer.echo(found["key"])
-
-
-def summary(found: dict[str, Any]) -> str:
-    """One record in a few words."""
-    record: dict[str, Any] | None = found["record"]
-    if record is None:
-        return str(found["damage"])
-    facts: dict[str, Any] = record.get("facts") or {}
-    where = f"{facts['upstream']}/{facts['name']}" if facts else ""
-    match found["kind"]:
-        case "intent":
-            words = [facts["kind"], where, (facts.get("run") or {}).get("id")]
-        case "outcome":
-            words = [record["state"], record["code"], where or f"of {record['intent']}"]
-            words.append(record["detail"])
-        case "run_opened":
-            words = [record["run"], "for", record["workload"], "by", record["author"]]
-        case "run_ended":
-            words = [record["run"], record["state"], "by", record["author"], record["reason"]]
-        case "label_raised":
-            words = [record["run"], record["label"], "because of", record["source"]]
-        case "revoked":
-            scope = record["scope"]
-            lifted = "lifted" if record["lifts"] else "revoked"
-            words = [lifted, scope["kind"], scope["id"], "by", record["author"], record["reason"]]
-        case "impact":
-            words = [record["revocation"], f"cut {len(record['cut'])}"]
-        case "changed":
-            words = [record["what"], "by", record["author"]]
-        case "observed":
-            words = [record["what"], record["subject"]]
-        case "started":
-            words = ["Midflight", record["version"], "with policies", record["policy"][:12]]
-        case _:
-            words = []
-    return " ".join(str(word) for word in words if word)
 
 
 def _at(found: dict[str, Any]) -> str:
@@ -259,16 +223,9 @@ def _text(path: Path) -> str:
 
 
 @contextmanager
-def _opened(reader: LedgerReader) -> Iterator[LedgerReader]:
-    reader.open()
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
-@contextmanager
-def _progress(what: str, reader: LedgerReader) -> Iterator[Callable[[int], None] | None]:
+def _progress(
+    what: str, reader: LedgerReader
+) -> Generator[Callable[[int], None] | None, None, None]:
     total = reader.size()
     if total < _BAR_FROM:
         yield None
@@ -277,4 +234,4 @@ def _progress(what: str, reader: LedgerReader) -> Iterator[Callable[[int], None]
         yield advance
 
 
-__all__ = ["LEDGER_NAME", "app", "summary"]
+__all__ = ["LEDGER_NAME", "app"]

@@ -1,4 +1,4 @@
-"""`midflight`: the table of verbs. What a verb needs is imported when it runs, for --help to fly."""
+"""`midflight`: the table of verbs. What a verb needs is imported when it runs, not for --help."""
 
 from __future__ import annotations
 

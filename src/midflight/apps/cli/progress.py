@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(what: str, *, total: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(what: str, *, total: int) -> Generator[Callable[[int], None], None, None]:
     """Yield a function that is told how much is done."""
     from rich.console import Console
     from rich.progress import Progress

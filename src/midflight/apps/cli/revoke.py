@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from midflight.apps.cli.output import EXIT_NO, JsonFlag, note, print_fields, print_json, print_table
-from midflight.apps.cli.session import Session, workload_id
-from midflight.apps.control.client import segment
+from midflight.apps.cli.session import Session, segment, workload_id
 from midflight.apps.durations import iso, moment
 from midflight.domain.revocation import ScopeKind
 

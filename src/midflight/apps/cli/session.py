@@ -45,6 +45,13 @@ class Session:
         return ControlClient(settings_file.control_socket(self.settings_file()))
 
 
+def segment(text: str) -> str:
+    """Text as one segment of a path of the control API."""
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
 def workload_id(client: ControlClient, text: str) -> str:
     """A SPIFFE ID as given, or a path such as `agents/triage` in the plane's trust domain."""
     if text.startswith("spiffe://"):
@@ -52,4 +59,4 @@ def workload_id(client: ControlClient, text: str) -> str:
     return f"spiffe://{client.get('/v1/health')['trust_domain']}/{text.lstrip('/')}"
 
 
-__all__ = ["Session", "workload_id"]
+__all__ = ["Session", "segment", "workload_id"]

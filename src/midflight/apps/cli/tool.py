@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,9 +19,11 @@ from midflight.apps.cli.output import (
     visible,
 )
 from midflight.apps.cli.session import Session
-from midflight.apps.control.client import ControlClient
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.tool import Effect, PinnedKind, PinState, Reach
+
+if TYPE_CHECKING:
+    from midflight.apps.control.client import ControlClient
 
 app = typer.Typer(help="Definitions of upstreams, and their pins.", no_args_is_help=True)
 
@@ -176,6 +177,8 @@ def diff(
 
 def difference(pinned: Any, served: Any) -> list[str]:
     """The lines of a unified diff, with invisible characters made visible."""
+    import difflib
+
     return [
         visible(line)
         for line in difflib.unified_diff(

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import typer
 
 from midflight.apps.cli.output import note
 from midflight.apps.cli.session import Session
+
+if TYPE_CHECKING:
+    from midflight.apps.server.listeners import Bound
 
 EXAMPLE = "Example: midflight --config /etc/midflight/midflight.toml up"
 
@@ -13,19 +19,18 @@ EXAMPLE = "Example: midflight --config /etc/midflight/midflight.toml up"
 def up(context: typer.Context) -> None:
     """Start the gateway and the control socket; stop with Ctrl-C."""
     settings = Session.of(context).settings()
-    import uvloop
-
-    from midflight.apps.control.processes import adopt_orphans, reaping_orphans
+    from midflight.apps.control.processes import adopt_orphans, keep_reaping
     from midflight.apps.gateway.main import serve
 
-    async def run() -> None:
-        # So that what a tool server leaves behind still shows as ours: operators.py.
-        adopt_orphans()
-        async with reaping_orphans():
-            await serve(settings)
+    def told(bound: Sequence[Bound]) -> None:
+        for listener in bound:
+            note(f"{listener.name:<12} {listener.url}")
+        note("Midflight is up; stop it with Ctrl-C.")
+        keep_reaping()
 
-    note(f"Midflight on {settings.public_url}/mcp, operators on {settings.control_socket}")
-    uvloop.run(run())
+    # So that what a tool server leaves behind still shows as ours: see operators.py.
+    adopt_orphans()
+    serve(settings, on_ready=told)
 
 
 __all__ = ["EXAMPLE", "up"]

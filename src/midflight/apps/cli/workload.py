@@ -10,8 +10,7 @@ import typer
 
 from midflight.apps.cli.output import JsonFlag, note, print_fields, print_json, print_table
 from midflight.apps.cli.private_file import write_private
-from midflight.apps.cli.session import Session, workload_id
-from midflight.apps.control.client import segment
+from midflight.apps.cli.session import Session, segment, workload_id
 from midflight.apps.durations import iso, moment, seconds
 from midflight.domain.identity import Mode, Tier
 

@@ -10,7 +10,7 @@ import json
 import socket
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from midflight.domain import errors
 from midflight.domain.errors import Forbidden, MidflightError, Misconfigured, Unavailable
@@ -104,11 +104,6 @@ class ControlClient:
         return _read(response.status, raw)
 
 
-def segment(text: str) -> str:
-    """Text as one segment of a path."""
-    return quote(text, safe="")
-
-
 def _read(status: int, raw: bytes) -> Any:
     try:
         answer = json.loads(raw) if raw else None
@@ -132,4 +127,4 @@ def _read(status: int, raw: bytes) -> Any:
     raise kind(message, hint=hint)
 
 
-__all__ = ["ControlClient", "segment"]
+__all__ = ["ControlClient"]

@@ -9,8 +9,8 @@ import asyncio
 import ctypes
 import os
 import select
-from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ _LOOKS = 3
 _MAX_DEPTH = 256
 # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
+
+_REAPERS: set[asyncio.Task[None]] = set()
 
 
 class Process(NamedTuple):
@@ -108,11 +110,10 @@ def reap_orphans(managed: Collection[int], *, seen: set[int]) -> int:
     return reaped
 
 
-@asynccontextmanager
-async def reaping_orphans(
+def keep_reaping(
     managed: Callable[[], Collection[int]] = frozenset, *, every_s: float = 5.0
-) -> AsyncGenerator[None, None]:
-    """Collect adopted children that have ended, beside what runs in the context."""
+) -> asyncio.Task[None]:
+    """Collect adopted children that have ended, for as long as the running loop lives."""
 
     async def reap() -> None:
         seen: set[int] = set()
@@ -121,10 +122,10 @@ async def reaping_orphans(
             reap_orphans(managed(), seen=seen)
 
     task = asyncio.ensure_future(reap())
-    try:
-        yield
-    finally:
-        task.cancel()
+    # The loop keeps weak references only.
+    _REAPERS.add(task)
+    task.add_done_callback(_REAPERS.discard)
+    return task
 
 
 def _unclear(why: str) -> Unauthenticated:
@@ -184,7 +185,7 @@ __all__ = [
     "adopt_orphans",
     "ancestry",
     "descends_from",
+    "keep_reaping",
     "read_process",
     "reap_orphans",
-    "reaping_orphans",
 ]

@@ -7,11 +7,9 @@ what stops it is Midflight alone. Each act returns what must be true; the demo f
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import httpx2
@@ -97,7 +95,11 @@ def set_up(stage: Stage, screen: Screen) -> None:
     served = stage.control.get("/v1/tools")
     for upstream, tools in REVIEWED.items():
         for name, (effect, reach) in tools.items():
-            (found,) = [e for e in served if e["upstream"] == upstream and e["name"] == name]
+            (found,) = [
+                entry
+                for entry in served
+                if (entry["upstream"], entry["kind"], entry["name"]) == (upstream, "tool", name)
+            ]
             stage.control.post(
                 "/v1/tools/pin",
                 upstream=upstream,
@@ -169,7 +171,7 @@ async def interrupted(stage: Stage, screen: Screen) -> list[tuple[str, bool]]:
         del message
         seen = int(done)
         screen.progress(seen, int(total or 0))
-        if total and done >= total / 8:
+        if total and done >= total / 2:
             half.set()
 
     async with agent(stage, screen, token) as release_bot:
@@ -210,7 +212,7 @@ async def interrupted(stage: Stage, screen: Screen) -> list[tuple[str, bool]]:
 
 def ledger(stage: Stage, screen: Screen) -> list[tuple[str, bool]]:
     """Act four: the ledger proves what happened, and shows when somebody touches it."""
-    from midflight.apps.demo.tamper import change_one_entry, verify
+    from midflight.apps.demo.tamper import change_one_entry, copy_of, verify
 
     checkpoint = stage.control.post("/v1/ledger/checkpoint")["note"]
     database = stage.folder / "state" / "ledger.sqlite3"
@@ -219,9 +221,9 @@ def ledger(stage: Stage, screen: Screen) -> list[tuple[str, bool]]:
     good = verify(database, published)
     screen.verb("midflight ledger verify", database.name, f"--checkpoint {published.name}")
     screen.verdict(good)
-    copy = Path(shutil.copy(database, stage.folder / "tampered.sqlite3"))
+    copy = copy_of(database, stage.folder / "tampered.sqlite3")
     touched = change_one_entry(copy)
-    screen.note(f"Now a copy in which one byte of entry {touched} is changed:")
+    screen.note(f"Now a copy in which one bit of entry {touched} is changed:")
     bad = verify(copy, published)
     screen.verb("midflight ledger verify", copy.name, f"--checkpoint {published.name}")
     screen.verdict(bad)

@@ -17,7 +17,7 @@ import uvicorn
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 
-EXPORT_ROWS = 400
+EXPORT_ROWS = 160
 ROW_S = 0.025
 
 

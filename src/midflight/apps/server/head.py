@@ -23,7 +23,7 @@ CHUNKED: Final = -1
 END: Final = b"\r\n\r\n"
 
 _LINE = re.compile(rb"([A-Z]{1,16}) ([!\"$-~]+) HTTP/1\.([01])\r\n")
-_OTHER_VERSION = re.compile(rb"[A-Z]{1,16} [!-~]+ HTTP/[0-9](?:\.[0-9])?\r\n")
+_OTHER_VERSION = re.compile(rb"[A-Z]{1,16} [!-~]+ HTTP/(?!1\.[01]\r)[0-9](?:\.[0-9])?\r\n")
 _FIELDS = re.compile(
     rb"\r\n(host|content-length|transfer-encoding|expect|upgrade):[ \t]*([^\r\n]*)"
 )

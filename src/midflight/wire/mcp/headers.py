@@ -135,7 +135,6 @@ def _check_arguments(headers: Headers, arguments: JSON, tool_schema: JSON) -> No
     given = json.as_object(arguments) or {}
     for header in mirrored(tool_schema):
         value = value_at(given, header.path)
-        where = f"argument {'.'.join(header.path)}"
         if header.key not in headers:
             if header_values.spelled(value) is not None:
                 raise MalformedMessage(
@@ -145,10 +144,8 @@ def _check_arguments(headers: Headers, arguments: JSON, tool_schema: JSON) -> No
                 )
             continue
         text = header_values.decode(_only(headers, header.key, header.name))
-        if value is None or text is None:
-            raise _mismatch(header.name, where)
-        if not header_values.says(text, value, integer=header.integer):
-            raise _mismatch(header.name, where)
+        if text is None or not header_values.says(text, value, integer=header.integer):
+            raise _mismatch(header.name, f"argument {'.'.join(header.path)}")
 
 
 def _only(headers: Headers, key: bytes, name: str) -> bytes:

@@ -1,0 +1,107 @@
+"""What the gateway costs: throughput, CPU and added latency, beside peers in the same run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvloop
+
+from bench.load import closed_loop
+from bench.plane import GATEWAY_CORE, LOAD_CORE, plane, upstream
+from bench.report import Row
+
+CALLS = 6_000
+ROUNDS = 3
+
+
+def run() -> list[Row]:
+    """Measure everything; about a minute."""
+    os.sched_setaffinity(0, {LOAD_CORE})
+    rows: list[Row] = []
+    with upstream() as url, plane(url) as running:
+        _, token = running.agent("load")
+        direct = {c: _median(url, token, "look", callers=c) for c in (1, 16)}
+        rows += _peers(url, token, direct[1][1])
+        for kind, tool, target in (("read", "look", 2_000.0), ("effect", "send", None)):
+            began = running.cpu_s()
+            rate, p50 = _median(running.url, token, tool, callers=16)
+            cpu = (running.cpu_s() - began) / (CALLS * (ROUNDS + 1)) * 1e6
+            rows.append(Row.of(f"gateway {kind}, c=16", rate, "rps", at_least=target))
+            rows.append(Row.of(f"gateway {kind}, CPU a call", cpu, "µs"))
+            rows.append(Row.of(f"gateway {kind}, c=16, p50", p50 * 1e3, "ms"))
+            _, alone = _median(running.url, token, tool, callers=1)
+            added = (alone - direct[1][1]) * 1e3
+            rows.append(Row.of(f"gateway {kind}, c=1, added p50", added, "ms", at_most=1.2))
+        rows += _lists(running.url, token)
+    with upstream(tools=197) as url, plane(url) as running:
+        _, token = running.agent("lists")
+        cold = uvloop.run(closed_loop(running.url, token, "", callers=1, calls=1, method="tools/list"))
+        warm = uvloop.run(
+            closed_loop(running.url, token, "", callers=1, calls=200, method="tools/list")
+        )
+        rows.append(Row.of("tools/list, 200 tools, cold", cold.quantile(0.5) * 1e3, "ms", at_most=50))
+        rows.append(Row.of("tools/list, 200 tools, warm", warm.quantile(0.5) * 1e3, "ms"))
+    return rows
+
+
+def _median(url: str, token: str, tool: str, *, callers: int) -> tuple[float, float]:
+    """(calls a second, p50 in seconds): medians over rounds, after one to warm up."""
+    calls = CALLS if callers > 1 else CALLS // 4
+    rounds = []
+    for number in range(ROUNDS + 1):
+        loaded = uvloop.run(closed_loop(url, token, tool, callers=callers, calls=calls))
+        if loaded.refused:
+            raise RuntimeError(f"{loaded.refused} of {calls} calls were refused")
+        if number:
+            rounds.append((loaded.rate, loaded.quantile(0.5)))
+    rates, p50s = zip(*rounds, strict=True)
+    return sorted(rates)[len(rates) // 2], sorted(p50s)[len(p50s) // 2]
+
+
+def _lists(url: str, token: str) -> list[Row]:
+    loaded = uvloop.run(closed_loop(url, token, "", callers=16, calls=2_000, method="tools/list"))
+    return [Row.of("tools/list, 3 tools, c=16", loaded.rate, "rps")]
+
+
+def _peers(url: str, token: str, direct_p50: float) -> list[Row]:
+    rows = [Row.of("no gateway, c=1, p50", direct_p50 * 1e3, "ms")]
+    if shutil.which("nginx"):
+        with _nginx(url) as proxied:
+            rate, p50 = _median(proxied, token, "look", callers=16)
+            rows.append(Row.of("nginx plain proxy, c=16", rate, "rps"))
+            rows.append(Row.of("nginx plain proxy, c=16, p50", p50 * 1e3, "ms"))
+    return rows
+
+
+@contextmanager
+def _nginx(url: str) -> Iterator[str]:
+    from bench.plane import _free_port
+
+    port = _free_port()
+    with tempfile.TemporaryDirectory() as name:
+        target = url.removesuffix("/mcp")
+        (Path(name) / "nginx.conf").write_text(
+            f"""daemon off; worker_processes 1; worker_cpu_affinity {1 << GATEWAY_CORE:b};
+pid {name}/pid; error_log stderr crit;
+events {{ worker_connections 1024; }}
+http {{ access_log off; client_body_temp_path {name}/body; proxy_temp_path {name}/proxy;
+upstream echo {{ server {target.removeprefix("http://")}; keepalive 64; }}
+server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://echo;
+proxy_http_version 1.1; proxy_set_header Connection ""; }} }} }}"""
+        )
+        process = subprocess.Popen(
+            ["nginx", "-c", f"{name}/nginx.conf", "-p", name], stderr=subprocess.DEVNULL
+        )
+        try:
+            time.sleep(0.5)
+            yield f"http://127.0.0.1:{port}/mcp"
+        finally:
+            process.terminate()
+            process.wait()

@@ -1,0 +1,90 @@
+"""Records in a few words, for lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def summary(found: dict[str, Any]) -> str:
+    """One stored record, as the control API gives it, in a few words."""
+    record: dict[str, Any] | None = found["record"]
+    if record is None:
+        return str(found["damage"])
+    words = _WORDS.get(found["kind"], _unknown)(record)
+    return " ".join(str(word) for word in words if word)
+
+
+def _intent(record: dict[str, Any]) -> list[Any]:
+    facts = record["facts"]
+    return [facts["kind"], _target(facts), "in", _run(facts)]
+
+
+def _outcome(record: dict[str, Any]) -> list[Any]:
+    facts = record["facts"]
+    about = f"of {record['intent']}" if facts is None else _target(facts)
+    return [record["state"], record["code"], about, record["detail"]]
+
+
+def _run_opened(record: dict[str, Any]) -> list[Any]:
+    return [record["run"], "for", record["workload"], "by", record["author"]]
+
+
+def _run_ended(record: dict[str, Any]) -> list[Any]:
+    return [record["run"], record["state"], "by", record["author"], record["reason"]]
+
+
+def _label_raised(record: dict[str, Any]) -> list[Any]:
+    return [record["run"], record["label"], "because of", record["source"]]
+
+
+def _revoked(record: dict[str, Any]) -> list[Any]:
+    scope = record["scope"]
+    verb = "lifted" if record["lifts"] else "revoked"
+    return [verb, scope["kind"], scope["id"], "by", record["author"], record["reason"]]
+
+
+def _impact(record: dict[str, Any]) -> list[Any]:
+    return [record["revocation"], "cut", str(len(record["cut"]))]
+
+
+def _changed(record: dict[str, Any]) -> list[Any]:
+    return [record["what"], "by", record["author"]]
+
+
+def _observed(record: dict[str, Any]) -> list[Any]:
+    return [record["what"], record["subject"]]
+
+
+def _started(record: dict[str, Any]) -> list[Any]:
+    return ["Midflight", record["version"], "with policies", record["policy"][:12]]
+
+
+def _unknown(record: dict[str, Any]) -> list[Any]:
+    del record
+    return []
+
+
+def _target(facts: dict[str, Any]) -> str:
+    return f"{facts['upstream']}/{facts['name']}"
+
+
+def _run(facts: dict[str, Any]) -> str:
+    run: dict[str, Any] | None = facts["run"]
+    return "no run" if run is None else str(run["id"])
+
+
+_WORDS: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
+    "intent": _intent,
+    "outcome": _outcome,
+    "run_opened": _run_opened,
+    "run_ended": _run_ended,
+    "label_raised": _label_raised,
+    "revoked": _revoked,
+    "impact": _impact,
+    "changed": _changed,
+    "observed": _observed,
+    "started": _started,
+}
+
+__all__ = ["summary"]

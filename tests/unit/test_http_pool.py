@@ -1,0 +1,433 @@
+"""The HTTP/1.1 client against servers whose every byte the test decides."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from upstream_kit import FakeFlight, Handler, raw_server, read_request, response
+
+from midflight.adapters.upstream.http_client import HttpLimits, HttpTimeouts, header_line
+from midflight.adapters.upstream.http_connection import SLICE
+from midflight.adapters.upstream.http_pool import HttpPool
+from midflight.domain.errors import (
+    Interrupted,
+    Misconfigured,
+    UpstreamBroken,
+    UpstreamUnavailable,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> object:
+    return ("asyncio", {"use_uvloop": request.param})
+
+
+async def _get(pool: HttpPool, body: bytes = b"{}", **more: bool) -> bytes:
+    async with asyncio.timeout(20):
+        reply = await pool.send(b"POST", b"", body, gate=FakeFlight(), **more)
+        try:
+            return await reply.read()
+        finally:
+            reply.close()
+
+
+def _answering(*replies: bytes) -> tuple[Handler, list[int]]:
+    """A handler that sends the replies one a request, and counts connections."""
+    connections: list[int] = []
+    rest = list(replies)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(1)
+        while rest:
+            await read_request(reader)
+            writer.write(rest.pop(0))
+            await writer.drain()
+
+    return handle, connections
+
+
+async def test_requests_share_one_connection_and_carry_what_they_should() -> None:
+    seen: list[tuple[str, dict[str, str], bytes]] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            seen.append(await read_request(reader))
+            writer.write(response(b"ok"))
+
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", f"{url}?a=b", headers=header_line("authorization", "Bearer t"))
+        flight = FakeFlight()
+        for body in (b"one", b"two"):
+            reply = await pool.send(b"POST", header_line("mcp-name", "n"), body, gate=flight)
+            assert reply.status == 200
+            assert reply.header(b"content-type") == "application/json"
+            assert await reply.read() == b"ok"
+        assert pool.size == 1
+        await pool.close()
+        assert pool.size == 0
+    line, headers, body = seen[1]
+    assert line == "POST /mcp?a=b HTTP/1.1"
+    assert headers["host"].startswith("127.0.0.1:")
+    assert (headers["authorization"], headers["mcp-name"], body) == ("Bearer t", "n", b"two")
+    assert flight.sent > 200
+    assert flight.received > 100
+    assert flight.looks == 2
+
+
+async def test_chunked_bodies_and_bodies_that_end_with_the_connection_are_read() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1;x=y\r\nc\r\n0\r\nt: u\r\n\r\n"
+    until_end = b"HTTP/1.1 200 OK\r\n\r\nrest"
+    handle, connections = _answering(chunked, until_end)
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        assert await _get(pool) == b"abc"
+        assert await _get(pool) == b"rest"
+        assert len(connections) == 1
+        await pool.close()
+
+
+async def test_informational_responses_are_passed_over() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+    handle, _ = _answering(early + response(b"real"))
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        assert await _get(pool) == b"real"
+        await pool.close()
+
+
+async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
+    handle, connections = _answering(response(b"", "307 Go", extra="location: http://127.0.0.1:1/\r\n"))
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        reply = await pool.send(b"POST", b"", b"{}", gate=FakeFlight())
+        assert reply.status == 307
+        reply.close()
+        await pool.close()
+    assert len(connections) == 1
+
+
+async def test_nothing_is_written_when_the_gate_refuses_and_the_connection_stays() -> None:
+    handle, connections = _answering(response(b"1"), response(b"2"))
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        assert await _get(pool) == b"1"
+        cut = FakeFlight()
+        cut.reason = "revoked"
+        with pytest.raises(Interrupted):
+            await pool.send(b"POST", b"", b"{}", gate=cut)
+        assert cut.sent == 0
+        assert await _get(pool) == b"2"
+        assert len(connections) == 1
+        await pool.close()
+
+
+async def test_an_effect_is_never_sent_again_and_a_question_is() -> None:
+    requests: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Answers the first request of a connection and dies, unheard, at the second.
+        requests.append((await read_request(reader))[2])
+        writer.write(response(b"ok"))
+        requests.append((await read_request(reader))[2])
+        writer.transport.abort()
+
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        assert await _get(pool, b"1") == b"ok"
+        with pytest.raises(UpstreamBroken):
+            await _get(pool, b"effect")
+        assert requests.count(b"effect") == 1
+        assert await _get(pool, b"2") == b"ok"
+        assert await _get(pool, b"question", replay=True) == b"ok"
+        assert requests.count(b"question") == 2
+        await pool.close()
+
+
+async def test_a_question_is_not_asked_again_once_bytes_have_come_back() -> None:
+    requests: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append((await read_request(reader))[2])
+        writer.write(response(b"ok"))
+        requests.append((await read_request(reader))[2])
+        writer.write(b"HTTP/1.1 200")
+        await writer.drain()
+
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        assert await _get(pool) == b"ok"
+        with pytest.raises(UpstreamBroken):
+            await _get(pool, b"question", replay=True)
+        assert requests.count(b"question") == 1
+        await pool.close()
+
+
+async def test_a_kept_connection_that_the_upstream_has_closed_is_not_used() -> None:
+    closed = asyncio.Event()
+    bodies: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        bodies.append((await read_request(reader))[2])
+        writer.write(response(b"ok"))
+        await writer.drain()
+        writer.close()
+        closed.set()
+
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        for body in (b"1", b"2", b"3"):
+            closed.clear()
+            assert await _get(pool, body) == b"ok"
+            await closed.wait()
+        assert bodies == [b"1", b"2", b"3"]
+        await pool.close()
+
+
+async def test_no_more_connections_are_opened_than_allowed_and_the_rest_wait() -> None:
+    busy, most = 0, 0
+    go = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal busy, most
+        while True:
+            await read_request(reader)
+            busy += 1
+            most = max(most, busy)
+            if busy == 3:
+                go.set()
+            await go.wait()
+            busy -= 1
+            writer.write(response(b"ok"))
+
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url, limits=HttpLimits(connections=3))
+        assert await asyncio.gather(*(_get(pool) for _ in range(20))) == [b"ok"] * 20
+        assert most == 3
+        assert pool.size <= 3
+        await pool.close()
+
+
+async def test_waiting_for_a_connection_ends_with_words() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        await reader.read()
+
+    async with raw_server(handle) as url:
+        limits, timeouts = HttpLimits(connections=1), HttpTimeouts(connect=0.05)
+        pool = HttpPool("x", url, limits=limits, timeouts=timeouts)
+        first = asyncio.ensure_future(_get(pool))
+        while pool.size < 1:
+            await asyncio.sleep(0)
+        flight = FakeFlight()
+        with pytest.raises(UpstreamUnavailable, match="in use"):
+            await pool.send(b"POST", b"", b"{}", gate=flight)
+        assert flight.sent == 0
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        # The room of the one that was given up is free again.
+        waiting = asyncio.ensure_future(_get(pool))
+        while pool.size != 1:
+            await asyncio.sleep(0)
+        await pool.close()
+        with pytest.raises((UpstreamBroken, UpstreamUnavailable)):
+            await waiting
+
+
+async def test_a_cancelled_request_closes_its_connection() -> None:
+    gone = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        asked.set()
+        await reader.read()
+        gone.set()
+
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        task = asyncio.ensure_future(_get(pool))
+        await asked.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait_for(gone.wait(), 20)
+        await pool.close()
+
+
+async def test_a_large_body_leaves_in_slices_and_a_cut_stops_it_half_way() -> None:
+    read = 0
+    flight = FakeFlight()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal read
+        while read < SLICE:
+            read += len(await reader.read(1024))
+        flight.reason = "revoked"
+        while data := await reader.read(1 << 16):
+            read += len(data)
+
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        size = 64 * 1024 * 1024
+        with pytest.raises(Interrupted):
+            await pool.send(b"POST", b"", bytes(size), gate=flight)
+        assert flight.sent < size / 2
+        await pool.close()
+
+
+async def test_a_reader_that_does_not_read_stops_the_upstream() -> None:
+    written = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        piece = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+        for _ in range(1600):
+            writer.write(piece)
+            await writer.drain()
+            written += 0x10000
+        writer.write(b"0\r\n\r\n")
+
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        flight = FakeFlight()
+        reply = await pool.send(b"POST", b"", b"{}", gate=flight)
+        while True:
+            before = flight.received
+            for _ in range(200):
+                await asyncio.sleep(0)
+            if flight.received == before:
+                break
+        # The buffer, one read more, and what sockets hold; not the hundred megabytes.
+        assert flight.received < 4 * 1024 * 1024
+        size = 0
+        while data := await reply.chunk():
+            size += len(data)
+        assert size == 1600 * 0x10000
+        await pool.close()
+
+
+async def test_an_idle_connection_is_closed_after_its_time() -> None:
+    gone = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(response(b"ok"))
+        await reader.read()
+        gone.set()
+
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url, timeouts=HttpTimeouts(keep=0.02))
+        assert await _get(pool) == b"ok"
+        await asyncio.wait_for(gone.wait(), 20)
+        assert pool.size == 0
+        await pool.close()
+
+
+async def test_an_upstream_that_is_away_is_unavailable() -> None:
+    async with raw_server(_answering()[0]) as url:
+        pass
+    pool = HttpPool("x", url)
+    with pytest.raises(UpstreamUnavailable, match="cannot be connected to"):
+        await _get(pool)
+    assert pool.size == 0
+    await pool.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.org/",
+        "http:///mcp",
+        "http://user:secret@example.org/mcp",
+        "http://example.org/#x",
+        "http://example.org:99999/",
+        "http://example.org/a b",
+        "http://example.org/\r\nx: y",
+    ],
+)
+async def test_urls_that_mean_something_else_are_refused(url: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        HttpPool("x", url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\0", "ü", " a", "a ", "\x7f"])
+async def test_header_values_that_would_be_something_else_are_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="may not be sent") as caught:
+        header_line("x-y", value)
+    assert value not in str(caught.value)
+
+
+@pytest.fixture
+async def https(tls_files: tuple[Path, Path]) -> AsyncIterator[tuple[str, Path]]:
+    certificate, key = tls_files
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    handle, _ = _answering(response(b"safe"), response(b"safe"))
+    async with raw_server(handle, ssl=context) as url:
+        yield url.replace("127.0.0.1", "localhost"), certificate
+
+
+@pytest.fixture
+def tls_files(tmp_path: Path) -> tuple[Path, Path]:
+    import datetime
+
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = (tmp_path / "certificate.pem", tmp_path / "key.pem")
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+async def test_tls_works_with_a_configured_authority(https: tuple[str, Path]) -> None:
+    url, certificate = https
+    pool = HttpPool("x", url, tls=ssl.create_default_context(cafile=str(certificate)))
+    assert await _get(pool) == b"safe"
+    assert await _get(pool) == b"safe"
+    assert pool.size == 1
+    await pool.close()
+
+
+async def test_an_unknown_certificate_is_refused_before_anything_leaves(
+    https: tuple[str, Path],
+) -> None:
+    url, _ = https
+    pool = HttpPool("x", url)
+    flight = FakeFlight()
+    with pytest.raises(UpstreamUnavailable, match="does not verify"):
+        await pool.send(b"POST", b"", b"secret", gate=flight)
+    assert flight.sent == 0
+    assert pool.size == 0
+    await pool.close()
