@@ -1,5 +1,5 @@
 # The house: `make` says what there is. A fresh machine needs Python 3.11 or later and make.
-# After `make sync` nothing here touches a network, except `lock` and `audit`.
+# After `make sync` nothing touches a network, but for `bench` (once), `smoke`, `lock` and `audit`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

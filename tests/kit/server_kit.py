@@ -7,6 +7,7 @@ exactly what is on the wire.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -104,19 +105,15 @@ class Client:
     async def rest(self) -> bytes:
         """Everything until the server closes; what came before a reset counts."""
         pieces: list[bytes] = []
-        try:
+        with contextlib.suppress(ConnectionError):
             while piece := await self.reader.read(65_536):
                 pieces.append(piece)
-        except ConnectionError:
-            pass
         return b"".join(pieces)
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with contextlib.suppress(OSError):
             await self.writer.wait_closed()
-        except (ConnectionError, OSError):
-            pass
 
     def abort(self) -> None:
         self.writer.transport.abort()
@@ -211,6 +208,13 @@ async def until(condition: Callable[[], bool], *, turns: int = 20_000) -> None:
     raise AssertionError("the condition never held")
 
 
+async def passing(seconds: float) -> None:
+    """Let the server's deadlines pass. Only for what must not happen meanwhile."""
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, passed.set)
+    await passed.wait()
+
+
 def request(
     method: str = "GET", path: str = "/", *, headers: Iterable[str] = (), body: bytes = b""
 ) -> bytes:
@@ -229,6 +233,7 @@ __all__ = [
     "connect",
     "conversation",
     "parse_answers",
+    "passing",
     "request",
     "running",
     "until",

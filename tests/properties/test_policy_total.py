@@ -347,7 +347,7 @@ def name_of(decision: Decision) -> str:
             return "Deny"
 
 
-@settings(max_examples=3000)
+@settings(max_examples=400)
 @given(policy_set=policy_sets(), asked=st.lists(questions, min_size=1, max_size=4))
 def test_a_slice_decides_what_the_whole_set_decides(
     policy_set: CedarSet, asked: list[Question]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 
@@ -212,7 +213,7 @@ class Plane:
         self._beside: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncGenerator[None]:
         """Start everything in order, and stop it the other way round.
 
         Raises:
@@ -290,8 +291,8 @@ class Plane:
                 except MidflightError as error:
                     log.warning("chore_failed", chore=chore.__name__, why=str(error))
 
-    def _aside(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # pyright: ignore[reportArgumentType] -- a coroutine
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._done)
 

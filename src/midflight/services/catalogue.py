@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Conflict, NotFound
@@ -221,7 +222,9 @@ class Catalogue:
         """Pin a definition as it is served now.
 
         Args:
-            upstream, name, kind: which one.
+            upstream: whose.
+            name: which definition.
+            kind: of which kind.
             author: who says so.
             traits: what it can do, as reviewed; None keeps those of the old pin.
             digest: the digest that the author looked at. If it is served differently by now,
@@ -310,7 +313,7 @@ class Catalogue:
             pin=pin.digest if pin else None,
             pin_state=self._state(key),
             traits=pin.traits if pin else Traits(),
-            schema=schema if isinstance(schema, dict) else None,
+            schema=cast("JSONObject", schema) if type(schema) is dict else None,
         )
 
     def _report_drift(self, upstream: str) -> None:

@@ -7,6 +7,7 @@ run's data is in them. Bounded, since an upstream may be hostile.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Conflict, UpstreamBroken
@@ -116,9 +117,9 @@ async def _fetch_list(upstream: Upstream, method: str, member: str) -> list[JSON
                 return []  # a server may have resources and no templates
             raise UpstreamBroken(f"{upstream.name} refused {method}.")
         page = reply.result.get(member)
-        if not isinstance(page, list) or not all(isinstance(entry, dict) for entry in page):
+        if type(page) is not list or any(type(e) is not dict for e in cast("list[Any]", page)):
             raise UpstreamBroken(f"{upstream.name} answered {method} without a list of {member}.")
-        entries.extend(page)
+        entries.extend(cast("list[JSONObject]", page))
         cursor = reply.result.get("nextCursor")
         if not isinstance(cursor, str) or not cursor:
             return entries

@@ -166,7 +166,7 @@ class Guard:
 
     # gather and decide
 
-    async def _judge(self, case: _Case) -> Decision:
+    async def _judge(self, case: _Case) -> Decision:  # noqa: PLR0911 -- one return a rule, in order
         action, caller = case.action, case.caller
         now = self._clock.now()
         workload = self._inventory.current(caller.workload)
@@ -265,9 +265,9 @@ class Guard:
             if not is_closed_read(action, target):
                 await ticket.durable()
             elif not self._recorder.available:
-                raise LedgerUnavailable("The ledger cannot be written.")
+                raise LedgerUnavailable("The ledger cannot be written.")  # noqa: TRY301 -- ends below
             for answer in answers:
-                await self._answer(case, answer, flight=flight)
+                await self.judge_answer(case, answer, flight=flight)
             guarded = _GuardedSink(self, case, sink)
             reply = await self._upstreams[action.upstream].call(
                 action,
@@ -302,7 +302,7 @@ class Guard:
             self._interruption.land(flight)
             self._outcome(case, state, detail=detail, code=code, flight=flight)
 
-    async def _answer(self, case: _Case, action: Action, *, flight: Flight | None) -> None:
+    async def judge_answer(self, case: _Case, action: Action, *, flight: Flight | None) -> None:
         """Judge and record what a client answers to an upstream's question.
 
         Raises:
@@ -445,7 +445,7 @@ class _GuardedSink:
             method=request.method,
             arguments={k: v for k, v in answer.items() if k != "_meta"},
         )
-        await self._guard._answer(self._case, action, flight=None)  # noqa: SLF001 -- its other half
+        await self._guard.judge_answer(self._case, action, flight=None)
         return answer
 
 

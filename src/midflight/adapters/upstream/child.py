@@ -180,8 +180,8 @@ class Child:
 
         Idempotent; finishes even if the caller is cancelled.
         """
+        self._why = self._why or "it was stopped"
         if self._stopping is None:
-            self._why = self._why or "it was stopped"
             self._stopping = self._loop.create_task(self._stop())
         await asyncio.shield(self._stopping)
 
@@ -191,6 +191,7 @@ class Child:
         if self._stdin is not None:
             self._stdin.close()
         if not await self._exits_within(self._spec.close_grace):
+            self._why = self._why or "it closed its output"
             self._signal(signal.SIGTERM)
             if not await self._exits_within(self._spec.term_grace):
                 self._signal(signal.SIGKILL)
@@ -242,8 +243,8 @@ class Child:
         if self._exited.done():
             self._end()
         elif self._stopping is None:
-            # It will never answer again; do not leave it running deaf and mute.
-            self._why = self._why or "it closed its output"
+            # It will never answer again. Most often it is just about to exit; if not, it is not
+            # left running deaf and mute.
             self._stopping = self._loop.create_task(self._stop())
 
     def _end(self) -> None:

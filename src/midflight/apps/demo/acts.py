@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 from mcp import Client
@@ -18,6 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from midflight.apps.demo.screen import Screen
 from midflight.apps.demo.stage import WORKLOAD, Stage
+from midflight.apps.demo.tamper import change_one_entry, copy_of, verify
 from midflight.wire.refusal import REFUSAL
 
 # What the operator knows of the tools, having looked at them: (effect, reach).
@@ -52,7 +53,7 @@ class Agent:
         result = await self._client.call_tool(tool, arguments, progress_callback=progress)
         took = (time.perf_counter() - began) * 1000
         text = "".join(getattr(block, "text", "") for block in result.content)
-        meta = cast("dict[str, Any]", result.meta or {}).get(REFUSAL)
+        meta = (result.meta or {}).get(REFUSAL)
         answer = Answer(text, meta)
         self._screen.call(tool, arguments, answer.text, refusal=meta, took_ms=took)
         return answer
@@ -73,7 +74,7 @@ class Answer:
 
 
 @asynccontextmanager
-async def agent(stage: Stage, screen: Screen, token: str) -> AsyncIterator[Agent]:
+async def agent(stage: Stage, screen: Screen, token: str) -> AsyncGenerator[Agent]:
     """An agent with a token, connected to the gateway."""
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False) as http:
@@ -212,8 +213,6 @@ async def interrupted(stage: Stage, screen: Screen) -> list[tuple[str, bool]]:
 
 def ledger(stage: Stage, screen: Screen) -> list[tuple[str, bool]]:
     """Act four: the ledger proves what happened, and shows when somebody touches it."""
-    from midflight.apps.demo.tamper import change_one_entry, copy_of, verify
-
     checkpoint = stage.control.post("/v1/ledger/checkpoint")["note"]
     database = stage.folder / "state" / "ledger.sqlite3"
     published = stage.folder / "checkpoint.txt"

@@ -17,7 +17,7 @@ SERVERS = Path(".tools/demo/bin")
 def run(servers: Path | None = None) -> int:
     """Play the demo; the exit code: 0 only if every step did what it should."""
     try:
-        import mcp  # noqa: F401 # pyright: ignore[reportUnusedImport] -- is it there?
+        import mcp  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport] -- is it there?
     except ImportError:
         sys.stderr.write("The demo's agent needs the mcp client: pip install 'midflight[demo]'\n")
         return 2
@@ -33,9 +33,10 @@ def run(servers: Path | None = None) -> int:
 
 
 def _play(folder: Path, servers: Path) -> bool:
-    from midflight.apps.demo import acts
-    from midflight.apps.demo.screen import Screen
-    from midflight.apps.demo.stage import stage
+    # Here, since they need the mcp client, which `run` has looked for.
+    from midflight.apps.demo import acts  # noqa: PLC0415
+    from midflight.apps.demo.screen import Screen  # noqa: PLC0415
+    from midflight.apps.demo.stage import stage  # noqa: PLC0415
 
     began = time.monotonic()
     screen = Screen()

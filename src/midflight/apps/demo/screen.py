@@ -1,4 +1,4 @@
-"""What the demo shows: one line a step, colour only where it helps, plain text where it is asked."""
+"""What the demo shows: one line a step, colour only where it helps and is wanted."""
 
 from __future__ import annotations
 

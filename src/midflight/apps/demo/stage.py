@@ -10,13 +10,15 @@ import http.server
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from midflight.apps.control.client import ControlClient
 from midflight.domain.errors import MidflightError, Unavailable
@@ -56,7 +58,7 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path, servers: Path) -> Iterator[Stage]:
+def stage(folder: Path, servers: Path) -> Generator[Stage]:
     """Set everything up and take it down again.
 
     Raises:
@@ -87,8 +89,8 @@ def _check(servers: Path) -> None:
 
 
 def _git(where: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-c", "user.name=Demo", "-c", "user.email=demo@example.org", *arguments],  # noqa: S607
+    return subprocess.run(  # noqa: S603 -- the demo's own words
+        ["git", "-c", "user.name=Demo", "-c", "user.email=demo@example.org", *arguments],
         cwd=where,
         check=True,
         capture_output=True,
@@ -110,9 +112,9 @@ def _make_repository(where: Path) -> None:
 
 
 @contextmanager
-def _web_page() -> Iterator[str]:
+def _web_page() -> Generator[str]:
     class Page(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 -- the base class's name
+        def do_GET(self) -> None:
             found = self.path == "/release-notes.html"
             body = POISON.encode() if found else b""
             self.send_response(200 if found else 404)
@@ -134,8 +136,8 @@ def _web_page() -> Iterator[str]:
 
 
 @contextmanager
-def _office(state: Path) -> Iterator[str]:
-    process = subprocess.Popen(
+def _office(state: Path) -> Generator[str]:
+    process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
         [sys.executable, "-m", "midflight.apps.demo.office", str(state)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -193,9 +195,9 @@ reach = "closed"
 
 
 @contextmanager
-def _plane(built: Stage) -> Iterator[None]:
+def _plane(built: Stage) -> Generator[None]:
     log = (built.folder / "midflight.log").open("w", encoding="utf-8")
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
         [
             sys.executable,
             "-m",
@@ -223,7 +225,7 @@ def _await_plane(built: Stage, process: subprocess.Popen[bytes]) -> None:
             said = (built.folder / "midflight.log").read_text(encoding="utf-8")[-2_000:]
             raise Unavailable(f"Midflight did not start:\n{said}")
         try:
-            listed = built.control.get("/v1/tools")
+            listed: list[dict[str, Any]] = built.control.get("/v1/tools")
         except MidflightError:
             listed = []
         if {entry["upstream"] for entry in listed} >= {"git", "web", "office"}:
@@ -241,8 +243,6 @@ def _stop(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

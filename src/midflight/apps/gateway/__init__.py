@@ -1,1 +1,1 @@
-"""The gateway for MCP: decodes what clients send, asks the guard, and answers in their generation."""
+"""The gateway for MCP: decodes what clients send, asks the guard, answers in their generation."""

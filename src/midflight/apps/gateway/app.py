@@ -95,7 +95,9 @@ class GatewayApp:
             caller = await self._identify(scope, headers, endpoint.path)
             match scope["method"]:
                 case "POST":
-                    await self._post(endpoint, caller, headers, scope, receive, send)
+                    await self._post(
+                        endpoint, caller, headers, scope=scope, receive=receive, send=send
+                    )
                 case "GET" | "DELETE" if SESSION_HEADER in headers:
                     session = self._legacy.session(headers, caller, endpoint)
                     if scope["method"] == "GET":
@@ -152,6 +154,7 @@ class GatewayApp:
         endpoint: Endpoint,
         caller: Caller,
         headers: Headers,
+        *,
         scope: Scope,
         receive: Receive,
         send: Send,
@@ -162,7 +165,7 @@ class GatewayApp:
         if in_session and jsonrpc.is_batch(body):
             session = self._legacy.session(headers, caller, endpoint)
             await self._legacy.batch(
-                jsonrpc.decode_batch(body), session, caller, endpoint, receive=receive, send=send
+                jsonrpc.decode_batch(body), session, caller, endpoint, send=send
             )
             return
         message = jsonrpc.decode_message(body)
@@ -187,7 +190,6 @@ class GatewayApp:
             caller,
             endpoint,
             accepts_stream=b"text/event-stream" in accept or b"*/*" in accept,
-            receive=receive,
             send=send,
         )
 

@@ -20,7 +20,7 @@ from midflight.services.catalogue import Catalogue
 from midflight.services.guard import Guard, Performed, Refused
 from midflight.services.listing import Listing
 from midflight.services.ports.upstream import Sink
-from midflight.wire import refusal
+from midflight.wire import json, refusal
 from midflight.wire.jsonrpc import Notification, Request
 from midflight.wire.mcp import actions, headers, translate
 from midflight.wire.mcp.methods import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS
@@ -92,8 +92,7 @@ class Endpoint:
         if route is None:
             return None
         definition = self._catalogue.definition(route[0], PinnedKind.TOOL, route[1])
-        schema = definition.body.get("inputSchema") if definition is not None else None
-        return schema if isinstance(schema, dict) else None
+        return None if definition is None else json.as_object(definition.body.get("inputSchema"))
 
     def may_be_asked(self, method: str) -> bool:
         """Whether a legacy upstream may ask in the middle of such a request."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from midflight.apps.gateway.endpoint import Answered
@@ -19,23 +19,29 @@ async def with_disconnect(receive: Receive, work: Coroutine[Any, Any, Answered])
     watch = asyncio.ensure_future(gone(receive))
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        return None
-    except asyncio.CancelledError:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        raise
+        return task.result() if task.done() else None
     finally:
         watch.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def gone(receive: Receive) -> None:
     """Return when the client has closed its side of the request."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def ending() -> tuple[asyncio.Future[None], Callable[[], None]]:
+    """A future, and what ends it; ending it twice does nothing."""
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    return ended, end
 
 
 async def finish(writer: ResponseWriter, request: Request, answered: Answered) -> None:
@@ -50,4 +56,4 @@ async def finish(writer: ResponseWriter, request: Request, answered: Answered) -
     await writer.finish(message, status=answered.status)
 
 
-__all__ = ["finish", "gone", "with_disconnect"]
+__all__ = ["ending", "finish", "gone", "with_disconnect"]

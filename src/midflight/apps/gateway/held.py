@@ -16,6 +16,7 @@ from midflight.apps.gateway.sinks import ASK_DEADLINE_S, ModernSink
 from midflight.domain.canonical import sha256_hex
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
+from midflight.wire import json
 from midflight.wire.jsonrpc import Request
 from midflight.wire.malformed import INVALID_PARAMS, MalformedMessage
 from midflight.wire.mcp import translate
@@ -80,11 +81,11 @@ class HeldCalls:
         if held.timer is not None:
             held.timer.cancel()
         held.sink.writer = sink.writer  # what happens next goes to the retry's response
-        answers = request.params.get("inputResponses")
+        answers = json.as_object(request.params.get("inputResponses")) or {}
         held.sink.asked.clear()
         for key, (_, future) in list(held.sink.questions.items()):
-            answer = answers.get(key) if isinstance(answers, dict) else None
-            if isinstance(answer, dict) and not future.done():
+            answer = json.as_object(answers.get(key))
+            if answer is not None and not future.done():
                 future.set_result(answer)
             else:
                 held.sink.asked.set()  # not answered: asked again

@@ -1,4 +1,4 @@
-"""The front for clients of 2025-03-26 to 2025-11-25: sessions, a stream of notices, answers by POST.
+"""The front for clients of 2025-03-26 to 2025-11-25: sessions, notices, answers by POST.
 
 A dropped connection is not a cancellation in these versions (Transports §Sending Messages); the
 client cancels with `notifications/cancelled`, or the run is revoked.
@@ -7,20 +7,21 @@ client cancels with `notifications/cancelled`, or the run is revoked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from midflight.apps.gateway.endpoint import Answered, Endpoint
-from midflight.apps.gateway.exchange import finish, gone
-from midflight.apps.gateway.notices import LIST_CHANGED, Notices
+from midflight.apps.gateway.exchange import ending, finish, gone
+from midflight.apps.gateway.notices import LIST_CHANGED, Listener, Notices
 from midflight.apps.gateway.sessions import Session, Sessions
 from midflight.apps.gateway.sinks import LegacySink, ResponseWriter
 from midflight.apps.server.asgi import Receive, Send
 from midflight.apps.server.respond import send_empty, send_sse_chunk, send_sse_end, send_sse_start
 from midflight.domain.decision import Deny
-from midflight.domain.errors import Malformed
+from midflight.domain.errors import Conflict, Malformed
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
 from midflight.services.listing import Listing
+from midflight.services.ports.upstream import ClientRequest
 from midflight.wire import jsonrpc, refusal, sse
 from midflight.wire.jsonrpc import Notification, Request, Response
 from midflight.wire.malformed import INVALID_REQUEST, MalformedMessage
@@ -94,13 +95,12 @@ class LegacyFront:
         endpoint: Endpoint,
         *,
         accepts_stream: bool,
-        receive: Receive,
         send: Send,
     ) -> None:
         """Take one message of a session."""
         if isinstance(message, Request):
             writer = ResponseWriter(send, accepts_stream=accepts_stream)
-            answered = await self._call(message, session, caller, endpoint, writer, receive)
+            answered = await self._call(message, session, caller, endpoint, writer)
             await finish(writer, message, answered)
             return
         await self._tell(message, session, caller, endpoint)
@@ -113,7 +113,6 @@ class LegacyFront:
         caller: Caller,
         endpoint: Endpoint,
         *,
-        receive: Receive,
         send: Send,
     ) -> None:
         """Take a batch (2025-03-26): each message in order, answers as events of one stream."""
@@ -128,10 +127,10 @@ class LegacyFront:
             await send_empty(send, status=202)
             return
         for request in requests[:-1]:
-            answered = await self._call(request, session, caller, endpoint, writer, receive)
+            answered = await self._call(request, session, caller, endpoint, writer)
             await writer.event(_encoded(request, answered))
         last = requests[-1]
-        answered = await self._call(last, session, caller, endpoint, writer, receive)
+        answered = await self._call(last, session, caller, endpoint, writer)
         await finish(writer, last, answered)
 
     async def stream(
@@ -148,10 +147,8 @@ class LegacyFront:
         if isinstance(seat, Deny) or session.listening:
             await send_empty(send, status=409 if session.listening else 403)
             return
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        stream = self._listing.stream(
-            seat, name="notices", ended=lambda: ended.done() or ended.set_result(None)
-        )
+        ended, end = ending()
+        stream = self._listing.stream(seat, name="notices", ended=end)
         session.listening = True
         subscription = self._notices.listen(seat.run.id, _listener(session, endpoint))
         watch = asyncio.ensure_future(gone(receive))
@@ -192,9 +189,7 @@ class LegacyFront:
         caller: Caller,
         endpoint: Endpoint,
         writer: ResponseWriter,
-        receive: Receive,
     ) -> Answered:
-        del receive  # a dropped connection does not cancel, see the module
         if request.method == "ping":
             return Answered(result={})
         if request.method == "initialize":
@@ -212,7 +207,7 @@ class LegacyFront:
                 client_info=session.client_info,
             )
         )
-        session.calls[str(request.id)] = task.cancel
+        session.calls[str(request.id)] = _canceller(task)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -258,12 +253,19 @@ class _Silent:
     async def notify(self, method: str, params: JSONObject) -> None:
         """Drop it."""
 
-    async def ask(self, request: object) -> JSONObject:
+    async def ask(self, request: ClientRequest) -> JSONObject:
         """Answer nothing."""
-        return {}
+        raise Conflict(f"A notification answers no {request.method}.")
 
 
-def _listener(session: Session, endpoint: Endpoint):  # noqa: ANN202
+def _canceller(task: asyncio.Task[Answered]) -> Callable[[], None]:
+    def cancel() -> None:
+        task.cancel()
+
+    return cancel
+
+
+def _listener(session: Session, endpoint: Endpoint) -> Listener:
     async def heard(upstream: str, method: str, params: JSONObject) -> None:
         if endpoint.covers(upstream) and (
             method in LIST_CHANGED or method.startswith("notifications/")

@@ -7,9 +7,10 @@ it); updates of resources are subscriptions at the upstream, each judged as an a
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 from midflight.apps.gateway.endpoint import Answered, Endpoint
-from midflight.apps.gateway.exchange import finish, gone
+from midflight.apps.gateway.exchange import ending, finish, gone
 from midflight.apps.gateway.notices import LIST_CHANGED, Notices
 from midflight.apps.gateway.sinks import ModernSink
 from midflight.apps.server.asgi import Receive
@@ -17,12 +18,13 @@ from midflight.domain.decision import Deny
 from midflight.domain.errors import Conflict
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
-from midflight.services.ports.upstream import ClientRequest
 from midflight.services.listing import Listing
-from midflight.wire import jsonrpc, refusal
+from midflight.services.ports.upstream import ClientRequest
+from midflight.wire import json, jsonrpc, refusal
 from midflight.wire.jsonrpc import Request
+from midflight.wire.mcp import translate
+from midflight.wire.mcp.meta import SUBSCRIPTION_ID
 
-SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 UPDATED = "notifications/resources/updated"
 MAX_URIS = 100
@@ -70,10 +72,8 @@ class Listens:
             ):
                 queue.put_nowait((method, params))
 
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        stream = self._listing.stream(
-            seat, name=request.method, ended=lambda: ended.done() or ended.set_result(None)
-        )
+        ended, end = ending()
+        stream = self._listing.stream(seat, name=request.method, ended=end)
         subscription = self._notices.listen(seat.run.id, heard)
         subscribed = _Subscribed(sink, queue)
         watch = asyncio.ensure_future(gone(receive))
@@ -117,9 +117,7 @@ class Listens:
     async def _tell(
         self, sink: ModernSink, request: Request, method: str, params: JSONObject
     ) -> None:
-        meta = params.get("_meta")
-        meta = {**(meta if isinstance(meta, dict) else {}), SUBSCRIPTION_ID: request.id}
-        await sink.notify(method, {**params, "_meta": meta})
+        await sink.notify(method, translate.tagged(params, request.id))
 
 
 class _Subscribed:
@@ -169,12 +167,12 @@ class _Subscribed:
 
 
 def _wanted(request: Request) -> tuple[set[str], list[str]]:
-    wanted = request.params.get("notifications")
-    wanted = wanted if isinstance(wanted, dict) else {}
+    wanted = json.as_object(request.params.get("notifications")) or {}
     lists = {area for name, area in _FILTERS.items() if wanted.get(name) is True}
-    uris = wanted.get("resourceSubscriptions")
-    chosen = [u for u in uris if isinstance(u, str)] if isinstance(uris, list) else []
+    uris: Any = wanted.get("resourceSubscriptions")
+    listed = cast("list[Any]", uris) if type(uris) is list else []
+    chosen = [uri for uri in listed if isinstance(uri, str)]
     return lists, chosen[:MAX_URIS]
 
 
-__all__ = ["SUBSCRIPTION_ID", "Listens"]
+__all__ = ["Listens"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import uvloop
 
 from midflight.apps.compose import Plane, parts
+from midflight.apps.control.main import control_app
 from midflight.apps.gateway.app import GatewayApp, Page
 from midflight.apps.gateway.endpoint import Endpoint
 from midflight.apps.gateway.held import HeldCalls
@@ -30,7 +31,7 @@ NOISE_S = 10.0
 
 
 @asynccontextmanager
-async def serving_plane(plane: Plane) -> AsyncIterator[tuple[Bound, ...]]:
+async def serving_plane(plane: Plane) -> AsyncGenerator[tuple[Bound, ...]]:
     """Serve a plane that is running: the gateway, the control socket, the control API."""
     settings = plane.settings
     noise = Noise(recorder=plane.ledger, clock=plane.clock, telemetry=plane.telemetry)
@@ -125,8 +126,6 @@ def pages(plane: Plane) -> dict[str, Page]:
 
 def control_listeners(plane: Plane) -> list[Listener]:
     """The control socket, and the control API on loopback if it is configured."""
-    from midflight.apps.control.main import control_app
-
     settings = plane.settings
     app = control_app(plane)
     found: list[Listener] = [

@@ -11,11 +11,13 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
 from midflight.domain.identity import Caller
 from midflight.domain.tool import Definition, PinnedKind
 from midflight.domain.value import JSONObject
 from midflight.services.catalogue import Catalogue
+from midflight.wire import json
 from midflight.wire.jsonrpc import Request
 from midflight.wire.malformed import INVALID_PARAMS, MalformedMessage
 from midflight.wire.mcp.lists import Names
@@ -122,8 +124,8 @@ class Routes:
         """Remember which upstream listed which resource to this caller."""
         if len(self._upstreams) == 1 or not isinstance(resources, list):
             return
-        for entry in resources:
-            uri = entry.get("uri") if isinstance(entry, dict) else None
+        for entry in cast("list[Any]", resources):
+            uri: Any = (json.as_object(entry) or {}).get("uri")
             if isinstance(uri, str):
                 _bounded(self._resources)
                 key = (caller.workload, caller.run, uri)
@@ -133,8 +135,8 @@ class Routes:
         """Remember which upstream made a task (both generations' forms)."""
         if len(self._upstreams) == 1:
             return
-        task = result.get("task")
-        task_id = task.get("taskId") if isinstance(task, dict) else result.get("taskId")
+        task = json.as_object(result.get("task")) or result
+        task_id = task.get("taskId")
         if isinstance(task_id, str):
             _bounded(self._tasks)
             # The first upstream keeps an id: another that answers the same captures nothing.
@@ -164,13 +166,13 @@ class Routes:
     async def _route_reference(
         self, request: Request, owner: tuple[Caller, Callable[[], Awaitable[None]]]
     ) -> tuple[str, Request]:
-        reference = request.params.get("ref")
-        if isinstance(reference, dict) and isinstance(reference.get("name"), str):
+        reference = json.as_object(request.params.get("ref")) or {}
+        if isinstance(reference.get("name"), str):
             found = self._resolve(PinnedKind.PROMPT, reference["name"])
             if found is not None:
                 renamed = {**reference, "name": found[1]}
                 return found[0], _renamed(request, {**request.params, "ref": renamed})
-        if isinstance(reference, dict) and isinstance(reference.get("uri"), str):
+        if isinstance(reference.get("uri"), str):
             return await self._owner_of(request, reference["uri"], owner), request
         raise _unknown(request, "There is nothing of that reference here.")
 
@@ -222,7 +224,7 @@ def _unknown(request: Request, text: str) -> MalformedMessage:
     )
 
 
-def _bounded(memory: dict) -> None:  # pyright: ignore[reportMissingTypeArgument]
+def _bounded(memory: dict[Any, Any]) -> None:
     if len(memory) >= MAX_LEARNED:
         del memory[next(iter(memory))]
 

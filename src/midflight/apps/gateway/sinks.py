@@ -111,7 +111,7 @@ class LegacySink:
 
 
 def _answer(result: JSONObject) -> JSONObject:
-    """A client's answer with the part of its `_meta` that passes: what is judged is what is sent."""
+    """A client's answer with the part of its `_meta` that passes."""
     if "_meta" not in result:
         return result
     return {**result, "_meta": meta.passed(result["_meta"])}

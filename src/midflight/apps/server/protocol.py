@@ -357,9 +357,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         self._watchers.clear()
         if self.transport.is_closing():
-            self._phase = Phase.CLOSED
-            self._due_in(self._limits.linger_s + self._limits.write_stall_s)
-            return
+            return  # what is not written yet goes out, or `_check_pace` cuts it
         self.flow.resume_reading()
         if not self._message_complete:
             self._phase = Phase.DRAIN
@@ -466,8 +464,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._sleep_until(self._due)
         elif phase is Phase.HEAD or phase is Phase.BODY:
             self._refuse(_TOO_SLOW)
-        elif phase is Phase.CLOSED or self.transport.get_write_buffer_size():
+        elif phase is Phase.CLOSED:
             self.transport.abort()
+        elif phase is Phase.IDLE and self.transport.get_write_buffer_size():
+            self._check_pace(now)
         else:
             self._close()
 
@@ -475,9 +475,10 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.flow.read_paused or self.cycle.waiting_for_100_continue
 
     def _check_pace(self, now: float) -> None:
-        """A request is being answered: the app may take its time, the reader may not."""
-        if self.flow.write_paused or self.transport.is_closing():
-            size = self.transport.get_write_buffer_size()
+        """An answer is on its way: the app may take its time, the reader may not."""
+        size = self.transport.get_write_buffer_size()
+        waits = self.flow.write_paused or self.transport.is_closing() or self._phase is Phase.IDLE
+        if size and waits:
             if self._stalled_at is not None and size > self._stalled_at - _READING_PACE:
                 self._phase = Phase.CLOSED
                 self.transport.abort()

@@ -1,0 +1,27 @@
+"""`python -m bench NAME [--json FILE]`: run one benchmark, print its table, write its JSON."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from bench.report import show, write
+
+NAMES = ("decide", "gateway", "interrupt", "ledger")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
+    arguments = parser.parse_args()
+    rows = importlib.import_module(f"bench.{arguments.name}").run()
+    show(arguments.name, rows)
+    if arguments.json is not None:
+        write(arguments.json, rows)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,190 @@
+"""A real plane on SQLite with its control socket, in a thread, for tests of operators' verbs.
+
+Only the upstream is scripted. The client is this process, which the plane knows as its own; tests
+that need another process start one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from midflight.apps.compose import Parts, Plane, parts
+from midflight.apps.control.client import ControlClient
+from midflight.apps.control.main import control_app
+from midflight.apps.gateway.main import control_listeners
+from midflight.apps.server.listeners import Bound
+from midflight.apps.server.serve import serving
+from midflight.apps.settings import Settings, load
+from midflight.domain.tool import Reach
+from midflight.testing_plane import ScriptedUpstream
+
+T = TypeVar("T")
+
+OPERATOR = "olivia"
+WORKLOAD = "spiffe://midflight.internal/agents/triage"
+READ_TOOL = {
+    "name": "read_ticket",
+    "description": "Reads a ticket.",
+    "inputSchema": {"type": "object", "properties": {"id": {"type": "integer"}}},
+}
+SEND_TOOL = {
+    "name": "send_mail",
+    "description": "Sends a mail.",
+    "inputSchema": {"type": "object", "properties": {"to": {"type": "string"}}},
+}
+
+
+class RunningPlane:
+    """A plane that serves its control socket; made by `running_plane`."""
+
+    def __init__(self, config: Path, plane: Plane, loop: asyncio.AbstractEventLoop) -> None:
+        self.config = config
+        self.plane = plane
+        self.bound: tuple[Bound, ...] = ()
+        self._loop = loop
+
+    @property
+    def client(self) -> ControlClient:
+        return ControlClient(self.plane.settings.control_socket)
+
+    @property
+    def upstream(self) -> ScriptedUpstream:
+        found = self.plane.parts.upstreams["desk"]
+        assert isinstance(found, ScriptedUpstream)
+        return found
+
+    @property
+    def api_port(self) -> int:
+        return next(bound.port for bound in self.bound if bound.name == "control-api")
+
+    def do(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run something on the plane's loop and wait for it."""
+
+        async def run() -> T:
+            return await work()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
+
+    def register(self, workload: str = WORKLOAD, **more: Any) -> dict[str, Any]:
+        fields = {"owner": "ann", "escalation": "oncall", "review_by": 4_000_000_000} | more
+        return self.client.post("/v1/workloads", id=workload, **fields)
+
+    def tool(self, name: str) -> dict[str, Any]:
+        return next(t for t in self.client.get("/v1/tools") if t["name"] == name)
+
+    def pin(self, name: str, effect: str, reach: str) -> None:
+        self.client.post(
+            "/v1/tools/pin",
+            upstream="desk",
+            name=name,
+            digest=self.tool(name)["digest"],
+            effect=effect,
+            reach=reach,
+        )
+
+    def open_run(self, intent: str = "Answer the tickets of today.") -> str:
+        return str(self.client.post("/v1/runs", workload=WORKLOAD, intent=intent)["id"])
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        async def flushed() -> None:
+            await self.plane.ledger.flush()
+
+        self.do(flushed)
+        found = self.client.get("/v1/records", count=1000)
+        return [entry["record"] | {"id": entry["id"]} for entry in found if entry["kind"] == kind]
+
+
+def scripted(settings: Settings) -> Parts:
+    made = parts(settings)
+    upstream = ScriptedUpstream("desk", [dict(READ_TOOL), dict(SEND_TOOL)])
+    made.upstreams = {"desk": upstream}
+    made.reaches = {"desk": Reach.CLOSED}
+    return made
+
+
+@contextlib.contextmanager
+def running_plane(directory: Path, *, extra: str = "") -> Iterator[RunningPlane]:
+    """Serve a plane whose settings are in `directory`; the standard policies are active."""
+    import midflight  # noqa: PLC0415 -- for its package data
+
+    pack = Path(midflight.__file__).parent / "policies" / "standard"
+    if not (directory / "policies").exists():
+        shutil.copytree(pack, directory / "policies" / "standard")
+    # Socket paths are short, and those of pytest are not.
+    sockets = Path(tempfile.mkdtemp(prefix="mf-"))
+    config = directory / "midflight.toml"
+    config.write_text(
+        f"""{extra}
+[control]
+socket = "{sockets}/c.sock"
+listen = "127.0.0.1:0"
+operators = {{ "{os.getuid()}" = "{OPERATOR}" }}
+
+[[upstream]]
+name = "desk"
+command = "true"
+""",
+        encoding="utf-8",
+    )
+    settings = load(config)
+    ready: threading.Event = threading.Event()
+    stop: list[Callable[[], None]] = []
+    made: list[RunningPlane] = []
+    failed: list[BaseException] = []
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
+        plane = Plane(settings, scripted(settings))
+        running = RunningPlane(config, plane, loop)
+        async with (
+            plane.running(),
+            serving(control_listeners(plane), telemetry=plane.telemetry) as bound,
+        ):
+            running.bound = bound
+            made.append(running)
+            ready.set()
+            await stopping.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:  # noqa: BLE001 -- told to the test below
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name="plane")
+    thread.start()
+    try:
+        assert ready.wait(30)
+        if failed:
+            raise failed[0]
+        yield made[0]
+    finally:
+        if stop:
+            stop[0]()
+        thread.join(30)
+        shutil.rmtree(sockets, ignore_errors=True)
+    if failed:
+        raise failed[0]
+
+
+__all__ = [
+    "OPERATOR",
+    "READ_TOOL",
+    "SEND_TOOL",
+    "WORKLOAD",
+    "RunningPlane",
+    "control_app",
+    "running_plane",
+]
