@@ -78,9 +78,10 @@ class FixedEngine:
         run: RunFacts,
         source: Source,
         at: int,
+        kind: ActionKind = ActionKind.CALL_TOOL,
     ) -> frozenset[str]:
         """Everything."""
-        del workload, run, source, at
+        del workload, run, source, at, kind
         return frozenset(target.name for target in targets)
 
     def register(self, targets: Sequence[Target]) -> None:

@@ -20,6 +20,7 @@ from upstream_kit import (
     raw_server,
     read_request,
     response,
+    until,
 )
 
 from midflight.adapters.upstream.child import ChildSpec
@@ -285,7 +286,7 @@ async def test_progress_keeps_a_call_alive_only_to_the_hard_limit() -> None:
     async with raw_server(handle) as url:
         upstream = McpHttpUpstream("hostile", url, timeouts=SOON)
         action = call_tool("echo", progressToken="mine")
-        with pytest.raises(UpstreamBroken, match="did not finish within 0.4 s"):
+        with pytest.raises(UpstreamBroken, match=r"did not finish within 0\.4 s"):
             await upstream.call(action, seat=SEAT, flight=FakeFlight(), sink=RecordingSink())
         await upstream.close()
 
@@ -386,7 +387,7 @@ async def _legacy(
     call: Callable[[dict[str, Any]], bytes],
 ) -> None:
     while True:
-        line, headers, body = await read_request(reader)
+        line, _, body = await read_request(reader)
         if not line.startswith("POST"):
             writer.write(response(b"", "405 Method Not Allowed"))
             continue
@@ -462,7 +463,7 @@ async def test_a_legacy_stream_that_always_breaks_is_resumed_only_so_often() -> 
 
 CHILD = """
 import json, os, signal, sys, time
-def say(x): sys.stdout.write((x if isinstance(x, str) else json.dumps(x)) + "\\n"); sys.stdout.flush()
+def say(x): print(x if isinstance(x, str) else json.dumps(x), flush=True)
 def answer(m, r): say({"jsonrpc": "2.0", "id": m["id"], "result": r})
 OK = {"content": [{"type": "text", "text": "fine"}], "isError": False}
 for line in sys.stdin:
@@ -518,9 +519,7 @@ async def test_a_child_that_died_is_replaced() -> None:
     for _ in range(2):
         assert (await _call_child(upstream)).result == OK
         line = upstream._lines[SEAT.run].value
-        async with asyncio.timeout(20):
-            while line is not None and line.alive:
-                await asyncio.sleep(0)
+        await until(lambda line=line: line is None or not line.alive)
     await upstream.close()
 
 
@@ -542,9 +541,7 @@ async def test_a_child_that_ignores_cancellation_and_sigterm_ends_with_its_run()
     )
     flight = FakeFlight()
     call = asyncio.ensure_future(_call_child(upstream, flight))
-    async with asyncio.timeout(20):
-        while not flight.sent:
-            await asyncio.sleep(0)
+    await until(lambda: flight.sent)
     flight.cut()
     with pytest.raises(Interrupted):
         await call

@@ -20,6 +20,7 @@ from upstream_kit import (
     RecordingSink,
     call_tool,
     listing,
+    until,
 )
 
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
@@ -209,8 +210,7 @@ async def test_a_cut_call_raises_at_once_and_the_upstream_hears_of_it(world: Wor
     flight = FakeFlight()
     tag = f"cut {id(flight)}"
     call = asyncio.ensure_future(world.call(call_tool("forever", {"tag": tag}), flight=flight))
-    while not flight.sent:
-        await asyncio.sleep(0)
+    await until(lambda: flight.sent)
     # Something of the same run behind it, so that the call is under way at the server.
     await world.says("echo", {"text": "x"})
     flight.cut("revoked by a test")
@@ -229,8 +229,7 @@ async def test_a_cut_leaves_the_other_calls_alone(world: World) -> None:
         asyncio.ensure_future(world.call(call_tool("forever", {"tag": f"many {n}"}), flight=flight))
         for n, flight in enumerate(flights)
     ]
-    while not all(flight.sent for flight in flights):
-        await asyncio.sleep(0)
+    await until(lambda: all(flight.sent for flight in flights))
     for flight in flights[::2]:
         flight.cut()
     for _ in range(20):
@@ -253,8 +252,7 @@ async def test_a_client_that_leaves_cancels_the_upstream(world: World) -> None:
     flight = FakeFlight()
     tag = f"left {id(flight)}"
     call = asyncio.ensure_future(world.call(call_tool("forever", {"tag": tag}), flight=flight))
-    while not flight.sent:
-        await asyncio.sleep(0)
+    await until(lambda: flight.sent)
     await world.says("echo", {"text": "x"})
     call.cancel()
     with pytest.raises(asyncio.CancelledError):

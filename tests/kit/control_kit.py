@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 
 from midflight.apps.compose import Parts, Plane, parts
 from midflight.apps.control.client import ControlClient
-from midflight.apps.control.main import control_app
 from midflight.apps.gateway.main import control_listeners
 from midflight.apps.server.listeners import Bound
 from midflight.apps.server.serve import serving
@@ -111,7 +110,9 @@ def scripted(settings: Settings) -> Parts:
 
 
 @contextlib.contextmanager
-def running_plane(directory: Path, *, extra: str = "") -> Iterator[RunningPlane]:
+def running_plane(
+    directory: Path, *, extra: str = "", operator_uid: int | None = None
+) -> Iterator[RunningPlane]:
     """Serve a plane whose settings are in `directory`; the standard policies are active."""
     import midflight  # noqa: PLC0415 -- for its package data
 
@@ -126,7 +127,7 @@ def running_plane(directory: Path, *, extra: str = "") -> Iterator[RunningPlane]
 [control]
 socket = "{sockets}/c.sock"
 listen = "127.0.0.1:0"
-operators = {{ "{os.getuid()}" = "{OPERATOR}" }}
+operators = {{ "{os.getuid() if operator_uid is None else operator_uid}" = "{OPERATOR}" }}
 
 [[upstream]]
 name = "desk"
@@ -185,6 +186,5 @@ __all__ = [
     "SEND_TOOL",
     "WORKLOAD",
     "RunningPlane",
-    "control_app",
     "running_plane",
 ]

@@ -53,7 +53,12 @@ def tool(
 ) -> Target:
     traits = Traits(effect=Effect(effect), reach=Reach(reach), reviewed=reviewed)
     return Target(
-        upstream=upstream, name=name, pin="0" * 64, pin_state=pin_state, traits=traits, schema=schema
+        upstream=upstream,
+        name=name,
+        pin="0" * 64,
+        pin_state=pin_state,
+        traits=traits,
+        schema=schema,
     )
 
 

@@ -1,4 +1,4 @@
-"""An MCP server built with the official SDK, for tests: over stdio when run, as an app otherwise."""
+"""An MCP server built with the official SDK: over stdio when run, as an app otherwise."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from mcp_types import (
     ListRootsRequest,
 )
 from pydantic import BaseModel, Field
-
 
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 

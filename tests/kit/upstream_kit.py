@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Conflict, Interrupted
@@ -136,6 +143,43 @@ def listening(*uris: str) -> Action:
     )
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop run until something outside of it (a process, a socket) has come about."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 -- what is awaited sets no event
+            await asyncio.sleep(0)
+
+
+def certificate_for_localhost(folder: Path) -> Path:
+    """A self-signed certificate and its key in one file, made now."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    hour = dt.timedelta(hours=1)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - hour)
+        .not_valid_after(now + hour)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "localhost.pem"
+    pem.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return pem
+
+
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -148,7 +192,9 @@ async def raw_server(handler: Handler, *, ssl: object = None) -> AsyncIterator[s
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with contextlib.suppress(
+            ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError
+        ):
             await handler(reader, writer)
         writer.close()
 
@@ -178,5 +224,7 @@ async def read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str
 def response(
     body: bytes = b"", status: str = "200 OK", kind: str = "application/json", extra: str = ""
 ) -> bytes:
-    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{extra}\r\n"
+    head = (
+        f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{extra}\r\n"
+    )
     return head.encode("latin-1") + body

@@ -325,9 +325,7 @@ def whole_answer(policy_set: CedarSet, asked: Question) -> str:
             "context": context,
         },
         make_handle(policy_set.policies.values()),
-        build_entities(
-            asked.kind, workload=asked.workload, target=asked.target, schema=schema
-        ),
+        build_entities(asked.kind, workload=asked.workload, target=asked.target, schema=schema),
         schema,
     )
     if result.diagnostics.errors:
@@ -347,7 +345,7 @@ def name_of(decision: Decision) -> str:
             return "Deny"
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(policy_set=policy_sets(), asked=st.lists(questions, min_size=1, max_size=4))
 def test_a_slice_decides_what_the_whole_set_decides(
     policy_set: CedarSet, asked: list[Question]

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from upstream_kit import until
 
 from midflight.adapters.upstream.child import INHERITED, Child, ChildSpec
 from midflight.domain.errors import UpstreamUnavailable
@@ -165,9 +166,7 @@ async def test_much_on_stderr_does_not_stand_in_its_way_and_only_the_end_is_kept
         ears,
     )
     assert await ears.until_lines(1) == [b"done"]
-    async with asyncio.timeout(20):
-        while not child.stderr_tail().endswith("the end"):
-            await asyncio.sleep(0)
+    await until(lambda: child.stderr_tail().endswith("the end"))
     assert len(child.stderr_tail()) < 200_000
     await child.stop()
 
@@ -203,23 +202,18 @@ async def test_a_child_that_ignores_everything_and_its_children_are_killed() -> 
     assert not _gone(grandchild)
     await child.stop()
     assert _gone(child.pid)
-    async with asyncio.timeout(20):
-        while not _gone(grandchild):
-            await asyncio.sleep(0)
+    await until(lambda: _gone(grandchild))
 
 
 async def test_grandchildren_end_with_a_child_that_exits_by_itself() -> None:
     ears = Ears()
     await _python(
-        "import os, time\npid = os.fork()\nif pid: print(pid, flush=True)\n"
-        "else: time.sleep(1000)",
+        "import os, time\npid = os.fork()\nif pid: print(pid, flush=True)\nelse: time.sleep(1000)",
         ears,
     )
     grandchild = int((await ears.until_lines(1))[0])
     await ears.until_end()
-    async with asyncio.timeout(20):
-        while not _gone(grandchild):
-            await asyncio.sleep(0)
+    await until(lambda: _gone(grandchild))
 
 
 async def test_stopping_finishes_when_its_caller_is_cancelled() -> None:
@@ -250,12 +244,12 @@ async def test_a_child_dies_with_a_gateway_that_is_killed(tmp_path: Path) -> Non
         "    await asyncio.sleep(1000)\n"
         "asyncio.run(main())\n"
     )
-    with subprocess.Popen([sys.executable, str(gateway)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(  # noqa: ASYNC220 -- the gateway of this test
+        [sys.executable, str(gateway)], stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
         assert not _gone(pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    async with asyncio.timeout(20):
-        while not _gone(pid):
-            await asyncio.sleep(0)
+    await until(lambda: _gone(pid))

@@ -8,8 +8,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from upstream_kit import FakeFlight, Handler, raw_server, read_request, response
+from upstream_kit import (
+    FakeFlight,
+    Handler,
+    certificate_for_localhost,
+    raw_server,
+    read_request,
+    response,
+    until,
+)
 
 from midflight.adapters.upstream.http_client import HttpLimits, HttpTimeouts, header_line
 from midflight.adapters.upstream.http_connection import SLICE
@@ -82,7 +89,8 @@ async def test_requests_share_one_connection_and_carry_what_they_should() -> Non
 
 
 async def test_chunked_bodies_and_bodies_that_end_with_the_connection_are_read() -> None:
-    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1;x=y\r\nc\r\n0\r\nt: u\r\n\r\n"
+    chunks = b"2\r\nab\r\n1;x=y\r\nc\r\n0\r\nt: u\r\n\r\n"
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunks
     until_end = b"HTTP/1.1 200 OK\r\n\r\nrest"
     handle, connections = _answering(chunked, until_end)
     async with raw_server(handle) as url:
@@ -103,7 +111,9 @@ async def test_informational_responses_are_passed_over() -> None:
 
 
 async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
-    handle, connections = _answering(response(b"", "307 Go", extra="location: http://127.0.0.1:1/\r\n"))
+    handle, connections = _answering(
+        response(b"", "307 Go", extra="location: http://127.0.0.1:1/\r\n")
+    )
     async with raw_server(handle) as url:
         pool = HttpPool("x", url)
         reply = await pool.send(b"POST", b"", b"{}", gate=FakeFlight())
@@ -223,8 +233,7 @@ async def test_waiting_for_a_connection_ends_with_words() -> None:
         limits, timeouts = HttpLimits(connections=1), HttpTimeouts(connect=0.05)
         pool = HttpPool("x", url, limits=limits, timeouts=timeouts)
         first = asyncio.ensure_future(_get(pool))
-        while pool.size < 1:
-            await asyncio.sleep(0)
+        await until(lambda: pool.size == 1)
         flight = FakeFlight()
         with pytest.raises(UpstreamUnavailable, match="in use"):
             await pool.send(b"POST", b"", b"{}", gate=flight)
@@ -233,8 +242,7 @@ async def test_waiting_for_a_connection_ends_with_words() -> None:
         await asyncio.gather(first, return_exceptions=True)
         # The room of the one that was given up is free again.
         waiting = asyncio.ensure_future(_get(pool))
-        while pool.size != 1:
-            await asyncio.sleep(0)
+        await until(lambda: pool.size == 1)
         await pool.close()
         with pytest.raises((UpstreamBroken, UpstreamUnavailable)):
             await waiting
@@ -367,48 +375,13 @@ async def test_header_values_that_would_be_something_else_are_refused(value: str
 
 
 @pytest.fixture
-async def https(tls_files: tuple[Path, Path]) -> AsyncIterator[tuple[str, Path]]:
-    certificate, key = tls_files
+async def https(tmp_path: Path) -> AsyncIterator[tuple[str, Path]]:
+    certificate = certificate_for_localhost(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate)
     handle, _ = _answering(response(b"safe"), response(b"safe"))
     async with raw_server(handle, ssl=context) as url:
         yield url.replace("127.0.0.1", "localhost"), certificate
-
-
-@pytest.fixture
-def tls_files(tmp_path: Path) -> tuple[Path, Path]:
-    import datetime
-
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    files = (tmp_path / "certificate.pem", tmp_path / "key.pem")
-    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return files
 
 
 async def test_tls_works_with_a_configured_authority(https: tuple[str, Path]) -> None:

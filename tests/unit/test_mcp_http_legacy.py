@@ -293,7 +293,11 @@ async def test_questions_on_either_stream_go_to_the_client_of_the_call() -> None
     async with _legacy() as (server, upstream, _):
 
         async def ask_on_both(message: JSONObject, say: Say) -> None:
-            question = {"jsonrpc": "2.0", "method": "elicitation/create", "params": {"message": "?"}}
+            question = {
+                "jsonrpc": "2.0",
+                "method": "elicitation/create",
+                "params": {"message": "?"},
+            }
             session = server.got[-1][0]
             await server.until(lambda: session in server.streams)
             await say(STREAM + event({**question, "id": "on the call"}))
@@ -453,9 +457,7 @@ async def test_notifications_of_the_client_pass_and_are_owed_nothing() -> None:
 
 async def test_what_this_generation_does_not_have_is_an_error_of_the_protocol() -> None:
     async with _legacy() as (server, upstream, _):
-        update = Action(
-            kind=ActionKind.TASK, upstream="legacy", name="t", method="tasks/update"
-        )
+        update = Action(kind=ActionKind.TASK, upstream="legacy", name="t", method="tasks/update")
         reply = await upstream.call(update, seat=SEAT, flight=FakeFlight(), sink=RecordingSink())
         assert reply.error is not None
         assert reply.error["code"] == -32601

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from midflight.domain.chain import GENESIS, Entry, entry_hash, is_intact, is_writer, record_id
+from midflight.domain.chain import GENESIS, Entry, is_intact, is_writer, record_id
 from midflight.domain.problems import Problem, ProblemKind
 
 _MAX_RUNS = 1_000
@@ -19,36 +19,35 @@ _MAX_RUNS = 1_000
 class _Run:
     """Consecutive numbers that arrived one behind the other."""
 
-    __slots__ = ("bad", "first", "first_prev", "hashes", "last", "position", "start", "suspect")
+    __slots__ = ("first", "first_prev", "hash", "last", "position", "start", "suspect")
 
-    def __init__(self, position: int, entry: Entry, *, bad: bool) -> None:
+    def __init__(self, position: int, entry: Entry) -> None:
         self.first = self.last = entry.seq
         self.start = self.position = position  # of the first and of the last entry
         self.first_prev = entry.prev
-        self.hashes = _hashes(entry, bad=bad)
-        self.bad = bad  # the last entry's hash is not its content's
+        self.hash = entry.hash
         self.suspect: int | None = None  # position of the entry before an unexplained break
 
 
 class Chain:
     """One writer's entries."""
 
-    __slots__ = ("_writer", "runs")
+    __slots__ = ("_writer", "claimed", "runs")
 
     def __init__(self, writer: str) -> None:
         self._writer = writer
         self.runs: list[_Run] = []
+        # Numbers that only entries with a wrong hash say they have: they are not missing, and
+        # neither can such an entry be believed what number it has.
+        self.claimed: set[int] = set()
 
-    def take(self, position: int, entry: Entry, *, bad: bool) -> Iterator[Problem]:
-        """Follow an entry that was not there before.
-
-        `bad` if its hash is not its content's, which is reported already.
-        """
+    def take(self, position: int, entry: Entry) -> Iterator[Problem]:
+        """Follow an intact entry whose number was not there before."""
         run = self.runs[-1] if self.runs else None
         if run is None or entry.seq != run.last + 1:
-            self.runs.append(_Run(position, entry, bad=bad))
+            self.runs.append(_Run(position, entry))
             return
-        linked = entry.prev in run.hashes or bad or run.bad
+        linked = entry.prev == run.hash
         if run.suspect is not None:
             # Of the break before, one side is to blame: the one that fits no neighbour.
             guilty, at = (run.last - 1, run.suspect) if linked else (run.last, run.position)
@@ -56,11 +55,10 @@ class Chain:
             run.suspect = None
         elif not linked:
             run.suspect = run.position
-        run.last, run.position = entry.seq, position
-        run.hashes, run.bad = _hashes(entry, bad=bad), bad
+        run.last, run.position, run.hash = entry.seq, position, entry.hash
 
     def has(self, seq: int) -> bool:
-        """Whether an entry of that number was taken."""
+        """Whether an intact entry of that number was taken."""
         if len(self.runs) == 1 and seq == self.runs[0].last + 1:
             return False
         return any(run.first <= seq <= run.last for run in self.runs)
@@ -75,14 +73,18 @@ class Chain:
         for run in self.runs:
             if run not in kept:
                 yield self._moved(run)
-        ordered = sorted(self.runs, key=lambda run: run.first)
-        before, start, hashes = 0, 0, (GENESIS,)
-        for run in ordered:
-            if run.first > before + 1:
-                yield self._dropped(before + 1, run.first - 1, gaps.between(start, run.start))
-            elif run.first_prev not in hashes and not run.bad:
+        before, start, head = 0, 0, GENESIS
+        for run in sorted(self.runs, key=lambda run: run.first):
+            if run.first == before + 1 and run.first_prev != head:
                 yield self._altered(max(run.first - 1, 1), run.start, "")
-            before, start, hashes = run.last, run.position, run.hashes
+            missing = list(_without(before + 1, run.first - 1, self.claimed))
+            places = gaps.between(start, run.start) if missing else []
+            if len(places) != sum(last - first + 1 for first, last in missing):
+                places = []
+            for first, last in missing:
+                yield self._dropped(first, last, places[: last - first + 1])
+                places = places[last - first + 1 :]
+            before, start, head = run.last, run.position, run.hash
 
     def _altered(self, seq: int, position: int, addition: str) -> Problem:
         record = record_id(self._writer, seq)
@@ -108,7 +110,7 @@ class Chain:
         )
 
     def _dropped(self, first: int, last: int, places: list[int]) -> Problem:
-        known = len(places) == last - first + 1
+        known = bool(places)
         start, end = record_id(self._writer, first), record_id(self._writer, last)
         several = last > first
         return Problem(
@@ -186,33 +188,30 @@ class Chains:
         Raises:
             OverflowError: the ledger is in more pieces than can be followed.
         """
-        problems: list[Problem] = []
-        bad = not is_intact(entry)
-        if bad:
+        problems = list(self._gaps.take(position, entry))
+        intact = is_intact(entry)
+        if not intact:
             problems.append(_changed(position, entry))
-        problems += self._gaps.take(position, entry)
-        if not is_writer(entry.writer) or entry.seq < 1:
-            return problems, False
+            if not is_writer(entry.writer) or entry.seq < 1:
+                return problems, False
         chain = self._chains.get(entry.writer)
         if chain is None:
             chain = self._chains[entry.writer] = Chain(entry.writer)
             self._left -= 1
-        runs = len(chain.runs)
-        if chain.has(entry.seq):
-            problems.append(
-                Problem(
-                    kind=ProblemKind.DUPLICATED,
-                    record=entry.id,
-                    position=position,
-                    text=f"{entry.id} is there a second time, at position {position}.",
-                )
-            )
+        if chain.has(entry.seq) or (not intact and entry.seq in chain.claimed):
+            if intact:
+                problems.append(_copied(position, entry))
             return problems, False
-        problems += chain.take(position, entry, bad=bad)
+        if not intact:
+            chain.claimed.add(entry.seq)
+            self._left -= 1
+            return problems, True
+        runs = len(chain.runs)
+        problems += chain.take(position, entry)
         self._left -= len(chain.runs) - runs
         if self._left < 0 or len(chain.runs) > _MAX_RUNS:
             raise OverflowError
-        return problems, True
+        return problems, entry.seq not in chain.claimed
 
     def finish(self) -> Iterator[Problem]:
         """What is known only behind the last entry."""
@@ -221,12 +220,14 @@ class Chains:
         yield from self._gaps.unnamed()
 
 
-def _hashes(entry: Entry, *, bad: bool) -> tuple[bytes, ...]:
-    """What the next entry may name as its predecessor's hash: the stored, or the right one."""
-    if not bad or not is_writer(entry.writer) or not 0 < entry.seq < 1 << 63:
-        return (entry.hash,)
-    content = entry_hash(entry.writer.encode(), entry.seq, entry.prev, entry.body)
-    return (entry.hash, content)
+def _without(first: int, last: int, claimed: set[int]) -> Iterator[tuple[int, int]]:
+    """The ranges that are left of first … last."""
+    for number in sorted(number for number in claimed if first <= number <= last):
+        if first < number:
+            yield first, number - 1
+        first = number + 1
+    if first <= last:
+        yield first, last
 
 
 def _longest_in_order(runs: list[_Run]) -> list[_Run]:
@@ -251,6 +252,15 @@ def _changed(position: int, entry: Entry) -> Problem:
         position=position,
         text=f"{entry.id if named else 'The entry'} at position {position} was altered: its hash "
         "is not the hash of its content.",
+    )
+
+
+def _copied(position: int, entry: Entry) -> Problem:
+    return Problem(
+        kind=ProblemKind.DUPLICATED,
+        record=entry.id,
+        position=position,
+        text=f"{entry.id} is there a second time, at position {position}.",
     )
 
 

@@ -15,7 +15,6 @@ Streaming: memory grows with writers, open intents and one bit an entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain as chained
 from itertools import islice
 
 from midflight.domain.chain import Damaged, Entry
@@ -66,6 +65,7 @@ def verify(
     heads = _Heads(found, checkpoints, key=key, published=published)
     chains, books, tree = Chains(), Books(), Tree()
     count = more = 0
+    given_up = False
     for position, entry in entries:
         if isinstance(entry, Damaged):
             text = f"At position {position}, {entry.text}."
@@ -76,7 +76,8 @@ def verify(
             problems, is_first = chains.take(position, entry)
         except OverflowError:
             text = "The ledger is in too many pieces to be followed from here on."
-            found.append(Problem(kind=ProblemKind.REORDERED, position=position, text=text))
+            found.append(Problem(kind=ProblemKind.UNREADABLE, position=position, text=text))
+            given_up = True
             break
         if is_first:
             problems += books.take(position, entry)
@@ -88,7 +89,9 @@ def verify(
             del found[_MAX_PROBLEMS:]
         if progress is not None and count % _PROGRESS_EVERY == 0:
             progress(count)
-    found += chained(islice(chains.finish(), _MAX_PROBLEMS), heads.finish(tree))
+    found += islice(chains.finish(), _MAX_PROBLEMS)
+    if not given_up:
+        found += heads.finish(tree)
     found.sort(key=_weight)
     still_open = list(books.open_intents())
     return Report(

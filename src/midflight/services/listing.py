@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from midflight.domain.action import ActionKind
 from midflight.domain.decision import Deny, DenyCode
 from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Caller, Workload
@@ -23,6 +24,10 @@ from midflight.services.inventory import Inventory
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.runs import Runs
+
+# What a client would do with what is listed. Templates are filtered by being pinned alone: what
+# they may be filled with is judged when a resource is read.
+_ASKED = {PinnedKind.TOOL: ActionKind.CALL_TOOL, PinnedKind.PROMPT: ActionKind.GET_PROMPT}
 
 
 class Listing:
@@ -100,13 +105,15 @@ class Listing:
                     raise
                 continue
             definitions = self._catalogue.definitions(upstream, kind)
-            if kind is PinnedKind.TOOL:
+            asked = _ASKED.get(kind)
+            if asked is not None:
                 visible = self._engine.visible(
                     self._catalogue.targets(upstream, kind),
                     workload=seat.workload,
                     run=seat.run,
                     source=source,
                     at=int(self._clock.now()),
+                    kind=asked,
                 )
                 definitions = [d for d in definitions if d.name in visible]
             found.extend(definitions)

@@ -43,7 +43,7 @@ class AesKeyWrap:
         if len(key) != _KEY_LENGTH:
             raise Malformed("Only 32-byte keys are wrapped.")
         nonce = os.urandom(_NONCE_LENGTH)
-        return self._head + nonce + self._box.encrypt(nonce, key, self._bound(key_id))
+        return self._head + nonce + self._box.encrypt(nonce, key, _bound(key_id))
 
     def unwrap(self, wrapped: bytes, *, key_id: str) -> bytes:
         """The key again.
@@ -61,7 +61,7 @@ class AesKeyWrap:
         nonce = wrapped[_HEAD_LENGTH : _HEAD_LENGTH + _NONCE_LENGTH]
         box = wrapped[_HEAD_LENGTH + _NONCE_LENGTH :]
         try:
-            return self._box.decrypt(nonce, box, self._bound(key_id))
+            return self._box.decrypt(nonce, box, _bound(key_id))
         except InvalidTag:
             pass
         raise StoreUnavailable("A wrapped key in the store does not open.", hint=_RESTORE)
@@ -69,9 +69,9 @@ class AesKeyWrap:
     def __repr__(self) -> str:
         return f"AesKeyWrap(name={self._head[1:].hex()!r})"
 
-    def _bound(self, key_id: str) -> bytes:
-        # The head is bound too, so that no byte of the 69 can change unnoticed.
-        return b"midflight/wrap/v1\0" + self._head + key_id.encode("utf-8")
+
+def _bound(key_id: str) -> bytes:
+    return b"midflight/wrap/v1\0" + key_id.encode("utf-8")
 
 
 _RESTORE = "It was altered or belongs to another id; restore the store from a backup."

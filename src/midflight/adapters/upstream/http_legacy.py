@@ -90,6 +90,7 @@ class LegacySession:
         self._passages: dict[int, Passage] = {}
         self._listening: asyncio.Task[None] | None = None
         self._times_opened = 0
+        self._info = ServerInfo(modern=False, version=LEGACY[0], capabilities={}, info={})
         self._closed = False
 
     @property
@@ -104,10 +105,8 @@ class LegacySession:
 
     @property
     def info(self) -> ServerInfo:
-        """What the upstream said when it was opened."""
-        opened = self._opening.value
-        assert opened is not None
-        return opened.info
+        """What the upstream said when it was opened last."""
+        return self._info
 
     async def open(self) -> None:
         """Open it if it is not. `UpstreamUnavailable` if that fails: nothing of an action left."""
@@ -282,8 +281,7 @@ class LegacySession:
     async def _initialize(self) -> _Opened:
         with self._conversation.own_passage("initialize", seat=self._seat) as passage:
             params = initialize_params(self._seat)
-            unknown = ServerInfo(modern=False, version=LEGACY[0], capabilities={}, info={})
-            opened = _Opened(info=unknown)
+            opened = _Opened(info=self._info)
             passage.addressed(params, next(self._ids))
             stream = _Stream()
             try:
@@ -300,7 +298,7 @@ class LegacySession:
                 response = await self._read(stream, passage, opened)
             finally:
                 stream.close()
-            info = initialized(response, peer=self._peer)
+            info = self._info = initialized(response, peer=self._peer)
             lines = for_upstream("initialize", params, info.version, None)
             if session_id:
                 lines.append(("mcp-session-id", session_id))
