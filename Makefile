@@ -94,11 +94,16 @@ $(TOOLS)/uv/bin/uv: requirements/uv.txt
 		--require-hashes --only-binary :all: -r requirements/uv.txt
 	@touch $@
 
-$(VENV)/.synced: requirements/dev.txt pyproject.toml $(filter $(TOOLS)/%,$(UV))
-	@echo "Installing Midflight and its tools into $(VENV)"
+# Two steps, so that an edit of pyproject.toml needs no network: uv builds the package by itself.
+$(VENV)/.locked: requirements/dev.txt $(filter $(TOOLS)/%,$(UV))
+	@echo "Installing requirements/dev.txt into $(VENV)"
 	@test -n "$(PYTHON)" || { echo "Midflight needs Python 3.11 or later on PATH." >&2; exit 1; }
 	@test -x $(VENV)/bin/python || $(UV) venv --quiet --python "$(PYTHON)" $(VENV)
 	@$(SYNC) --python $(VENV)/bin/python requirements/dev.txt
+	@touch $@
+
+$(VENV)/.synced: $(VENV)/.locked pyproject.toml
+	@echo "Installing Midflight into $(VENV)"
 	@$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
 	@touch $@
 

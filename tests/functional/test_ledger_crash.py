@@ -160,7 +160,7 @@ async def test_a_kill_of_the_recovery_closes_each_orphan_once(tmp_path: Path, mo
 
 async def test_a_second_process_leaves_a_living_writers_intents_alone(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite3"
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: ASYNC220 -- the test is about processes, nothing else runs here
         [sys.executable, "-c", CHILD, str(path), "load"], stdout=subprocess.PIPE
     ) as child:
         assert child.stdout is not None
@@ -231,7 +231,7 @@ asyncio.run(main())
 """
 
 
-async def test_writes_that_the_kernel_refuses_are_made_up_for_in_order(tmp_path: Path) -> None:
+def test_writes_that_the_kernel_refuses_are_made_up_for_in_order(tmp_path: Path) -> None:
     """RLIMIT_FSIZE: the kernel itself refuses to let the file grow, as on a full disk."""
     path = tmp_path / "ledger.sqlite3"
     child = subprocess.run(

@@ -140,7 +140,7 @@ class _Sink:
 
 
 def parse_answers(data: bytes) -> list[Answer]:
-    """Every complete answer in `data`, interim ones included; an unfinished last one is left out."""
+    """Every complete answer in `data`, interim ones too; an unfinished last one is left out."""
     found: list[Answer] = []
     while parsed := _first(data):
         answer, size = parsed

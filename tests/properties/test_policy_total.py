@@ -18,7 +18,7 @@ from midflight.adapters.policy.context import build_context
 from midflight.adapters.policy.entities import build_entities, resource_uid, uid
 from midflight.adapters.policy.names import argument_id, argument_name
 from midflight.adapters.policy.parsing import CedarSet
-from midflight.adapters.policy.schema import EVERYTHING, tool_groups, slice_schema
+from midflight.adapters.policy.schema import EVERYTHING, slice_schema, tool_groups
 from midflight.adapters.policy.shapes import arguments_shape, cedar_type
 from midflight.adapters.policy.slices import make_handle
 from midflight.domain.action import ActionKind

@@ -17,6 +17,7 @@ import pytest
 from identity_kit import NOW
 
 from midflight.adapters.keys import private_files
+from midflight.adapters.keys.aes import AesKeyWrap
 from midflight.adapters.keys.ed25519 import Ed25519NoteSigner
 from midflight.adapters.keys.file import (
     NOTE_FILE,
@@ -264,6 +265,21 @@ def test_a_checkpoint_key_is_bound_to_its_name(directory: Path) -> None:
     path.write_text(path.read_text().replace("plane", "plain"))
     with pytest.raises(Misconfigured, match="matching hash"):
         opened(directory, origin=ORIGIN.replace("plane", "plain"))
+
+
+@pytest.mark.parametrize("encoded", ["", "!", "AQ==", "A" * 43, "Ag" + "A" * 42, "AQ" + "A" * 42])
+def test_what_is_not_a_private_note_key_is_refused(encoded: str) -> None:
+    for text in (f"PRIVATE+KEY+{ORIGIN}+00000000+{encoded}", f"{ORIGIN}+00000000+{encoded}"):
+        with pytest.raises(Misconfigured):
+            Ed25519NoteSigner.from_text(text)
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_seed_of_another_length_makes_no_key(length: int) -> None:
+    with pytest.raises(Misconfigured):
+        Ed25519NoteSigner(name=ORIGIN, seed=bytes(length))
+    with pytest.raises(Misconfigured):
+        AesKeyWrap(bytes(length))
 
 
 def test_an_origin_does_not_change_under_a_key(directory: Path) -> None:

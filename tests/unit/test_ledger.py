@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -91,7 +91,7 @@ class Watched(MemoryLedgerStore):
             raise LedgerUnavailable("The flush reported an error.")
         return first
 
-    def entries_of(self, writer: str, *, after: int = 0):  # type: ignore[no-untyped-def]
+    def entries_of(self, writer: str, *, after: int = 0) -> Iterator[Entry]:
         self.scans.append((writer, after))
         return super().entries_of(writer, after=after)
 
@@ -137,9 +137,9 @@ def check(store: LedgerStore, published: str | None = None) -> Report:
     return verify(store.entries(), notes, verifier_key=key, published=published)
 
 
-async def settle(ledger: Ledger) -> None:
-    """Let the loop turn until nothing is queued."""
-    while ledger.backlog:
+async def until(happened: Callable[[], bool]) -> None:
+    """Let the loop turn until something is so."""
+    while not happened():  # noqa: ASYNC110 -- what it waits for has no event, and needs none
         await asyncio.sleep(0)
 
 
@@ -183,7 +183,7 @@ async def test_what_nobody_waits_for_is_flushed_in_order_all_the_same() -> None:
     await ledger.start("0.1", "v1")
     for number in range(10):
         ledger.append(note(number))
-    await settle(ledger)
+    await until(lambda: not ledger.backlog)
     assert records(store)[1:] == [note(number) for number in range(10)]
     assert store.batches == [1, 10]
     await ledger.close()
@@ -240,10 +240,15 @@ async def test_a_full_disk_refuses_waiters_and_keeps_what_is_queued(tmp_path: Pa
     await ledger.start("0.1", "v1")
     big = Observed(at=1.0, what="seen", subject="x" * 20_000)
     appended = 0
-    with pytest.raises(LedgerUnavailable, match="full"):
+
+    async def fill() -> None:
+        nonlocal appended
         while True:
             appended += 1
             await ledger.append(big).durable()
+
+    with pytest.raises(LedgerUnavailable, match="full"):
+        await fill()
     assert not ledger.available
     assert counts.counters["ledger_failures"] == 1
     refused = ledger.append(note(1))
@@ -369,8 +374,7 @@ async def test_a_failed_flush_is_tried_again_by_itself() -> None:
     with pytest.raises(LedgerUnavailable):
         await ledger.append(note()).durable()
     store.fail_before = False
-    while not ledger.available:
-        await asyncio.sleep(0)
+    await until(lambda: ledger.available)
     assert records(store)[1:] == [note()]
     await ledger.close()
 
@@ -574,8 +578,7 @@ async def test_checkpoints_come_by_themselves() -> None:
     await ledger.start("0.1", "v1")
     for number in range(35):
         await ledger.append(note(number)).durable()
-    while len(store.checkpoints()) < 3:
-        await asyncio.sleep(0)
+    await until(lambda: len(store.checkpoints()) >= 3)
     await ledger.close()
     assert check(store).ok
 
@@ -584,11 +587,9 @@ async def test_a_quiet_ledger_is_signed_after_a_time_when_there_is_news() -> Non
     store = MemoryLedgerStore()
     ledger = ledger_over(store, checkpoint_s=0.0)
     await ledger.start("0.1", "v1")
-    while not store.checkpoints():
-        await asyncio.sleep(0)
+    await until(lambda: bool(store.checkpoints()))
     await ledger.append(note()).durable()
-    while store.checkpoints()[-1][0] < 2:
-        await asyncio.sleep(0)
+    await until(lambda: store.checkpoints()[-1][0] >= 2)
     await ledger.close()
 
 

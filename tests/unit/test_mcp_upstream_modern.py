@@ -370,3 +370,13 @@ async def test_one_making_serves_all_who_wait_and_a_failure_is_forgotten() -> No
     assert await once.get() == 2
     assert await once.get() == 2
     assert made == 2
+
+
+async def test_a_run_that_ends_while_its_child_starts_is_unavailable_not_cancelled() -> None:
+    async with _children("silent", discovery=30) as (upstream, _):
+        call = asyncio.ensure_future(_ask(upstream, SEAT))
+        await until(lambda: SEAT.run in upstream._lines)
+        await asyncio.sleep(0)
+        await upstream.end_run(SEAT.run)
+        with pytest.raises(UpstreamUnavailable, match="let go of"):
+            await call

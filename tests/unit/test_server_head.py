@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midflight.apps.server import head
-from midflight.apps.server.head import Head, Refusal, judge
+from midflight.apps.server.head import Head, judge
 from midflight.apps.server.limits import Limits
+from midflight.apps.server.refusals import Refusal
 
 LIMITS = Limits()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from server_kit import Answer, Recorder, connect, conversation, parse_answers, request, running
-from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -101,7 +101,10 @@ STREAM = (
     + request(path="/4")
     + request("POST", "/5", body=b"\r\n\r\nfive")
 )
-CHUNKED_LAST = b"POST /6 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nsix\r\n0\r\nT: r\r\n\r\n"
+CHUNKED_LAST = (
+    b"POST /6 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3\r\nsix\r\n0\r\nT: r\r\n\r\n"
+)
 SEEN = [
     ("/1", b""),
     ("/2", b"two"),
@@ -117,7 +120,7 @@ SEEN = [
 def test_however_the_bytes_are_cut_the_same_requests_are_served_in_order(cuts: set[int]) -> None:
     data = STREAM + CHUNKED_LAST
     edges = [0, *sorted(cuts), len(data)]
-    pieces = [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
     requests, statuses = asyncio.run(served(pieces))
     assert [(seen.path, seen.body) for seen in requests] == SEEN
     assert statuses == [200] * 6
@@ -352,7 +355,6 @@ def test_uvicorn_still_has_what_the_subclass_builds_on() -> None:
     ]
     cycle = set(inspect.signature(RequestResponseCycle.__init__).parameters)
     assert {"scope", "transport", "flow", "keep_alive", "on_response", "message_event"} <= cycle
-    assert httptools_impl.STATUS_LINE[400] == b"HTTP/1.1 400 Bad Request\r\n"
 
 
 async def test_uvicorn_s_connection_still_has_the_state_that_is_looked_at() -> None:

@@ -200,6 +200,7 @@ class Plane:
             upstreams=made.upstreams,
             clock=made.clock,
             telemetry=made.telemetry,
+            max_in_flight=settings.gateway.limits.in_flight,
         )
         self.listing = Listing(
             catalogue=self.catalogue,

@@ -128,6 +128,12 @@ class Catalogue:
         """What is served and pinned, in the upstream's order: what a client may be shown."""
         return self._shown.get((upstream, kind), [])
 
+    def names(self, upstream: str, kind: PinnedKind) -> frozenset[str]:
+        """Names that are served or pinned, whether or not the upstream is there now."""
+        return frozenset(
+            key[2] for key in (*self._served, *self._pins) if key[0] == upstream and key[1] is kind
+        )
+
     def targets(self, upstream: str, kind: PinnedKind) -> Sequence[Target]:
         """The targets behind `definitions`, in the same order."""
         return [

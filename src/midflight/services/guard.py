@@ -107,8 +107,13 @@ class Guard:
         upstreams: Mapping[str, Upstream],
         clock: Clock,
         telemetry: Telemetry,
+        max_in_flight: int = 10_000,
     ) -> None:
-        """All parts are shared with the control plane; the guard owns none of them."""
+        """All parts are shared with the control plane; the guard owns none of them.
+
+        `max_in_flight` bounds what runs at once; beyond it actions are refused.
+        """
+        self._max_in_flight = max_in_flight
         self._catalogue = catalogue
         self._runs = runs
         self._interruption = interruption
@@ -179,6 +184,13 @@ class Guard:
                 "An operator registers it with `midflight workload add`.",
             )
         case.workload = workload
+        if self._interruption.in_flight >= self._max_in_flight:
+            return deny(
+                DenyCode.OVERLOADED,
+                "overloaded",
+                f"{self._max_in_flight} actions are in flight already.",
+                "Try again when some have ended.",
+            )
         revocation = self._interruption.covering(_scopes(case))
         if revocation is not None:
             return _revoked(revocation.id, f"Revoked by {revocation.author}: {revocation.reason}")

@@ -92,6 +92,11 @@ class Interruption:
         ]
         return sorted(found, key=lambda revocation: revocation.at)
 
+    @property
+    def in_flight(self) -> int:
+        """How many flights and streams there are."""
+        return len(self._flights)
+
     def flights(self) -> Sequence[FlightStatus]:
         """What is in flight, oldest first."""
         now = self.clock.monotonic()

@@ -185,18 +185,25 @@ def _covered(policies: Sequence[Policy]) -> Iterable[PolicyProblem]:
     plain = [policy for policy in policies if not policy.template.clauses]
     for policy in policies:
         for other in plain:
-            if other is policy or not _covers(other.template, policy.template):
-                continue
-            if other.template.effect == "forbid":
-                why = "always forbids what this is about"
-            elif policy.template.effect == "permit" and not policy.notes.obligations:
-                why = "already permits what this is about"
-            else:
-                continue
-            if _covers(policy.template, other.template) and other.id > policy.id:
-                continue  # of two equal ones, one is named
-            yield _warning(policy, f"makes no difference: {other.id} {why}")
-            break
+            why = _outdone(policy, other)
+            if why is not None:
+                yield _warning(policy, f"makes no difference: {other.id} {why}")
+                break
+
+
+def _outdone(policy: Policy, other: Policy) -> str | None:
+    """Why `policy` makes no difference beside `other`, which has no conditions."""
+    one, wide = policy.template, other.template
+    if other is policy or not _covers(wide, one):
+        return None
+    if one.effect == wide.effect and not one.clauses and _covers(one, wide):
+        # Of two equal ones, the later is named.
+        return None if other.id > policy.id else "says the same"
+    if wide.effect == "forbid":
+        return "always forbids what this is about"
+    if one.effect == "permit" and not policy.notes.obligations:
+        return "already permits what this is about"
+    return None
 
 
 def _covers(wide: pst.Template, narrow: pst.Template) -> bool:

@@ -34,9 +34,10 @@ _SECRET_TEXT = re.compile(
 )
 _MAX_TEXT = 16_384
 _MAX_DEPTH = 6
-# What would move a terminal's cursor, colour it or reorder its text: C0 and C1 without tab and
-# line feed, and the Unicode bidirectional controls (CVE-2021-42574).
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# What would move a terminal's cursor, colour it, forge a line or reorder text: C0 and C1 without
+# tab, line separators, and the bidirectional controls (CVE-2021-42574).
+_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_MANY_LINES = frozenset({"exception", "stack"})
 
 _handlers: Final = "midflight"
 
@@ -67,7 +68,14 @@ def configure(
     ]
     console = form == "console" or (form == "auto" and on_terminal)
     last: list[Processor] = (
-        [show_controls, structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=28)]
+        [
+            show_controls,
+            structlog.dev.ConsoleRenderer(
+                colors=colours,
+                pad_event_to=28,
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
+        ]
         if console
         else [structlog.processors.JSONRenderer()]
     )
@@ -108,7 +116,7 @@ def redact(logger: Any, method: str, event: EventDict) -> EventDict:
 def show_controls(logger: Any, method: str, event: EventDict) -> EventDict:
     """A structlog processor: make control characters visible, for lines that a terminal shows."""
     del logger, method
-    return {key: _visible(value) for key, value in event.items()}
+    return {key: _visible(value, lines=key in _MANY_LINES) for key, value in event.items()}
 
 
 def redact_text(text: str) -> str:
@@ -143,10 +151,16 @@ def _is_secret(key: object) -> bool:
     return _SECRET_KEYS.search(str(key).lower().replace("-", "_")) is not None
 
 
-def _visible(value: object) -> object:
+def _visible(value: object, *, lines: bool) -> object:
     if not isinstance(value, str):
         return value
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+    if lines:
+        return "\n".join(_CONTROLS.sub(_escaped, line) for line in value.split("\n"))
+    return _CONTROLS.sub(_escaped, value)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 __all__ = ["REDACTED", "configure", "redact", "redact_text", "show_controls"]

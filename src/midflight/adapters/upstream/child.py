@@ -134,6 +134,9 @@ class Child:
             await child._connect()
         except BaseException:
             child.kill("it could not be connected to")
+            # Killed, so this is soon; and nothing is left behind when the error goes on.
+            await asyncio.shield(child._exited)
+            child._end()
             raise
         return child
 
@@ -159,16 +162,6 @@ class Child:
         """Hand over one line, its end included. Nothing happens if the child is gone."""
         if self._stdin is not None and not self._stdin.is_closing():
             self._stdin.write(line)
-
-    def pause(self) -> None:
-        """Stop reading its output."""
-        if self._stdout is not None and not self._output_over:
-            self._stdout.pause_reading()
-
-    def resume(self) -> None:
-        """Read its output again."""
-        if self._stdout is not None and not self._output_over:
-            self._stdout.resume_reading()
 
     def kill(self, why: str) -> None:
         """Kill the whole group now; `why` becomes the sentence of its end."""
@@ -251,9 +244,16 @@ class Child:
         if self._ended:
             return
         self._ended = True
-        for transport in (self._stdin, self._stdout, self._stderr):
+        process = self._process
+        for transport, pipe in (
+            (self._stdin, process.stdin),
+            (self._stdout, process.stdout),
+            (self._stderr, process.stderr),
+        ):
             if transport is not None:
                 transport.close()
+            elif pipe is not None:
+                pipe.close()
         self._writable.set()
         self._on_end(self._why)
 

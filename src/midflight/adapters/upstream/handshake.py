@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
+from midflight import __version__
 from midflight.domain.errors import UpstreamUnavailable
 from midflight.domain.value import JSONObject
 from midflight.services.ports.upstream import RunSeat, ServerInfo
@@ -16,7 +17,7 @@ from midflight.wire.malformed import HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPP
 from midflight.wire.mcp import meta
 from midflight.wire.mcp.versions import LEGACY, MODERN
 
-SELF: Final[JSONObject] = {"name": "midflight", "title": "Midflight", "version": "0.1.0"}
+SELF: Final[JSONObject] = {"name": "midflight", "title": "Midflight", "version": __version__}
 CATALOGUE: Final = RunSeat(run="", workload="")
 # Instructions are pinned and shown; an upstream gets no more room than this.
 MAX_INSTRUCTIONS: Final = 64 * 1024

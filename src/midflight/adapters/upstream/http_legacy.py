@@ -123,7 +123,7 @@ class LegacySession:
     async def close(self) -> None:
         """End it here, and tell the upstream beside the path."""
         self._closed = True
-        self._opening.cancel()
+        await self._opening.cancel()
         if self._listening is not None:
             self._listening.cancel()
         opened = self._opening.value

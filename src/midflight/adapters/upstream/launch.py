@@ -4,6 +4,7 @@ It is a script, not a module: nothing imports it, and it imports nothing of Midf
 process to the life of the gateway, forbids core dumps (they would hold credentials) and becomes
 the command. A `preexec_fn` would do the same and may deadlock in a process that has threads.
 
+The tie is to the thread that spawned it (prctl(2), PR_SET_PDEATHSIG), which is the event loop's.
 Arguments: the gateway's process id, the resolved program, then the command's own argv.
 """
 

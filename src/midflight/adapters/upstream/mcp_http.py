@@ -187,7 +187,7 @@ class McpHttpUpstream:
         """Close everything."""
         self._closed = True
         self._modern.alive = False
-        self._generation.cancel()
+        await self._generation.cancel()
         for run in list(self._sessions):
             await self._drop(run)
         await self._conversation.close()

@@ -165,7 +165,7 @@ class McpStdioUpstream:
         once = self._lines.pop(run, None)
         if once is None:
             return
-        once.cancel()
+        await once.cancel()
         if once.value is not None:
             await once.value.stop()
 

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from midflight.domain.errors import UpstreamUnavailable
+
 T = TypeVar("T")
 
 
@@ -28,17 +30,28 @@ class Once(Generic[T]):
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
             self._task.add_done_callback(self._made)
-        return await asyncio.shield(self._task)
+        making = self._task
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if making.cancelled() and task is not None and not task.cancelling():
+                # The making was cancelled, not whoever waits for it.
+                raise UpstreamUnavailable(
+                    "The upstream was let go of while it was being reached."
+                ) from None
+            raise
 
     def forget(self) -> None:
         """Make it again when it is asked for next."""
         self.value = None
         self._task = None
 
-    def cancel(self) -> None:
-        """Stop making it; who waits is cancelled with it."""
+    async def cancel(self) -> None:
+        """Stop making it, and wait for that; who waits gets `UpstreamUnavailable`."""
         if self._task is not None:
             self._task.cancel()
+            await asyncio.wait([self._task])
 
     async def _run(self) -> T:
         return await self._make()

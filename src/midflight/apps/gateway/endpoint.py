@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from midflight import __version__
 from midflight.apps.gateway.routing import Routes
-from midflight.domain.action import ActionKind
+from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Deny
 from midflight.domain.errors import Malformed, MidflightError
 from midflight.domain.identity import Caller
@@ -22,6 +22,8 @@ from midflight.services.listing import Listing
 from midflight.services.ports.upstream import Sink
 from midflight.wire import json, refusal
 from midflight.wire.jsonrpc import Notification, Request
+from midflight.wire.lookalikes import ambiguous_argument
+from midflight.wire.malformed import INVALID_PARAMS, MalformedMessage
 from midflight.wire.mcp import actions, headers, translate
 from midflight.wire.mcp.methods import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS
 from midflight.wire.mcp.versions import LEGACY, MODERN
@@ -120,7 +122,7 @@ class Endpoint:
         except Malformed as error:
             return Answered(error={"code": error.rpc_code, "message": str(error)})
         outcome = await self._guard.perform(action, caller, sink=sink)
-        return self._shape("subscriptions/listen", outcome, modern=True, upstream=upstream)
+        return self._shape("subscriptions/listen", outcome, caller, modern=True, upstream=upstream)
 
     async def answer(
         self,
@@ -161,11 +163,11 @@ class Endpoint:
     ) -> Answered:
         method = request.method
         if method in _CATALOGUED:
-            return self._shape(method, await self._list(method, caller), modern=modern)
+            listed = await self._list(method, caller, modern=modern)
+            return self._shape(method, listed, caller, modern=modern)
         if method == "resources/list":
-            return self._shape(
-                method, await self._resources(request, caller, sink=sink), modern=modern
-            )
+            page = await self._resources(request, caller, sink=sink)
+            return self._shape(method, page, caller, modern=modern)
         row = CLIENT_REQUESTS.get(method)
         if row is None or not isinstance(row.kind, ActionKind):
             return Answered(
@@ -174,6 +176,7 @@ class Endpoint:
             )
         upstream, routed = await self.routes.route(request, self._resource_owner(caller, sink))
         action = actions.to_action(routed, upstream=upstream)
+        self._check(action, request)
         outcome = await self._guard.perform(
             action,
             caller,
@@ -181,7 +184,7 @@ class Endpoint:
             client_info=client_info,
             answers=actions.answers_in(action),
         )
-        return self._shape(method, outcome, modern=modern, upstream=upstream)
+        return self._shape(method, outcome, caller, modern=modern, upstream=upstream)
 
     async def notify(self, notification: Notification, caller: Caller, *, sink: Sink) -> None:
         """Pass a notification of a client to every upstream of the endpoint, judged each time."""
@@ -194,7 +197,23 @@ class Endpoint:
 
     # Inside
 
-    async def _list(self, method: str, caller: Caller) -> JSONObject | Refused:
+    def _check(self, action: Action, request: Request) -> None:
+        """Refuse what an upstream could read differently from policy, or what is another run's."""
+        if action.kind is not ActionKind.CALL_TOOL:
+            return
+        definition = self._catalogue.definition(action.upstream, PinnedKind.TOOL, action.name)
+        if definition is None:
+            return
+        found = ambiguous_argument(action.arguments, definition.body.get("inputSchema"))
+        if found is not None:
+            raise MalformedMessage(
+                f"Some servers would take the argument {found!r} for another one.",
+                hint="Spell arguments as the tool's input schema does.",
+                rpc_code=INVALID_PARAMS,
+                request_id=request.id,
+            )
+
+    async def _list(self, method: str, caller: Caller, *, modern: bool) -> JSONObject | Refused:
         kind, member = _CATALOGUED[method]
         shown = await self._listing.shown(caller, self.upstreams, kind)
         if isinstance(shown, Deny):
@@ -203,8 +222,12 @@ class Endpoint:
         for definition in shown:
             if kind is PinnedKind.TOOL:
                 schema = definition.body.get("inputSchema")
-                if headers.valid_param_headers(schema) is not None:
+                if modern and headers.valid_param_headers(schema) is not None:
                     continue  # the specification has clients exclude such a tool; so do we
+                info = self._catalogue.info(definition.upstream)
+                across = modern and info is not None and not info.modern
+                if across and translate.needs_task(definition.body):
+                    continue  # callable only as a task of the other generation's form
             entries.append(self.routes.expose(definition))
         return {member: entries}
 
@@ -260,6 +283,7 @@ class Endpoint:
         self,
         method: str,
         outcome: JSONObject | Performed | Refused,
+        caller: Caller,
         *,
         modern: bool,
         upstream: str = "",
@@ -278,7 +302,7 @@ class Endpoint:
                     )
                 )
             assert reply.result is not None
-            self.routes.note_task(upstream, reply.result)
+            self.routes.note_task(caller, upstream, reply.result)
             return Answered(result=self._dress(method, reply.result, modern=modern))
         return Answered(result=self._dress(method, outcome, modern=modern))
 

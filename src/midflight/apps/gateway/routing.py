@@ -39,7 +39,7 @@ class Routes:
         self._names: dict[PinnedKind, Names] = {}
         self._generation = -1
         self._resources: dict[tuple[str, str | None, str], set[str]] = {}
-        self._tasks: dict[str, str] = {}
+        self._tasks: dict[tuple[str, str | None, str], str] = {}
 
     # Tools and prompts
 
@@ -68,23 +68,23 @@ class Routes:
         Raises:
             MalformedMessage: -32602, when there is no such thing or it is ambiguous.
         """
+        method, params = request.method, request.params
+        if "taskId" in params:
+            found = self._tasks.get((*_who(owner[0]), str(params["taskId"])))
+            if found is None:
+                raise _unknown(request, "This run has made no such task here.")
+            return found, request
         if len(self._upstreams) == 1:
             return self._upstreams[0], request
-        method, params = request.method, request.params
         if method in {"tools/call", "prompts/get"}:
             kind = PinnedKind.TOOL if method == "tools/call" else PinnedKind.PROMPT
             name = params.get("name")
-            found = self._resolve(kind, name) if isinstance(name, str) else None
-            if found is None:
+            route = self._resolve(kind, name) if isinstance(name, str) else None
+            if route is None:
                 raise _unknown(request, f"There is no {kind.value} of that name here.")
-            return found[0], _renamed(request, {**params, "name": found[1]})
+            return route[0], _renamed(request, {**params, "name": route[1]})
         if method == "completion/complete":
             return await self._route_reference(request, owner)
-        if "taskId" in params:
-            upstream = self._tasks.get(str(params["taskId"]))
-            if upstream is None:
-                raise _unknown(request, "There is no such task here.")
-            return upstream, request
         uri = params.get("uri")
         if isinstance(uri, str):
             return await self._owner_of(request, uri, owner), request
@@ -131,16 +131,17 @@ class Routes:
                 key = (caller.workload, caller.run, uri)
                 self._resources.setdefault(key, set()).add(upstream)
 
-    def note_task(self, upstream: str, result: JSONObject) -> None:
-        """Remember which upstream made a task (both generations' forms)."""
-        if len(self._upstreams) == 1:
-            return
+    def note_task(self, caller: Caller, upstream: str, result: JSONObject) -> None:
+        """Remember who made a task, and where (both generations' forms).
+
+        An upstream sees one client, Midflight: it would show any run the tasks of every other.
+        """
         task = json.as_object(result.get("task")) or result
         task_id = task.get("taskId")
         if isinstance(task_id, str):
             _bounded(self._tasks)
             # The first upstream keeps an id: another that answers the same captures nothing.
-            self._tasks.setdefault(task_id, upstream)
+            self._tasks.setdefault((*_who(caller), task_id), upstream)
 
     # Inside
 
@@ -152,7 +153,8 @@ class Routes:
         if names is None:
             names = self._names[kind] = Names(
                 {
-                    upstream: [d.name for d in self._catalogue.definitions(upstream, kind)]
+                    # Pinned names of an upstream that is away stay taken: nobody moves in.
+                    upstream: self._catalogue.names(upstream, kind)
                     for upstream in self._upstreams
                 }
             )
@@ -209,6 +211,10 @@ def _template_pattern(template: str) -> re.Pattern[str]:
     """RFC 6570 level 1 as a pattern: an expression matches within one path segment."""
     parts = re.split(r"\{[^{}]*\}", template)
     return re.compile("[^/?#]+".join(re.escape(part) for part in parts))
+
+
+def _who(caller: Caller) -> tuple[str, str | None]:
+    return caller.workload, caller.run
 
 
 def _renamed(request: Request, params: JSONObject) -> Request:

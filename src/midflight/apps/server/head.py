@@ -12,9 +12,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import msgspec
-
 from midflight.apps.server.limits import Limits
+from midflight.apps.server.refusals import (
+    AMBIGUOUS,
+    BAD_EXPECTATION,
+    BAD_HOST,
+    HEADERS_TOO_LARGE,
+    MALFORMED,
+    TARGET_TOO_LONG,
+    UNKNOWN_METHOD,
+    UNKNOWN_VERSION,
+    Refusal,
+)
 from midflight.domain.value import Value
 
 CHUNKED: Final = -1
@@ -46,69 +55,6 @@ class Head(Value):
     raw: bytes
     body: int = 0
     old: bool = False
-
-
-class Refusal(Value):
-    """Why a connection is answered and closed: a status, a code for machines, and words."""
-
-    status: int
-    code: str
-    message: str
-    hint: str = ""
-
-    def body(self) -> bytes:
-        """The answer's body, JSON."""
-        told = {"code": self.code, "message": self.message, "hint": self.hint}
-        return msgspec.json.encode(told)
-
-
-MALFORMED = Refusal(
-    status=400,
-    code="malformed_request",
-    message="The request is not well-formed HTTP/1.1.",
-    hint="Send one request as RFC 9112 writes it.",
-)
-AMBIGUOUS = Refusal(
-    status=400,
-    code="ambiguous_framing",
-    message="It is not certain where the body of the request ends.",
-    hint="Send either one Content-Length or `Transfer-Encoding: chunked`.",
-)
-BAD_HOST = Refusal(
-    status=400,
-    code="bad_host",
-    message="The request must name its host exactly once.",
-    hint="Send one Host header that agrees with the request target.",
-)
-TARGET_TOO_LONG = Refusal(
-    status=414,
-    code="target_too_long",
-    message="The request line is too long.",
-    hint="Put data into the body.",
-)
-HEADERS_TOO_LARGE = Refusal(
-    status=431,
-    code="headers_too_large",
-    message="The request has too many headers or too many bytes of them.",
-    hint="Send fewer or shorter headers.",
-)
-BAD_EXPECTATION = Refusal(
-    status=417,
-    code="bad_expectation",
-    message="The only expectation that can be met is 100-continue.",
-)
-UNKNOWN_METHOD = Refusal(
-    status=501,
-    code="unknown_method",
-    message="The method is not served here.",
-    hint="Use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.",
-)
-UNKNOWN_VERSION = Refusal(
-    status=505,
-    code="unknown_version",
-    message="This version of HTTP is not spoken here.",
-    hint="Use HTTP/1.1.",
-)
 
 
 def judge(raw: bytes, limits: Limits) -> Head | Refusal:  # noqa: PLR0911 # a way out a refusal
@@ -196,19 +142,4 @@ def _names(target: bytes, hosts: list[bytes]) -> bool:
     return bool(absolute and hosts and absolute[1] == hosts[0].rstrip(b" \t"))
 
 
-__all__ = [
-    "AMBIGUOUS",
-    "BAD_EXPECTATION",
-    "BAD_HOST",
-    "CHUNKED",
-    "END",
-    "HEADERS_TOO_LARGE",
-    "MALFORMED",
-    "TARGET_TOO_LONG",
-    "UNKNOWN_METHOD",
-    "UNKNOWN_VERSION",
-    "Head",
-    "Refusal",
-    "judge",
-    "unfinished",
-]
+__all__ = ["CHUNKED", "END", "Head", "judge", "unfinished"]

@@ -13,8 +13,7 @@ Phases of a connection (`_phase`):
     BODY -> DRAIN -> IDLE                       answered before its body was in
     any  -> CLOSED                              refused, over, or too slow
 
-There is one timer a connection. It is moved only to an earlier time; otherwise it fires, finds that
-its time has not come, and sleeps on. A busy connection pays one look at the clock per request.
+There is one timer a connection (`alarm.py`); what it means depends on the phase.
 """
 
 from __future__ import annotations
@@ -26,19 +25,18 @@ from typing import cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from midflight.apps.server import head
-from midflight.apps.server.asgi import App, Event, Receive, Scope, Send
-from midflight.apps.server.head import Head, Refusal
+from midflight.apps.server.alarm import Alarm
+from midflight.apps.server.asgi import App, Receive, Scope, Send
+from midflight.apps.server.head import Head
+from midflight.apps.server.http10 import ended_by_closing
 from midflight.apps.server.limits import Limits
 from midflight.apps.server.occupancy import Admission, Occupancy
 from midflight.apps.server.peer import Peer, peer_of
+from midflight.apps.server.refusals import AMBIGUOUS, MALFORMED, TOO_MANY, TOO_SLOW, Refusal
 from midflight.services.ports.telemetry import Telemetry
 
 # What chunking may cost on the wire: 8 bytes for each byte of body, and this much for extensions
@@ -50,19 +48,6 @@ _REMEMBERED = 2_048
 _NO_HEAD = Head(raw=b"")
 # What a slow reader must take within `write_stall_s`.
 _READING_PACE = 16_384
-
-_TOO_SLOW = Refusal(
-    status=408,
-    code="too_slow",
-    message="The request did not arrive in time.",
-    hint="Send the request without pauses.",
-)
-_TOO_MANY = Refusal(
-    status=503,
-    code="too_many_connections",
-    message="There are too many open connections.",
-    hint="Reuse connections, or try again later.",
-)
 
 
 class Phase(enum.IntEnum):
@@ -106,9 +91,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._message_complete = True  # so no request may begin in the parser
         self._old = False
         self._may_skip = True  # one empty line before a request is old manners (RFC 9112 §2.2)
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
-        self._due = 0.0
+        self._alarm = Alarm(self.loop, self._on_alarm)
         self._stalled_at: int | None = None
         self._watchers: list[Callable[[], None]] = []
 
@@ -126,14 +109,12 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._phase = Phase.CLOSED
                 transport.abort()
                 return
-        self._due_in(self._limits.head_s)
+        self._alarm.due_in(self._limits.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and the app of a running request learns it at once."""
         self._phase = Phase.CLOSED
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.stop()
         self._buffer.clear()
         super().connection_lost(exc)
         self._tell_watchers()
@@ -162,7 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _read_head(self, data: bytes) -> None:
         if self._admission is not Admission.ADMITTED:
-            self._refuse(_TOO_MANY)
+            self._refuse(TOO_MANY)
             return
         if data.startswith(b"\r\n"):
             data = data[2:]
@@ -174,7 +155,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._phase = Phase.HEAD
         self._buffer += data
         self._may_skip = self._may_skip and len(data) < 2
-        self._due_in(self._limits.head_s)
+        self._alarm.due_in(self._limits.head_s)
         self._check_unfinished()
 
     def _read_more_head(self, data: bytes) -> None:
@@ -232,7 +213,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._phase is Phase.BODY:
             limits = self._limits
             self._body_ends = self.loop.time() + limits.body_total_s
-            self._due_in(min(limits.body_idle_s, limits.body_total_s))
+            self._alarm.due_in(min(limits.body_idle_s, limits.body_total_s))
 
     def _judge(self, raw: bytes) -> Head | None:
         judged = head.judge(raw, self._limits)
@@ -261,7 +242,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if rest:
                 self.data_received(rest)
         if self._phase is Phase.BODY:
-            self._due = self.loop.time() + self._limits.body_idle_s
+            self._alarm.due = self.loop.time() + self._limits.body_idle_s
 
     def _read_chunks(self, data: bytes) -> None:
         cycle = self.cycle
@@ -273,14 +254,14 @@ class BoundedProtocol(HttpToolsProtocol):
         # The parser may have run into bytes that we did not frame: a head behind the last chunk.
         costly = self._framing_left < 0 and self._phase is Phase.BODY
         if costly or self.scope is not cycle.scope:
-            self._refuse(head.MALFORMED)
+            self._refuse(MALFORMED)
         elif self._message_complete:
             self._body_done()
 
     def _body_done(self) -> None:
         if not self._message_complete:
             # The parser frames the request otherwise than `head.py` did.
-            self._refuse(head.AMBIGUOUS)
+            self._refuse(AMBIGUOUS)
         elif self._phase is Phase.DRAIN:
             self._rest()
         else:
@@ -308,7 +289,7 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             parser.feed_data(data)
         except httptools.HttpParserError:
-            self._refuse(head.MALFORMED)
+            self._refuse(MALFORMED)
             return False
         return True
 
@@ -319,7 +300,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise httptools.HttpParserError("no request may begin here")
         if self._old:
             self.expect_100_continue = False  # RFC 9110 §10.1.1
-            self.app = self._ended_by_closing
+            self.app = self._serve_old
             super().on_headers_complete()
             self.app = self._loaded_app
         else:
@@ -330,25 +311,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._message_complete = True
         super().on_message_complete()
 
-    async def _ended_by_closing(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The app for HTTP/1.0: a body of unknown length ends with the connection, not in chunks.
-
-        uvicorn's cycle counts what Content-Length still allows; here each piece allows itself.
-        """
-        cycle = self.cycle
-        framed = True
-
-        async def send_old(event: Event) -> None:
-            nonlocal framed
-            if event["type"] == "http.response.start":
-                framed = any(name.lower() == b"content-length" for name, _ in event["headers"])
-                if not framed:
-                    cycle.chunked_encoding = False
-            elif not framed:
-                cycle.expected_content_length = len(event.get("body", b""))
-            await send(event)
-
-        await self._loaded_app(scope, receive, send_old)
+    async def _serve_old(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._loaded_app(scope, receive, ended_by_closing(self.cycle, send))
 
     # What an answered request calls
 
@@ -362,7 +326,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._message_complete:
             self._phase = Phase.DRAIN
             self._drained = 0
-            self._due_in(self._limits.linger_s)
+            self._alarm.due_in(self._limits.linger_s)
             return
         self._rest()
         if self._buffer:
@@ -373,7 +337,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _rest(self) -> None:
         self._phase = Phase.IDLE
         self._may_skip = True
-        self._due_in(self._limits.keep_alive_s)
+        self._alarm.due_in(self._limits.keep_alive_s)
 
     # Leaving
 
@@ -404,20 +368,7 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             answered = self._phase is Phase.DRAIN
         if not answered and not self.transport.is_closing():
-            body = refusal.body()
-            lines = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-            self.transport.write(
-                b"".join(
-                    [
-                        STATUS_LINE[refusal.status],
-                        *lines,
-                        b"content-type: application/json\r\n",
-                        b"content-length: %d\r\n" % len(body),
-                        b"connection: close\r\n\r\n",
-                        body,
-                    ]
-                )
-            )
+            self.transport.write(refusal.answer(self.server_state.default_headers))
         self._close()
         self._tell_watchers()
 
@@ -429,27 +380,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if not transport.is_closing() and transport.can_write_eof():
             self.flow.resume_reading()
             transport.write_eof()
-            self._due_in(self._limits.linger_s)
+            self._alarm.due_in(self._limits.linger_s)
         else:
             transport.close()
-            self._due_in(self._limits.linger_s + self._limits.write_stall_s)
+            self._alarm.due_in(self._limits.linger_s + self._limits.write_stall_s)
 
     # Time
 
-    def _due_in(self, seconds: float) -> None:
-        due = self._due = self.loop.time() + seconds
-        if self._timer is None:
-            self._sleep_until(due)
-        elif self._timer_at > due:
-            self._timer.cancel()
-            self._sleep_until(due)
-
-    def _sleep_until(self, due: float) -> None:
-        self._timer_at = due
-        self._timer = self.loop.call_at(due, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
+    def _on_alarm(self) -> None:
         now = self.loop.time()
         phase = self._phase
         if phase is Phase.BUSY:
@@ -457,13 +395,13 @@ class BoundedProtocol(HttpToolsProtocol):
         elif phase is Phase.BODY and self._waits_for_app():
             # The app is slow, not the client.
             self._body_ends += self._limits.body_idle_s
-            self._due_in(self._limits.body_idle_s)
-        elif phase is Phase.BODY and now < self._body_ends and now < self._due:
-            self._sleep_until(min(self._due, self._body_ends))
-        elif phase is not Phase.BODY and now < self._due:
-            self._sleep_until(self._due)
+            self._alarm.due_in(self._limits.body_idle_s)
+        elif phase is Phase.BODY and now < self._body_ends and now < self._alarm.due:
+            self._alarm.sleep_until(min(self._alarm.due, self._body_ends))
+        elif phase is not Phase.BODY and now < self._alarm.due:
+            self._alarm.sleep_until(self._alarm.due)
         elif phase is Phase.HEAD or phase is Phase.BODY:
-            self._refuse(_TOO_SLOW)
+            self._refuse(TOO_SLOW)
         elif phase is Phase.CLOSED:
             self.transport.abort()
         elif phase is Phase.IDLE and self.transport.get_write_buffer_size():
@@ -484,7 +422,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.abort()
                 return
             self._stalled_at = size
-        self._sleep_until(now + self._limits.write_stall_s)
+        self._alarm.sleep_until(now + self._limits.write_stall_s)
 
 
 __all__ = ["BoundedProtocol", "Phase"]
