@@ -77,8 +77,11 @@ def text_of(reply: Reply) -> str:
 
 @pytest.fixture(
     scope="module",
-    params=[("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})],
-    ids=["asyncio", "uvloop"],
+    params=[
+        pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"),
+        # Production runs on uvloop; the other loop is for the long run of all tests.
+        pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio", marks=pytest.mark.slow),
+    ],
 )
 def anyio_backend(request: pytest.FixtureRequest) -> object:
     return request.param

@@ -467,3 +467,18 @@ def test_a_client_gets_the_planes_error_as_its_own(plane: RunningPlane) -> None:
     policy(plane, '@id("x") forbid (principal, action == Action::"open_run", resource);')
     with pytest.raises(Forbidden, match="may not open runs"):
         plane.open_run()
+
+
+def test_a_failure_nobody_foresaw_is_told_without_its_text(
+    plane: RunningPlane, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("hunter2")
+
+    monkeypatch.setattr(plane.plane.interruption, "listing", broken)
+    status, _, answer = send(plane, "GET", "/v1/revocations")
+    assert status == 500
+    assert answer["code"] == "error"
+    out, err = capsys.readouterr()
+    assert "control_request_failed" in out + err
+    assert "hunter2" not in json.dumps(answer) + out + err

@@ -36,7 +36,8 @@ def challenge(*texts: str) -> Challenge:
 
 def test_a_permit_names_what_permitted_it_and_asks_what_it_asks() -> None:
     decision = engine(
-        """@id("one") @reason("fine") @log("full") permit (principal, action in Action::"send", resource);
+        """@id("one") @reason("fine") @log("full")
+          permit (principal, action in Action::"send", resource);
         @id("two") @limit("5/m") permit (principal, action in Action::"call_tool", resource);
         @id("three") permit (principal, action in Action::"read", resource);"""
     ).decide(question())
@@ -94,7 +95,8 @@ def test_all_approvers_must_agree_and_the_shortest_time_counts() -> None:
           unless { context.approval.granted };
         @id("f2") @approvers("b") @expires("2m") forbid (principal, action, resource)
           unless { context.approval.granted };
-        @id("p") @approvers("c") permit (principal, action, resource) when { context.approval.granted };"""
+        @id("p") @approvers("c") permit (principal, action, resource)
+          when { context.approval.granted };"""
     )
     assert found.approvers == ("a", "b", "c")
     assert found.expires_s == 120
@@ -199,10 +201,12 @@ def test_every_other_kind_is_decided_without_being_registered(kind: ActionKind) 
     target = tool("file:///a", "read", reach="closed")
     arguments = {"opener": "alice"} if kind is ActionKind.OPEN_RUN else {"x": {"y": 1}}
     asked = question(target, arguments, kind=kind)
-    looks = f'@id("k") permit (principal, action == Action::"{kind.value}", resource is Item) when {{ resource.name == "file:///a" }};'
+    looks = f"""@id("k") permit (principal, action == Action::"{kind.value}", resource is Item)
+    when {{ resource.name == "file:///a" }};"""
     decision = engine(
         looks,
-        '@id("n") forbid (principal, action in Action::"call_tool", resource) when { context.args has to };',
+        """@id("n") forbid (principal, action in Action::"call_tool", resource)
+        when { context.args has to };""",
     ).decide(asked)
     assert isinstance(decision, Permit), decision
     assert isinstance(
@@ -215,7 +219,8 @@ def test_every_other_kind_is_decided_without_being_registered(kind: ActionKind) 
 
 def test_the_opener_of_a_run_can_be_named() -> None:
     judge = engine(
-        '@id("open") permit (principal, action == Action::"open_run", resource) when { context.args.opener == "alice" };'
+        """@id("open") permit (principal, action == Action::"open_run", resource)
+        when { context.args.opener == "alice" };"""
     )
     target = tool("open_run", "read", upstream="midflight")
     asked = {

@@ -11,6 +11,8 @@ from midflight.domain.decision import Obligation
 from midflight.domain.errors import Misconfigured
 from midflight.services.ports.policy_sets import PolicySource
 
+SOFT = "forbid (principal, action, resource) unless { context.approval.granted };"
+
 
 def problems_of(*texts: str) -> tuple[str, ...]:
     with pytest.raises(Misconfigured) as caught:
@@ -69,18 +71,15 @@ def test_rubbish_is_a_problem_and_no_crash(text: str) -> None:
         ('@id("a") @limit("20") permit (principal, action, resource);', "no rate"),
         ('@id("a") permit (principal == ?principal, action, resource);', "template"),
         (
-            '@id("a") @expires("soon") forbid (principal, action, resource)'
-            " unless { context.approval.granted };",
+            '@id("a") @expires("soon") ' + SOFT,
             "no time",
         ),
         (
-            '@id("a") @expires("8d") forbid (principal, action, resource)'
-            " unless { context.approval.granted };",
+            '@id("a") @expires("8d") ' + SOFT,
             "no time",
         ),
         (
-            '@id("a") @approvers(" , ") forbid (principal, action, resource)'
-            " unless { context.approval.granted };",
+            '@id("a") @approvers(" , ") ' + SOFT,
             "nobody",
         ),
     ],

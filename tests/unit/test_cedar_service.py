@@ -339,7 +339,8 @@ async def test_a_decision_is_derived_again_under_the_version_that_made_it(plane:
     recorded = plane.engine.decide(asked)
     plane.write(
         ALLOW_ALL
-        + '@id("u") forbid (principal, action, resource) when { context.run.untrusted } unless { context.approval.granted };'
+        + """@id("u") forbid (principal, action, resource)
+        when { context.run.untrusted } unless { context.approval.granted };"""
     )
     await plane.policies.activate(ALICE)
 

@@ -33,7 +33,9 @@ def test_a_sound_set_has_no_problem() -> None:
 
 def test_a_policy_for_a_group_has_to_ask_before_it_looks_at_an_argument() -> None:
     (problem,) = inspect(
-        '\n@id("a") permit (principal, action in Action::"send", resource) when { context.args.to == "x" };'
+        """
+        @id("a") permit (principal, action in Action::"send", resource)
+        when { context.args.to == "x" };"""
     )
     assert problem.severity is Severity.ERROR
     assert problem.tool is None
@@ -131,7 +133,8 @@ def test_conditions_that_are_never_true_are_found() -> None:
 def test_policies_that_make_no_difference_are_found() -> None:
     text = """
     @id("all-reads") permit (principal, action in Action::"read", resource);
-    @id("some-reads") permit (principal, action in Action::"read", resource) when { resource.pinned };
+    @id("some-reads") permit (principal, action in Action::"read", resource)
+      when { resource.pinned };
     @id("logged-reads") @log("full")
       permit (principal, action in Action::"read", resource) when { resource.pinned };
     @id("no-pay") forbid (principal, action in Action::"pay", resource);
@@ -156,5 +159,6 @@ def test_a_schema_no_policy_could_use_does_not_break_validation() -> None:
         "odd\n\"'",
         schema={"type": "object", "properties": {"in": {"type": "string"}, "": MAIL_SCHEMA}},
     )
-    text = '@id("a") permit (principal, action in Action::"call_tool", resource) when { context.args has __69_n };'
+    text = """@id("a") permit (principal, action in Action::"call_tool", resource)
+    when { context.args has __69_n };"""
     assert inspect(text, odd) == []

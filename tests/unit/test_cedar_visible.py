@@ -62,7 +62,8 @@ def test_what_an_approval_would_permit_is_shown() -> None:
 
 def test_what_another_moment_would_permit_is_shown() -> None:
     judge = judge_of(
-        '@id("t") permit (principal, action, resource) when { context.time.hour > 8 && context.run.age_s < 10 };'
+        """@id("t") permit (principal, action, resource)
+        when { context.time.hour > 8 && context.run.age_s < 10 };"""
     )
     assert seen(judge, at=0) == {"send_mail", "status", "commit"}
 
@@ -70,7 +71,8 @@ def test_what_another_moment_would_permit_is_shown() -> None:
 def test_the_labels_of_the_run_hide_what_they_forbid() -> None:
     judge = judge_of(
         ALLOW_ALL,
-        '@id("f") forbid (principal, action in Action::"write", resource) when { context.run.untrusted };',
+        """@id("f") forbid (principal, action in Action::"write", resource)
+        when { context.run.untrusted };""",
     )
     assert seen(judge) == {"send_mail", "status", "commit"}
     assert seen(judge, run=facts(untrusted=True)) == {"send_mail", "status"}
@@ -147,7 +149,8 @@ def test_prompts_are_listed_by_their_own_kind() -> None:
 def test_a_name_that_is_hard_to_write_is_not_hidden(name: str) -> None:
     odd = tool(name, "read")
     judge = engine(
-        '@id("r") permit (principal, action in Action::"read", resource) when { resource.name like "*" };',
+        """@id("r") permit (principal, action in Action::"read", resource)
+        when { resource.name like "*" };""",
         targets=(odd,),
     )
     assert seen(judge) == {name}

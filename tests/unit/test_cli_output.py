@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from midflight import __version__
 from midflight.apps.cli.main import app
-from midflight.apps.cli.output import print_table, report, visible
+from midflight.apps.cli.output import color, print_table, report, visible
 from midflight.apps.cli.private_file import write_private
+from midflight.apps.cli.progress import progress_bar
 from midflight.apps.cli.records import summary
 from midflight.apps.cli.tool import difference
 from midflight.domain.errors import (
@@ -290,3 +291,27 @@ def test_json_on_stdout_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.isascii()
     assert json.loads(out) == {"a": "\u202e\x1b"}
+
+
+def test_a_table_on_a_terminal_reads_no_markup(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_table(("a",), [("[link=https://evil.example]x[/link]",)], empty="nothing")
+    out = capsys.readouterr().out
+    assert "[link=https://evil.example]x[/link]" in out
+    assert "\x1b]8" not in out
+
+
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert color("red") is None
+    monkeypatch.setenv("NO_COLOR", "")
+    assert color("red") == "red"
+
+
+def test_progress_is_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("Verifying", total=10) as advance:
+        advance(5)
+    assert capsys.readouterr() == ("", "")

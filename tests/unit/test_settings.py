@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import string
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from midflight.apps.settings_values import address, option_looks_secret, referen
 from midflight.domain.errors import Misconfigured
 from midflight.domain.tool import Reach
 
+REMOTE = '[[upstream]]\nname = "a"\nurl = "https://x.org"\n'
 SECRET = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -263,9 +266,9 @@ timeout = "2m"
 @pytest.mark.parametrize(
     "text",
     [
-        f'[[upstream]]\nname="a"\nurl="https://x.org"\nheaders={{Authorization="Bearer {SECRET}"}}\n',
-        f'[[upstream]]\nname="a"\nurl="https://x.org"\nheaders={{X-Api-Key="{SECRET}"}}\n',
-        f'[[upstream]]\nname="a"\nurl="https://x.org"\nheaders={{X-Any="{SECRET}"}}\n',
+        f'{REMOTE}headers={{Authorization="Bearer {SECRET}"}}\n',
+        f'{REMOTE}headers={{X-Api-Key="{SECRET}"}}\n',
+        f'{REMOTE}headers={{X-Any="{SECRET}"}}\n',
         f'[[upstream]]\nname="a"\ncommand="x"\nenv={{ANY="{SECRET}"}}\n',
         f'[[upstream]]\nname="a"\ncommand="x"\nargs=["{SECRET}"]\n',
         f'[[upstream]]\nname="a"\nurl="https://user:{SECRET}@x.org"\n',
@@ -524,3 +527,54 @@ def test_a_secret_that_is_missing_is_named() -> None:
 
 def test_settings_made_directly_read_no_file() -> None:
     assert Settings().runs.max_steps == 1000
+
+
+TOML_VALUES = st.one_of(
+    st.integers(),
+    st.booleans(),
+    st.sampled_from(['""', '"x"', '"127.0.0.1:1"', "[]", "[1]", "{}", '{ a = "b" }', "1.5", "nan"]),
+    st.sampled_from(["2030-01-01", '"env:X"', '["--token=x"]', '"https://u@h"', '"\\u202e"']),
+)
+KEYS = sorted(
+    {
+        f"{section}.{name}"
+        for section, field in Settings.model_fields.items()
+        for name in getattr(field.annotation, "model_fields", {"name": None, "url": None})
+    }
+    | {"gateway.tls.key", "gateway.limits.body_bytes", "nonsense.x", "gateway.nonsense"}
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), TOML_VALUES, max_size=6), st.booleans())
+def test_any_document_loads_or_is_refused_with_its_problems(
+    keys: dict[str, object], upstream: bool
+) -> None:
+    lines = [
+        f"{key} = {str(value).lower() if isinstance(value, bool) else value}"
+        for key, value in keys.items()
+        if not key.startswith("upstream.")
+    ]
+    if upstream:
+        lines.append("[[upstream]]")
+        lines += [
+            f"{key.removeprefix('upstream.')} = {str(value).lower()}"
+            for key, value in keys.items()
+            if key.startswith("upstream.")
+        ]
+    with tempfile.TemporaryDirectory() as folder:
+        file = write(Path(folder), "\n".join(lines))
+        try:
+            load(file)
+        except Misconfigured as error:
+            assert error.problems or "is not TOML" in error.message  # noqa: PT017 -- either may be
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_load_or_are_refused(raw: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "midflight.toml"
+        file.write_bytes(raw)
+        with contextlib.suppress(Misconfigured):
+            load(file)
+        with contextlib.suppress(Misconfigured):
+            settings_file.control_socket(file)

@@ -317,9 +317,8 @@ def test_what_looks_like_a_secret_is_in_no_line(secret: str) -> None:
     out = io.StringIO()
     logs.configure(form="json", stream=out)
     log = structlog.get_logger("midflight.test")
-    log.info(
-        "".join(("it said ", secret)), nested={"deep": [secret, (secret,)]}, **{secret[:8]: secret}
-    )
+    said = f"it said {secret}"
+    log.info(said, nested={"deep": [secret, (secret,)]}, **{secret[:8]: secret})
     logging.getLogger("library").warning("from a library: %s", secret)
     try:
         raise ValueError(secret)  # noqa: TRY301 # a traceback is wanted

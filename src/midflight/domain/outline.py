@@ -1,6 +1,8 @@
 """The outline of a record: what keeping the books needs, without decoding the rest.
 
-Recovery and verification read whole ledgers; an outline costs a third of a record.
+Recovery and verification need only the tag and the links, so values they never look at cannot
+stop them. It is not a speed-up for every kind (measured on a busy machine: 1.5 against 3.9 µs for
+an intent of 1.2 KB, 1.6 against 0.4 µs for an outcome).
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Sealer:
         self._remember(run_id, AESGCM(self._wrap.unwrap(wrapped, key_id=run_id)))
 
     def seal(self, run_id: str, plaintext: JSON) -> Sealed:
-        """Seal a JSON value under the run's key. Synchronous, about 2 µs.
+        """Seal a JSON value under the run's key. Synchronous, a few µs.
 
         Raises:
             Conflict: the key is not at hand; `await key_for(run_id)` before.

@@ -13,7 +13,7 @@ from midflight.adapters.policy.arguments import Misfit
 from midflight.adapters.policy.asking import Asking
 from midflight.adapters.policy.generation import Generation, same_types
 from midflight.adapters.policy.parsing import CedarSet
-from midflight.adapters.policy.visible import View, Visibility
+from midflight.adapters.policy.visible import Visibility
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import Decision, Deny, DenyCode, Reason
 from midflight.domain.identity import Workload
@@ -112,30 +112,22 @@ class CedarEngine:
         if not now.policies:
             return frozenset()
         view = now.visibility.view(workload=workload, run=run, source=source)
-        names: set[str] = set()
-        for target in targets:
-            known = view.known(kind, target)
-            if known is None:
-                known = self._could_be(now, view, kind, of=target, workload=workload)
-                view.learn(kind, target, visible=known)
-            if known:
-                names.add(target.name)
-        return frozenset(names)
-
-    def _could_be(
-        self, now: Generation, view: View, kind: ActionKind, *, of: Target, workload: Workload
-    ) -> bool:
         try:
-            seat = now.seat(kind, of)
-            if seat is None or (seat.is_tool and (of.upstream, of.name) in now.held):
-                return False
-            plan = seat.plan(workload)
-            facts = now.facts(seat, plan, workload, of)
-            return view.ask(seat, plan, facts, workload=workload, of=of)
+            names = {target.name for target in targets if view.known(kind, target)}
+            unknown = [target for target in targets if view.known(kind, target) is None]
+            seated = list(now.seats(kind, unknown))
+            for target in unknown:
+                view.learn(kind, target, visible=False)
+            answers = view.ask(kind, seated, workload=workload)
+            for (target, _), visible in zip(seated, answers, strict=True):
+                view.learn(kind, target, visible=visible)
+                if visible:
+                    names.add(target.name)
+            return frozenset(names)
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
-            return False
+            return frozenset()
 
     def _decide(self, now: Generation, question: Question) -> Decision:
         if not now.policies:

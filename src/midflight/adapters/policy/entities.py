@@ -8,6 +8,8 @@ Below: `names.py`. Above: `cedar.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from cedarpy import Entities, Schema
 
@@ -34,41 +36,52 @@ def resource_uid(kind: ActionKind, target: Target) -> dict[str, str]:
     return uid("Item", item_id(kind, target.upstream, target.name))
 
 
+def resource_type(kind: ActionKind) -> str:
+    """The entity type that a question of this kind is about."""
+    return "Tool" if kind is ActionKind.CALL_TOOL else "Item"
+
+
 def build_entities(
-    kind: ActionKind, *, workload: Workload, target: Target, schema: Schema
+    kind: ActionKind, *, workload: Workload, targets: Iterable[Target], schema: Schema
 ) -> Entities:
-    """The entities of a question, checked against the schema. `ValueError` if they do not fit."""
-    traits = target.traits
-    everything: list[JSONObject] = [
-        {
-            "uid": uid("Workload", workload.id),
-            "attrs": {
-                "tier": workload.tier.value,
-                "mode": workload.mode.value,
-                "kind": workload.kind,
-                "owner": workload.owner,
-                "team": workload.team,
-                # No attestor speaks for workloads yet: nobody is attested.
-                "attested": False,
-            },
-            "parents": [uid("Team", workload.team)],
-        },
-        {"uid": uid("Team", workload.team), "attrs": {}, "parents": []},
-        {
-            "uid": resource_uid(kind, target),
-            "attrs": {
-                "upstream": target.upstream,
-                "name": target.name,
-                "effect": traits.effect.value,
-                "reach": traits.reach.value,
-                "pinned": target.pin_state is PinState.PINNED,
-                "reviewed": traits.reviewed,
-            },
-            "parents": [uid("Upstream", target.upstream)],
-        },
-        {"uid": uid("Upstream", target.upstream), "attrs": {}, "parents": []},
-    ]
-    return read_entities(_ENCODER.encode(everything).decode(), schema)
+    """The workload and these targets, checked against the schema. `ValueError` if they do not fit."""
+    found: dict[tuple[str, str], JSONObject] = {}
+    for entity in (*_workload(workload), *(e for t in targets for e in _resource(kind, t))):
+        found[entity["uid"]["type"], entity["uid"]["id"]] = entity
+    return read_entities(_ENCODER.encode(list(found.values())).decode(), schema)
 
 
-__all__ = ["build_entities", "resource_uid", "uid"]
+def _workload(workload: Workload) -> tuple[JSONObject, ...]:
+    team = uid("Team", workload.team)
+    attributes: JSONObject = {
+        "tier": workload.tier.value,
+        "mode": workload.mode.value,
+        "kind": workload.kind,
+        "owner": workload.owner,
+        "team": workload.team,
+        # No attestor speaks for workloads yet: nobody is attested.
+        "attested": False,
+    }
+    return (
+        {"uid": uid("Workload", workload.id), "attrs": attributes, "parents": [team]},
+        {"uid": team, "attrs": {}, "parents": []},
+    )
+
+
+def _resource(kind: ActionKind, target: Target) -> tuple[JSONObject, ...]:
+    upstream = uid("Upstream", target.upstream)
+    attributes: JSONObject = {
+        "upstream": target.upstream,
+        "name": target.name,
+        "effect": target.traits.effect.value,
+        "reach": target.traits.reach.value,
+        "pinned": target.pin_state is PinState.PINNED,
+        "reviewed": target.traits.reviewed,
+    }
+    return (
+        {"uid": resource_uid(kind, target), "attrs": attributes, "parents": [upstream]},
+        {"uid": upstream, "attrs": {}, "parents": []},
+    )
+
+
+__all__ = ["build_entities", "resource_type", "resource_uid", "uid"]

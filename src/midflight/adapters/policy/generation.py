@@ -64,7 +64,7 @@ class Generation:
         entities = self.entities.get(key)
         if entities is None:
             entities = build_entities(
-                seat.kind, workload=workload, target=target, schema=plan.schema
+                seat.kind, workload=workload, targets=[target], schema=plan.schema
             )
             self.entities.put(key, entities)
         return entities

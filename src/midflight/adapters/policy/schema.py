@@ -143,6 +143,13 @@ def slice_schema(
     return _document({action: _action(groups, resource, _context(shape, seen))})
 
 
+def bare_schema(actions: Mapping[str, Iterable[str]], *, resource: str) -> JSONObject:
+    """Actions with their groups and nothing in their context: for entities alone."""
+    return _document(
+        {action: _action(groups, resource, _record({})) for action, groups in actions.items()}
+    )
+
+
 def whole_schema(targets: Iterable[Target]) -> JSONObject:
     """The schema of everything registered, against which policies are validated.
 
@@ -204,6 +211,7 @@ __all__ = [
     "KIND_GROUPS",
     "KIND_SHAPES",
     "Mentions",
+    "bare_schema",
     "slice_schema",
     "tool_groups",
     "whole_schema",

@@ -7,18 +7,23 @@ one nothing. Below: `slices.py`, `schema.py`. Above: `cedar.py`.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cedarpy
 import msgspec
 
-from midflight.adapters.policy.entities import resource_uid, uid
+from midflight.adapters.policy.entities import resource_type, resource_uid, uid
 from midflight.adapters.policy.names import tool_action_id
 from midflight.adapters.policy.schema import KIND_GROUPS, KIND_SHAPES, slice_schema, tool_groups
 from midflight.adapters.policy.shapes import RecordOf, arguments_shape
-from midflight.adapters.policy.slices import Bucket, Slice, SliceIndex
+from midflight.adapters.policy.slices import COMMON, Bucket, Slice, SliceIndex
 from midflight.domain.action import ActionKind
 from midflight.domain.identity import Workload
 from midflight.domain.question import Target
-from midflight.domain.value import Value
+from midflight.domain.value import JSONObject, Value
+
+# Kinds of callers that have policies of their own, per target, before plans are made anew.
+MAX_PLANS = 256
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -38,9 +43,6 @@ class Seat:
         self.kind = kind
         self.target = target
         self.is_tool = kind is ActionKind.CALL_TOOL
-        self.shape: RecordOf | None = (
-            arguments_shape(target.schema) if self.is_tool else KIND_SHAPES.get(kind)
-        )
         self.action_id = (
             tool_action_id(target.upstream, target.name) if self.is_tool else kind.value
         )
@@ -49,43 +51,56 @@ class Seat:
         self._index = index
         self._plans: dict[tuple[Bucket, ...], Plan] = {}
         resource = resource_uid(kind, target)
-        self._touched: tuple[Bucket, ...] = (
+        self._own: tuple[Bucket, ...] = (
             (resource["type"], resource["id"]),
+            *([("Action", self.action_id)] if self.is_tool else []),
+        )
+        self._shared: tuple[Bucket, ...] = (
             ("Upstream", target.upstream),
-            ("Action", self.action_id),
+            *([] if self.is_tool else [("Action", self.action_id)]),
             *(("Action", group) for group in self.groups),
+        )
+
+    @cached_property
+    def shape(self) -> RecordOf | None:
+        """The shape of its arguments; None if they have no types."""
+        return arguments_shape(self.target.schema) if self.is_tool else KIND_SHAPES.get(self.kind)
+
+    def parts(self, workload: Workload) -> tuple[Slice, Slice]:
+        """The policies it shares with other targets of its upstream, and those about it alone."""
+        caller = self._index.used((("Workload", workload.id), ("Team", workload.team)))
+        return (
+            self._index.slice((COMMON, *self._shared, *caller)),
+            self._index.slice(self._own),
         )
 
     def plan(self, workload: Workload) -> Plan:
         """What to ask with for this caller."""
-        own = self._index.used((("Workload", workload.id), ("Team", workload.team)))
-        plan = self._plans.get(own)
+        caller = self._index.used((("Workload", workload.id), ("Team", workload.team)))
+        plan = self._plans.get(caller)
         if plan is None:
-            plan = self._make_plan(own)
+            plan = self._make_plan(caller)
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
-            self._plans[own] = plan
+            self._plans[caller] = plan
         return plan
 
-    def _make_plan(self, own: tuple[Bucket, ...]) -> Plan:
-        part = self._index.slice((*self._touched, *own))
+    def _make_plan(self, caller: tuple[Bucket, ...]) -> Plan:
+        part = self._index.slice((COMMON, *self._own, *self._shared, *caller))
         document = slice_schema(
             self.action_id,
             groups=self.groups,
-            resource="Tool" if self.is_tool else "Item",
+            resource=resource_type(self.kind),
             shape=self.shape,
             seen=part.mentions,
         )
         wanted = part.mentions.inside("args") if part.mentions.group("args") else frozenset[str]()
-        return Plan(
-            slice=part,
-            schema=cedarpy.Schema.from_json_str(_ENCODER.encode(document).decode()),
-            wanted=wanted,
-        )
+        return Plan(slice=part, schema=make_schema(document), wanted=wanted)
 
 
-# Callers that have policies of their own, per target, before the plans are made anew.
-MAX_PLANS = 256
+def make_schema(document: JSONObject) -> cedarpy.Schema:
+    """A schema document as the engine takes it."""
+    return cedarpy.Schema.from_json_str(_ENCODER.encode(document).decode())
 
 
 def named_item(kind: ActionKind, target: Target, index: SliceIndex) -> str:
@@ -94,4 +109,4 @@ def named_item(kind: ActionKind, target: Target, index: SliceIndex) -> str:
     return resource["id"] if index.used(((resource["type"], resource["id"]),)) else ""
 
 
-__all__ = ["MAX_PLANS", "Plan", "Seat", "named_item"]
+__all__ = ["MAX_PLANS", "Plan", "Seat", "make_schema", "named_item"]

@@ -66,10 +66,10 @@ class SliceIndex:
         return tuple(bucket for bucket in candidates if bucket in self._buckets)
 
     def slice(self, touched: Iterable[Bucket]) -> Slice:
-        """The slice of a question that touches these buckets."""
+        """The policies in these buckets. A question also touches `COMMON`."""
         found = {
             position: policy
-            for bucket in (COMMON, *touched)
+            for bucket in touched
             for position, policy in self._buckets.get(bucket, ())
         }
         order = tuple(sorted(found))

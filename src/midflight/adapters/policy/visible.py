@@ -9,6 +9,7 @@ Below: `seats.py`. Above: `cedar.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import cedarpy
@@ -17,13 +18,14 @@ import msgspec
 from midflight.adapters.policy.bounded import Bounded
 from midflight.adapters.policy.calls import is_authorized_partial
 from midflight.adapters.policy.context import facts_context
-from midflight.adapters.policy.entities import resource_uid
-from midflight.adapters.policy.schema import Mentions
-from midflight.adapters.policy.seats import Plan, Seat
+from midflight.adapters.policy.entities import build_entities, resource_type, resource_uid
+from midflight.adapters.policy.schema import Mentions, bare_schema
+from midflight.adapters.policy.seats import Seat, make_schema
+from midflight.adapters.policy.slices import Slice
 from midflight.domain.action import ActionKind
 from midflight.domain.identity import Workload
 from midflight.domain.question import RunFacts, Source, Target
-from midflight.domain.value import JSONObject
+from midflight.domain.value import JSONObject, Value
 
 MAX_VIEWS = 1_024
 MAX_KNOWN = 16_384
@@ -55,7 +57,6 @@ class View:
         self._run = run
         self._source = source
         self._known = Bounded[_Key, bool](MAX_KNOWN)
-        self._alike: dict[_Key, bool] = {}
 
     def known(self, kind: ActionKind, target: Target) -> bool | None:
         """Whether the target is visible, or None if that was not asked yet."""
@@ -66,36 +67,30 @@ class View:
         self._known.put(_key(kind, target), visible)
 
     def ask(
-        self, seat: Seat, plan: Plan, entities: cedarpy.Entities, *, workload: Workload, of: Target
-    ) -> bool:
-        """Whether some arguments, approval or moment could make this a yes.
+        self, kind: ActionKind, seated: Sequence[tuple[Target, Seat]], *, workload: Workload
+    ) -> list[bool]:
+        """Whether some arguments, approval or moment could make each of these a yes.
 
-        Targets that no policy tells apart have one answer: most of a list costs one question.
+        What a target shares with others is asked once for all that no policy tells apart; its own
+        policies are asked for it alone. Either can forbid, and either can permit.
         """
-        if plan.slice.tells_apart:
-            return self._evaluate(seat, plan, entities, workload, of)
-        alike = (seat.kind, of.upstream, of.traits, of.pin_state, tuple(plan.slice.policies))
-        visible = self._alike.get(alike)
-        if visible is None:
-            visible = self._alike[alike] = self._evaluate(seat, plan, entities, workload, of)
-        return visible
-
-    def _evaluate(
-        self, seat: Seat, plan: Plan, entities: cedarpy.Entities, workload: Workload, target: Target
-    ) -> bool:
-        resource = resource_uid(seat.kind, target)
-        result = is_authorized_partial(
-            {
-                "principal": _literal("Workload", workload.id),
-                "action": _literal("Action", seat.action_id),
-                "resource": _literal(resource["type"], resource["id"]),
-                "context": _ENCODER.encode(self._context(plan.slice.mentions)).decode(),
-            },
-            plan.slice.handle,
-            entities,
-        )
-        # An error, or an id that Cedar will not read as text, is doubt.
-        return result.decision is not cedarpy.Decision.Deny or bool(result.diagnostics.errors)
+        if not seated:
+            return []
+        entities = list_entities(kind, seated, workload=workload)
+        alike: dict[_Key, _Part] = {}
+        answers: list[bool] = []
+        for target, seat in seated:
+            ask = _Asking(kind, target, seat, entities, workload)
+            shared, own = seat.parts(workload)
+            traits = (target.upstream, target.traits, target.pin_state)
+            key = (*traits, tuple(shared.policies), target.name if shared.tells_apart else None)
+            found = alike.get(key)
+            if found is None:
+                found = alike[key] = ask.part(shared, self._context(shared.mentions))
+            if own.policies and not found.forbids:
+                found = found.join(ask.part(own, self._context(own.mentions)))
+            answers.append(found.may_permit and not found.forbids)
+        return answers
 
     def _context(self, seen: Mentions) -> JSONObject:
         context = facts_context(self._run, self._source, 0, seen=seen)
@@ -107,6 +102,60 @@ class View:
             if seen.group(group):
                 context[group] = _unknown(group)
         return context
+
+
+class _Part(Value):
+    """What some of the policies say: they certainly forbid; they may permit."""
+
+    forbids: bool
+    may_permit: bool
+
+    def join(self, other: _Part) -> _Part:
+        return _Part(
+            forbids=self.forbids or other.forbids, may_permit=self.may_permit or other.may_permit
+        )
+
+
+class _Asking:
+    """Partial evaluation for one target."""
+
+    def __init__(
+        self,
+        kind: ActionKind,
+        target: Target,
+        seat: Seat,
+        entities: cedarpy.Entities,
+        workload: Workload,
+    ) -> None:
+        resource = resource_uid(kind, target)
+        self._entities = entities
+        self._request: JSONObject = {
+            "principal": _literal("Workload", workload.id),
+            "action": _literal("Action", seat.action_id),
+            "resource": _literal(resource["type"], resource["id"]),
+        }
+
+    def part(self, policies: Slice, context: JSONObject) -> _Part:
+        """What these policies say about the target."""
+        self._request["context"] = _ENCODER.encode(context).decode()
+        result = is_authorized_partial(self._request, policies.handle, self._entities)
+        denied = result.decision is cedarpy.Decision.Deny
+        # An error, or an id that Cedar will not read as text, is doubt.
+        doubt = bool(result.diagnostics.errors)
+        return _Part(
+            forbids=denied and bool(result.diagnostics.reasons), may_permit=doubt or not denied
+        )
+
+
+def list_entities(
+    kind: ActionKind, seated: Sequence[tuple[Target, Seat]], *, workload: Workload
+) -> cedarpy.Entities:
+    """The entities of a whole list. The schema only brings their actions and groups."""
+    actions = {seat.action_id: seat.groups for _, seat in seated}
+    schema = make_schema(bare_schema(actions, resource=resource_type(kind)))
+    return build_entities(
+        kind, workload=workload, targets=[target for target, _ in seated], schema=schema
+    )
 
 
 def _unknown(name: str) -> JSONObject:

@@ -2,9 +2,10 @@
 
 Driven by the standard library's `sqlite3` and not through SQLAlchemy, and one batch is one padded
 multi-row INSERT, for one reason: the driver lets go of the GIL at every step of a statement, and
-each time a busy event loop may keep it for 5 ms. Measured with a loop that never idles, batches of
-16 and 128 entries: `executemany` 104 and 723 ms, SQLAlchemy 106 ms and more, this form 6 and 7 ms
-(idle: 0.42 and 1.07, 0.46 and 1.34, 0.33 and 0.66 ms; 12 and 5 µs of CPU an entry).
+each time a busy event loop may keep it for 5 ms. Measured once on two shared cores, median time of
+a batch of 16 and of 128 entries, beside a thread that never idles (20 batches each, so rough):
+`executemany` 104 and 723 ms, SQLAlchemy 106 and 12 ms (p99 334), this form 6 and 7 ms. Without
+such a thread (200 batches): 0.42 and 1.07, 0.46 and 1.34, 0.33 and 0.66 ms.
 
 The file is readable by its owner alone. Triggers refuse UPDATE and DELETE against slips of an
 operator's hand; against intent there are the chain and the signed checkpoints.

@@ -48,8 +48,6 @@ def document(operations: Sequence[Operation[Any]]) -> JSONObject:
         paths.setdefault(path, {})[operation.method.lower()] = _describe(
             operation, fields=fields, answer=schemas[len(inputs) + index]
         )
-    for operation in operations:
-        _without_path_fields(operation, components)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -103,20 +101,22 @@ def _describe(operation: Operation[Any], *, fields: JSONObject, answer: Any) -> 
     if operation.method != "GET" and set(properties) - set(operation.path_fields):
         described["requestBody"] = {
             "required": bool(set(required) - set(operation.path_fields)),
-            "content": {
-                "application/json": {"schema": {"$ref": _REF.format(name=operation.input.__name__)}}
-            },
+            "content": {"application/json": {"schema": _body(operation, fields)}},
         }
     return described
 
 
-def _without_path_fields(operation: Operation[Any], components: JSONObject) -> None:
-    """A body never repeats what stands in the path."""
-    schema = components[operation.input.__name__]
-    for name in operation.path_fields:
-        schema.get("properties", {}).pop(name, None)
-        if name in schema.get("required", []):
-            schema["required"].remove(name)
+def _body(operation: Operation[Any], fields: JSONObject) -> JSONObject:
+    """The schema of the body: the input, without what stands in the path."""
+    inside = operation.path_fields
+    if not inside:
+        return {"$ref": _REF.format(name=operation.input.__name__)}
+    properties: JSONObject = fields["properties"]
+    return fields | {
+        "title": f"Body of {operation.act.__name__}",
+        "properties": {name: schema for name, schema in properties.items() if name not in inside},
+        "required": [name for name in fields.get("required", []) if name not in inside],
+    }
 
 
 __all__ = ["Refusal", "document"]

