@@ -56,6 +56,8 @@ async def test_nothing_that_passes_directly_is_lost_through_midflight(
         async with midflight(tmp_path, url) as governed:
             through = await official_suite.run(governed, tmp_path / "through", *suite)
     print(f"\n{version}\n{official_suite.table(direct, through)}")
-    assert not official_suite.failures(direct)
-    assert not official_suite.lost(direct, through)
+    failing = official_suite.failures(direct)
+    assert not failing, "\n".join(failing)
+    missing = official_suite.lost(direct, through)
+    assert not missing, "\n".join(missing)
     assert not official_suite.failures({REBINDING: through[REBINDING]})

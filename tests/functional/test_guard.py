@@ -438,3 +438,26 @@ async def test_a_bug_in_the_engine_refuses_and_leaves_a_record() -> None:
     assert refused.decision.code is DenyCode.INTERNAL  # type: ignore[union-attr]
     assert "secret-marker" not in str(refused)
     assert plane.upstream.received == []
+
+
+async def test_a_result_that_comes_back_after_the_cut_is_not_delivered() -> None:
+    plane = await started()
+    running, answer = asyncio.Event(), asyncio.Event()
+
+    async def deaf(action, *, seat, flight, sink):  # type: ignore[no-untyped-def]
+        flight.look()
+        flight.left(10)
+        running.set()
+        await answer.wait()  # an adapter that does not notice being cut
+        return Reply(result={"content": [{"type": "text", "text": "secret"}]})
+
+    plane.upstream.call = deaf  # type: ignore[method-assign]
+    task = asyncio.ensure_future(plane.guard.perform(call("look"), caller(), sink=ListSink()))
+    await running.wait()
+    await plane.interruption.revoke(
+        Scope(kind=ScopeKind.UPSTREAM, id="one"), reason="r", author=OPERATOR
+    )
+    answer.set()
+    refused = await task
+    assert isinstance(refused, Refused)
+    assert (await outcomes(plane))[-1].state is Terminal.INTERRUPTED

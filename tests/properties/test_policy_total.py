@@ -325,7 +325,7 @@ def whole_answer(policy_set: CedarSet, asked: Question) -> str:
             "context": context,
         },
         make_handle(policy_set.policies.values()),
-        build_entities(asked.kind, workload=asked.workload, target=asked.target, schema=schema),
+        build_entities(asked.kind, workload=asked.workload, targets=[asked.target], schema=schema),
         schema,
     )
     if result.diagnostics.errors:

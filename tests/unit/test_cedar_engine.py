@@ -18,7 +18,7 @@ from policy_kit import (
 )
 
 from midflight.adapters.policy.bounded import Bounded
-from midflight.adapters.policy.slices import SliceIndex, buckets
+from midflight.adapters.policy.slices import COMMON, SliceIndex, buckets
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import Challenge, Deny, DenyCode, Obligation, Permit, Reason
 from midflight.domain.identity import Mode, Tier
@@ -339,8 +339,8 @@ def test_slices_with_the_same_policies_are_one() -> None:
             ALLOW_ALL, '@id("b") permit (principal, action, resource == Tool::"a/b");'
         ).policies.values()
     )
-    assert index.slice([("Tool", "x")]) is index.slice([("Tool", "y")])
-    assert set(index.slice([("Tool", "a/b")]).policies) == {"all", "b"}
+    assert index.slice([COMMON, ("Tool", "x")]) is index.slice([COMMON, ("Tool", "y")])
+    assert set(index.slice([COMMON, ("Tool", "a/b")]).policies) == {"all", "b"}
 
 
 def test_a_bounded_map_forgets_what_was_not_used_for_longest() -> None:

@@ -32,9 +32,7 @@ INDEX_HOSTS = [
     "yarn" + "pkg.com",
     "crates" + ".io",
 ]
-LEFT_OVER = re.compile(
-    r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK"]) + ")\b"
-)
+LEFT_OVER = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX|HA" + r"CK)\b")
 MACHINE_PATHS = ["/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/"]
 
 
@@ -231,9 +229,9 @@ def sleeps(node: ast.AST) -> Iterator[int]:
     """Lines that sleep, but for `sleep(0)` and for peers that go on for ever at a pace."""
     if isinstance(node, ast.While) and ast.unparse(node.test) == "True":
         return
-    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("sleep"):
-        if [ast.unparse(argument) for argument in node.args] != ["0"]:
-            yield node.lineno
+    is_sleep = isinstance(node, ast.Call) and ast.unparse(node.func).endswith("sleep")
+    if is_sleep and [ast.unparse(argument) for argument in node.args] != ["0"]:
+        yield node.lineno
     for child in ast.iter_child_nodes(node):
         yield from sleeps(child)
 

@@ -14,6 +14,8 @@ def orphan(ends):
     reading, writing = os.pipe()
     if os.fork() == 0:
         if os.fork() == 0:
+            # Its own copy of the other end would keep it from ever seeing that end close.
+            os.close(release)
             os.close(reading)
             os.write(writing, b"%d" % os.getpid())
             os.close(writing)

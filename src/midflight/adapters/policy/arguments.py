@@ -181,13 +181,21 @@ def _fit_decimal(value: object, *, path: str, exact: bool) -> JSONObject | None:
 
 
 def _unicode(text: str, *, path: str) -> str:
-    """The text, if it has bytes: a lone surrogate has none, and Cedar would not take it."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise Misfit(path, "is no Unicode text") from None
+    """The text, if Cedar would take it."""
+    if not is_unicode(text):
+        raise Misfit(path, "is no Unicode text")
     return text
+
+
+def is_unicode(text: str) -> bool:
+    """Whether the text has bytes in UTF-8: one with a lone surrogate has none."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shown(path: str) -> str:
@@ -196,4 +204,12 @@ def _shown(path: str) -> str:
     return "".join(c if c.isprintable() and c != "`" else "?" for c in shown)
 
 
-__all__ = ["LONG_MAX", "LONG_MIN", "Carried", "Misfit", "carry", "refuse_forbidden_keys"]
+__all__ = [
+    "LONG_MAX",
+    "LONG_MIN",
+    "Carried",
+    "Misfit",
+    "carry",
+    "is_unicode",
+    "refuse_forbidden_keys",
+]

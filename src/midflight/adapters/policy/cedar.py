@@ -113,16 +113,10 @@ class CedarEngine:
             return frozenset()
         view = now.visibility.view(workload=workload, run=run, source=source)
         try:
-            names = {target.name for target in targets if view.known(kind, target)}
-            unknown = [target for target in targets if view.known(kind, target) is None]
-            seated = list(now.seats(kind, unknown))
-            for target in unknown:
-                view.learn(kind, target, visible=False)
-            answers = view.ask(kind, seated, workload=workload)
-            for (target, _), visible in zip(seated, answers, strict=True):
-                view.learn(kind, target, visible=visible)
-                if visible:
-                    names.add(target.name)
+            known = [(target, view.known(kind, target)) for target in targets]
+            names = {target.name for target, visible in known if visible}
+            unknown = [target for target, visible in known if visible is None]
+            names |= view.ask(kind, unknown, now.seats(kind, unknown), workload=workload)
             return frozenset(names)
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):

@@ -44,7 +44,7 @@ def resource_type(kind: ActionKind) -> str:
 def build_entities(
     kind: ActionKind, *, workload: Workload, targets: Iterable[Target], schema: Schema
 ) -> Entities:
-    """The workload and these targets, checked against the schema. `ValueError` if they do not fit."""
+    """The workload and these targets. `ValueError` if they do not fit the schema."""
     found: dict[tuple[str, str], JSONObject] = {}
     for entity in (*_workload(workload), *(e for t in targets for e in _resource(kind, t))):
         found[entity["uid"]["type"], entity["uid"]["id"]] = entity

@@ -6,10 +6,11 @@ the change is carried over. Its caches are bounded. Below: `seats.py`. Above: `c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import cedarpy
 
+from midflight.adapters.policy.arguments import is_unicode
 from midflight.adapters.policy.bounded import Bounded
 from midflight.adapters.policy.entities import build_entities
 from midflight.adapters.policy.parsing import CedarSet
@@ -57,6 +58,14 @@ class Generation:
             seat = Seat(kind, target, self.index)
             self.items.put(item, seat)
         return seat
+
+    def seats(self, kind: ActionKind, targets: Iterable[Target]) -> Iterator[tuple[Target, Seat]]:
+        """The targets that can be asked about: known, not held, and with names that have bytes."""
+        for target in targets:
+            seat = self.seat(kind, target)
+            held = kind is ActionKind.CALL_TOOL and (target.upstream, target.name) in self.held
+            if seat is not None and not held and is_unicode(target.name):
+                yield target, seat
 
     def facts(self, seat: Seat, plan: Plan, workload: Workload, target: Target) -> cedarpy.Entities:
         """The entities of a question."""

@@ -9,7 +9,7 @@ Below: `seats.py`. Above: `cedar.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import cedarpy
@@ -62,23 +62,25 @@ class View:
         """Whether the target is visible, or None if that was not asked yet."""
         return self._known.get(_key(kind, target))
 
-    def learn(self, kind: ActionKind, target: Target, *, visible: bool) -> None:
-        """Remember an answer."""
-        self._known.put(_key(kind, target), visible)
-
     def ask(
-        self, kind: ActionKind, seated: Sequence[tuple[Target, Seat]], *, workload: Workload
-    ) -> list[bool]:
-        """Whether some arguments, approval or moment could make each of these a yes.
+        self,
+        kind: ActionKind,
+        targets: Sequence[Target],
+        seats: Iterable[tuple[Target, Seat]],
+        *,
+        workload: Workload,
+    ) -> set[str]:
+        """Names of those that some arguments, approval or moment could make a yes; remembered.
 
+        Targets without a seat are denied whatever is asked, so they are hidden.
         What a target shares with others is asked once for all that no policy tells apart; its own
         policies are asked for it alone. Either can forbid, and either can permit.
         """
-        if not seated:
-            return []
+        seated = list(seats)
+        names: set[str] = set()
+        answers = dict.fromkeys((_key(kind, target) for target in targets), False)
         entities = list_entities(kind, seated, workload=workload)
         alike: dict[_Key, _Part] = {}
-        answers: list[bool] = []
         for target, seat in seated:
             ask = _Asking(kind, target, seat, entities, workload)
             shared, own = seat.parts(workload)
@@ -89,8 +91,12 @@ class View:
                 found = alike[key] = ask.part(shared, self._context(shared.mentions))
             if own.policies and not found.forbids:
                 found = found.join(ask.part(own, self._context(own.mentions)))
-            answers.append(found.may_permit and not found.forbids)
-        return answers
+            if found.may_permit and not found.forbids:
+                answers[_key(kind, target)] = True
+                names.add(target.name)
+        for key, visible in answers.items():
+            self._known.put(key, visible)
+        return names
 
     def _context(self, seen: Mentions) -> JSONObject:
         context = facts_context(self._run, self._source, 0, seen=seen)
