@@ -21,7 +21,7 @@ from policy_kit import (
     tool,
 )
 
-from midflight.adapters.policy import asking, calls, generation
+from midflight.adapters.policy import asking, calls, generation, visible
 from midflight.adapters.policy.cedar import CedarEngine
 from midflight.adapters.policy.compiler import CedarCompiler
 from midflight.adapters.policy.schema import slice_schema
@@ -256,6 +256,7 @@ def test_entities_that_do_not_parse_deny(monkeypatch: pytest.MonkeyPatch) -> Non
         raise ValueError("entities")
 
     monkeypatch.setattr(generation, "build_entities", fail)
+    monkeypatch.setattr(visible, "build_entities", fail)
     judge = engine(ALLOW_ALL)
     assert_denied(judge.decide(question()), DenyCode.POLICY_ERROR)
     assert (

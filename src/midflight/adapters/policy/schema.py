@@ -150,11 +150,12 @@ def bare_schema(actions: Mapping[str, Iterable[str]], *, resource: str) -> JSONO
     )
 
 
-def whole_schema(targets: Iterable[Target]) -> JSONObject:
+def whole_schema(targets: Iterable[Target], *, seen: Mentions = EVERYTHING) -> JSONObject:
     """The schema of everything registered, against which policies are validated.
 
     Each effect also has one tool without arguments, `/any-<effect>`: a policy for a group must
     hold for tools that are registered later, so it has to ask `has` before it looks at an argument.
+    Of the tools' arguments those that `seen` may look at are typed.
     """
     actions: JSONObject = {}
     for kind, groups in KIND_GROUPS.items():
@@ -165,7 +166,7 @@ def whole_schema(targets: Iterable[Target]) -> JSONObject:
         context = _context(EMPTY, EVERYTHING)
         actions[tool_action_id("", f"any-{effect.value}")] = _action(groups, "Tool", context)
     for target in targets:
-        shape = arguments_shape(target.schema)
+        shape = narrow(arguments_shape(target.schema), seen)
         actions[tool_action_id(target.upstream, target.name)] = _action(
             tool_groups(target), "Tool", _context(shape, EVERYTHING)
         )
@@ -199,10 +200,17 @@ def _context(shape: RecordOf | None, seen: Mentions) -> JSONObject:
     if seen.group("untyped"):
         attributes["untyped"] = _STRINGS
     if shape is not None and seen.group("args"):
-        inside = seen.inside("args")
-        kept = {k: m for k, m in shape.members.items() if inside is None or m.id in inside}
-        attributes["args"] = cedar_type(RecordOf(members=kept, closed=shape.closed))
+        attributes["args"] = cedar_type(narrow(shape, seen))
     return _record(attributes)
+
+
+def narrow(shape: RecordOf, seen: Mentions) -> RecordOf:
+    """The part of the arguments that `seen` may look at."""
+    inside = seen.inside("args")
+    if inside is None:
+        return shape
+    kept = {k: m for k, m in shape.members.items() if m.id in inside}
+    return RecordOf(members=kept, closed=shape.closed)
 
 
 __all__ = [
@@ -212,6 +220,7 @@ __all__ = [
     "KIND_SHAPES",
     "Mentions",
     "bare_schema",
+    "narrow",
     "slice_schema",
     "tool_groups",
     "whole_schema",

@@ -20,9 +20,18 @@ from cedarpy import pst
 from midflight.adapters.policy.calls import validate
 from midflight.adapters.policy.names import parse_tool_action_id, parse_tool_id, tool_action_id
 from midflight.adapters.policy.parsing import CedarSet, Policy
-from midflight.adapters.policy.schema import whole_schema
+from midflight.adapters.policy.schema import (
+    EVERYTHING,
+    Mentions,
+    narrow,
+    tool_groups,
+    whole_schema,
+)
+from midflight.adapters.policy.shapes import RecordOf, arguments_shape, cedar_type
 from midflight.adapters.policy.slices import make_handle
+from midflight.domain.canonical import canonical
 from midflight.domain.question import Target
+from midflight.domain.value import Value
 from midflight.services.ports.policy_sets import PolicyProblem, Severity
 
 _Name = tuple[str, str]
@@ -45,15 +54,112 @@ def inspect_set(policies: CedarSet, targets: Sequence[Target]) -> list[PolicyPro
             problems.append(_warning(policy, f"names what is not registered: {names}"))
         trimmed = _without(policy, missing)
         if trimmed is not None:
-            awake.append(trimmed)
-    schema = _schema(registered.values())
-    invalid = _validate([policy.statement.text for policy in awake], schema)
-    for position in sorted(invalid):
-        problems.extend(_blame(awake[position], invalid[position], registered))
-    sound = [policy for position, policy in enumerate(awake) if position not in invalid]
-    problems.extend(_vacuous(sound, schema))
+            awake.append(_headed(trimmed, registered))
+    sound: list[Policy] = []
+    for group, world in worlds(awake, registered):
+        invalid = _validate([policy.statement.text for policy in group], world.schema)
+        for position, policy in enumerate(group):
+            if position in invalid:
+                problems.extend(_blame(policy, invalid[position], world))
+        valid = [policy for position, policy in enumerate(group) if position not in invalid]
+        problems.extend(_vacuous(valid, world.schema))
+        sound.extend(valid)
     problems.extend(_covered(sound))
-    return sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)
+    order = {identifier: position for position, identifier in enumerate(policies.policies)}
+    return sorted(problems, key=lambda p: (p.severity is not Severity.ERROR, order[p.policy]))
+
+
+class World(Value):
+    """The tools against which some policies are validated.
+
+    Policies see a tool by its groups and by the arguments they look at, so of the tools that look
+    the same to them one stands for all; `alike` says for which.
+    """
+
+    alike: Mapping[_Name, Sequence[_Name]]
+    targets: Mapping[_Name, Target]
+    seen: Mentions
+
+    @property
+    def schema(self) -> cedarpy.Schema:
+        """The schema of all of them."""
+        return _schema(self.targets.values(), self.seen)
+
+
+def worlds(
+    policies: Iterable[Policy], registered: Mapping[_Name, Target]
+) -> Iterable[tuple[list[Policy], World]]:
+    """Policies in groups that look at the same arguments, each with the tools to hold it against.
+
+    Without this, validating costs policies times tools: a thousand by a thousand took minutes.
+    """
+    shapes = {name: arguments_shape(target.schema) for name, target in registered.items()}
+    known = frozenset(m.id for shape in shapes.values() for m in shape.members.values())
+    groups: dict[tuple[bool, Mentions], list[Policy]] = {}
+    for policy in policies:
+        groups.setdefault((_is_headed(policy), _arguments_of(policy, known)), []).append(policy)
+    for (headed, seen), group in groups.items():
+        named = {n: registered[n] for p in group for n in sorted(named_tools(p)) if n in registered}
+        alike: dict[object, list[_Name]] = {}
+        for name in [] if headed else sorted(registered):
+            look = (registered[name].traits.effect, _look(narrow(shapes[name], seen)))
+            alike.setdefault(look, []).append(name)
+        stand_ins = {names[0]: tuple(names) for names in alike.values()}
+        targets = named | {name: registered[name] for name in stand_ins}
+        yield group, World(alike=stand_ins, targets=targets, seen=seen)
+
+
+def _arguments_of(policy: Policy, known: frozenset[str]) -> Mentions:
+    """The arguments that a policy looks at, among those that any tool has."""
+    seen = policy.mentions
+    if not seen.group("args"):
+        return Mentions()
+    inside = seen.inside("args")
+    return EVERYTHING if inside is None else Mentions(names=inside & known)
+
+
+def _look(shape: RecordOf) -> bytes:
+    return canonical(cedar_type(shape))
+
+
+def _is_headed(policy: Policy) -> bool:
+    """Whether the head of a policy names nothing but tools."""
+    match policy.template.action:
+        case pst.ActionEq(entity=entity):
+            return parse_tool_action_id(entity.id) is not None
+        case pst.ActionIn(entities=entities):
+            return all(parse_tool_action_id(entity.id) is not None for entity in entities)
+        case pst.ScopeAny():
+            return False
+
+
+def _headed(policy: Policy, registered: Mapping[_Name, Target]) -> Policy:
+    """A policy about one tool entity, as one about the action on it: no other action reaches it."""
+    resource = policy.template.resource
+    if not isinstance(resource, pst.ScopeEq) or isinstance(resource.entity, pst.Slot):
+        return policy
+    if str(resource.entity.type) != "Tool" or "/" not in resource.entity.id:
+        return policy
+    name = parse_tool_id(resource.entity.id)
+    target = registered.get(name)
+    action = _action_uid(tool_action_id(*name))
+    if target is None or not _admits(policy.template.action, action, tool_groups(target)):
+        return policy
+    return with_template(policy, action=pst.ActionEq(entity=action))
+
+
+def _admits(head: pst.ActionConstraint, action: pst.EntityUid, groups: Iterable[str]) -> bool:
+    match head:
+        case pst.ScopeAny():
+            return True
+        case pst.ActionEq(entity=entity):
+            return entity == action
+        case pst.ActionIn(entities=entities):
+            return not {action, *map(_action_uid, groups)}.isdisjoint(entities)
+
+
+def _action_uid(identifier: str) -> pst.EntityUid:
+    return pst.EntityUid(type=pst.EntityType(basename="Action"), id=identifier)
 
 
 def named_tools(policy: Policy) -> set[_Name]:
@@ -101,8 +207,8 @@ def with_template(
     )
 
 
-def _schema(targets: Iterable[Target]) -> cedarpy.Schema:
-    document = _ENCODER.encode(whole_schema(targets)).decode()
+def _schema(targets: Iterable[Target], seen: Mentions) -> cedarpy.Schema:
+    document = _ENCODER.encode(whole_schema(targets, seen=seen)).decode()
     return cedarpy.Schema.from_json_str(document, release_gil=True)
 
 
@@ -124,26 +230,25 @@ def _validate(texts: Sequence[str], schema: cedarpy.Schema) -> dict[int, list[st
     return errors
 
 
-def _blame(
-    policy: Policy, errors: Sequence[str], registered: Mapping[_Name, Target]
-) -> Iterable[PolicyProblem]:
+def _blame(policy: Policy, errors: Sequence[str], world: World) -> Iterable[PolicyProblem]:
     """Which tools an invalid policy does not fit; it does not fit at all if it fits no sample."""
-    named = named_tools(policy) & set(registered)
-    around = [registered[name] for name in named]
-    headed = [n for n in sorted(named) if _heads(policy, n)]
-    if not headed and (general := _validate([policy.statement.text], _schema(around)).get(0)):
+    named = {name: world.targets[name] for name in named_tools(policy) if name in world.targets}
+    headed = [name for name in sorted(named) if _heads(policy, name)]
+    text = policy.statement.text
+    if not headed and (general := _validate([text], _schema(named.values(), world.seen)).get(0)):
         yield _error(policy, general)
         return
     blamed = False
-    for name in headed or sorted(registered):
+    for name in headed or world.alike:
         narrowed = policy
         if headed:
-            uid = pst.EntityUid(type=pst.EntityType(basename="Action"), id=tool_action_id(*name))
-            narrowed = with_template(policy, action=pst.ActionEq(entity=uid))
-        schema = _schema([registered[name], *(t for t in around if t is not registered[name])])
+            head = pst.ActionEq(entity=_action_uid(tool_action_id(*name)))
+            narrowed = with_template(policy, action=head)
+        schema = _schema((named | {name: world.targets[name]}).values(), world.seen)
         if found := _validate([narrowed.statement.text], schema).get(0):
             blamed = True
-            yield _error(policy, found, tool=name)
+            for tool in world.alike.get(name, (name,)):
+                yield _error(policy, found, tool=tool)
     if not blamed:
         yield _error(policy, errors)
 
