@@ -162,3 +162,33 @@ def test_a_schema_no_policy_could_use_does_not_break_validation() -> None:
     text = """@id("a") permit (principal, action in Action::"call_tool", resource)
     when { context.args has __69_n };"""
     assert inspect(text, odd) == []
+
+
+def test_of_tools_that_look_the_same_to_a_policy_each_is_named() -> None:
+    schema = {"type": "object", "properties": {"to": {"type": "integer"}}}
+    twins = tuple(
+        tool(name, schema=schema | {"properties": {"to": {"type": "integer"}, name: {}}})
+        for name in ("a", "b", "c")
+    )
+    problems = inspect(
+        '@id("x") permit (principal, action in Action::"send", resource)'
+        ' when { context.args has to && context.args.to == "x" };',
+        MAIL,
+        *twins,
+    )
+    assert [p.tool for p in problems] == [("office", "a"), ("office", "b"), ("office", "c")]
+
+
+def test_a_policy_for_one_tool_entity_may_rely_on_its_arguments_too() -> None:
+    good = '@id("x") forbid (principal, action, resource == Tool::"office/send_mail")'
+    assert inspect(good + ' when { context.args.to == "x" };') == []
+    (problem,) = inspect(good + " when { context.args.to == 3 };")
+    assert problem.tool == ("office", "send_mail")
+
+
+def test_a_policy_whose_action_and_resource_exclude_each_other_is_no_good() -> None:
+    problems = inspect(
+        '@id("x") forbid (principal, action == Action::"open_run",'
+        ' resource == Tool::"office/send_mail");'
+    )
+    assert problems

@@ -3,39 +3,34 @@
 Cedar's validator checks types; three things it does not say are found here. A policy can name a
 tool that is not there (a misspelling, or an upstream that is away): it rests, and can match nothing
 else meanwhile. A policy can be false for every typed request (a vacuous `forbid` protects nothing).
-And a policy can be covered by another one without conditions. Below: `schema.py`, `slices.py`.
+And a policy can be covered by another one without conditions. Below: `worlds.py`.
 Above: `compiler.py`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import cedarpy
-import msgspec
 from cedarpy import pst
 
 from midflight.adapters.policy.calls import validate
-from midflight.adapters.policy.names import parse_tool_action_id, parse_tool_id, tool_action_id
+from midflight.adapters.policy.names import tool_action_id
 from midflight.adapters.policy.parsing import CedarSet, Policy
-from midflight.adapters.policy.schema import (
-    EVERYTHING,
-    Mentions,
-    narrow,
-    tool_groups,
-    whole_schema,
+from midflight.adapters.policy.worlds import (
+    Name,
+    World,
+    action_uid,
+    headed,
+    make_world_schema,
+    named_tools,
+    with_template,
+    worlds,
 )
-from midflight.adapters.policy.shapes import RecordOf, arguments_shape, cedar_type
-from midflight.adapters.policy.slices import make_handle
-from midflight.domain.canonical import canonical
 from midflight.domain.question import Target
-from midflight.domain.value import Value
 from midflight.services.ports.policy_sets import PolicyProblem, Severity
 
-_Name = tuple[str, str]
-_ENCODER = msgspec.json.Encoder()
 _POSITION = re.compile(r"policy(\d+)\Z")
 _PREFIX = re.compile(r"^for policy `[^`]*`, ")
 # No record of the schema has it, so looking at it is an error wherever it is reached.
@@ -54,7 +49,7 @@ def inspect_set(policies: CedarSet, targets: Sequence[Target]) -> list[PolicyPro
             problems.append(_warning(policy, f"names what is not registered: {names}"))
         trimmed = _without(policy, missing)
         if trimmed is not None:
-            awake.append(_headed(trimmed, registered))
+            awake.append(headed(trimmed, registered))
     sound: list[Policy] = []
     for group, world in worlds(awake, registered):
         invalid = _validate([policy.statement.text for policy in group], world.schema)
@@ -69,112 +64,7 @@ def inspect_set(policies: CedarSet, targets: Sequence[Target]) -> list[PolicyPro
     return sorted(problems, key=lambda p: (p.severity is not Severity.ERROR, order[p.policy]))
 
 
-class World(Value):
-    """The tools against which some policies are validated.
-
-    Policies see a tool by its groups and by the arguments they look at, so of the tools that look
-    the same to them one stands for all; `alike` says for which.
-    """
-
-    alike: Mapping[_Name, Sequence[_Name]]
-    targets: Mapping[_Name, Target]
-    seen: Mentions
-
-    @property
-    def schema(self) -> cedarpy.Schema:
-        """The schema of all of them."""
-        return _schema(self.targets.values(), self.seen)
-
-
-def worlds(
-    policies: Iterable[Policy], registered: Mapping[_Name, Target]
-) -> Iterable[tuple[list[Policy], World]]:
-    """Policies in groups that look at the same arguments, each with the tools to hold it against.
-
-    Without this, validating costs policies times tools: a thousand by a thousand took minutes.
-    """
-    shapes = {name: arguments_shape(target.schema) for name, target in registered.items()}
-    known = frozenset(m.id for shape in shapes.values() for m in shape.members.values())
-    groups: dict[tuple[bool, Mentions], list[Policy]] = {}
-    for policy in policies:
-        groups.setdefault((_is_headed(policy), _arguments_of(policy, known)), []).append(policy)
-    for (headed, seen), group in groups.items():
-        named = {n: registered[n] for p in group for n in sorted(named_tools(p)) if n in registered}
-        alike: dict[object, list[_Name]] = {}
-        for name in [] if headed else sorted(registered):
-            look = (registered[name].traits.effect, _look(narrow(shapes[name], seen)))
-            alike.setdefault(look, []).append(name)
-        stand_ins = {names[0]: tuple(names) for names in alike.values()}
-        targets = named | {name: registered[name] for name in stand_ins}
-        yield group, World(alike=stand_ins, targets=targets, seen=seen)
-
-
-def _arguments_of(policy: Policy, known: frozenset[str]) -> Mentions:
-    """The arguments that a policy looks at, among those that any tool has."""
-    seen = policy.mentions
-    if not seen.group("args"):
-        return Mentions()
-    inside = seen.inside("args")
-    return EVERYTHING if inside is None else Mentions(names=inside & known)
-
-
-def _look(shape: RecordOf) -> bytes:
-    return canonical(cedar_type(shape))
-
-
-def _is_headed(policy: Policy) -> bool:
-    """Whether the head of a policy names nothing but tools."""
-    match policy.template.action:
-        case pst.ActionEq(entity=entity):
-            return parse_tool_action_id(entity.id) is not None
-        case pst.ActionIn(entities=entities):
-            return all(parse_tool_action_id(entity.id) is not None for entity in entities)
-        case pst.ScopeAny():
-            return False
-
-
-def _headed(policy: Policy, registered: Mapping[_Name, Target]) -> Policy:
-    """A policy about one tool entity, as one about the action on it: no other action reaches it."""
-    resource = policy.template.resource
-    if not isinstance(resource, pst.ScopeEq) or isinstance(resource.entity, pst.Slot):
-        return policy
-    if str(resource.entity.type) != "Tool" or "/" not in resource.entity.id:
-        return policy
-    name = parse_tool_id(resource.entity.id)
-    target = registered.get(name)
-    action = _action_uid(tool_action_id(*name))
-    if target is None or not _admits(policy.template.action, action, tool_groups(target)):
-        return policy
-    return with_template(policy, action=pst.ActionEq(entity=action))
-
-
-def _admits(head: pst.ActionConstraint, action: pst.EntityUid, groups: Iterable[str]) -> bool:
-    match head:
-        case pst.ScopeAny():
-            return True
-        case pst.ActionEq(entity=entity):
-            return entity == action
-        case pst.ActionIn(entities=entities):
-            return not {action, *map(_action_uid, groups)}.isdisjoint(entities)
-
-
-def _action_uid(identifier: str) -> pst.EntityUid:
-    return pst.EntityUid(type=pst.EntityType(basename="Action"), id=identifier)
-
-
-def named_tools(policy: Policy) -> set[_Name]:
-    """The tools that a policy names, in its head or conditions."""
-    found: set[_Name] = set()
-    for uid in pst.entity_uids(policy.template):
-        kind = str(uid.type)
-        if kind == "Action" and (name := parse_tool_action_id(uid.id)) is not None:
-            found.add(name)
-        elif kind == "Tool" and "/" in uid.id:
-            found.add(parse_tool_id(uid.id))
-    return found
-
-
-def _without(policy: Policy, missing: Iterable[_Name]) -> Policy | None:
+def _without(policy: Policy, missing: Iterable[Name]) -> Policy | None:
     """The policy without the unregistered tools of its head; None if nothing else is left."""
     gone = {tool_action_id(*name) for name in missing}
     if not gone:
@@ -186,30 +76,6 @@ def _without(policy: Policy, missing: Iterable[_Name]) -> Policy | None:
             policy = with_template(policy, action=pst.ActionIn(entities=left))
     named = {u.id for u in pst.entity_uids(policy.template) if str(u.type) == "Action"}
     return None if gone & named else policy
-
-
-def with_template(
-    policy: Policy,
-    *,
-    action: pst.ActionConstraint | None = None,
-    clauses: tuple[pst.Clause, ...] | None = None,
-) -> Policy:
-    """The policy with another action or other conditions, its text included."""
-    changed = policy.template
-    if action is not None:
-        changed = dataclasses.replace(changed, action=action)
-    if clauses is not None:
-        changed = dataclasses.replace(changed, clauses=clauses)
-    policy = msgspec.structs.replace(policy, template=changed)
-    text = str(make_handle([policy]))
-    return msgspec.structs.replace(
-        policy, statement=msgspec.structs.replace(policy.statement, text=text)
-    )
-
-
-def _schema(targets: Iterable[Target], seen: Mentions) -> cedarpy.Schema:
-    document = _ENCODER.encode(whole_schema(targets, seen=seen)).decode()
-    return cedarpy.Schema.from_json_str(document, release_gil=True)
 
 
 def _validate(texts: Sequence[str], schema: cedarpy.Schema) -> dict[int, list[str]]:
@@ -235,16 +101,18 @@ def _blame(policy: Policy, errors: Sequence[str], world: World) -> Iterable[Poli
     named = {name: world.targets[name] for name in named_tools(policy) if name in world.targets}
     headed = [name for name in sorted(named) if _heads(policy, name)]
     text = policy.statement.text
-    if not headed and (general := _validate([text], _schema(named.values(), world.seen)).get(0)):
+    if not headed and (
+        general := _validate([text], make_world_schema(named.values(), world.seen)).get(0)
+    ):
         yield _error(policy, general)
         return
     blamed = False
     for name in headed or world.alike:
         narrowed = policy
         if headed:
-            head = pst.ActionEq(entity=_action_uid(tool_action_id(*name)))
+            head = pst.ActionEq(entity=action_uid(tool_action_id(*name)))
             narrowed = with_template(policy, action=head)
-        schema = _schema((named | {name: world.targets[name]}).values(), world.seen)
+        schema = make_world_schema((named | {name: world.targets[name]}).values(), world.seen)
         if found := _validate([narrowed.statement.text], schema).get(0):
             blamed = True
             for tool in world.alike.get(name, (name,)):
@@ -253,7 +121,7 @@ def _blame(policy: Policy, errors: Sequence[str], world: World) -> Iterable[Poli
         yield _error(policy, errors)
 
 
-def _heads(policy: Policy, name: _Name) -> bool:
+def _heads(policy: Policy, name: Name) -> bool:
     match policy.template.action:
         case pst.ActionEq(entity=entity):
             return entity.id == tool_action_id(*name)
@@ -323,7 +191,7 @@ def _covers(wide: pst.Template, narrow: pst.Template) -> bool:
     )
 
 
-def _error(policy: Policy, errors: Sequence[str], *, tool: _Name | None = None) -> PolicyProblem:
+def _error(policy: Policy, errors: Sequence[str], *, tool: Name | None = None) -> PolicyProblem:
     text = "; ".join(sorted(set(errors)))
     if tool is not None:
         text = f"does not fit tool {'/'.join(tool)}: {text}"
@@ -337,7 +205,7 @@ def _warning(policy: Policy, text: str) -> PolicyProblem:
 
 
 def _problem(
-    policy: Policy, text: str, severity: Severity, *, tool: _Name | None = None
+    policy: Policy, text: str, severity: Severity, *, tool: Name | None = None
 ) -> PolicyProblem:
     return PolicyProblem(
         file=policy.statement.file,
@@ -349,4 +217,4 @@ def _problem(
     )
 
 
-__all__ = ["inspect_set", "named_tools"]
+__all__ = ["inspect_set"]

@@ -170,7 +170,7 @@ class GatewayApp:
             return
         message = jsonrpc.decode_message(body)
         if isinstance(message, Request):
-            if message.method == "initialize":
+            if message.method == "initialize" and not _says_modern(message, headers):
                 await self._legacy.initialize(message, caller, endpoint, send=send)
                 return
             if _is_modern(message, headers):
@@ -234,15 +234,22 @@ def _is_modern(request: Request, headers: Headers) -> bool:
     A request of a known legacy version, with or without a session, is not modern. One that names
     a version nobody knows is answered as modern, so that the client learns which are spoken.
     """
-    meta = request.params.get("_meta")
-    if isinstance(meta, dict) and PROTOCOL_VERSION in meta:
+    if _says_modern(request, headers):
         return True
-    versions = [v.decode("latin-1") for v in headers.get(b"mcp-protocol-version", ())]
-    if any(v == MODERN for v in versions):
-        return True
+    versions = _versions(headers)
     if SESSION_HEADER not in headers and versions and versions[0] not in SUPPORTED:
         raise unsupported(versions[0])
     return False
+
+
+def _says_modern(request: Request, headers: Headers) -> bool:
+    """Whether a request claims to be modern itself. `initialize` is none that exists there."""
+    meta = request.params.get("_meta")
+    return (isinstance(meta, dict) and PROTOCOL_VERSION in meta) or MODERN in _versions(headers)
+
+
+def _versions(headers: Headers) -> list[str]:
+    return [v.decode("latin-1") for v in headers.get(b"mcp-protocol-version", ())]
 
 
 __all__ = ["GatewayApp", "Page"]

@@ -169,7 +169,8 @@ class Endpoint:
             page = await self._resources(request, caller, sink=sink)
             return self._shape(method, page, caller, modern=modern)
         row = CLIENT_REQUESTS.get(method)
-        if row is None or not isinstance(row.kind, ActionKind):
+        spoken = row is not None and row.spoken_in(MODERN if modern else LEGACY[0])
+        if row is None or not spoken or not isinstance(row.kind, ActionKind):
             return Answered(
                 error={"code": -32601, "message": f"There is no method {method!r} here."},
                 status=404 if modern else 200,
@@ -296,11 +297,11 @@ class Endpoint:
         if isinstance(outcome, Performed):
             reply = outcome.reply
             if reply.error is not None:
-                return Answered(
-                    error=translate.error_for(
-                        MODERN if modern else LEGACY[0], reply.error, method=method
-                    )
+                error = translate.error_for(
+                    MODERN if modern else LEGACY[0], reply.error, method=method
                 )
+                status = translate.status_for_modern(error) if modern else 200
+                return Answered(error=error, status=status)
             assert reply.result is not None
             self.routes.note_task(caller, upstream, reply.result)
             return Answered(result=self._dress(method, reply.result, modern=modern))

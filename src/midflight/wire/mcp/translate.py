@@ -16,6 +16,7 @@ from midflight.wire.malformed import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    METHOD_NOT_FOUND,
     MISSING_CAPABILITY,
     UNSUPPORTED_VERSION,
 )
@@ -39,6 +40,9 @@ PRIVATE_TTL_MS: Final = 5_000
 
 RESOURCE_NOT_FOUND: Final = -32002
 URL_ELICITATION_REQUIRED: Final = -32042
+
+# MCP 2026-07-28, basic §Error Codes and Streamable HTTP §Protocol Version Header.
+_STATUSES: Final = {METHOD_NOT_FOUND: 404, MISSING_CAPABILITY: 400}
 
 _MODERN_ONLY: Final = ("resultType", "ttlMs", "cacheScope", "inputRequests", "requestState")
 
@@ -123,6 +127,12 @@ def error_for(version: str, error: JSONObject, *, method: str = "") -> JSONObjec
         if type(data) is dict and "uri" in data:
             return {**error, "code": RESOURCE_NOT_FOUND}
     return error
+
+
+def status_for_modern(error: JSONObject) -> int:
+    """The HTTP status that goes with an upstream's error to a modern client; 200 for most."""
+    code = error.get("code")
+    return _STATUSES.get(code, 200) if type(code) is int else 200
 
 
 def discover_result(
@@ -296,5 +306,6 @@ __all__ = [
     "questions_in",
     "result_for_legacy",
     "result_for_modern",
+    "status_for_modern",
     "tagged",
 ]
