@@ -140,6 +140,18 @@ async def test_broken_chunks_never_become_a_second_request(name: str) -> None:
     assert [(seen.path, seen.body) for seen in app.requests] in ([], [("/first", None)])
 
 
+@pytest.mark.parametrize("start", [b"G", b"GET /x HTTP/1.1\r\nX: ", b"POST /x HTTP/1.1\r\n"])
+async def test_half_a_head_behind_the_last_chunk_does_not_swallow_the_next_request(
+    start: bytes,
+) -> None:
+    """The parser has read it then, so the next head would be parsed as more of it."""
+    app = Recorder()
+    async with running(app, QUICK) as port:
+        data = await conversation(port, CHUNKED + b"0\r\n\r\n" + start, SECOND)
+    assert [answer.status for answer in parse_answers(data)] == [400]
+    assert [(seen.path, seen.body) for seen in app.requests] in ([], [("/first", None)])
+
+
 @pytest.mark.parametrize("name", OTHER_STATUS)
 async def test_what_is_not_spoken_is_said_so_and_closed(name: str) -> None:
     status, data = OTHER_STATUS[name]
@@ -150,13 +162,14 @@ async def test_what_is_not_spoken_is_said_so_and_closed(name: str) -> None:
     assert app.started == 0
 
 
+@pytest.mark.parametrize("size", [1, 7])
 @pytest.mark.parametrize("name", AMBIGUOUS)
-async def test_a_refusal_does_not_depend_on_how_the_bytes_are_cut(name: str) -> None:
+async def test_a_refusal_does_not_depend_on_how_the_bytes_are_cut(name: str, size: int) -> None:
     data = AMBIGUOUS[name] + SECOND
     app = Recorder()
     async with running(app, QUICK) as port:
         answers = parse_answers(
-            await conversation(port, *(data[at : at + 7] for at in range(0, len(data), 7)))
+            await conversation(port, *(data[at : at + size] for at in range(0, len(data), size)))
         )
     assert [answer.status for answer in answers] == [400]
     assert app.started == 0

@@ -110,7 +110,7 @@ async def test_a_body_over_the_limit_is_answered_while_it_is_still_being_sent() 
     declared = (
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n" + b"a" * 30_000_000
     )
-    async with running(bounded, Limits(linger_s=0.2)) as port:
+    async with running(bounded, Limits(linger_s=LONG, drain_bytes=100_000)) as port:
         for data in (chunked, declared):
             client = await connect(port)
             sending = asyncio.ensure_future(client.send(data))

@@ -109,7 +109,9 @@ def lost(direct: Run, through: Run) -> list[str]:
                 continue
             known[check.key] -= 1
             if known[check.key] < 0:
-                found.append(f"{scenario}: {check.id} ({check.name}) {check.status}: {check.message}")
+                found.append(
+                    f"{scenario}: {check.id} ({check.name}) {check.status}: {check.message}"
+                )
     return found
 
 

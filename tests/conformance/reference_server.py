@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from conformance.reference_tools import PNG, TOOLS, Call, Context, Result, Shared
+from conformance.reference_questions import Asked, Context, form
+from conformance.reference_tools import PNG, TOOLS, Call, Result, Shared
 from mcp import types
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import NotificationOptions
@@ -58,9 +59,7 @@ PROMPTS: Final = (
         arguments=[_argument("resourceUri", "The URI of the resource.")],
     ),
     types.Prompt(name="test_prompt_with_image", description="A prompt with an image in it."),
-    types.Prompt(
-        name="test_input_required_result_prompt", description="A prompt that asks first."
-    ),
+    types.Prompt(name="test_input_required_result_prompt", description="A prompt that asks first."),
 )
 
 
@@ -175,7 +174,9 @@ def _input_schema(name: str) -> dict[str, Any] | None:
 async def _list_resources(context: Context, params: Any) -> types.ListResourcesResult:
     resources = [
         types.Resource(
-            uri=uri, name=uri.removeprefix("test://"), description="For the suite.",
+            uri=uri,
+            name=uri.removeprefix("test://"),
+            description="For the suite.",
             mime_type=contents.mime_type,
         )
         for uri, contents in RESOURCES.items()
@@ -206,9 +207,7 @@ async def _read_resource(
             uri=uri, mime_type="application/json", text=json.dumps(data)
         )
     if contents is None:
-        raise MCPError(
-            code=types.INVALID_PARAMS, message="Resource not found", data={"uri": uri}
-        )
+        raise MCPError(code=types.INVALID_PARAMS, message="Resource not found", data={"uri": uri})
     return types.ReadResourceResult(contents=[contents])
 
 
@@ -245,28 +244,21 @@ async def _get_prompt(
                 _said("Please analyze the image above."),
             )
         case "test_input_required_result_prompt":
-            return _asking_prompt(params)
+            return await _asking_prompt(context, params)
         case _:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown prompt: {params.name}")
 
 
-def _asking_prompt(
-    params: types.GetPromptRequestParams,
+async def _asking_prompt(
+    context: Context, params: types.GetPromptRequestParams
 ) -> types.GetPromptResult | types.InputRequiredResult:
-    answer = (params.input_responses or {}).get("user_context")
-    if isinstance(answer, types.ElicitResult):
-        return _prompt(_said(f"In the context of {(answer.content or {}).get('context')}."))
-    schema = {
-        "type": "object",
-        "properties": {"context": {"type": "string"}},
-        "required": ["context"],
-    }
-    form = types.ElicitRequestFormParams(
-        message="What context should the prompt use?", requested_schema=schema
+    context_form = form(
+        "What context should the prompt use?", {"context": {"type": "string"}}, "context"
     )
-    return types.InputRequiredResult(
-        input_requests={"user_context": types.ElicitRequest(params=form)}
-    )
+    answer = await Asked(context, params).ask("user_context", context_form)
+    if isinstance(answer, types.InputRequiredResult):
+        return answer
+    return _prompt(_said(f"In the context of {(answer.content or {}).get('context')}."))
 
 
 def _said(text: str) -> types.TextContent:
@@ -279,9 +271,7 @@ def _prompt(*contents: types.ContentBlock) -> types.GetPromptResult:
     )
 
 
-async def _complete(
-    context: Context, params: types.CompleteRequestParams
-) -> types.CompleteResult:
+async def _complete(context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
     known = ("paris", "park", "party", "test")
     values = [word for word in known if word.startswith(params.argument.value)]
     return types.CompleteResult(

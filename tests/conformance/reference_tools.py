@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from conformance.reference_questions import Asked, Question, form, sampling
 from mcp import types
-from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
     PromptsListChanged,
@@ -25,11 +25,8 @@ from mcp.server.subscriptions import (
 )
 from mcp.shared.exceptions import MCPError
 
-Context = ServerRequestContext[Any, Any]
 Result = types.CallToolResult | types.InputRequiredResult
-Question = types.ElicitRequest | types.CreateMessageRequest | types.ListRootsRequest
 
-MODERN: Final = "2026-07-28"
 PAUSE_S: Final = 0.05
 """What the suite wants between two notifications, so that a client can see them apart."""
 
@@ -91,20 +88,14 @@ class Shared:
 
 
 @dataclass
-class Call:
+class Call(Asked):
     """One call of a tool."""
 
-    context: Context
-    params: types.CallToolRequestParams
     shared: Shared
 
     @property
     def arguments(self) -> dict[str, Any]:
         return self.params.arguments or {}
-
-    @property
-    def modern(self) -> bool:
-        return self.context.protocol_version >= MODERN
 
     @property
     def capabilities(self) -> types.ClientCapabilities:
@@ -123,27 +114,6 @@ class Call:
         await self.context.session.send_log_message(
             "info", text, logger="reference", related_request_id=self.context.request_id
         )
-
-    async def ask(self, key: str, question: Question) -> Any:
-        """The client's answer, or the interim result that asks for it."""
-        if not self.modern:
-            return await self._ask_on_stream(question)
-        answer = (self.params.input_responses or {}).get(key)
-        return types.InputRequiredResult(input_requests={key: question}) if _odd(answer) else answer
-
-    async def _ask_on_stream(self, question: Question) -> Any:
-        session, request = self.context.session, self.context.request_id
-        match question:
-            case types.ElicitRequest(params=types.ElicitRequestFormParams() as form):
-                return await session.elicit_form(
-                    form.message, form.requested_schema, related_request_id=request
-                )
-            case types.CreateMessageRequest(params=params):
-                return await session.create_message(
-                    params.messages, max_tokens=params.max_tokens, related_request_id=request
-                )
-            case _:
-                return await session.list_roots()
 
 
 Run = Callable[[Call], Awaitable[Result]]
@@ -187,28 +157,6 @@ def offer(
 def text(*lines: str) -> types.CallToolResult:
     """A result of text."""
     return types.CallToolResult(content=[types.TextContent(type="text", text=t) for t in lines])
-
-
-def form(message: str, properties: dict[str, Any], *required: str) -> types.ElicitRequest:
-    """A question to the user, as a form."""
-    schema = {"type": "object", "properties": properties, "required": list(required)}
-    return types.ElicitRequest(
-        params=types.ElicitRequestFormParams(message=message, requested_schema=schema)
-    )
-
-
-def sampling(prompt: str, tokens: int = 100) -> types.CreateMessageRequest:
-    """A question to the client's model."""
-    said = types.SamplingMessage(role="user", content=types.TextContent(type="text", text=prompt))
-    return types.CreateMessageRequest(
-        params=types.CreateMessageRequestParams(messages=[said], max_tokens=tokens)
-    )
-
-
-def _odd(answer: Any) -> bool:
-    """Whether an answer is missing, or is not one of the kinds there are."""
-    kinds = types.ElicitResult | types.CreateMessageResult | types.ListRootsResult
-    return not isinstance(answer, kinds)
 
 
 def _elicited(answer: Any) -> str:
@@ -321,7 +269,10 @@ async def reconnecting(call: Call) -> Result:
 
 
 @offer(
-    "test_sampling", "Asks the client's model.", {"prompt": {"type": "string"}}, required=("prompt",)
+    "test_sampling",
+    "Asks the client's model.",
+    {"prompt": {"type": "string"}},
+    required=("prompt",),
 )
 async def asking_model(call: Call) -> Result:
     answer = await call.ask("model", sampling(str(call.arguments["prompt"])))
@@ -330,9 +281,7 @@ async def asking_model(call: Call) -> Result:
     return text(f"LLM response: {getattr(answer.content, 'text', answer.content)}")
 
 
-@offer(
-    "test_elicitation", "Asks the user.", {"message": {"type": "string"}}, required=("message",)
-)
+@offer("test_elicitation", "Asks the user.", {"message": {"type": "string"}}, required=("message",))
 async def asking_user(call: Call) -> Result:
     properties = {
         "username": {"type": "string", "description": "User's response"},
@@ -403,11 +352,9 @@ _OK: Final = {"ok": {"type": "boolean"}}
 @offer("test_input_required_result_elicitation", "Asks for a name by an interim result.")
 async def interim_name(call: Call) -> Result:
     answer = await call.ask("user_name", form("What is your name?", _NAME, "name"))
-    if isinstance(answer, types.ElicitResult):
-        return text(f"Hello, {(answer.content or {}).get('name')}!")
     if isinstance(answer, types.InputRequiredResult):
         return answer
-    raise MCPError(code=types.INVALID_PARAMS, message="user_name is not the answer of a user")
+    return text(f"Hello, {(answer.content or {}).get('name')}!")
 
 
 @offer("test_streaming_elicitation", "Asks by an interim result, with progress before it.")
@@ -432,21 +379,9 @@ async def interim_roots(call: Call) -> Result:
     return text("Roots: " + ", ".join(str(root.uri) for root in answer.roots))
 
 
-async def _stateful(call: Call, state: str, questions: Mapping[str, Question]) -> bool:
-    """Whether every question is answered and the state is the one that was given out with them."""
-    if call.params.request_state is None:
-        return False
-    if call.params.request_state != state:
-        raise MCPError(code=types.INVALID_PARAMS, message="That is not the state of this call.")
-    responses = call.params.input_responses or {}
-    return not any(_odd(responses.get(key)) for key in questions)
-
-
 async def _confirmed(call: Call, done: str) -> Result:
-    questions: dict[str, Question] = {"confirm": form("Please confirm", _OK, "ok")}
-    if await _stateful(call, "to-confirm", questions):
-        return text(done)
-    return types.InputRequiredResult(input_requests=questions, request_state="to-confirm")
+    answers = await call.ask_all({"confirm": form("Please confirm", _OK, "ok")}, "to-confirm")
+    return answers if isinstance(answers, types.InputRequiredResult) else text(done)
 
 
 @offer("test_input_required_result_request_state", "Carries state from round to round.")
@@ -466,29 +401,27 @@ async def interim_several(call: Call) -> Result:
         "greeting": sampling("Generate a greeting", 50),
         "client_roots": types.ListRootsRequest(),
     }
-    if await _stateful(call, "three", questions):
-        return text("All three were answered.")
-    return types.InputRequiredResult(input_requests=questions, request_state="three")
+    answers = await call.ask_all(questions, "three")
+    if isinstance(answers, types.InputRequiredResult):
+        return answers
+    return text("All three were answered.")
 
 
 @offer("test_input_required_result_multi_round", "Asks twice, one after the other.")
 async def interim_rounds(call: Call) -> Result:
-    first: dict[str, Question] = {"step1": form("Step 1: What is your name?", _NAME, "name")}
+    first = {"step1": form("Step 1: What is your name?", _NAME, "name")}
     color = {"color": {"type": "string"}}
-    second: dict[str, Question] = {
-        "step2": form("Step 2: What is your favorite color?", color, "color")
-    }
+    second = {"step2": form("Step 2: What is your favorite color?", color, "color")}
     state = call.params.request_state or ""
-    if state.startswith("named "):
-        if await _stateful(call, state, second):
-            return text(f"Both were answered by {state.removeprefix('named ')}.")
-        return types.InputRequiredResult(input_requests=second, request_state=state)
-    if not await _stateful(call, "first", first):
-        return types.InputRequiredResult(input_requests=first, request_state="first")
-    answer = (call.params.input_responses or {})["step1"]
-    assert isinstance(answer, types.ElicitResult)
-    name = str((answer.content or {}).get("name"))
-    return types.InputRequiredResult(input_requests=second, request_state=f"named {name}")
+    if not state.startswith("named "):
+        answers = await call.ask_all(first, "first")
+        if isinstance(answers, types.InputRequiredResult):
+            return answers
+        state = f"named {(answers['step1'].content or {}).get('name')}"
+    answers = await call.ask_all(second, state)
+    if isinstance(answers, types.InputRequiredResult):
+        return answers
+    return text(f"Both were answered by {state.removeprefix('named ')}.")
 
 
 @offer("test_input_required_result_capabilities", "Asks only what the client can answer.")
@@ -501,10 +434,10 @@ async def interim_capable(call: Call) -> Result:
         questions["model"] = sampling("Say something.")
     if able.roots is not None:
         questions["roots"] = types.ListRootsRequest()
-    answered = call.params.input_responses or {}
-    if not questions or all(key in answered for key in questions):
-        return text("Nothing is left to ask.")
-    return types.InputRequiredResult(input_requests=questions)
+    answers = await call.ask_all(questions)
+    if isinstance(answers, types.InputRequiredResult):
+        return answers
+    return text("Nothing is left to ask.")
 
 
 @offer("test_missing_capability", "Needs a client that has a model.")

@@ -47,15 +47,16 @@ async def midflight(folder: Path, upstream: str) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("upstream", ["modern", "legacy"])
 async def test_nothing_that_passes_directly_is_lost_through_midflight(
-    version: str, tmp_path: Path
+    upstream: str, version: str, tmp_path: Path
 ) -> None:
     suite = ("--suite", "all", "--spec-version", version)
-    async with reference() as url:
-        direct = await official_suite.run(url, tmp_path / "direct", *suite)
-        async with midflight(tmp_path, url) as governed:
+    async with reference() as both, reference(legacy=True) as old:
+        direct = await official_suite.run(both, tmp_path / "direct", *suite)
+        async with midflight(tmp_path, both if upstream == "modern" else old) as governed:
             through = await official_suite.run(governed, tmp_path / "through", *suite)
-    print(f"\n{version}\n{official_suite.table(direct, through)}")
+    print(f"\n{version}, {upstream} upstream\n{official_suite.table(direct, through)}")
     failing = official_suite.failures(direct)
     assert not failing, "\n".join(failing)
     missing = official_suite.lost(direct, through)

@@ -328,6 +328,15 @@ async def test_a_directory_that_is_too_large_is_refused(plane: Plane) -> None:
         read_sources(plane.directory)
 
 
+async def test_copies_in_hidden_folders_do_not_count(plane: Plane) -> None:
+    plane.write(ALLOW_ALL, "..2026_01_01/a.cedar")
+    (plane.directory / "a.cedar").symlink_to(plane.directory / "..2026_01_01" / "a.cedar")
+    plane.write("{", ".git/DENY/a.json")
+    report = await plane.policies.check()
+    assert report.ok
+    assert report.policies == 1
+
+
 # explain
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import fcntl
 import os
 import socket
 import ssl
@@ -281,6 +282,16 @@ async def test_two_servers_cannot_have_one_socket(tmp_path: Path) -> None:
         await client.send(request())
         assert (await client.answer()).status == 200
         await client.close()
+
+
+async def test_a_server_that_is_just_starting_is_not_overtaken(tmp_path: Path) -> None:
+    path = private(tmp_path / "run")
+    with path.with_name("control.sock.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Misconfigured, match="Another server"):
+            async with serving([UnixListener(name="a", app=Recorder(), path=str(path))]):
+                pass
+    assert not path.exists()
 
 
 async def test_a_file_in_the_socket_s_place_is_not_removed(tmp_path: Path) -> None:

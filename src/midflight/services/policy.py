@@ -22,7 +22,7 @@ from midflight.domain.question import Question, Target
 from midflight.domain.records import Changed, Facts, Observed
 from midflight.domain.value import JSONObject, Value
 from midflight.services.policy_cases import Broken, read_cases, run_cases
-from midflight.services.policy_files import History, cedar_files, read_sources, stamp
+from midflight.services.policy_files import History, cedar_files, files_of, read_sources, stamp
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy_sets import (
     PolicyCompiler,
@@ -220,7 +220,7 @@ class Policies:
 
     def _look(self) -> str:
         # DENY files count, too: a set is activated only together with its promises.
-        cases = sorted(self._directory.rglob("*.json")) if self._directory.is_dir() else []
+        cases = files_of(self._directory, ".json")
         return stamp([*cedar_files(self._directory), *cases])
 
     def _read(self) -> _Candidate | None:

@@ -26,6 +26,7 @@ from midflight.domain.labels import Labels
 from midflight.domain.question import Question, RunFacts, Source, Target
 from midflight.domain.tool import PinState, Traits
 from midflight.domain.value import JSONObject, Value
+from midflight.services.policy_files import files_of
 from midflight.services.ports.policy import PolicyEngine
 
 # Monday, 6 January 2025, 12:00 UTC: an ordinary working hour.
@@ -132,7 +133,7 @@ def read_cases(directory: Path) -> Sequence[Case]:
     """All ALLOW and DENY files below a directory. `Misconfigured` with every one that is wrong."""
     cases: list[Case] = []
     problems: list[str] = []
-    for path in sorted(directory.rglob("*.json")):
+    for path in files_of(directory, ".json"):
         folder = path.parent.name
         if folder not in ("ALLOW", "DENY"):
             continue

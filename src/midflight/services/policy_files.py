@@ -60,8 +60,25 @@ def read_sources(directory: Path) -> tuple[PolicySource, ...]:
 
 def cedar_files(directory: Path) -> Sequence[Path]:
     """The policy files of a directory and its folders, by name; none if it is not there."""
+    return files_of(directory, SUFFIX)
+
+
+def files_of(directory: Path, suffix: str) -> Sequence[Path]:
+    """The files that end so, by name, without what is hidden.
+
+    Hidden folders are where version control and mounted configuration keep copies: those would
+    count every policy twice.
+
+    Raises:
+        Misconfigured: the directory cannot be read.
+    """
     try:
-        return sorted(path for path in directory.rglob(f"*{SUFFIX}") if path.is_file())
+        return sorted(
+            path
+            for path in directory.rglob(f"*{suffix}")
+            if path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+        )
     except OSError as error:
         raise Misconfigured(f"{directory} cannot be read: {error.strerror}.") from None
 
@@ -141,4 +158,13 @@ class History:
             return None
 
 
-__all__ = ["MAX_BYTES", "MAX_FILES", "SUFFIX", "History", "cedar_files", "read_sources", "stamp"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_FILES",
+    "SUFFIX",
+    "History",
+    "cedar_files",
+    "files_of",
+    "read_sources",
+    "stamp",
+]

@@ -27,6 +27,7 @@ from midflight.services.ports.store import Store
 
 _KEY_BITS = 256
 _NONCE_LENGTH = 12
+_NONCES = 256
 
 
 class Sealer:
@@ -55,6 +56,7 @@ class Sealer:
         self._clock = clock
         self._capacity = capacity
         self._trust_s = trust_s
+        self._nonces: list[bytes] = []
         self._keys: OrderedDict[str, tuple[AESGCM, float]] = OrderedDict()
 
     async def key_for(self, run_id: str) -> None:
@@ -89,9 +91,18 @@ class Sealer:
         cached = self._keys.get(run_id)
         if cached is None:
             raise Conflict(f"The sealing key of {run_id} is not loaded.")
-        nonce = os.urandom(_NONCE_LENGTH)
+        nonce = self._nonce()
         box = cached[0].encrypt(nonce, canonical(plaintext), run_id.encode())
         return Sealed(key=run_id, nonce=nonce, box=box)
+
+    def _nonce(self) -> bytes:
+        # Drawn many at a time: the system call costs 10 µs, as much as all else of a seal.
+        if not self._nonces:
+            drawn = os.urandom(_NONCE_LENGTH * _NONCES)
+            self._nonces = [
+                drawn[at : at + _NONCE_LENGTH] for at in range(0, len(drawn), _NONCE_LENGTH)
+            ]
+        return self._nonces.pop()
 
     async def open(self, sealed: Sealed) -> JSON:
         """The value again, or None if the key was erased.

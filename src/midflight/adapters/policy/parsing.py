@@ -17,6 +17,7 @@ from cedarpy import policies_to_json_str, policies_to_pst, pst
 
 from midflight.adapters.policy.annotations import Notes, annotation_problems, read_notes
 from midflight.adapters.policy.mentions import mentions
+from midflight.adapters.policy.names import parse_tool_action_id
 from midflight.adapters.policy.schema import Mentions
 from midflight.domain.canonical import sha256_hex
 from midflight.domain.errors import Misconfigured
@@ -39,13 +40,25 @@ class Statement(Value):
 
 
 class Policy(Value):
-    """One parsed policy. `template.id` is its `@id`; `canonical` is Cedar's JSON form of it."""
+    """One parsed policy.
+
+    Attributes:
+        id: its `@id`, which is also `template.id`.
+        statement: its text and place.
+        template: its syntax tree.
+        notes: what its annotations say.
+        mentions: what its conditions look at.
+        tells_apart: its conditions look at the name of the resource or action, so that two targets
+            with equal facts can have different answers.
+        canonical: Cedar's JSON form of it.
+    """
 
     id: str
     statement: Statement
     template: pst.Template
     notes: Notes
     mentions: Mentions
+    tells_apart: bool
     canonical: JSON
 
     @property
@@ -148,9 +161,18 @@ def _parse_statement(statement: Statement) -> tuple[Policy | None, list[PolicyPr
             template=dataclasses.replace(template, id=identifier),
             notes=read_notes(template.annotations, effect=template.effect, asks=asks),
             mentions=seen,
+            tells_apart="name" in seen.names or _names_target(template),
             canonical=next(iter(msgspec.json.decode(canonical)["staticPolicies"].values())),
         ),
         [],
+    )
+
+
+def _names_target(template: pst.Template) -> bool:
+    """Whether a condition names a tool or item. Groups and kinds are shared by all of a list."""
+    return any(
+        str(uid.type) in ("Tool", "Item") or parse_tool_action_id(uid.id) is not None
+        for uid in pst.entity_uids(template.clauses)
     )
 
 

@@ -89,13 +89,8 @@ def make_slice(policies: Sequence[Policy]) -> Slice:
         policies={policy.id: policy for policy in policies},
         handle=make_handle(policies),
         mentions=seen,
-        tells_apart="name" in seen.names or any(_names_target(p.template) for p in policies),
+        tells_apart=any(policy.tells_apart for policy in policies),
     )
-
-
-def _names_target(template: pst.Template) -> bool:
-    named = pst.entity_uids(template.clauses)
-    return any(str(uid.type) in ("Tool", "Item", "Action") for uid in named)
 
 
 def make_handle(policies: Iterable[Policy]) -> cedarpy.PolicySet:

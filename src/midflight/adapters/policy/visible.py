@@ -76,6 +76,8 @@ class View:
         What a target shares with others is asked once for all that no policy tells apart; its own
         policies are asked for it alone. Either can forbid, and either can permit.
         """
+        if not targets:
+            return set()
         seated = list(seats)
         names: set[str] = set()
         answers = dict.fromkeys((_key(kind, target) for target in targets), False)

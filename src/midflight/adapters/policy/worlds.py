@@ -121,10 +121,12 @@ def _admits(head: pst.ActionConstraint, action: pst.EntityUid, groups: Iterable[
 
 
 def action_uid(identifier: str) -> pst.EntityUid:
+    """An action as policies name it."""
     return pst.EntityUid(type=pst.EntityType(basename="Action"), id=identifier)
 
 
 def make_world_schema(targets: Iterable[Target], seen: Mentions) -> cedarpy.Schema:
+    """The whole schema over these tools, with the arguments that `seen` may look at."""
     document = _ENCODER.encode(whole_schema(targets, seen=seen)).decode()
     return cedarpy.Schema.from_json_str(document, release_gil=True)
 

@@ -175,7 +175,13 @@ class GatewayApp:
                 return
             if _is_modern(message, headers):
                 await self._modern.serve(
-                    message, caller, endpoint, headers=headers, receive=receive, send=send
+                    message,
+                    caller,
+                    endpoint,
+                    headers=headers,
+                    receive=receive,
+                    send=send,
+                    on_disconnect=scope["state"]["on_disconnect"],
                 )
                 return
         elif isinstance(message, Notification) and not in_session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -28,6 +29,8 @@ from midflight.apps.settings import Settings
 from midflight.wire import json
 
 NOISE_S = 10.0
+GC_THRESHOLDS = (50_000, 20, 100)
+"""Rarer collections: frozen values make few cycles, and a full one stops every action."""
 
 
 @asynccontextmanager
@@ -159,6 +162,10 @@ async def _serve(settings: Settings, on_ready: Callable[[Sequence[Bound]], None]
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with plane.running(), serving_plane(plane) as bound:
+        # What exists now stays until the end: no collection needs to look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         on_ready(bound)
         await stop.wait()
 

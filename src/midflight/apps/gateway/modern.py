@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from midflight.apps.gateway.endpoint import Answered, Endpoint
-from midflight.apps.gateway.exchange import finish, with_disconnect
+from midflight.apps.gateway.exchange import OnDisconnect, finish, while_connected
 from midflight.apps.gateway.held import HeldCalls
 from midflight.apps.gateway.listen import Listens
 from midflight.apps.gateway.sinks import ModernSink, ResponseWriter
@@ -41,6 +41,7 @@ class ModernFront:
         headers: Headers,
         receive: Receive,
         send: Send,
+        on_disconnect: OnDisconnect,
     ) -> None:
         """Answer one request.
 
@@ -54,12 +55,16 @@ class ModernFront:
         )
         mcp_headers.check_modern(headers, request, tool_schema=schema)
         passed = meta.passed(request.params["_meta"])
-        sink = ModernSink(ResponseWriter(send), passed.get(meta.CLIENT_CAPABILITIES, {}))
+        sink = ModernSink(
+            ResponseWriter(send),
+            passed.get(meta.CLIENT_CAPABILITIES, {}),
+            level=passed.get(meta.LOG_LEVEL),
+        )
         if request.method == "subscriptions/listen":
             await self._listens.serve(request, caller, endpoint, sink=sink, receive=receive)
             return
-        answered = await with_disconnect(
-            receive,
+        answered = await while_connected(
+            on_disconnect,
             self._answer(request, caller, endpoint, sink, passed.get(meta.CLIENT_INFO) or {}),
         )
         if answered is not None:

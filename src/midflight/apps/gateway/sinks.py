@@ -20,6 +20,7 @@ from midflight.wire.mcp import meta
 if TYPE_CHECKING:
     from midflight.apps.gateway.sessions import Session
 
+LOGGED = "notifications/message"
 ASK_DEADLINE_S = 600.0
 """How long a client may take to answer a question of an upstream."""
 
@@ -57,15 +58,23 @@ class ModernSink:
 
     takes_input_required = True
 
-    def __init__(self, writer: ResponseWriter, capabilities: JSONObject) -> None:
-        """`capabilities` are those of this one request."""
+    def __init__(
+        self, writer: ResponseWriter, capabilities: JSONObject, *, level: str | None = None
+    ) -> None:
+        """`capabilities` and the log level wanted (None: no logs) are those of this one request."""
         self.writer = writer
         self.capabilities = capabilities
+        self._level = level
         self.questions: dict[str, tuple[ClientRequest, asyncio.Future[JSONObject]]] = {}
         self.asked = asyncio.Event()
 
     async def notify(self, method: str, params: JSONObject) -> None:
-        """Pass it on the response stream."""
+        """Pass it on the response stream. Logs pass as far as the request wants them.
+
+        A legacy upstream logs by the level of its session, which says nothing about this request.
+        """
+        if method == LOGGED and not meta.level_reached(params.get("level"), self._level):
+            return
         await self.writer.event(jsonrpc.encode_notification(method, params))
 
     async def ask(self, request: ClientRequest) -> JSONObject:

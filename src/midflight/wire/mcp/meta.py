@@ -111,6 +111,13 @@ def implementation(value: Any) -> JSONObject | None:
     return kept
 
 
+def level_reached(level: JSON, wanted: str | None) -> bool:
+    """Whether a log message of `level` is for a request that wants `wanted` and what is graver."""
+    if wanted not in LOG_LEVELS or level not in LOG_LEVELS:
+        return False
+    return LOG_LEVELS.index(cast("str", level)) >= LOG_LEVELS.index(wanted)
+
+
 def _flags(value: JSONObject, members: tuple[str, ...]) -> JSONObject:
     return {m: value[m] for m in members if type(value.get(m)) is bool}
 
@@ -204,5 +211,6 @@ __all__ = [
     "UI_EXTENSION",
     "capabilities",
     "implementation",
+    "level_reached",
     "passed",
 ]
