@@ -1,8 +1,8 @@
 """A forwarder that adds one header to each request and changes nothing else.
 
-The official suite has no way to send a token, and Midflight answers no stranger. So the suite talks
-to this: every byte goes on as it came, with an Authorization line behind the head's other lines. Host
-and Origin stay, or the suite's check of DNS rebinding would look at the forwarder.
+The official suite has no way to send a token, and Midflight answers no stranger. So the suite
+talks to this: every byte goes on as it came, with an Authorization line behind the other lines of
+the head. Host and Origin stay, or the check of DNS rebinding would look at the forwarder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The reference server: all that the official suite asks for, on the official SDK, both generations.
+"""The reference server: all that the official suite asks for, on the SDK, in both generations.
 
 It is the yardstick: the suite runs against it directly and through Midflight, and what passes
 directly has to pass through. Serves over Streamable HTTP in the running loop, resumably.
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from conformance.reference_questions import Asked, Context, form
 from conformance.reference_tools import PNG, TOOLS, Call, Result, Shared
+from conformance.reference_tasks import serve_tasks
 from mcp import types
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import NotificationOptions
@@ -137,6 +138,7 @@ def build() -> Reference:
         on_completion=_complete,
         on_set_logging_level=watch,
     )
+    serve_tasks(server)
     server.middleware.append(
         RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=NAME)
     )
@@ -145,7 +147,7 @@ def build() -> Reference:
 
 @asynccontextmanager
 async def reference(*, legacy: bool = False) -> AsyncIterator[str]:
-    """The server over Streamable HTTP in this loop; its URL. `legacy` hides the modern generation."""
+    """The server over Streamable HTTP in this loop; its URL. `legacy`: as one of 2025-11-25."""
     app: Any = build().streamable_http_app(event_store=MemoryEvents(), retry_interval=50)
     async with serving(_trimming(only_legacy(app) if legacy else app)) as url:
         yield f"{url}/mcp"
@@ -281,7 +283,7 @@ async def _complete(context: Context, params: types.CompleteRequestParams) -> ty
 
 async def _serve() -> None:
     async with reference() as url:
-        print(url, flush=True)
+        print(url, flush=True)  # noqa: T201 -- how a person learns where it is
         await asyncio.Event().wait()
 
 

@@ -137,7 +137,6 @@ def offer(
     *,
     required: tuple[str, ...] = (),
     schema: dict[str, Any] | None = None,
-    execution: str | None = None,
 ) -> Callable[[Run], Run]:
     """Register a tool under `name`."""
     whole: dict[str, Any] = schema or {"type": "object", "properties": dict(properties or {})}
@@ -146,8 +145,6 @@ def offer(
 
     def register(run: Run) -> Run:
         tool = types.Tool(name=name, description=description, input_schema=whole)
-        if execution is not None:
-            tool.execution = types.ToolExecution.model_validate({"taskSupport": execution})
         TOOLS[name] = Offered(tool, run)
         return run
 
@@ -343,7 +340,7 @@ async def asking_choices(call: Call) -> Result:
     return text(f"Elicitation completed: {_elicited(answer)}")
 
 
-# Interim results. `requestState` is sealed by the SDK's boundary; what tools see is what they wrote.
+# Interim results. The SDK's boundary seals `requestState`; tools see what they wrote.
 
 _NAME: Final = {"name": {"type": "string"}}
 _OK: Final = {"ok": {"type": "boolean"}}

@@ -23,6 +23,17 @@ pytestmark = [
 ]
 
 VERSIONS = ["2025-11-25", "2026-07-28"]
+TASKS = [
+    "lifecycle",
+    "capability-negotiation",
+    "wire-fields",
+    "request-state-removal",
+    "mrtr-input",
+    "request-headers",
+    "dispatch-and-envelope",
+    "required-task-error",
+    "mrtr-composition",
+]
 REBINDING = "dns-rebinding-protection"
 
 
@@ -62,3 +73,22 @@ async def test_nothing_that_passes_directly_is_lost_through_midflight(
     missing = official_suite.lost(direct, through)
     assert not missing, "\n".join(missing)
     assert not official_suite.failures({REBINDING: through[REBINDING]})
+
+
+async def test_nothing_of_the_tasks_extension_is_lost_through_midflight(tmp_path: Path) -> None:
+    async with reference() as url, midflight(tmp_path, url) as governed:
+        direct = await tasks(url, tmp_path / "direct")
+        through = await tasks(governed, tmp_path / "through")
+    print(f"\ntasks extension\n{official_suite.table(direct, through)}")
+    failing = official_suite.failures(direct)
+    assert not failing, "\n".join(failing)
+    missing = official_suite.lost(direct, through)
+    assert not missing, "\n".join(missing)
+
+
+async def tasks(url: str, folder: Path) -> dict[str, list[official_suite.Check]]:
+    """Runs the scenarios of the extension: no suite holds them."""
+    found: dict[str, list[official_suite.Check]] = {}
+    for name in TASKS:
+        found |= await official_suite.run(url, folder / name, "--scenario", f"tasks-{name}")
+    return found

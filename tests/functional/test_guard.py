@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 
 from midflight.adapters.store.ledger_memory import MemoryLedgerStore
-from midflight.domain.decision import Challenge, DenyCode, Reason
+from midflight.domain.decision import Challenge, DenyCode, Obligation, Permit, Reason
 from midflight.domain.errors import LedgerUnavailable, StoreUnavailable, UpstreamBroken
 from midflight.domain.identity import Workload
 from midflight.domain.records import Intent, LabelRaised, Outcome, RunEnded, Terminal
@@ -461,3 +461,26 @@ async def test_a_result_that_comes_back_after_the_cut_is_not_delivered() -> None
     refused = await task
     assert isinstance(refused, Refused)
     assert (await outcomes(plane))[-1].state is Terminal.INTERRUPTED
+
+
+async def test_a_permit_under_an_obligation_that_is_not_kept_is_refused() -> None:
+    permit = Permit(
+        version="v",
+        reasons=(Reason(policy="p"),),
+        obligations=(Obligation(name="redact", value="secret"),),
+    )
+    plane = await started(engine=FixedEngine(lambda _: permit))
+    refused = await plane.guard.perform(call("look"), caller(), sink=ListSink())
+    assert isinstance(refused, Refused)
+    assert refused.decision.code is DenyCode.POLICY_ERROR  # type: ignore[union-attr]
+    assert plane.upstream.received == []
+
+
+async def test_the_facts_that_were_asked_with_are_those_that_are_recorded() -> None:
+    clock = FakeClock()
+    engine = FixedEngine()
+    plane = await started(engine=engine, clock=clock)
+    await plane.guard.perform(call("look"), caller(), sink=ListSink())
+    (intent,) = [r for r in await plane.records() if isinstance(r, Intent)]
+    assert intent.facts.run == engine.questions[0].run
+    assert intent.facts.at == engine.questions[0].at

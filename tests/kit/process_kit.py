@@ -215,18 +215,19 @@ class Connection:
     """One keep-alive connection to the gateway; one request at a time, whole bytes in and out."""
 
     def __init__(self, url: str) -> None:
-        host, _, port = url.removeprefix("http://").partition(":")
-        self._host, self._port = host, int(port)
+        self.host = url.removeprefix("http://")
+        host, _, port = self.host.partition(":")
+        self._address = host, int(port)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def call(self, token: str, tool: str, /, **arguments: Any) -> Said:
         """One `tools/call` of the modern generation."""
-        return await self.exchange(call_bytes(token, tool, arguments))
+        return await self.exchange(call_bytes(token, tool, arguments, host=self.host))
 
     async def exchange(self, raw: bytes) -> Said:
         """Send bytes and read one answer. `ConnectionError` if the other side goes first."""
         if self._streams is None:
-            self._streams = await asyncio.open_connection(self._host, self._port)
+            self._streams = await asyncio.open_connection(*self._address)
         reader, writer = self._streams
         try:
             writer.write(raw)
@@ -281,6 +282,7 @@ def post_bytes(
     body: bytes,
     token: str | None,
     *,
+    host: str,
     method: str = "",
     name: str = "",
     path: str = "/mcp",
@@ -290,7 +292,7 @@ def post_bytes(
     """The bytes of a POST of the modern generation; `headers` are whole lines."""
     lines = [
         f"POST {path} HTTP/1.1",
-        "Host: 127.0.0.1:8600",
+        f"Host: {host}",
         "Content-Type: application/json",
         "Accept: application/json, text/event-stream",
         "MCP-Protocol-Version: 2026-07-28",

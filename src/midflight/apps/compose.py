@@ -24,6 +24,7 @@ from midflight.adapters.policy.compiler import CedarCompiler
 from midflight.adapters.store.ledger_sqlite import SqliteLedgerStore
 from midflight.adapters.store.sqlite import SqliteStore
 from midflight.adapters.telemetry.prometheus import PrometheusTelemetry
+from midflight.adapters.telemetry.tracing import Tracing
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.adapters.upstream.passage import CallTimeouts
@@ -189,6 +190,7 @@ class Plane:
             clock=made.clock,
             engine=self.engine,
         )
+        self.tracing = Tracing.configure(settings.telemetry.otlp_endpoint, __version__)
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -200,6 +202,7 @@ class Plane:
             upstreams=made.upstreams,
             clock=made.clock,
             telemetry=made.telemetry,
+            spans=self.tracing if self.tracing.active else None,
             max_in_flight=settings.gateway.limits.in_flight,
         )
         self.listing = Listing(
@@ -222,6 +225,7 @@ class Plane:
             Misconfigured: the policies are not usable.
         """
         async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(asyncio.to_thread, self.tracing.close)
             await self.parts.store.open()
             undo.push_async_callback(self.parts.store.close)
             undo.push_async_callback(self.parts.fabric.close)

@@ -43,7 +43,8 @@ class Facts(Value):
     """The recorded facts of a decision: enough to derive it again, arguments apart.
 
     `workload` and `source` are whole, so that a later change of the registry cannot change what
-    a record says.
+    a record says. `at` is the Unix second the question was asked with: policies may look at time,
+    and the record itself is later.
     """
 
     kind: str
@@ -56,6 +57,8 @@ class Facts(Value):
     workload: Workload | None
     run: RunFacts | None
     source: Source
+    at: int = 0
+    approved: bool = False
 
 
 class Intent(Value, tag="intent"):

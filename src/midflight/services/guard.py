@@ -26,7 +26,7 @@ from midflight.domain.errors import (
 )
 from midflight.domain.identity import Caller, Workload
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Labels
-from midflight.domain.question import Question, Source, Target
+from midflight.domain.question import Question, RunFacts, Source, Target
 from midflight.domain.records import Facts, Intent, Outcome, Sealed, Terminal
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.tool import Effect, PinState, Reach, Traits
@@ -38,7 +38,7 @@ from midflight.services.inventory import Inventory
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.recorder import Recorder
-from midflight.services.ports.telemetry import Telemetry
+from midflight.services.ports.telemetry import Spans, Telemetry
 from midflight.services.ports.upstream import (
     ClientRequest,
     Reply,
@@ -48,6 +48,9 @@ from midflight.services.ports.upstream import (
 )
 from midflight.services.runs import LiveRun, Runs
 from midflight.services.sealing import Sealer
+
+HONOURED = frozenset({"log"})
+"""Obligations that are kept (everything is recorded in full); under any other nothing passes."""
 
 
 class Performed(Value):
@@ -70,11 +73,13 @@ class _Case:
     __slots__ = (
         "action",
         "arguments",
+        "asked_at",
         "began",
         "caller",
         "digest",
         "intent",
         "live",
+        "run_facts",
         "target",
         "workload",
     )
@@ -89,6 +94,8 @@ class _Case:
         self.digest = ""
         self.arguments: Sealed | None = None
         self.intent = ""
+        self.asked_at = 0
+        self.run_facts: RunFacts | None = None
 
 
 class Guard:
@@ -107,6 +114,7 @@ class Guard:
         upstreams: Mapping[str, Upstream],
         clock: Clock,
         telemetry: Telemetry,
+        spans: Spans | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
         """All parts are shared with the control plane; the guard owns none of them.
@@ -114,6 +122,7 @@ class Guard:
         `max_in_flight` bounds what runs at once; beyond it actions are refused.
         """
         self._max_in_flight = max_in_flight
+        self._spans = spans
         self._catalogue = catalogue
         self._runs = runs
         self._interruption = interruption
@@ -220,12 +229,15 @@ class Guard:
         exhausted = await self._runs.take_step(found)
         if exhausted is not None:
             return exhausted
+        # The very facts that are asked with are those that are recorded (I6).
+        case.asked_at = int(now)
+        facts = case.run_facts = found.facts(now=int(now))
         decided = self._clock.monotonic()
         decision = self._engine.decide(
             Question(
                 kind=action.kind,
                 workload=workload,
-                run=found.facts(now=int(now)),
+                run=facts,
                 target=target,
                 arguments=action.arguments,
                 source=_source(caller),
@@ -233,6 +245,15 @@ class Guard:
             )
         )
         self._telemetry.decided(seconds=self._clock.monotonic() - decided)
+        if isinstance(decision, Permit):
+            owed = [o.name for o in decision.obligations if o.name not in HONOURED]
+            if owed:
+                return deny(
+                    DenyCode.POLICY_ERROR,
+                    "obligation",
+                    f"A policy permits it under an obligation that is not kept: {', '.join(owed)}.",
+                    "The policy's annotation asks for what this version does not do.",
+                )
         return decision
 
     # record intent, act, observe, record outcome
@@ -416,9 +437,25 @@ class Guard:
                     revocation=interrupted.revocation if interrupted is not None else None,
                 )
             )
+            record = ticket.id
         except LedgerUnavailable:
-            return ""  # the ledger counts what it could not take, and says so when it is back
-        return ticket.id
+            record = ""  # the ledger counts what it could not take, and says so when it is back
+        if self._spans is not None:
+            self._spans.action(
+                kind=case.action.kind.value,
+                upstream=case.action.upstream,
+                name=case.action.name,
+                state=state.value,
+                ended_at=now,
+                seconds=took,
+                code=code.value if code is not None else "",
+                challenged=code is DenyCode.APPROVAL_REQUIRED,
+                record=case.intent or record,
+                run=case.live.run.id if case.live is not None else "",
+                workload=case.caller.workload,
+                traceparent=str(case.action.meta.get("traceparent", "")),
+            )
+        return record
 
 
 class _GuardedSink:
@@ -570,8 +607,9 @@ def _facts(case: _Case, now: float) -> Facts:
         pin_state=target.pin_state if target is not None else PinState.UNPINNED,
         traits=target.traits if target is not None else Traits(),
         workload=case.workload,
-        run=case.live.facts(now=int(now)) if case.live is not None else None,
+        run=case.run_facts or (case.live.facts(now=int(now)) if case.live is not None else None),
         source=_source(case.caller),
+        at=case.asked_at or int(now),
     )
 
 

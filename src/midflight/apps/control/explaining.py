@@ -76,7 +76,11 @@ class ExplainVerbs:
         derived: Explanation | None = None
         if facts is not None:
             derived = await self._policies.explain(
-                facts, arguments, version=record.decided, at=record.at, approved=approved
+                facts,
+                arguments,
+                version=record.decided,
+                at=facts.at or record.at,
+                approved=approved,
             )
         asked = code is None or code in _BY_POLICY
         then = None if derived is None else derived.then

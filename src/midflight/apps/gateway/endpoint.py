@@ -25,6 +25,8 @@ from midflight.wire.jsonrpc import Notification, Request
 from midflight.wire.lookalikes import ambiguous_argument
 from midflight.wire.malformed import INVALID_PARAMS, MalformedMessage
 from midflight.wire.mcp import actions, headers, translate
+from midflight.wire.mcp.capabilities import missing_extension
+from midflight.wire.mcp.meta import TASKS_EXTENSION
 from midflight.wire.mcp.methods import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS
 from midflight.wire.mcp.versions import LEGACY, MODERN
 
@@ -175,6 +177,10 @@ class Endpoint:
                 error={"code": -32601, "message": f"There is no method {method!r} here."},
                 status=404 if modern else 200,
             )
+        if modern and row.kind is ActionKind.TASK:
+            missing = missing_extension(sink.capabilities, TASKS_EXTENSION)
+            if missing is not None:
+                return Answered(error=missing, status=translate.status_for_modern(missing))
         upstream, routed = await self.routes.route(request, self._resource_owner(caller, sink))
         action = actions.to_action(routed, upstream=upstream)
         self._check(action, request)

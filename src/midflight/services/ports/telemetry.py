@@ -25,4 +25,27 @@ class Telemetry(Protocol):
         ...
 
 
-__all__ = ["Telemetry"]
+class Spans(Protocol):
+    """Traces: told of every action, makes a span of those that are worth one."""
+
+    def action(
+        self,
+        *,
+        kind: str,
+        upstream: str,
+        name: str,
+        state: str,
+        ended_at: float,
+        seconds: float,
+        code: str = "",
+        challenged: bool = False,
+        record: str = "",
+        run: str = "",
+        workload: str = "",
+        traceparent: str = "",
+    ) -> None:
+        """One action ended at `ended_at` (Unix seconds) after `seconds`."""
+        ...
+
+
+__all__ = ["Spans", "Telemetry"]

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from midflight.domain.value import JSON, JSONObject
 from midflight.wire import json
+from midflight.wire.malformed import MISSING_CAPABILITY
 from midflight.wire.mcp import meta
 from midflight.wire.mcp.meta import TASKS_EXTENSION
 
@@ -48,6 +49,17 @@ def capabilities_for_legacy(
         if not kept:
             del declared["extensions"]
     return declared
+
+
+def missing_extension(declared: JSONObject, extension: str) -> JSONObject | None:
+    """The error for a modern request that needs an extension; None if its client declared it."""
+    if extension in (json.as_object(declared.get("extensions")) or {}):
+        return None
+    return {
+        "code": MISSING_CAPABILITY,
+        "message": f"The client has not declared {extension}.",
+        "data": {"requiredCapabilities": {"extensions": {extension: {}}}},
+    }
 
 
 def merged_capabilities(several: Iterable[JSONObject]) -> JSONObject:
@@ -99,4 +111,5 @@ __all__ = [
     "capabilities_for_modern",
     "client_capabilities",
     "merged_capabilities",
+    "missing_extension",
 ]
