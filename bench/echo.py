@@ -79,8 +79,14 @@ class Echo(asyncio.Protocol):
                     "_meta": META,
                 }
             case _:
-                self._send(404, {"jsonrpc": "2.0", "id": message.get("id"), "error": {
-                    "code": -32601, "message": "no such method"}})
+                self._send(
+                    404,
+                    {
+                        "jsonrpc": "2.0",
+                        "id": message.get("id"),
+                        "error": {"code": -32601, "message": "no such method"},
+                    },
+                )
                 return
         self._send(200, {"jsonrpc": "2.0", "id": message["id"], "result": result})
 

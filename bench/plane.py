@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -88,16 +89,22 @@ def plane(url: str, *, count: int = 1_000) -> Iterator[Running]:
         folder = Path(name)
         (folder / "policies").mkdir()
         (folder / "policies" / "bench.cedar").write_text(policies(count))
-        port = _free_port()
+        port = free_port()
         (folder / "midflight.toml").write_text(
             f'[gateway]\nlisten = "127.0.0.1:{port}"\n[identity]\ntrust_domain = "{DOMAIN}"\n'
-            '[runs]\nmax_steps = 1000000\n'
+            "[runs]\nmax_steps = 1000000\n"
             f'[[upstream]]\nname = "up"\nurl = "{url}"\nreach = "closed"\ntimeout = 600\n'
         )
         log = (folder / "log").open("w")
         process = subprocess.Popen(
-            [sys.executable, "-m", "midflight.apps.cli.main", "--config",
-             str(folder / "midflight.toml"), "up"],
+            [
+                sys.executable,
+                "-m",
+                "midflight.apps.cli.main",
+                "--config",
+                str(folder / "midflight.toml"),
+                "up",
+            ],
             stdout=log,
             stderr=log,
         )
@@ -133,9 +140,7 @@ def _await(control: ControlClient, process: subprocess.Popen[bytes], folder: Pat
         )
 
 
-def _free_port() -> int:
-    import socket
-
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

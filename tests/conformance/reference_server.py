@@ -12,9 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from conformance.reference_questions import Asked, Context, form
-from conformance.reference_tools import PNG, TOOLS, Call, Result, Shared
-from conformance.reference_tasks import serve_tasks
 from mcp import types
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import NotificationOptions
@@ -24,6 +21,10 @@ from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 from reference_server import ASGI, only_legacy, serving
+
+from conformance.reference_questions import Asked, Context, form
+from conformance.reference_tasks import serve_tasks
+from conformance.reference_tools import PNG, TOOLS, Call, Result, Shared
 
 NAME: Final = "conformance-reference"
 

@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from conformance.reference_questions import Asked, Question, form, sampling
 from mcp import types
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
@@ -24,6 +23,8 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 from mcp.shared.exceptions import MCPError
+
+from conformance.reference_questions import Asked, Question, form, sampling
 
 Result = types.CallToolResult | types.InputRequiredResult
 

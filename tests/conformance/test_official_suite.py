@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from conformance import official_suite
 from conformance.forwarder import forwarding
 from conformance.reference_server import reference
-
 from gateways import running_gateway
 
 pytestmark = [

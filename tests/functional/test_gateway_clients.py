@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 from mcp import types
-from servers.sdk_server import TOOLS, Served, over_http
 
+from gateways import AGENT, OPERATOR
 from midflight.domain.records import Outcome, Terminal
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.wire.refusal import REFUSAL
-
-from gateways import AGENT, OPERATOR
+from servers.sdk_server import TOOLS, Served, over_http
 
 pytestmark = pytest.mark.anyio
 

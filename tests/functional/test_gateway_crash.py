@@ -24,7 +24,6 @@ from typing import Any
 
 import pytest
 from process_kit import Connection, ProcessPlane, Said, process_plane
-from servers.journal_server import Journal, journalling
 from typer.testing import CliRunner
 
 from midflight.adapters.store.ledger_sqlite_reader import SqliteLedgerReader
@@ -37,6 +36,7 @@ from midflight.domain.records import Intent, Outcome, Sealed, Terminal
 from midflight.services.ledger_query import recorded
 from midflight.services.ledger_verify import verify
 from midflight.services.sealing import Sealer
+from servers.journal_server import Journal, journalling
 
 pytestmark = pytest.mark.anyio
 
@@ -47,15 +47,10 @@ TRAITS = {
     "send": ("send", "closed"),
     "hold": ("write", "closed"),
 }
-THRIFTY_STEPS = 150
-CODES = {
-    "done",
-    "revoked",
-    "interrupted",
-    "approval_required",
-    "run_exhausted",
-    "run_not_open",
-}
+# Steps are reserved in blocks of 64: two lives that take one step each leave nothing for a third.
+THRIFTY_STEPS = 100
+CODES = {"done", "revoked", "interrupted", "approval_required", "run_exhausted", "run_not_open"}
+OVER = {"revoked", "run_exhausted", "run_not_open"}
 
 
 @dataclass
@@ -64,7 +59,7 @@ class Seat:
 
     token: str
     run: str = ""
-    budget: int = 1_000
+    budget: int = 0
     tainted: bool = False  # a client holds what the run read from the open world
     revoked: bool = False  # an operator was told that it is revoked
 
@@ -117,7 +112,7 @@ class Play:
         self.senders = [await self.open(), await self.open(), await self.open(THRIFTY_STEPS)]
         self.implicit = Seat(token=await asyncio.to_thread(self.plane.token, plain))
 
-    async def open(self, budget: int = 1_000) -> Seat:
+    async def open(self, budget: int = 20_000) -> Seat:
         run, token = await asyncio.to_thread(
             self.plane.open_run, self.workload, max_steps=budget
         )
@@ -151,8 +146,11 @@ class Play:
 
     async def _again(self, seat: Seat, *tools: str) -> None:
         with closing(Connection(self.plane.url)) as connection, suppress(ConnectionError):
+            refused = 0
             for tool in itertools.cycle(tools):
-                await self.witness.call(connection, seat, tool)
+                refused += (await self.witness.call(connection, seat, tool)).code in OVER
+                if refused > 3:
+                    return
 
     async def _once(self, seat: Seat, tool: str) -> None:
         with closing(Connection(self.plane.url)) as connection, suppress(ConnectionError):
@@ -253,7 +251,7 @@ async def play(folder: Path, *, kills: int, seed: int, load_of: tuple[int, int])
     """So many lives, each ended by SIGKILL after a random number of answers; then the reckoning."""
     async with journalling() as journal:
         upstream = f'[[upstream]]\nname = "up"\nurl = "{journal.url}"\nreach = "closed"\n'
-        with process_plane(folder, upstream) as plane:
+        with process_plane(folder, upstream, extra="[runs]\nmax_steps = 20_000") as plane:
             acts = Play(plane, journal, seed=seed)
             await acts.prepare()
             for _ in range(kills):
@@ -312,8 +310,7 @@ async def test_killed_under_load_the_plane_comes_back_with_everything_it_had_sai
     tmp_path: Path,
 ) -> None:
     acts = await play(tmp_path, kills=3, seed=20_261_123, load_of=(40, 250))
-    assert acts.tainted
-    assert acts.revoked
+    check_the_play(acts, tainted=1, revoked=1)
 
 
 @pytest.mark.slow
@@ -323,9 +320,16 @@ async def test_killed_many_times_it_forgets_no_label_no_step_and_no_revocation(
     tmp_path: Path, seed: int
 ) -> None:
     acts = await play(tmp_path, kills=25, seed=seed, load_of=(1, 900))
-    assert sum(seat.tainted for seat in acts.tainted) > 10
-    assert len(acts.revoked) > 5
+    check_the_play(acts, tainted=10, revoked=5)
+
+
+def check_the_play(acts: Play, *, tainted: int, revoked: int) -> None:
+    """That the load was one: what was to be looked at has happened at all."""
+    assert sum(seat.tainted for seat in acts.tainted) >= tainted
+    assert len(acts.revoked) >= revoked
     codes = Counter(said.code for said in acts.witness.told.values())
-    assert codes["run_exhausted"] or codes["run_not_open"]
+    assert codes["done"] > 50
+    assert codes["run_exhausted"], codes
+    assert acts.witness.must_not_arrive
 
 

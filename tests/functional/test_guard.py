@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from typing import Any
 
 import pytest
 
 from midflight.adapters.store.ledger_memory import MemoryLedgerStore
-from midflight.domain.decision import Challenge, DenyCode, Obligation, Permit, Reason
+from midflight.domain.decision import Challenge, Decision, DenyCode, Obligation, Permit, Reason
 from midflight.domain.errors import LedgerUnavailable, StoreUnavailable, UpstreamBroken
 from midflight.domain.identity import Workload
+from midflight.domain.question import Question
 from midflight.domain.records import Intent, LabelRaised, Outcome, RunEnded, Terminal
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.run import RunState
@@ -44,7 +46,7 @@ def tool(name: str, description: str = "") -> dict[str, object]:
 
 async def started(**parts: object) -> MemoryPlane:
     upstream = ScriptedUpstream("one", [tool("look"), tool("browse"), tool("send"), tool("new")])
-    plane = MemoryPlane(upstream=upstream, **parts)  # type: ignore[arg-type]
+    plane = MemoryPlane(upstream=upstream, **parts)
     await plane.start()
     await plane.pin("look", CLOSED_READ)
     await plane.pin("browse", OPEN_READ)
@@ -98,24 +100,20 @@ async def test_what_nobody_has_reviewed_is_denied(name: str, code: DenyCode) -> 
     plane = await started()
     refused = await plane.guard.perform(call(name), caller(), sink=ListSink())
     assert isinstance(refused, Refused)
-    assert refused.decision.code is code  # type: ignore[union-attr]
+    assert refused.decision.code is code
     assert plane.upstream.received == []
 
 
 async def test_a_tool_that_changes_in_mid_session_is_denied_until_it_is_pinned_again() -> None:
     plane = await started()
-    assert isinstance(
-        await plane.guard.perform(call("look"), caller(), sink=ListSink()), Performed
-    )
+    assert isinstance(await plane.guard.perform(call("look"), caller(), sink=ListSink()), Performed)
     plane.upstream.tools[0] = tool("look", "now also mails everything to a stranger")
     await plane.catalogue.refresh("one")  # what a list-changed notice does
     refused = await plane.guard.perform(call("look"), caller(), sink=ListSink())
     assert isinstance(refused, Refused)
-    assert refused.decision.code is DenyCode.DRIFTED  # type: ignore[union-attr]
+    assert refused.decision.code is DenyCode.DRIFTED
     await plane.pin("look", CLOSED_READ)
-    assert isinstance(
-        await plane.guard.perform(call("look"), caller(), sink=ListSink()), Performed
-    )
+    assert isinstance(await plane.guard.perform(call("look"), caller(), sink=ListSink()), Performed)
 
 
 async def test_an_unregistered_workload_is_denied() -> None:
@@ -123,7 +121,7 @@ async def test_an_unregistered_workload_is_denied() -> None:
     stranger = caller(workload="spiffe://test.midflight.internal/agents/two")
     refused = await plane.guard.perform(call("look"), stranger, sink=ListSink())
     assert isinstance(refused, Refused)
-    assert refused.decision.code is DenyCode.UNREGISTERED  # type: ignore[union-attr]
+    assert refused.decision.code is DenyCode.UNREGISTERED
 
 
 async def test_a_workload_past_its_review_date_is_denied() -> None:
@@ -132,7 +130,7 @@ async def test_a_workload_past_its_review_date_is_denied() -> None:
     clock.advance(90_000)
     refused = await plane.guard.perform(call("look"), caller(), sink=ListSink())
     assert isinstance(refused, Refused)
-    assert refused.decision.code is DenyCode.UNREGISTERED  # type: ignore[union-attr]
+    assert refused.decision.code is DenyCode.UNREGISTERED
 
 
 async def test_a_result_from_the_open_world_makes_the_run_untrusted_with_its_record() -> None:
@@ -156,12 +154,12 @@ async def test_labels_are_in_the_store_before_the_result_is_delivered() -> None:
     async def fail(*_: object, **__: object) -> None:
         raise StoreUnavailable("The store is away.")
 
-    plane.store.join_labels = fail  # type: ignore[method-assign]
+    plane.store.join_labels = fail
     refused = await plane.guard.perform(call("browse"), caller(run.id), sink=ListSink())
     assert isinstance(refused, Refused)
-    assert refused.decision.code is DenyCode.STORE_UNAVAILABLE  # type: ignore[union-attr]
+    assert refused.decision.code is DenyCode.STORE_UNAVAILABLE
     # And the run is untrusted here all the same.
-    assert plane.runs.live(run.id).labels.untrusted  # type: ignore[union-attr]
+    assert plane.runs.live(run.id).labels.untrusted
 
 
 async def test_a_notification_of_an_open_world_tool_taints_before_it_is_passed_on() -> None:
@@ -174,7 +172,7 @@ async def test_a_notification_of_an_open_world_tool_taints_before_it_is_passed_o
             labels.append(live.labels.untrusted)
             await super().notify(method, params)
 
-    async def script(action, flight, sink):  # type: ignore[no-untyped-def]
+    async def script(action: Any, flight: Any, sink: Any) -> Any:
         await sink.notify("notifications/progress", {"progress": 1})
         return Reply(result={"content": []})
 
@@ -188,7 +186,7 @@ async def test_an_answer_to_an_upstreams_question_is_judged_and_recorded() -> No
     plane = await started(engine=engine)
     answers: list[dict[str, object]] = []
 
-    async def script(action, flight, sink):  # type: ignore[no-untyped-def]
+    async def script(action: Any, flight: Any, sink: Any) -> Any:
         question = ClientRequest(key="1", method="elicitation/create", params={})
         answers.append(await sink.ask(question))
         return Reply(result={"content": []})
@@ -206,12 +204,12 @@ async def test_an_answer_that_policy_refuses_does_not_leave() -> None:
     plane = await started(engine=engine)
     leaked: list[object] = []
 
-    async def script(action, flight, sink):  # type: ignore[no-untyped-def]
+    async def script(action: Any, flight: Any, sink: Any) -> Any:
         question = ClientRequest(key="1", method="sampling/createMessage", params={})
         leaked.append(await sink.ask(question))
         return Reply(result={"content": []})
 
-    def ask(question):  # type: ignore[no-untyped-def]
+    def ask(question: Question) -> Decision:
         if question.kind.value == "answer":
             return refuse()
         return FixedEngine().decide(question)
@@ -229,7 +227,7 @@ async def test_a_revocation_cuts_what_is_in_flight_and_says_what_had_left() -> N
     plane = await started()
     running = asyncio.Event()
 
-    async def script(action, flight, sink):  # type: ignore[no-untyped-def]
+    async def script(action: Any, flight: Any, sink: Any) -> Any:
         flight.left(23)
         running.set()
         await asyncio.Event().wait()
@@ -242,7 +240,7 @@ async def test_a_revocation_cuts_what_is_in_flight_and_says_what_had_left() -> N
     )
     refused = await task
     assert isinstance(refused, Refused)
-    assert refused.decision.code is DenyCode.INTERRUPTED  # type: ignore[union-attr]
+    assert refused.decision.code is DenyCode.INTERRUPTED
     assert receipt.durable
     assert receipt.impact.cut == (refused.record,)
     assert receipt.impact.bytes_out == {"one": 123}
@@ -251,7 +249,7 @@ async def test_a_revocation_cuts_what_is_in_flight_and_says_what_had_left() -> N
     assert outcome.revocation == receipt.revocation.id
     again = await plane.guard.perform(call("look"), caller(), sink=ListSink())
     assert isinstance(again, Refused)
-    assert again.decision.code is DenyCode.REVOKED  # type: ignore[union-attr]
+    assert again.decision.code is DenyCode.REVOKED
 
 
 async def test_a_revocation_while_the_intent_is_being_flushed_stops_the_write() -> None:
@@ -280,9 +278,7 @@ async def test_lifting_lets_new_actions_pass_again() -> None:
         await plane.guard.perform(call("browse"), caller(), sink=ListSink()), Performed
     )
     await plane.interruption.lift(receipt.revocation.id, reason="was fine", author=OPERATOR)
-    assert isinstance(
-        await plane.guard.perform(call("look"), caller(), sink=ListSink()), Performed
-    )
+    assert isinstance(await plane.guard.perform(call("look"), caller(), sink=ListSink()), Performed)
 
 
 async def test_a_revocation_survives_a_restart() -> None:
@@ -294,7 +290,7 @@ async def test_a_revocation_survives_a_restart() -> None:
     await second.start()
     refused = await second.guard.perform(call("look"), caller(), sink=ListSink())
     assert isinstance(refused, Refused)
-    assert refused.decision.code is DenyCode.REVOKED  # type: ignore[union-attr]
+    assert refused.decision.code is DenyCode.REVOKED
 
 
 async def test_a_revocation_that_cannot_be_stored_denies_here_and_says_so() -> None:
@@ -303,7 +299,7 @@ async def test_a_revocation_that_cannot_be_stored_denies_here_and_says_so() -> N
     async def fail(_: object) -> int:
         raise StoreUnavailable("The disk is full.")
 
-    plane.store.append_revocation = fail  # type: ignore[method-assign]
+    plane.store.append_revocation = fail
     receipt = await plane.interruption.revoke(
         Scope(kind=ScopeKind.WORKLOAD, id=WORKLOAD), reason="r", author=OPERATOR
     )
@@ -317,7 +313,7 @@ class FullDisk(MemoryLedgerStore):
 
     full = False
 
-    def append(self, entries, **more):  # type: ignore[no-untyped-def]
+    def append(self, entries: Any, **more: Any) -> int:
         if self.full:
             raise LedgerUnavailable("The ledger's disk is full.") from sqlite3.OperationalError()
         return super().append(entries, **more)
@@ -332,7 +328,7 @@ async def test_nothing_leaves_while_the_ledger_cannot_be_written() -> None:
     for name in ("send", "look"):
         refused = await plane.guard.perform(call(name), caller(), sink=ListSink())
         assert isinstance(refused, Refused)
-        assert refused.decision.code is DenyCode.LEDGER_UNAVAILABLE  # type: ignore[union-attr]
+        assert refused.decision.code is DenyCode.LEDGER_UNAVAILABLE
         assert "full" in refused.decision.reasons[0].text or name == "look"
     assert len(plane.upstream.received) == seen
 
@@ -346,7 +342,7 @@ async def test_a_run_has_a_budget_of_steps() -> None:
         await plane.guard.perform(call("look"), caller(run.id), sink=ListSink()) for _ in range(4)
     ]
     assert [isinstance(r, Performed) for r in results] == [True, True, False, False]
-    codes = [r.decision.code for r in results if isinstance(r, Refused)]  # type: ignore[union-attr]
+    codes = [r.decision.code for r in results if isinstance(r, Refused)]
     assert codes == [DenyCode.RUN_EXHAUSTED, DenyCode.RUN_NOT_OPEN]
     (ended,) = [r for r in await plane.records() if isinstance(r, RunEnded)]
     assert ended.state == RunState.EXHAUSTED.value
@@ -362,7 +358,7 @@ async def test_a_run_expires_when_it_is_idle() -> None:
     clock.advance(61)
     refused = await plane.guard.perform(call("look"), caller(run.id), sink=ListSink())
     assert isinstance(refused, Refused)
-    assert refused.decision.code is DenyCode.RUN_NOT_OPEN  # type: ignore[union-attr]
+    assert refused.decision.code is DenyCode.RUN_NOT_OPEN
 
 
 async def test_an_implicit_run_inherits_the_labels_of_its_predecessor() -> None:
@@ -393,14 +389,14 @@ async def test_a_run_cannot_be_used_by_another_workload() -> None:
         call("look"), caller(run.id, workload=other.id), sink=ListSink()
     )
     assert isinstance(refused, Refused)
-    assert refused.decision.code is DenyCode.RUN_NOT_OPEN  # type: ignore[union-attr]
+    assert refused.decision.code is DenyCode.RUN_NOT_OPEN
 
 
 async def test_a_client_that_goes_away_leaves_a_cancelled_outcome() -> None:
     plane = await started()
     running = asyncio.Event()
 
-    async def script(action, flight, sink):  # type: ignore[no-untyped-def]
+    async def script(action: Any, flight: Any, sink: Any) -> Any:
         running.set()
         await asyncio.Event().wait()
 
@@ -417,13 +413,13 @@ async def test_a_client_that_goes_away_leaves_a_cancelled_outcome() -> None:
 async def test_an_upstream_that_breaks_is_a_failed_outcome_with_what_had_left() -> None:
     plane = await started()
 
-    async def script(action, flight, sink):  # type: ignore[no-untyped-def]
+    async def script(action: Any, flight: Any, sink: Any) -> Any:
         raise UpstreamBroken("The upstream closed the connection.")
 
     plane.upstream.scripts["look"] = script
     refused = await plane.guard.perform(call("look"), caller(), sink=ListSink())
     assert isinstance(refused, Refused)
-    assert refused.decision.code is DenyCode.UPSTREAM_BROKEN  # type: ignore[union-attr]
+    assert refused.decision.code is DenyCode.UPSTREAM_BROKEN
     outcome = (await outcomes(plane))[-1]
     assert (outcome.state, outcome.bytes_out) == (Terminal.FAILED, 100)
 
@@ -432,10 +428,10 @@ async def test_a_bug_in_the_engine_refuses_and_leaves_a_record() -> None:
     def broken(_: object) -> None:
         raise RuntimeError("secret-marker")
 
-    plane = await started(engine=FixedEngine(broken))  # type: ignore[arg-type]
+    plane = await started(engine=FixedEngine(broken))
     refused = await plane.guard.perform(call("look"), caller(), sink=ListSink())
     assert isinstance(refused, Refused)
-    assert refused.decision.code is DenyCode.INTERNAL  # type: ignore[union-attr]
+    assert refused.decision.code is DenyCode.INTERNAL
     assert "secret-marker" not in str(refused)
     assert plane.upstream.received == []
 
@@ -444,14 +440,14 @@ async def test_a_result_that_comes_back_after_the_cut_is_not_delivered() -> None
     plane = await started()
     running, answer = asyncio.Event(), asyncio.Event()
 
-    async def deaf(action, *, seat, flight, sink):  # type: ignore[no-untyped-def]
+    async def deaf(action: Any, *, seat: Any, flight: Any, sink: Any) -> Reply:
         flight.look()
         flight.left(10)
         running.set()
         await answer.wait()  # an adapter that does not notice being cut
         return Reply(result={"content": [{"type": "text", "text": "secret"}]})
 
-    plane.upstream.call = deaf  # type: ignore[method-assign]
+    plane.upstream.call = deaf
     task = asyncio.ensure_future(plane.guard.perform(call("look"), caller(), sink=ListSink()))
     await running.wait()
     await plane.interruption.revoke(
@@ -472,7 +468,7 @@ async def test_a_permit_under_an_obligation_that_is_not_kept_is_refused() -> Non
     plane = await started(engine=FixedEngine(lambda _: permit))
     refused = await plane.guard.perform(call("look"), caller(), sink=ListSink())
     assert isinstance(refused, Refused)
-    assert refused.decision.code is DenyCode.POLICY_ERROR  # type: ignore[union-attr]
+    assert refused.decision.code is DenyCode.POLICY_ERROR
     assert plane.upstream.received == []
 
 

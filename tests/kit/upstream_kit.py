@@ -146,7 +146,7 @@ def listening(*uris: str) -> Action:
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop run until something outside of it (a process, a socket) has come about."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 -- what is awaited sets no event
+        while not condition():
             await asyncio.sleep(0)
 
 

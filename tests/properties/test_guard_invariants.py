@@ -111,9 +111,7 @@ async def play(history: list[tuple[str, Any]]) -> None:
             case "act":
                 name, ending, said = what
                 action = call(name, ending=ending, verdict=said)
-                task = asyncio.ensure_future(
-                    plane.guard.perform(action, caller(), sink=ListSink())
-                )
+                task = asyncio.ensure_future(plane.guard.perform(action, caller(), sink=ListSink()))
                 tasks.append(task)
             case "revoke":
                 receipt = await plane.interruption.revoke(what, reason="r", author=OPERATOR)
@@ -224,5 +222,3 @@ def test_a_thousand_actions_racing_a_revocation_never_pass_it() -> None:
         await plane.close()
 
     asyncio.run(race())
-
-

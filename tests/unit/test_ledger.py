@@ -139,7 +139,7 @@ def check(store: LedgerStore, published: str | None = None) -> Report:
 
 async def until(happened: Callable[[], bool]) -> None:
     """Let the loop turn until something is so."""
-    while not happened():  # noqa: ASYNC110 -- what it waits for has no event, and needs none
+    while not happened():
         await asyncio.sleep(0)
 
 
