@@ -390,7 +390,7 @@ async def test_a_handshake_that_stands_still_is_cut(authority: Authority) -> Non
 
 
 async def test_the_bounds_hold_over_tls(authority: Authority) -> None:
-    limits = Limits(linger_s=0.05, head_s=0.05)
+    limits = Limits(linger_s=0.05, head_s=0.3)
     async with serving([TcpListener(name="a", app=Recorder(), tls=context(authority))], limits) as [
         bound
     ]:

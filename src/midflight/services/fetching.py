@@ -13,13 +13,16 @@ from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Conflict, UpstreamBroken
 from midflight.domain.tool import Definition, PinnedKind
 from midflight.domain.value import JSONObject
-from midflight.services.ports.upstream import ClientRequest, RunSeat, ServerInfo, Upstream
+from midflight.services.ports.upstream import (
+    CATALOGUE_SEAT,
+    ClientRequest,
+    ServerInfo,
+    Upstream,
+)
 
 MAX_PAGES = 100
 MAX_DEFINITIONS = 10_000
 MAX_NAME = 512
-
-CATALOGUE_SEAT = RunSeat(run="", workload="")
 
 # capability that announces the list, method, member of the result, member that names an entry
 _LISTS = (
@@ -52,9 +55,9 @@ class CatalogueFlight:
 
 
 class CatalogueSink:
-    """A client without capabilities: notifications are dropped, questions are declined."""
+    """Nobody: notifications are dropped, questions are declined."""
 
-    capabilities: JSONObject = {}
+    capabilities: JSONObject = CATALOGUE_SEAT.capabilities
     takes_input_required = False
 
     async def notify(self, method: str, params: JSONObject) -> None:
@@ -135,4 +138,4 @@ def _definition(upstream: str, kind: PinnedKind, naming: str, entry: JSONObject)
     return Definition(upstream=upstream, kind=kind, name=name, body=entry)
 
 
-__all__ = ["CATALOGUE_SEAT", "CatalogueFlight", "CatalogueSink", "fetch_definitions"]
+__all__ = ["CatalogueFlight", "CatalogueSink", "fetch_definitions"]

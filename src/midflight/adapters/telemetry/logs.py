@@ -40,6 +40,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 _MANY_LINES = frozenset({"exception", "stack"})
 
 _handlers: Final = "midflight"
+_TALKATIVE: Final = ("alembic", "httpx", "httpcore", "opentelemetry")
 
 
 def configure(
@@ -95,6 +96,9 @@ def configure(
     root.handlers = [old for old in root.handlers if old.get_name() != _handlers]
     root.addHandler(handler)
     root.setLevel(level.upper())
+    # What libraries say of their own progress is no news of ours.
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

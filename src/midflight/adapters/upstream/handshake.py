@@ -11,14 +11,14 @@ from typing import Any, Final, cast
 from midflight import __version__
 from midflight.domain.errors import UpstreamUnavailable
 from midflight.domain.value import JSONObject
-from midflight.services.ports.upstream import RunSeat, ServerInfo
+from midflight.services.ports.upstream import CATALOGUE_SEAT, RunSeat, ServerInfo
 from midflight.wire.jsonrpc import Response
 from midflight.wire.malformed import HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION
 from midflight.wire.mcp import meta
 from midflight.wire.mcp.versions import LEGACY, MODERN
 
 SELF: Final[JSONObject] = {"name": "midflight", "title": "Midflight", "version": __version__}
-CATALOGUE: Final = RunSeat(run="", workload="")
+CATALOGUE: Final = CATALOGUE_SEAT
 # Instructions are pinned and shown; an upstream gets no more room than this.
 MAX_INSTRUCTIONS: Final = 64 * 1024
 _MODERN_ERRORS: Final = frozenset({HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION})

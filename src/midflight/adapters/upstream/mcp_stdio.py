@@ -57,6 +57,8 @@ _MAX_INBOX = 8 * 1024 * 1024
 # How long a server may be silent on `server/discover` before it counts as legacy, which need not
 # answer what it does not know (2026-07-28, stdio §Backward Compatibility).
 DISCOVERY_SECONDS = 10.0
+# Nobody could say which run's client a question on a shared child is for; so it may ask nothing.
+_SHARED = RunSeat(run=CATALOGUE.run, workload="")
 
 
 class McpStdioUpstream:
@@ -142,7 +144,7 @@ class McpStdioUpstream:
         once = self._lines.get(key)
         if once is None or (once.value is not None and not once.value.alive):
             if self._stateless:
-                seat = CATALOGUE
+                seat = _SHARED
             once = self._lines[key] = Once(lambda: self._open(seat))
         try:
             return await once.get()

@@ -27,7 +27,8 @@ def up(context: typer.Context) -> None:
 
     def told(bound: Sequence[Bound]) -> None:
         for listener in bound:
-            note(f"{listener.name:<12} {listener.url}")
+            path = "/mcp" if listener.name == "gateway" else ""
+            note(f"{listener.name:<12} {listener.url}{path}")
         note("Midflight is up; stop it with Ctrl-C.")
         keep_reaping()
 

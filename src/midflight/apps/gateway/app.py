@@ -3,7 +3,7 @@
     /mcp, /mcp/<upstream>                                 MCP, both generations
     /.well-known/oauth-protected-resource[/…]             RFC 9728 metadata
     /.well-known/jwks.json                                keys of the workload tokens
-    /metrics, /healthz, /readyz                           for operators; no secrets
+    /healthz, /readyz; /metrics from this machine only    for operators; no secrets
 
 Every request: Host and Origin first, then the proof, then the body; so a stranger costs no parsing.
 """
@@ -18,6 +18,7 @@ from midflight.apps.gateway.modern import ModernFront
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.server.asgi import Receive, Scope, Send
 from midflight.apps.server.body import check_json, read_body
+from midflight.apps.server.listeners import is_loopback
 from midflight.apps.server.origin import OriginPolicy
 from midflight.apps.server.peer import scope_peer
 from midflight.apps.server.respond import send_empty, send_json
@@ -34,6 +35,7 @@ Headers = dict[bytes, list[bytes]]
 Page = Callable[[], Awaitable[tuple[int, bytes, bytes]]]
 """() → (status, content type, body)"""
 
+METRICS = "/metrics"
 _PRM = "/.well-known/oauth-protected-resource"
 
 
@@ -210,6 +212,8 @@ class GatewayApp:
 
     async def _page(self, path: str, scope: Scope, send: Send) -> None:
         page = self._pages.get(path)
+        if path == METRICS and not is_loopback(scope_peer(scope).address):
+            page = None  # numbers about agents are nobody's business but this machine's
         if page is None or scope["method"] not in {"GET", "HEAD"}:
             await send_json(
                 send,

@@ -73,7 +73,7 @@ def judge(raw: bytes, limits: Limits) -> Head | Refusal:  # noqa: PLR0911 # a wa
     size = len(raw) - line_end
     if size > limits.header_bytes or (
         # The shortest line is `a:` and its end, so a short head needs no counting.
-        size > 4 * limits.header_count and raw.count(b"\r\n") - 2 > limits.header_count
+        size > 4 * limits.header_count and raw.count(b"\n") - 2 > limits.header_count
     ):
         return HEADERS_TOO_LARGE
     if method not in _METHODS:

@@ -86,6 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._last_head = _NO_HEAD
         self._body_left = 0
         self._body_ends = 0.0  # loop time by which the body must be in
+        self._app_was_slow = False  # when the body's deadline was last set
         self._framing_left = 0  # bytes that chunking may still cost
         self._drained = 0
         self._message_complete = True  # so no request may begin in the parser
@@ -213,6 +214,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._phase is Phase.BODY:
             limits = self._limits
             self._body_ends = self.loop.time() + limits.body_total_s
+            self._app_was_slow = self._waits_for_app()
             self._alarm.due_in(min(limits.body_idle_s, limits.body_total_s))
 
     def _judge(self, raw: bytes) -> Head | None:
@@ -243,6 +245,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.data_received(rest)
         if self._phase is Phase.BODY:
             self._alarm.due = self.loop.time() + self._limits.body_idle_s
+            self._app_was_slow = self._waits_for_app()
 
     def _read_chunks(self, data: bytes) -> None:
         cycle = self.cycle
@@ -392,8 +395,9 @@ class BoundedProtocol(HttpToolsProtocol):
         phase = self._phase
         if phase is Phase.BUSY:
             self._check_pace(now)
-        elif phase is Phase.BODY and self._waits_for_app():
-            # The app is slow, not the client.
+        elif phase is Phase.BODY and (self._app_was_slow or self._waits_for_app()):
+            # The client was held up by the app, so it gets another full period.
+            self._app_was_slow = self._waits_for_app()
             self._body_ends += self._limits.body_idle_s
             self._alarm.due_in(self._limits.body_idle_s)
         elif phase is Phase.BODY and now < self._body_ends and now < self._alarm.due:

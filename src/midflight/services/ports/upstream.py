@@ -8,7 +8,7 @@ protocol the upstream speaks; the guard sees one form.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from midflight.domain.action import Action
 from midflight.domain.value import JSONObject, Value
@@ -104,6 +104,17 @@ class RunSeat(Value):
     client_info: JSONObject = {}
 
 
+CATALOGUE_SEAT: Final = RunSeat(
+    run="",
+    workload="",
+    capabilities={"elicitation": {"form": {}, "url": {}}, "roots": {}, "sampling": {}},
+)
+"""The seat of Midflight's own requests, which learn what an upstream serves.
+
+No run stands behind it. It declares all that some client may be able to do, since there are servers
+that list a tool only to clients that can answer what it asks; what they ask here is declined."""
+
+
 NoticeHandler = Callable[[str, str, JSONObject], None]
 """(run id or "" for the catalogue's own session, method, params): a notification that belongs to
 no request, such as a changed list or an updated resource."""
@@ -153,6 +164,7 @@ class Upstream(Protocol):
 
 
 __all__ = [
+    "CATALOGUE_SEAT",
     "ClientRequest",
     "Flight",
     "NoticeHandler",
