@@ -39,7 +39,7 @@ from midflight.services.ports.upstream import (
     ServerInfo,
     Sink,
 )
-from midflight.services.runs import Bounds, Runs
+from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
 from midflight.testing import FakeClock
 
@@ -231,6 +231,7 @@ class MemoryPlane:
             clock=self.clock,
             bounds=bounds or Bounds(),
             entitled=_entitled,
+            revocation=self.interruption.revocation_of,
         )
         upstreams = {upstream.name: upstream}
         self.catalogue = Catalogue(
@@ -268,6 +269,9 @@ class MemoryPlane:
         await self.ledger.start("test", "fixed")
         await self.inventory.refresh()
         await self.interruption.start()
+        self.runs.on_ended(
+            lambda run, state: self.interruption.run_ended(run, over(run, state))
+        )
         await self.runs.start()
         await self.catalogue.start()
         await self.catalogue.refresh(self.upstream.name)

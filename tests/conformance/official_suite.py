@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -89,8 +89,11 @@ def _checks(path: Path) -> list[Check]:
     ]
 
 
-def lost(direct: Run, through: Run) -> list[str]:
-    """What passed directly and does not through, or fails only through; a sentence each."""
+def lost(direct: Run, through: Run, *, neither: Collection[tuple[str, str]] = ()) -> list[str]:
+    """What passed directly and does not through, or fails only through; a sentence each.
+
+    `neither`: (scenario, id) of checks that may say nothing through, but must not fail.
+    """
     found: list[str] = []
     for scenario, checks in direct.items():
         other = through.get(scenario)
@@ -101,7 +104,7 @@ def lost(direct: Run, through: Run) -> list[str]:
         found += [
             f"{scenario}: {key[0]} ({key[1]}) passes {count} times directly, {still[key]} through"
             for key, count in passed.items()
-            if still[key] < count
+            if still[key] < count and (scenario, key[0]) not in neither
         ]
         known = Counter(check.key for check in checks if check.status in FAILED)
         for check in other:

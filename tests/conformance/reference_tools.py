@@ -31,6 +31,9 @@ Result = types.CallToolResult | types.InputRequiredResult
 PAUSE_S: Final = 0.05
 """What the suite wants between two notifications, so that a client can see them apart."""
 
+LONG_S: Final = 0.5
+"""Longer than anybody answers with a JSON document instead of a stream."""
+
 
 def _png() -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -259,7 +262,7 @@ async def logging_if_wanted(call: Call) -> Result:
 async def reconnecting(call: Call) -> Result:
     if call.context.close_sse_stream is not None:
         await call.context.close_sse_stream()
-        await asyncio.sleep(PAUSE_S)
+    await asyncio.sleep(LONG_S)
     return text("The stream was closed; this came by the next one.")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from conformance import official_suite
 from conformance.forwarder import forwarding
+from conformance.official_suite import Check, Run
 from conformance.reference_server import reference
 from gateways import running_gateway
 
@@ -35,6 +36,24 @@ TASKS = [
     "mrtr-composition",
 ]
 REBINDING = "dns-rebinding-protection"
+
+# Checks that the suite itself reports as information, neither passed nor failed, when a server
+# does as Midflight does; by (scenario, check).
+NEITHER = {
+    # Lists are answered from the catalogue, at once and as JSON: there is no stream to look at.
+    ("server-sse-multiple-streams", "server-sse-streams-functional"),
+    # An upstream that closes its stream is asked again by Midflight; its client's stays open.
+    # That a client may come back is tested in functional/test_gateway_resumption.py.
+    ("server-sse-polling", "server-sse-disconnect-resume"),
+}
+
+# A legacy server asks one question at a time, as requests without names. So a modern client gets
+# one at a time, under a name of Midflight's choice, and these scenarios want others.
+OTHER_QUESTIONS = {
+    "input-required-result-basic-elicitation",
+    "input-required-result-ignore-extra-params",
+    "input-required-result-multiple-input-requests",
+}
 
 
 @asynccontextmanager
@@ -67,28 +86,40 @@ async def test_nothing_that_passes_directly_is_lost_through_midflight(
         direct = await official_suite.run(both, tmp_path / "direct", *suite)
         async with midflight(tmp_path, both if upstream == "modern" else old) as governed:
             through = await official_suite.run(governed, tmp_path / "through", *suite)
-    print(f"\n{version}, {upstream} upstream\n{official_suite.table(direct, through)}")
-    failing = official_suite.failures(direct)
-    assert not failing, "\n".join(failing)
-    missing = official_suite.lost(direct, through)
-    assert not missing, "\n".join(missing)
-    assert not official_suite.failures({REBINDING: through[REBINDING]})
+    show(f"{version}, {upstream} upstream", direct, through)
+    assert_all_passes(direct)
+    assert_all_passes({REBINDING: through[REBINDING]})
+    if upstream == "legacy":
+        direct = {name: found for name, found in direct.items() if name not in OTHER_QUESTIONS}
+    assert_nothing_lost(direct, through)
 
 
 async def test_nothing_of_the_tasks_extension_is_lost_through_midflight(tmp_path: Path) -> None:
     async with reference() as url, midflight(tmp_path, url) as governed:
         direct = await tasks(url, tmp_path / "direct")
         through = await tasks(governed, tmp_path / "through")
-    print(f"\ntasks extension\n{official_suite.table(direct, through)}")
-    failing = official_suite.failures(direct)
-    assert not failing, "\n".join(failing)
-    missing = official_suite.lost(direct, through)
-    assert not missing, "\n".join(missing)
+    show("tasks extension", direct, through)
+    assert_all_passes(direct)
+    assert_nothing_lost(direct, through)
 
 
-async def tasks(url: str, folder: Path) -> dict[str, list[official_suite.Check]]:
-    """Runs the scenarios of the extension: no suite holds them."""
-    found: dict[str, list[official_suite.Check]] = {}
+async def tasks(url: str, folder: Path) -> dict[str, list[Check]]:
+    """Runs the scenarios of the extension, which belong to no suite."""
+    found: dict[str, list[Check]] = {}
     for name in TASKS:
         found |= await official_suite.run(url, folder / name, "--scenario", f"tasks-{name}")
     return found
+
+
+def show(title: str, direct: Run, through: Run) -> None:
+    print(f"\n{title}\n{official_suite.table(direct, through)}")  # noqa: T201 -- for people
+
+
+def assert_all_passes(result: Run) -> None:
+    failing = official_suite.failures(result)
+    assert not failing, "\n".join(failing)
+
+
+def assert_nothing_lost(direct: Run, through: Run) -> None:
+    missing = official_suite.lost(direct, through, neither=NEITHER)
+    assert not missing, "\n".join(missing)

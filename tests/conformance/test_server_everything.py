@@ -1,12 +1,13 @@
 """A server that nobody here wrote, behind Midflight: it offers the same as when asked directly.
 
-`@modelcontextprotocol/server-everything` speaks the legacy generation. So the modern client meets it
-only through Midflight, and is held against the legacy client that meets it directly.
+`@modelcontextprotocol/server-everything` speaks the legacy generation. So the modern client meets
+it only through Midflight, and is held against the legacy client that meets it directly.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,7 +37,6 @@ TASK_ONLY = {"simulate-research-query"}
 CALLS: list[tuple[str, dict[str, Any]]] = [
     ("echo", {"message": "naïve ☃"}),
     ("get-sum", {"a": 2, "b": 3}),
-    ("get-sum", {"a": "two", "b": 3}),
     ("get-structured-content", {"location": "Chicago"}),
     ("get-annotated-message", {"messageType": "error", "includeImage": True}),
     ("get-tiny-image", {}),
@@ -110,11 +110,11 @@ CALLBACKS: dict[str, Any] = {
 
 
 def plain(model: Any) -> Any:
-    """A model as JSON, without what an answer says about whoever answered it."""
+    """A model as JSON, without what it says of who answered, and when."""
     dumped = model.model_dump(by_alias=True, mode="json", exclude_none=True)
     for member in ("_meta", "resultType", "ttlMs", "cacheScope"):
         dumped.pop(member, None)
-    return dumped
+    return json.loads(re.sub(r"\d+:\d\d:\d\d [AP]M", "a time", json.dumps(dumped)))
 
 
 async def offered(client: Client) -> dict[str, Any]:

@@ -113,9 +113,7 @@ class Play:
         self.implicit = Seat(token=await asyncio.to_thread(self.plane.token, plain))
 
     async def open(self, budget: int = 20_000) -> Seat:
-        run, token = await asyncio.to_thread(
-            self.plane.open_run, self.workload, max_steps=budget
-        )
+        run, token = await asyncio.to_thread(self.plane.open_run, self.workload, max_steps=budget)
         return Seat(token=token, run=run, budget=budget)
 
     async def live_and_die(self, after: int) -> None:
@@ -158,7 +156,10 @@ class Play:
 
     async def _taint(self) -> None:
         """Fresh runs that read the open world, so that some die between the read and the label."""
-        with closing(Connection(self.plane.url)) as connection, suppress(ConnectionError, Unavailable):
+        with (
+            closing(Connection(self.plane.url)) as connection,
+            suppress(ConnectionError, Unavailable),
+        ):
             while True:
                 seat = await self.open()
                 self.tainted.append(seat)
@@ -331,5 +332,3 @@ def check_the_play(acts: Play, *, tainted: int, revoked: int) -> None:
     assert codes["done"] > 50
     assert codes["run_exhausted"], codes
     assert acts.witness.must_not_arrive
-
-

@@ -29,7 +29,7 @@ DOMAIN = "live.midflight.internal"
 PUBLIC_URL = "http://127.0.0.1:8600"
 REFUSAL = "dev.midflight/refusal"
 UP_SECONDS = 60.0
-_URL = re.compile(r"^gateway +(http://\S+)", re.MULTILINE)
+_URL = re.compile(r"^gateway +(http://[^/\s]+)", re.MULTILINE)
 _IDS = itertools.count(1)
 
 
@@ -273,7 +273,10 @@ def message_of(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
 def call_bytes(token: str, tool: str, arguments: dict[str, Any], **more: Any) -> bytes:
     """The bytes of a tool call."""
     return post_bytes(
-        json.dumps(message_of(tool, arguments)).encode(), token, method="tools/call", name=tool,
+        json.dumps(message_of(tool, arguments)).encode(),
+        token,
+        method="tools/call",
+        name=tool,
         **more,
     )
 
@@ -283,6 +286,7 @@ def post_bytes(
     token: str | None,
     *,
     host: str,
+    version: str = "2026-07-28",
     method: str = "",
     name: str = "",
     path: str = "/mcp",
@@ -295,7 +299,7 @@ def post_bytes(
         f"Host: {host}",
         "Content-Type: application/json",
         "Accept: application/json, text/event-stream",
-        "MCP-Protocol-Version: 2026-07-28",
+        f"MCP-Protocol-Version: {version}",
         *([] if token is None else [f"Authorization: {scheme} {token}"]),
         *([f"Mcp-Method: {method}"] if method else []),
         *([f"Mcp-Name: {name}"] if name else []),

@@ -165,7 +165,7 @@ async def serving(app: object) -> AsyncIterator[str]:
     port = listener.getsockname()[1]
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        log_level="critical",
+        log_config=None,
         lifespan="on",
         ws="none",
         timeout_graceful_shutdown=1,

@@ -152,7 +152,7 @@ async def over_http(served: Served, *, legacy: bool = False) -> AsyncIterator[st
     if legacy:
         app = legacy_only(app)
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="critical", lifespan="on", loop="none"
+        app, host="127.0.0.1", port=0, log_config=None, log_level="critical", lifespan="on", loop="none"
     )
     server = uvicorn.Server(config)
     # uvicorn would take the test runner's signals.

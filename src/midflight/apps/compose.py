@@ -23,6 +23,7 @@ from midflight.adapters.policy.cedar import CedarEngine
 from midflight.adapters.policy.compiler import CedarCompiler
 from midflight.adapters.store.ledger_sqlite import SqliteLedgerStore
 from midflight.adapters.store.sqlite import SqliteStore
+from midflight.adapters.telemetry import logs
 from midflight.adapters.telemetry.prometheus import PrometheusTelemetry
 from midflight.adapters.telemetry.tracing import Tracing
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
@@ -38,6 +39,7 @@ from midflight.domain.identity import Workload
 from midflight.domain.labels import BOTTOM
 from midflight.domain.question import Question, RunFacts, Source, Target
 from midflight.domain.revocation import Revocation
+from midflight.domain.run import RunState
 from midflight.domain.tool import Effect, PinState, Reach, Traits
 from midflight.services.catalogue import Catalogue
 from midflight.services.guard import Guard
@@ -54,7 +56,7 @@ from midflight.services.ports.ledger_store import LedgerStore
 from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
 from midflight.services.ports.upstream import Upstream
-from midflight.services.runs import Bounds, Runs
+from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
 from midflight.wire import tokens
 
@@ -181,6 +183,7 @@ class Plane:
                 implicit=settings.runs.implicit,
             ),
             entitled=self._entitled,
+            revocation=self.interruption.revocation_of,
         )
         self.catalogue = Catalogue(
             upstreams=made.upstreams,
@@ -276,8 +279,8 @@ class Plane:
     def _revoked(self, revocation: Revocation) -> None:
         self._aside(self.runs.revoked(revocation))
 
-    def _run_ended(self, run: str) -> None:
-        self.interruption.forget(run)
+    def _run_ended(self, run: str, state: RunState) -> None:
+        self.interruption.run_ended(run, over(run, state))
         for upstream in self.parts.upstreams.values():
             self._aside(upstream.end_run(run))
 
@@ -313,6 +316,11 @@ class Plane:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def log_to_stderr() -> None:
+    """Events of this process go to standard error: lines for people on a terminal, else JSON."""
+    logs.configure()
+
+
 def _upstream(entry: UpstreamSettings) -> Upstream:
     if entry.url is not None:
         return McpHttpUpstream(
@@ -334,4 +342,4 @@ def _upstream(entry: UpstreamSettings) -> Upstream:
     )
 
 
-__all__ = ["Parts", "Plane", "parts"]
+__all__ = ["Parts", "Plane", "log_to_stderr", "parts"]

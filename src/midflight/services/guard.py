@@ -37,7 +37,7 @@ from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy import PolicyEngine
-from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.recorder import Recorder, Ticket
 from midflight.services.ports.telemetry import Spans, Telemetry
 from midflight.services.ports.upstream import (
     ClientRequest,
@@ -207,6 +207,10 @@ class Guard:
         if isinstance(found, Deny):
             return found
         case.live = found
+        # Before anything that is kept for the action: refused ones use the budget up as well.
+        exhausted = await self._runs.take_step(found)
+        if exhausted is not None:
+            return exhausted
         target = case.target = self._catalogue.target(action)
         if target is None:
             return deny(
@@ -226,9 +230,6 @@ class Guard:
                 f"{action.upstream}/{action.name} is {target.pin_state.value}.",
                 why_unpinned(target.pin_state, action.upstream, action.name),
             )
-        exhausted = await self._runs.take_step(found)
-        if exhausted is not None:
-            return exhausted
         # The very facts that are asked with are those that are recorded (I6).
         case.asked_at = int(now)
         facts = case.run_facts = found.facts(now=int(now))
@@ -270,18 +271,7 @@ class Guard:
         action, caller, live, target = case.action, case.caller, case.live, case.target
         assert live is not None
         assert target is not None
-        ticket = self._recorder.append(
-            Intent(
-                at=self._clock.now(),
-                digest=case.digest,
-                facts=_facts(case, self._clock.now()),
-                arguments=case.arguments,
-                decided=permit.version,
-                reasons=permit.reasons,
-                obligations=permit.obligations,
-            )
-        )
-        case.intent = ticket.id
+        ticket = self._intend(case, permit)
         flight = Flight(
             record=ticket.id,
             run=live.run.id,
@@ -292,9 +282,11 @@ class Guard:
             began=case.began,
         )
         state, detail, code = Terminal.FAILED, "", None
+        live.flying += 1
         try:
             # In flight before the first wait, so that a revocation meanwhile is not missed.
             self._interruption.take_off(flight)
+            live.look()
             if not is_closed_read(action, target):
                 await ticket.durable()
             elif not self._recorder.available:
@@ -315,6 +307,7 @@ class Guard:
             )
             await self._runs.join_labels(live, taint(target), source=ticket.id)
             flight.look()  # what came back after the cut is not delivered
+            live.look()  # nor into what follows an ended run, which has not its labels
             flight.completed = True
             state = Terminal.FAILED if reply.error is not None else Terminal.DONE
             return Performed(record=ticket.id, reply=reply)
@@ -332,8 +325,24 @@ class Guard:
                 record=ticket.id, decision=deny(DenyCode.INTERNAL, "internal-error", detail)
             )
         finally:
+            live.flying -= 1
             self._interruption.land(flight)
             self._outcome(case, state, detail=detail, code=code, flight=flight)
+
+    def _intend(self, case: _Case, permit: Permit) -> Ticket:
+        ticket = self._recorder.append(
+            Intent(
+                at=self._clock.now(),
+                digest=case.digest,
+                facts=_facts(case, self._clock.now()),
+                arguments=case.arguments,
+                decided=permit.version,
+                reasons=permit.reasons,
+                obligations=permit.obligations,
+            )
+        )
+        case.intent = ticket.id
+        return ticket
 
     async def judge_answer(self, case: _Case, action: Action, *, flight: Flight | None) -> None:
         """Judge and record what a client answers to an upstream's question.
@@ -343,31 +352,32 @@ class Guard:
             Interrupted: the run was revoked while the client was thinking.
         """
         inner = _Case(action, case.caller, self._clock.monotonic())
-        judged = await self._judge(inner)
+        try:
+            judged = await self._judge(inner)
+            if inner.live is not None and inner.live is not case.live:
+                text = "The run of the question has ended."
+                judged = deny(DenyCode.RUN_NOT_OPEN, "run-not-open", text)
+            if isinstance(judged, Permit):
+                ticket = self._intend(inner, judged)
+                await ticket.durable()
+                if flight is not None:
+                    flight.look()
+        except BaseException as error:  # the client's leaving included: one record, whatever comes
+            cancelled = isinstance(error, asyncio.CancelledError)
+            detail = error.message if isinstance(error, MidflightError) else type(error).__name__
+            self._outcome(
+                inner,
+                Terminal.CANCELLED if cancelled else Terminal.DENIED,
+                detail="The caller has gone." if cancelled else detail,
+                whole=not inner.intent,
+            )
+            raise
         if not isinstance(judged, Permit):
             self._refuse(inner, judged)
             raise Conflict(
                 f"The answer to {case.action.name} is not permitted "
                 f"({', '.join(reason.policy for reason in judged.reasons)})."
             )
-        ticket = self._recorder.append(
-            Intent(
-                at=self._clock.now(),
-                digest=inner.digest,
-                facts=_facts(inner, self._clock.now()),
-                arguments=inner.arguments,
-                decided=judged.version,
-                reasons=judged.reasons,
-            )
-        )
-        inner.intent = ticket.id
-        try:
-            await ticket.durable()
-            if flight is not None:
-                flight.look()
-        except MidflightError as error:
-            self._outcome(inner, Terminal.DENIED, detail=error.message)
-            raise
         self._outcome(inner, Terminal.DONE)
 
     async def observe_notice(self, run: str, upstream: str) -> None:
@@ -382,6 +392,7 @@ class Guard:
         assert case.live is not None
         assert case.target is not None
         await self._runs.join_labels(case.live, taint(case.target), source=case.intent)
+        case.live.look()
 
     # Records
 
@@ -434,7 +445,7 @@ class Guard:
                     bytes_in=flight.received if flight is not None else 0,
                     took_us=int(took * 1e6),
                     detail=detail,
-                    revocation=interrupted.revocation if interrupted is not None else None,
+                    revocation=(interrupted.revocation or None) if interrupted is not None else None,
                 )
             )
             record = ticket.id
@@ -547,7 +558,7 @@ def _from_error(error: MidflightError) -> Deny:
         case Interrupted():
             return deny(
                 DenyCode.INTERRUPTED,
-                f"interrupted:{error.revocation}",
+                f"interrupted:{error.revocation}".rstrip(":"),
                 error.message,
                 error.hint,
             )

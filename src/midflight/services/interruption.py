@@ -81,6 +81,10 @@ class Interruption:
                     return revocation
         return None
 
+    def revocation_of(self, run: str) -> Revocation | None:
+        """The revocation of this very run that is in force, or None."""
+        return self.covering(((ScopeKind.RUN, run),))
+
     def listing(self) -> Sequence[Revocation]:
         """Revocations in force, oldest first."""
         now = self.clock.now()
@@ -131,8 +135,10 @@ class Interruption:
             touch = self._touches[flight.run] = Touch(flight)
         touch.add(flight)
 
-    def forget(self, run: str) -> None:
-        """The run is over and will not be asked about."""
+    def run_ended(self, run: str, why: Interrupted) -> None:
+        """The run is over: cut what of it is still in flight, and forget what it did."""
+        for flight in [flight for flight in self._flights if flight.run == run]:
+            flight.cut(why)
         self._touches.pop(run, None)
 
     # Verbs

@@ -14,6 +14,7 @@ from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Caller, Workload
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.revocation import ScopeKind
+from midflight.domain.run import RunState
 from midflight.domain.tool import Definition, PinnedKind
 from midflight.domain.value import Value
 from midflight.services.catalogue import Catalogue
@@ -166,7 +167,7 @@ class Stream:
         self.flight.on_cut(lambda _: self._ended())
         runs.on_ended(self._run_ended)
 
-    def _run_ended(self, run: str) -> None:
+    def _run_ended(self, run: str, _state: RunState) -> None:
         if run == self._run:
             self._ended()
 

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit, Reason
-from midflight.domain.errors import Conflict, Forbidden, NotFound
+from midflight.domain.errors import Conflict, Forbidden, Interrupted, NotFound
 from midflight.domain.identity import Author, Caller, Workload
 from midflight.domain.labels import BOTTOM, Labels
 from midflight.domain.question import RunFacts
@@ -61,6 +61,7 @@ class LiveRun:
     __slots__ = (
         "_granted",
         "_lock",
+        "flying",
         "labels",
         "labels_source",
         "last_seen",
@@ -79,8 +80,15 @@ class LiveRun:
         self.labels_source = stored.labels_source
         self.steps = stored.steps_reserved
         self.last_seen = now
+        self.flying = 0
+        """Actions in flight: while there are any, the run is not idle."""
         self._granted = stored.steps_reserved
         self._lock = asyncio.Lock()
+
+    def look(self) -> None:
+        """Raise `Interrupted` if the run has ended: nothing leaves for it or is delivered to it."""
+        if self.state is not RunState.OPEN:
+            raise over(self.run.id, self.state)
 
     async def take_step(self, store: Store) -> bool:
         """Take one step of the budget; False when it is used up."""
@@ -120,24 +128,30 @@ class Runs:
         clock: Clock,
         bounds: Bounds,
         entitled: Callable[[Workload, str, str], Decision],
+        revocation: Callable[[str], Revocation | None],
     ) -> None:
-        """`entitled(workload, opener, proof)` asks policy whether a run may be opened."""
+        """What decides besides.
+
+        `entitled(workload, opener, proof)` asks policy whether a run may be opened;
+        `revocation(run id)` is the one in force that covers a run.
+        """
         self._store = store
         self._recorder = recorder
         self._sealer = sealer
         self._clock = clock
         self._bounds = bounds
         self._entitled = entitled
+        self._revocation = revocation
         self._live: dict[str, LiveRun] = {}
-        self._implicit: dict[tuple[str, str], str] = {}
+        self._implicit: dict[tuple[str, str], LiveRun] = {}
         self._opening: dict[tuple[str, str], asyncio.Lock] = {}
-        self._ended: dict[Callable[[str], None], None] = {}
+        self._ended: dict[Callable[[str, RunState], None], None] = {}
 
-    def on_ended(self, listener: Callable[[str], None]) -> None:
-        """Call `listener(run id)` when a run has left `open`."""
+    def on_ended(self, listener: Callable[[str, RunState], None]) -> None:
+        """Call `listener(run id, state)` when a run has left `open` for a final state."""
         self._ended[listener] = None
 
-    def off_ended(self, listener: Callable[[str], None]) -> None:
+    def off_ended(self, listener: Callable[[str, RunState], None]) -> None:
         """Call it no more."""
         self._ended.pop(listener, None)
 
@@ -168,12 +182,7 @@ class Runs:
         if await live.take_step(self._store):
             return None
         await self._end(live, RunState.EXHAUSTED, author="midflight", proof="budget", reason="")
-        return _deny(
-            DenyCode.RUN_EXHAUSTED,
-            "run-budget",
-            f"The run has used its {live.run.max_steps} steps.",
-            "Open a new run, or one with a larger --max-steps.",
-        )
+        return _exhausted(live.run)
 
     async def join_labels(self, live: LiveRun, labels: Labels, *, source: str) -> None:
         """Join labels into the run: in memory at once, and in the store before this returns."""
@@ -288,12 +297,12 @@ class Runs:
         if not self._bounds.implicit:
             return _not_open("Implicit runs are switched off, and this token names no run.")
         key = (workload.id, caller.process)
-        live = self._live.get(self._implicit.get(key, ""))
+        live = self._implicit.get(key)
         if live is not None and live.state is RunState.OPEN and not self._over(live):
             live.last_seen = self._clock.monotonic()
             return live
         async with self._opening.setdefault(key, asyncio.Lock()):
-            live = self._live.get(self._implicit.get(key, ""))
+            live = self._implicit.get(key)
             if live is not None and live.state is RunState.OPEN:
                 if not self._over(live):
                     return live
@@ -306,20 +315,43 @@ class Runs:
                     return _not_open("Policy lets nobody open an implicit run unasked.")
                 case Permit():
                     pass
-            # Without attestation a new run may be the same process: it inherits what the last saw.
-            last = await self._store.last_run(workload.id)
+            before = await self._store.list_runs(workload=workload.id)
+            stopped = self._stopped(before, live)
+            if stopped is not None:
+                return stopped
+            labels, source = _inherited(before)
             live = await self._mint(
                 workload=workload.id,
                 intent=None,
                 author=Author(name="midflight:implicit", proof=caller.proof),
                 ttl_s=self._bounds.ttl_s,
                 max_steps=self._bounds.max_steps,
-                labels=last.labels if last is not None else BOTTOM,
-                labels_source=last.labels_source if last is not None else "",
+                labels=labels,
+                labels_source=source,
                 implicit=True,
             )
-            self._implicit[key] = live.run.id
+            self._implicit[key] = live
             return live
+
+    def _stopped(self, before: Sequence[StoredRun], known: LiveRun | None) -> Deny | None:
+        """Why no implicit run may follow those (newest first; `known` of this process), or None.
+
+        A fresh one would undo what ended the last: a revocation would stop its agent for the time
+        of one action, and a budget would be one of a moment.
+        """
+        last = next((stored for stored in before if stored.run.implicit), known)
+        if last is None:
+            return None
+        if known is not None and known.run.id == last.run.id:
+            last = known  # the store may not have heard of its end yet
+        if last.state is RunState.EXHAUSTED and self._clock.now() < last.run.expires_at:
+            return _exhausted(last.run)
+        revocation = self._revocation(last.run.id)
+        if revocation is None or any(
+            not stored.run.implicit and stored.run.opened_at > revocation.at for stored in before
+        ):
+            return None
+        return _not_open(f"Run {last.run.id} was revoked, and no operator has opened one since.")
 
     async def _usable(self, live: LiveRun) -> LiveRun | Deny:
         if live.state is RunState.OPEN and self._over(live):
@@ -392,8 +424,10 @@ class Runs:
         return self._live.setdefault(run_id, live)
 
     def _over(self, live: LiveRun) -> bool:
+        if self._clock.now() >= live.run.expires_at:
+            return True
         idle = self._clock.monotonic() - live.last_seen
-        return self._clock.now() >= live.run.expires_at or idle > live.run.idle_timeout
+        return not live.flying and idle > live.run.idle_timeout
 
     async def _expire(self, live: LiveRun) -> bool:
         return await self._end(
@@ -407,8 +441,8 @@ class Runs:
             return False
         live.state = state  # denied here at once, whatever the store says next
         self._live.pop(live.run.id, None)
-        ended = await self._store.end_run(live.run.id, state)
-        if ended:
+        done = await self._store.end_run(live.run.id, state)
+        if done:
             self._recorder.append(
                 RunEnded(
                     at=self._clock.now(),
@@ -420,8 +454,8 @@ class Runs:
                 )
             )
         for listener in list(self._ended):
-            listener(live.run.id)
-        return ended
+            listener(live.run.id, state)
+        return done
 
     def _status(self, stored: StoredRun) -> RunStatus:
         live = self._live.get(stored.run.id)
@@ -441,6 +475,39 @@ class Runs:
         )
 
 
+def over(run: str, state: RunState) -> Interrupted:
+    """What becomes of an action whose run has ended under it."""
+    return Interrupted(
+        f"Run {run} has ended ({state.value}).",
+        revocation="",
+        hint="Ask who opened the run for a new one.",
+    )
+
+
+def _inherited(before: Sequence[StoredRun]) -> tuple[Labels, str]:
+    """Labels that an implicit run begins with after those (newest first), and their source.
+
+    Without attestation it may be the same process that acted in any of them, so it has seen what
+    they have: in the last implicit run, which inherited in its turn, and in all that were open since.
+    """
+    labels, source = BOTTOM, ""
+    last = next((stored.run.opened_at for stored in before if stored.run.implicit), 0)
+    for stored in before:
+        if stored.run.expires_at >= last and not labels.covers(stored.labels):
+            labels = labels.join(stored.labels)
+            source = f"{source} {stored.labels_source}".strip()
+    return labels, source
+
+
+def _exhausted(run: Run) -> Deny:
+    return _deny(
+        DenyCode.RUN_EXHAUSTED,
+        "run-budget",
+        f"The run has used its {run.max_steps} steps.",
+        "Open a new run, or one with a larger --max-steps.",
+    )
+
+
 def _describe(labels: Labels) -> str:
     parts = ["untrusted" if labels.untrusted else "trusted", labels.confidentiality.name.lower()]
     return " ".join([*parts, *sorted(labels.compartments)])
@@ -457,4 +524,4 @@ def _not_open(text: str) -> Deny:
     )
 
 
-__all__ = ["STEP_BLOCK", "Bounds", "LiveRun", "RunStatus", "Runs"]
+__all__ = ["STEP_BLOCK", "Bounds", "LiveRun", "RunStatus", "Runs", "over"]

@@ -19,11 +19,11 @@ EXAMPLE = "Example: midflight --config /etc/midflight/midflight.toml up"
 def up(context: typer.Context) -> None:
     """Start the gateway and the control socket; stop with Ctrl-C."""
     settings = Session.of(context).settings()
-    from midflight.adapters.telemetry import logs
+    from midflight.apps.compose import log_to_stderr
     from midflight.apps.control.processes import adopt_orphans, keep_reaping
     from midflight.apps.gateway.main import serve
 
-    logs.configure()
+    log_to_stderr()
 
     def told(bound: Sequence[Bound]) -> None:
         for listener in bound:

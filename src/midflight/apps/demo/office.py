@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
         port = listener.getsockname()[1]
         print(f"http://127.0.0.1:{port}/mcp", flush=True)  # noqa: T201 -- read by the demo
         app = server(Path(state)).streamable_http_app()
-        config = uvicorn.Config(app, log_level="critical", lifespan="on", access_log=False)
+        config = uvicorn.Config(app, log_config=None, lifespan="on", access_log=False)
         uvicorn.Server(config).run(sockets=[listener])
 
 

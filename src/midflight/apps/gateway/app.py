@@ -92,7 +92,7 @@ class GatewayApp:
     async def _serve(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
         peer = scope_peer(scope)
-        request_id = None
+        caller: Caller | None = None
         try:
             caller = await self._identify(scope, headers, endpoint.path)
             match scope["method"]:
@@ -104,13 +104,25 @@ class GatewayApp:
                     session = self._legacy.session(headers, caller, endpoint)
                     if scope["method"] == "GET":
                         await self._legacy.stream(
-                            session, caller, endpoint, receive=receive, send=send
+                            session, caller, endpoint, headers=headers, receive=receive, send=send
                         )
                     else:
                         self._legacy.end(session)
                         await send_empty(send, status=204)
                 case _:
-                    await send_empty(send, status=405, headers=[(b"allow", b"POST")])
+                    error = Malformed(
+                        "MCP is spoken by POST here.",
+                        hint="GET and DELETE belong to sessions of the versions that have them.",
+                    )
+                    self._noise.malformed(
+                        error.message, peer=peer.address, workload=caller.workload
+                    )
+                    await send_json(
+                        send,
+                        jsonrpc.encode_malformed(error),
+                        status=405,
+                        headers=[(b"allow", b"POST")],
+                    )
         except Unauthenticated as error:
             self._noise.refused(error.message, peer=peer.address)
             challenge = self._identity.challenge_header(error)
@@ -121,17 +133,20 @@ class GatewayApp:
                 headers=[(b"www-authenticate", challenge.encode("latin-1"))],
             )
         except NotFound as error:
+            # Guessing at sessions of others looks like this.
+            self._noise.refused(error.message, peer=peer.address)
             await send_json(
-                send, jsonrpc.encode_error(request_id, code=-32001, message=str(error)), status=404
+                send, jsonrpc.encode_error(None, code=-32001, message=str(error)), status=404
             )
         except Malformed as error:
-            self._noise.malformed(error.message, peer=peer.address, workload="")
+            workload = "" if caller is None else caller.workload
+            self._noise.malformed(error.message, peer=peer.address, workload=workload)
             await send_json(send, jsonrpc.encode_malformed(error), status=error.http_status)
         except MidflightError as error:
             await send_json(
                 send,
                 jsonrpc.encode_error(
-                    request_id,
+                    None,
                     code=-32603,
                     message=str(error),
                     data={"code": error.code, "help": error.hint},
@@ -215,12 +230,13 @@ class GatewayApp:
         if path == METRICS and not is_loopback(scope_peer(scope).address):
             page = None  # numbers about agents are nobody's business but this machine's
         if page is None or scope["method"] not in {"GET", "HEAD"}:
+            self._noise.refused("There is nothing at that path.", peer=scope_peer(scope).address)
             await send_json(
                 send,
                 json.encode(
                     {
                         "code": "not_found",
-                        "message": f"There is nothing at {path[:200]!r}.",
+                        "message": "There is nothing at that path.",
                         "help": "MCP endpoints: " + ", ".join(sorted(self._endpoints)),
                     }
                 ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from midflight import __version__
+from midflight.apps.gateway.noise import Noise
 from midflight.apps.gateway.routing import Routes
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Deny
@@ -58,14 +59,19 @@ class Endpoint:
         catalogue: Catalogue,
         listing: Listing,
         guard: Guard,
+        noise: Noise,
     ) -> None:
-        """`upstreams` in configured order; more than one makes names collide, see `routing.py`."""
+        """`upstreams` in configured order; more than one makes names collide, see `routing.py`.
+
+        `noise` is told of what decoded as a message and makes no action.
+        """
         self.path = path
         self.upstreams = tuple(upstreams)
         self.routes = Routes(self.upstreams, catalogue)
         self._catalogue = catalogue
         self._listing = listing
         self._guard = guard
+        self._noise = noise
 
     def covers(self, upstream: str) -> bool:
         """Whether the endpoint stands for an upstream."""
@@ -122,6 +128,7 @@ class Endpoint:
                 upstream=upstream,
             )
         except Malformed as error:
+            self._note(error, caller)
             return Answered(error={"code": error.rpc_code, "message": str(error)})
         outcome = await self._guard.perform(action, caller, sink=sink)
         return self._shape("subscriptions/listen", outcome, caller, modern=True, upstream=upstream)
@@ -141,6 +148,7 @@ class Endpoint:
                 request, caller, sink=sink, modern=modern, client_info=client_info
             )
         except Malformed as error:
+            self._note(error, caller)
             return Answered(
                 error={"code": error.rpc_code, "message": str(error)}, status=error.http_status
             )
@@ -173,6 +181,9 @@ class Endpoint:
         row = CLIENT_REQUESTS.get(method)
         spoken = row is not None and row.spoken_in(MODERN if modern else LEGACY[0])
         if row is None or not spoken or not isinstance(row.kind, ActionKind):
+            self._noise.malformed(
+                "There is no such method here.", peer=caller.peer, workload=caller.workload
+            )
             return Answered(
                 error={"code": -32601, "message": f"There is no method {method!r} here."},
                 status=404 if modern else 200,
@@ -199,10 +210,17 @@ class Endpoint:
         if row is None or not isinstance(row.kind, ActionKind):
             return
         for upstream in self.upstreams:
-            action = actions.to_action(notification, upstream=upstream)
+            try:
+                action = actions.to_action(notification, upstream=upstream)
+            except Malformed as error:
+                self._note(error, caller)  # it is owed no answer (JSON-RPC §4.1)
+                return
             await self._guard.perform(action, caller, sink=sink)
 
     # Inside
+
+    def _note(self, error: Malformed, caller: Caller) -> None:
+        self._noise.malformed(error.message, peer=caller.peer, workload=caller.workload)
 
     def _check(self, action: Action, request: Request) -> None:
         """Refuse what an upstream could read differently from policy, or what is another run's."""
@@ -214,8 +232,9 @@ class Endpoint:
         found = ambiguous_argument(action.arguments, definition.body.get("inputSchema"))
         if found is not None:
             raise MalformedMessage(
-                f"Some servers would take the argument {found!r} for another one.",
-                hint="Spell arguments as the tool's input schema does.",
+                "Some servers would take an argument for another one.",
+                # What the caller wrote is answered and not recorded: the reason above is.
+                hint=f"{found}: spell arguments as the tool's input schema does.",
                 rpc_code=INVALID_PARAMS,
                 request_id=request.id,
             )

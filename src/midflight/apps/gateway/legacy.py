@@ -12,15 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from midflight.apps.gateway.endpoint import Answered, Endpoint
 from midflight.apps.gateway.exchange import ending, finish, gone
 from midflight.apps.gateway.notices import LIST_CHANGED, Listener, Notices
+from midflight.apps.gateway.resumption import RESUMABLE_SINCE, Log, ResumableWriter, read_on
 from midflight.apps.gateway.sessions import Session, Sessions
 from midflight.apps.gateway.sinks import LegacySink, ResponseWriter
 from midflight.apps.server.asgi import Receive, Send
 from midflight.apps.server.respond import send_empty, send_sse_chunk, send_sse_end, send_sse_start
 from midflight.domain.decision import Deny
-from midflight.domain.errors import Conflict, Malformed
+from midflight.domain.errors import Conflict
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
-from midflight.services.listing import Listing
+from midflight.services.listing import Listing, Seat
 from midflight.services.ports.upstream import ClientRequest
 from midflight.wire import jsonrpc, refusal, sse
 from midflight.wire.jsonrpc import Notification, Request, Response
@@ -28,6 +29,7 @@ from midflight.wire.malformed import INVALID_REQUEST, MalformedMessage
 from midflight.wire.mcp.versions import LEGACY, negotiate
 
 SESSION_HEADER = b"mcp-session-id"
+LAST_EVENT_HEADER = b"last-event-id"
 VERSION_HEADER = b"mcp-protocol-version"
 KEEP_ALIVE_S = 15.0
 
@@ -99,9 +101,12 @@ class LegacyFront:
     ) -> None:
         """Take one message of a session."""
         if isinstance(message, Request):
-            writer = ResponseWriter(send, accepts_stream=accepts_stream)
-            answered = await self._call(message, session, caller, endpoint, writer)
-            await finish(writer, message, answered)
+            writer = self._writer(send, session, accepts_stream=accepts_stream)
+            try:
+                answered = await self._call(message, session, caller, endpoint, writer)
+                await finish(writer, message, answered)
+            finally:
+                writer.close()
             return
         await self._tell(message, session, caller, endpoint)
         await send_empty(send, status=202)
@@ -139,20 +144,51 @@ class LegacyFront:
         caller: Caller,
         endpoint: Endpoint,
         *,
+        headers: Headers,
         receive: Receive,
         send: Send,
     ) -> None:
-        """The session's own stream (GET): notices of its upstreams until somebody ends it."""
+        """A GET: the rest of a call's stream, or the session's own stream of notices."""
         seat = await self._listing.seat(caller)
-        if isinstance(seat, Deny) or session.listening:
-            await send_empty(send, status=409 if session.listening else 403)
+        if isinstance(seat, Deny):
+            await send_empty(send, status=403)
             return
+        last = b"".join(headers.get(LAST_EVENT_HEADER, ())[:1]).decode("latin-1")
+        found = self._sessions.kept.find(session.id, last) if last else None
+        if found is not None:
+            await self._resume(*found, session, seat, receive=receive, send=send)
+        elif session.listening:
+            await send_empty(send, status=409)
+        else:
+            await self._listen(session, seat, endpoint, receive=receive, send=send)
+
+    async def _resume(
+        self, log: Log, position: int, session: Session, seat: Seat, *, receive: Receive, send: Send
+    ) -> None:
+        """What a call had to say since its client was last heard, until it has ended."""
+        ended, end = ending()
+        stream = self._listing.stream(seat, name="resume", ended=end)
+        watch = asyncio.ensure_future(gone(receive))
+        closed = asyncio.ensure_future(_until(session.closed))
+        try:
+            await send_sse_start(send)
+            await read_on(log, position, send, {watch, closed, ended})
+            await send_sse_end(send)
+        finally:
+            stream.close()
+            watch.cancel()
+            closed.cancel()
+
+    async def _listen(
+        self, session: Session, seat: Seat, endpoint: Endpoint, *, receive: Receive, send: Send
+    ) -> None:
+        """The session's own stream: notices of its upstreams until somebody ends it."""
         ended, end = ending()
         stream = self._listing.stream(seat, name="notices", ended=end)
         session.listening = True
         subscription = self._notices.listen(seat.run.id, _listener(session, endpoint))
         watch = asyncio.ensure_future(gone(receive))
-        closed = asyncio.ensure_future(session.closed.wait())
+        closed = asyncio.ensure_future(_until(session.closed))
         try:
             await send_sse_start(send)
             while not (watch.done() or closed.done() or ended.done()):
@@ -181,6 +217,11 @@ class LegacyFront:
         self._sessions.end(session)
 
     # Inside
+
+    def _writer(self, send: Send, session: Session, *, accepts_stream: bool) -> ResponseWriter:
+        if accepts_stream and session.version >= RESUMABLE_SINCE:
+            return ResumableWriter(send, self._sessions.kept, session.id)
+        return ResponseWriter(send, accepts_stream=accepts_stream)
 
     async def _call(
         self,
@@ -226,7 +267,7 @@ class LegacyFront:
         endpoint: Endpoint,
     ) -> None:
         if isinstance(message, Response):
-            session.answer(message.id, message.result, message.error)
+            session.answer(message.id, message.result)
             return
         match message.method:
             case "notifications/initialized":
@@ -236,10 +277,7 @@ class LegacyFront:
                 if cancel is not None:
                     cancel()
             case _:
-                try:
-                    await endpoint.notify(message, caller, sink=_Silent(session.capabilities))
-                except Malformed:
-                    return  # a notification is owed no answer (JSON-RPC §4.1)
+                await endpoint.notify(message, caller, sink=_Silent(session.capabilities))
 
 
 class _Silent:
@@ -256,6 +294,10 @@ class _Silent:
     async def ask(self, request: ClientRequest) -> JSONObject:
         """Answer nothing."""
         raise Conflict(f"A notification answers no {request.method}.")
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _canceller(task: asyncio.Task[Answered]) -> Callable[[], None]:

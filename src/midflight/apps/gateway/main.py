@@ -83,6 +83,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
             catalogue=plane.catalogue,
             listing=plane.listing,
             guard=plane.guard,
+            noise=noise,
         )
         for path, covered in together.items()
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from midflight.apps.gateway.resumption import Kept
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
@@ -52,10 +53,8 @@ class Session:
         """Forget a question."""
         self._questions.pop(request_id, None)
 
-    def answer(
-        self, request_id: object, result: JSONObject | None, error: JSONObject | None
-    ) -> bool:
-        """Deliver a client's answer. False if nobody asked: it is dropped."""
+    def answer(self, request_id: object, result: JSONObject | None) -> bool:
+        """Deliver a client's answer, None for an error. False if nobody asked: it is dropped."""
         if not isinstance(request_id, int):
             return False
         future = self._questions.get(request_id)
@@ -64,8 +63,8 @@ class Session:
         if result is not None:
             future.set_result(result)
         else:
-            text = str((error or {}).get("message", "declined"))[:200]
-            future.set_exception(Conflict(f"The client refused: {text}"))
+            # The error's own text stays here: an upstream is told of it, and nobody judged it.
+            future.set_exception(Conflict("The client refused to answer."))
         return True
 
     def notice(self, message: bytes) -> None:
@@ -95,6 +94,7 @@ class Sessions:
         """`token` makes fresh unguessable ids."""
         self._token = token
         self._sessions: dict[str, Session] = {}
+        self.kept = Kept()
 
     def open(self, *, caller: Caller, endpoint: str, version: str, params: JSONObject) -> Session:
         """Mint a session; beyond the bound the oldest ends."""
@@ -137,6 +137,7 @@ class Sessions:
     def end(self, session: Session) -> None:
         """End a session."""
         self._sessions.pop(session.id, None)
+        self.kept.forget(session.id)
         session.close()
 
     def close(self) -> None:

@@ -40,9 +40,15 @@ class ResponseWriter:
         if not self._accepts_stream:
             return
         if not self._streaming:
-            self._streaming = True
-            await send_sse_start(self._send, headers=self.headers)
+            await self._start()
         await send_sse_chunk(self._send, sse.encode(message))
+
+    def close(self) -> None:
+        """Whatever has happened, nothing more will be written."""
+
+    async def _start(self) -> None:
+        self._streaming = True
+        await send_sse_start(self._send, headers=self.headers)
 
     async def finish(self, message: bytes, *, status: int = 200) -> None:
         """Send the final message and end the response."""
