@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,13 +15,14 @@ from pathlib import Path
 
 import uvloop
 
-from bench.load import closed_loop
+from bench.load import closed_loop, legacy_loop
 from bench.plane import GATEWAY_CORE, LOAD_CORE, free_port, plane, upstream
 from bench.report import Row, at_least, at_most, median
 
 CALLS = 6_000
 ROUNDS = 3
 LIST = "tools/list"
+MCP_PROXY = Path(".tools/peers/bin/mcp-proxy")
 
 
 def run() -> list[Row]:
@@ -83,7 +86,47 @@ def _peers(url: str, token: str, direct_p50: float) -> list[Row]:
             rate, p50 = _median(proxied, token, "look", callers=16)
             rows.append(Row("nginx plain proxy, c=16", rate, "rps"))
             rows.append(Row("nginx plain proxy, c=16, p50", p50 * 1e3, "ms"))
+    if MCP_PROXY.exists():
+        with _mcp_proxy() as proxied:
+            rounds = [
+                uvloop.run(legacy_loop(proxied, "look", callers=16, calls=CALLS // 8))
+                for _ in range(ROUNDS)
+            ]
+            rows.append(
+                Row("mcp-proxy before stdio, c=16", median([r.rate for r in rounds]), "rps")
+            )
+            p50 = median([r.quantile(0.5) for r in rounds])
+            rows.append(Row("mcp-proxy before stdio, c=16, p50", p50 * 1e3, "ms"))
     return rows
+
+
+@contextmanager
+def _mcp_proxy() -> Iterator[str]:
+    """`mcp-proxy` as its README starts it, before a stdio server, on the gateway's core."""
+    port = free_port()
+    process = subprocess.Popen(
+        [str(MCP_PROXY), "--port", str(port), "--", sys.executable, "-m", "bench.echo_stdio"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.sched_setaffinity(process.pid, {GATEWAY_CORE})
+    try:
+        url = f"http://127.0.0.1:{port}/mcp"
+        _until_it_listens(port)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _until_it_listens(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("a peer did not start")
 
 
 @contextmanager
@@ -104,7 +147,7 @@ proxy_http_version 1.1; proxy_set_header Connection ""; }} }} }}"""
             ["nginx", "-c", f"{name}/nginx.conf", "-p", name], stderr=subprocess.DEVNULL
         )
         try:
-            time.sleep(0.5)
+            _until_it_listens(port)
             yield f"http://127.0.0.1:{port}/mcp"
         finally:
             process.terminate()

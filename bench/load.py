@@ -46,6 +46,20 @@ class Loaded:
         return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
 
 
+def legacy_request(url: str, session: str, method: str, params: dict[str, object]) -> bytes:
+    """One request of a legacy session; `session` is empty for the first."""
+    parts = urlsplit(url)
+    message = {"jsonrpc": "2.0", "id": next(_IDS), "method": method, "params": params}
+    body = json.dumps(message).encode()
+    named = f"Mcp-Session-Id: {session}\r\n" if session else ""
+    head = (
+        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{named}"
+        f"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
 def request(url: str, token: str, tool: str, *, method: str = "tools/call") -> bytes:
     """One request, about 700 bytes of body."""
     parts = urlsplit(url)
@@ -69,6 +83,7 @@ class Connection(asyncio.Protocol):
     """One keep-alive connection; one call at a time."""
 
     def __init__(self) -> None:
+        self.session = ""
         self._done: asyncio.Future[bytes] | None = None
         self._body = bytearray()
         self._parser = httptools.HttpResponseParser(self)
@@ -82,6 +97,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._done is not None and not self._done.done():
             self._done.set_exception(exc or ConnectionError("closed"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"mcp-session-id":
+            self.session = value.decode()
 
     def on_body(self, body: bytes) -> None:
         self._body += body
@@ -109,6 +128,35 @@ async def connect(url: str) -> Connection:
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(Connection, parts.hostname, parts.port)
     return connection
+
+
+async def legacy_loop(url: str, tool: str, *, callers: int, calls: int) -> Loaded:
+    """Like `closed_loop`, in one legacy session a connection and without a token."""
+    loaded = Loaded()
+    left = itertools.count(calls, -1)
+    hello: dict[str, object] = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "bench", "version": "1"},
+    }
+    connections = [await connect(url) for _ in range(callers)]
+    for connection in connections:
+        await connection.call(legacy_request(url, "", "initialize", hello))
+
+    async def caller(connection: Connection) -> None:
+        params: dict[str, object] = {"name": tool, "arguments": ARGUMENTS}
+        while next(left) > 0:
+            raw = legacy_request(url, connection.session, "tools/call", params)
+            began = time.perf_counter()
+            await connection.call(raw)
+            loaded.latencies.append(time.perf_counter() - began)
+
+    began = time.perf_counter()
+    await asyncio.gather(*map(caller, connections))
+    loaded.whole = time.perf_counter() - began
+    for connection in connections:
+        connection.transport.close()
+    return loaded
 
 
 async def closed_loop(

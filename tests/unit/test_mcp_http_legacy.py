@@ -27,7 +27,7 @@ from midflight.adapters.upstream.passage import CallTimeouts
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Interrupted, UpstreamBroken
 from midflight.domain.value import JSONObject
-from midflight.services.ports.upstream import ClientRequest, RunSeat
+from midflight.services.ports.upstream import CATALOGUE_SEAT, ClientRequest, RunSeat
 
 pytestmark = pytest.mark.anyio
 
@@ -188,7 +188,9 @@ async def test_each_run_and_each_set_of_capabilities_gets_a_session_of_its_own()
         used = [s for s, m in server.got if m.get("method") == "tools/call"]
         assert len(set(used)) == 3
         assert used[0] == used[3]
-        assert [o["capabilities"] for o in server.opened] == [{}, {}, {}, ABLE.capabilities]
+        # The catalogue's session is opened with all that any client may be able to do.
+        every = CATALOGUE_SEAT.capabilities
+        assert [o["capabilities"] for o in server.opened] == [every, {}, {}, ABLE.capabilities]
         assert server.opened[2]["clientInfo"] == {"name": "c"}
         assert len(server.of("notifications/initialized")) == 4
         calls = [h for h in server.headers if "mcp-session-id" in h]

@@ -144,3 +144,21 @@ def test_client_capabilities_are_reduced_to_what_is_defined() -> None:
     }
     assert meta.capabilities({}) == {}
     assert meta.capabilities({"extensions": {"com.example/x": {}}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("level", "wanted", "reached"),
+    [
+        ("info", "info", True),
+        ("emergency", "debug", True),
+        ("debug", "info", False),
+        ("info", None, False),
+        ("loud", "debug", False),
+        (None, "debug", False),
+        ("info", "loud", False),
+    ],
+)
+def test_logs_reach_a_request_that_wants_them(
+    level: Any, wanted: str | None, reached: bool
+) -> None:
+    assert meta.level_reached(level, wanted) is reached

@@ -10,7 +10,7 @@ from mcp_types import methods as sdk
 from pydantic import TypeAdapter
 
 from midflight.domain.errors import UpstreamBroken
-from midflight.wire.mcp import translate
+from midflight.wire.mcp import capabilities, translate
 from midflight.wire.mcp.versions import MODERN
 
 _INFO = {"name": "midflight", "version": "0.1.0"}
@@ -264,3 +264,23 @@ def test_a_tool_that_runs_only_as_a_task_is_recognised() -> None:
     assert not translate.needs_task({"execution": {"taskSupport": "optional"}})
     assert not translate.needs_task({"execution": 1})
     assert not translate.needs_task({})
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(-32021, 400), (-32601, 404), (-32602, 200), (-32603, 200), (7, 200), ("-32601", 200)],
+)
+def test_an_upstreams_error_has_the_status_that_modern_clients_expect(
+    code: Any, status: int
+) -> None:
+    assert translate.status_for_modern({"code": code, "message": "x"}) == status
+
+
+def test_a_request_that_needs_an_extension_says_which() -> None:
+    extension = "io.modelcontextprotocol/tasks"
+    assert capabilities.missing_extension({"extensions": {extension: {}}}, extension) is None
+    for declared in ({}, {"extensions": {}}, {"extensions": {"other": {}}}, {"extensions": None}):
+        error = capabilities.missing_extension(declared, extension)
+        assert error is not None
+        assert error["code"] == -32021
+        assert error["data"] == {"requiredCapabilities": {"extensions": {extension: {}}}}

@@ -39,7 +39,8 @@ class Run(Value):
     Attributes:
         id: minted by Midflight (`run_` and 26 characters).
         workload: SPIFFE ID of the workload it is for.
-        intent: the principal's own words, or None for an implicit run.
+        intent: the principal's own words, sealed (`services/sealing.py`), so that the store alone
+            does not tell them; None for an implicit run.
         opened_by: who opened it, with how that was proved.
         opened_at, expires_at: Unix seconds.
         idle_timeout: seconds without an action after which it expires.

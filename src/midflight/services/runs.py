@@ -258,14 +258,14 @@ class Runs:
     ) -> Sequence[RunStatus]:
         """Runs, newest first."""
         stored = await self._store.list_runs(workload=workload, state=state)
-        return [self._status(entry) for entry in stored]
+        return [await self._status(entry) for entry in stored]
 
     async def show(self, run_id: str) -> RunStatus:
         """One run. `NotFound` if there is none."""
         stored = await self._store.get_run(run_id)
         if stored is None:
             raise NotFound(f"There is no run {run_id}.", hint="midflight run list shows runs.")
-        return self._status(stored)
+        return await self._status(stored)
 
     # Ends that come by themselves
 
@@ -374,10 +374,12 @@ class Runs:
         implicit: bool,
     ) -> LiveRun:
         now = self._clock.now()
+        run_id = f"run_{self._clock.token()}"
+        await self._sealer.key_for(run_id)
         run = Run(
-            id=f"run_{self._clock.token()}",
+            id=run_id,
             workload=workload,
-            intent=intent,
+            intent=None if intent is None else self._sealer.seal_text(run_id, intent),
             opened_by=f"{author.name} ({author.proof})",
             opened_at=int(now),
             expires_at=int(now) + ttl_s,
@@ -387,7 +389,6 @@ class Runs:
             implicit=implicit,
         )
         await self._store.create_run(run, labels=labels, labels_source=labels_source)
-        await self._sealer.key_for(run.id)
         ticket = self._recorder.append(
             RunOpened(
                 at=now,
@@ -457,13 +458,13 @@ class Runs:
             listener(live.run.id, state)
         return done
 
-    def _status(self, stored: StoredRun) -> RunStatus:
+    async def _status(self, stored: StoredRun) -> RunStatus:
         live = self._live.get(stored.run.id)
         return RunStatus(
             id=stored.run.id,
             workload=stored.run.workload,
             state=stored.state if live is None else live.state,
-            intent=stored.run.intent,
+            intent=await self._sealer.open_text(stored.run.id, stored.run.intent),
             implicit=stored.run.implicit,
             opened_by=stored.run.opened_by,
             opened_at=stored.run.opened_at,

@@ -1,4 +1,4 @@
-"""Sealing: arguments and intents go into records under a key of their run that can be erased.
+"""Sealing: arguments and intents are kept under a key of their run that can be erased.
 
 Erasing the key erases them in every copy of the ledger and leaves the chain whole. AES-256-GCM
 with a random 96-bit nonce; the key's id, which is the run's, is the associated data, so a box
@@ -10,6 +10,7 @@ double repeats would open everything sealed under the key.
 
 from __future__ import annotations
 
+import base64
 import os
 from collections import OrderedDict
 
@@ -113,19 +114,35 @@ class Sealer:
             Malformed: the box does not open under its key.
             StoreUnavailable: the store does not answer, or the stored key does not open.
         """
-        wrapped = await self._store.get_seal_key(sealed.key)
-        if wrapped is None:
+        key = await self._stored_key(sealed.key)
+        return None if key is None else _opened(key, sealed)
+
+    def seal_text(self, run_id: str, text: str) -> str:
+        """Seal text into text, for a column of the store. `Conflict` as `seal`."""
+        sealed = self.seal(run_id, text)
+        return base64.b64encode(sealed.nonce + sealed.box).decode("ascii")
+
+    async def open_text(self, run_id: str, sealed: str | None) -> str | None:
+        """The text again; None if there is none, or its key was erased.
+
+        A cached key is good enough: an erasure takes what was sealed into the store with it.
+
+        Raises:
+            Malformed: it does not open under the run's key.
+            StoreUnavailable: the store does not answer, or the stored key does not open.
+        """
+        if sealed is None:
             return None
-        key = AESGCM(self._wrap.unwrap(wrapped, key_id=sealed.key))
+        cached = self._keys.get(run_id)
+        key = cached[0] if cached is not None else await self._stored_key(run_id)
+        if key is None:
+            return None
         try:
-            plaintext = key.decrypt(sealed.nonce, sealed.box, sealed.key.encode())
-            return msgspec.json.decode(plaintext)
-        except (InvalidTag, ValueError) as error:
-            raise Malformed(
-                "A sealed value does not open under its key: it was altered, or its key was "
-                "erased and made again.",
-                hint="`midflight ledger verify` tells whether the ledger was altered.",
-            ) from error
+            raw = base64.b64decode(sealed, validate=True)
+        except ValueError:
+            raw = b""
+        nonce, box = raw[:_NONCE_LENGTH], raw[_NONCE_LENGTH:]
+        return str(_opened(key, Sealed(key=run_id, nonce=nonce, box=box)))
 
     async def erase(self, run_id: str) -> bool:
         """Forget the run's key for good. False if there was none."""
@@ -133,6 +150,10 @@ class Sealer:
             return await self._store.erase_seal_key(run_id)
         finally:
             self._keys.pop(run_id, None)
+
+    async def _stored_key(self, run_id: str) -> AESGCM | None:
+        wrapped = await self._store.get_seal_key(run_id)
+        return None if wrapped is None else AESGCM(self._wrap.unwrap(wrapped, key_id=run_id))
 
     async def _make(self, run_id: str) -> bytes:
         wrapped = self._wrap.wrap(AESGCM.generate_key(bit_length=_KEY_BITS), key_id=run_id)
@@ -151,6 +172,18 @@ class Sealer:
         self._keys.move_to_end(run_id)
         while len(self._keys) > self._capacity:
             self._keys.popitem(last=False)
+
+
+def _opened(key: AESGCM, sealed: Sealed) -> JSON:
+    try:
+        plaintext = key.decrypt(sealed.nonce, sealed.box, sealed.key.encode())
+        return msgspec.json.decode(plaintext)
+    except (InvalidTag, ValueError) as error:
+        raise Malformed(
+            "A sealed value does not open under its key: it was altered, or its key was "
+            "erased and made again.",
+            hint="`midflight ledger verify` tells whether the ledger was altered.",
+        ) from error
 
 
 __all__ = ["Sealer"]

@@ -69,9 +69,9 @@ class Log:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def changed(self) -> None:
-        """Wait for the next message, the end, or another reader."""
-        await self._changed.wait()
+    def next_change(self) -> asyncio.Event:
+        """Is set by the next message, the end, or another reader: take it before you look."""
+        return self._changed
 
 
 class Kept:
@@ -184,12 +184,14 @@ async def read_on(log: Log, position: int, send: Send, until: set[asyncio.Future
     reader = log.readers
     log.wake()
     while not any(stop.done() for stop in until):
-        while position < len(log.messages):
+        change = log.next_change()
+        if position < len(log.messages):
             position += 1
             await send_sse_chunk(send, log.event(position))
+            continue
         if log.ended or log.readers != reader:
             return
-        waiting = asyncio.ensure_future(log.changed())
+        waiting = asyncio.ensure_future(change.wait())
         try:
             await asyncio.wait({waiting, *until}, return_when=asyncio.FIRST_COMPLETED)
         finally:
