@@ -49,6 +49,14 @@ class Gateway:
         minted = await self.plane.identity.mint(workload=AGENT, run=run, author=OPERATOR)
         return minted.token
 
+    async def open_run(self, intent: str = "Answer the tickets of today.", **more: Any) -> str:
+        """A run of the registered agent; its id."""
+        workload = await self.plane.inventory.get(AGENT)
+        run = await self.plane.runs.open_run(
+            workload=workload, intent=intent, author=OPERATOR, **more
+        )
+        return run.id
+
     @contextlib.asynccontextmanager
     async def client(
         self, path: str = "/mcp", *, mode: str = "auto", run: str | None = None, **more: Any

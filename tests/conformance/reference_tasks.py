@@ -20,11 +20,13 @@ from mcp.shared.exceptions import MCPError
 from pydantic import Field
 
 from conformance.reference_questions import Context, form
-from conformance.reference_tools import TOOLS, Call, offer, text
+from conformance.reference_tools import Call, Toolbox, text
 
 EXTENSION: Final = "io.modelcontextprotocol/tasks"
 TTL_MS: Final = 600_000
 POLL_MS: Final = 50
+
+TOOLBOX: Final = Toolbox()
 
 Work = Callable[["Job"], Awaitable[types.CallToolResult]]
 
@@ -108,15 +110,15 @@ class Updated(Named):
     input_responses: dict[str, Any] = Field(alias="inputResponses", default_factory=dict)
 
 
-def serve_tasks(server: Server[Any]) -> None:
-    """Declare the extension and serve its methods."""
+def serve_tasks(server: Server[Any], jobs: dict[str, Any]) -> None:
+    """Declare the extension and serve its methods; `jobs` by id are shared with the tools."""
 
     def found(context: Context, params: Named) -> Job:
         require_client_extension(context, EXTENSION)
         header = context.request.headers.get("mcp-name") if context.request else None
         if header not in (None, params.task_id):
             raise MCPError(code=types.HEADER_MISMATCH, message="Mcp-Name names another task")
-        job = JOBS.get(params.task_id)
+        job: Job | None = jobs.get(params.task_id)
         if job is None:
             raise MCPError(code=types.INVALID_PARAMS, message="There is no such task.")
         return job
@@ -140,9 +142,6 @@ def serve_tasks(server: Server[Any]) -> None:
     server.add_request_handler("tasks/cancel", Named, cancel)
 
 
-JOBS: Final[dict[str, Job]] = {}
-
-
 async def _started(call: Call, work: Work, *, only_as_task: bool = False) -> Any:
     """The task that does the work, or the work's result for a client that knows no tasks."""
     extensions = call.capabilities.extensions or {}
@@ -150,7 +149,7 @@ async def _started(call: Call, work: Work, *, only_as_task: bool = False) -> Any
         return await work(Job(_nothing))
     require_client_extension(call.context, EXTENSION)
     job = Job(work)
-    JOBS[job.id] = job
+    call.shared.jobs[job.id] = job
     return {"resultType": "task", **job.outline()}
 
 
@@ -169,12 +168,12 @@ def _dumped(model: Any) -> dict[str, Any]:
 # Tools
 
 
-@offer("greet", "Never a task.", {"name": {"type": "string"}}, required=("name",))
+@TOOLBOX.offer("greet", "Never a task.", {"name": {"type": "string"}}, required=("name",))
 async def greet(call: Call) -> Any:
     return text(f"Hello, {call.arguments['name']}!")
 
 
-@offer(
+@TOOLBOX.offer(
     "slow_compute",
     "Takes as long as it is told to.",
     {"seconds": {"type": "number"}, "label": {"type": "string"}},
@@ -188,7 +187,7 @@ async def slow_compute(call: Call) -> Any:
     return await _started(call, work)
 
 
-@offer("failing_job", "A task that fails as tools fail.")
+@TOOLBOX.offer("failing_job", "A task that fails as tools fail.")
 async def failing_job(call: Call) -> Any:
     async def work(job: Job) -> types.CallToolResult:
         await asyncio.sleep(POLL_MS / 1_000)
@@ -197,7 +196,7 @@ async def failing_job(call: Call) -> Any:
     return await _started(call, work, only_as_task=True)
 
 
-@offer("protocol_error_job", "A task that breaks.")
+@TOOLBOX.offer("protocol_error_job", "A task that breaks.")
 async def protocol_error_job(call: Call) -> Any:
     async def work(job: Job) -> types.CallToolResult:
         await asyncio.sleep(POLL_MS / 1_000)
@@ -206,7 +205,7 @@ async def protocol_error_job(call: Call) -> Any:
     return await _started(call, work)
 
 
-@offer("confirm_delete", "A task that asks.", {"filename": {"type": "string"}})
+@TOOLBOX.offer("confirm_delete", "A task that asks.", {"filename": {"type": "string"}})
 async def confirm_delete(call: Call) -> Any:
     async def work(job: Job) -> types.CallToolResult:
         confirm = {"confirm": {"type": "boolean"}}
@@ -216,7 +215,7 @@ async def confirm_delete(call: Call) -> Any:
     return await _started(call, work, only_as_task=True)
 
 
-@offer("multi_input", "A task that asks two things at once.")
+@TOOLBOX.offer("multi_input", "A task that asks two things at once.")
 async def multi_input(call: Call) -> Any:
     async def work(job: Job) -> types.CallToolResult:
         question = form("Your name?", {"name": {"type": "string"}}, "name")
@@ -226,7 +225,7 @@ async def multi_input(call: Call) -> Any:
     return await _started(call, work, only_as_task=True)
 
 
-@offer("test_tool_with_task", "Asks first, and is a task then.")
+@TOOLBOX.offer("test_tool_with_task", "Asks first, and is a task then.")
 async def asking_then_task(call: Call) -> Any:
     question = form("What is your name?", {"name": {"type": "string"}}, "name")
     answer = await call.ask("user_name", question)
@@ -239,4 +238,4 @@ async def asking_then_task(call: Call) -> Any:
     return await _started(call, work)
 
 
-__all__ = ["EXTENSION", "TOOLS", "serve_tasks"]
+__all__ = ["TOOLBOX", "serve_tasks"]

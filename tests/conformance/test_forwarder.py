@@ -11,7 +11,7 @@ from conformance.forwarder import forwarding
 pytestmark = [pytest.mark.anyio, pytest.mark.conformance]
 
 REQUESTS = [
-    b"POST /mcp HTTP/1.1\r\nHoSt: evil.example\r\nOrigin: null\r\ncontent-length: 5\r\n\r\na\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHoSt: evil.example\r\nOrigin: null\r\ncontent-length: 5\r\n\r\na\r\n\r\n",
     b"GET /mcp HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST /mcp HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nTrailer: t\r\n\r\n",
 ]

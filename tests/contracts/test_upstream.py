@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reference_server import make_server, only_legacy, serving
 from upstream_kit import (
     ABLE,
     SEAT,
@@ -29,10 +28,11 @@ from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Interrupted, UpstreamBroken
 from midflight.domain.value import JSONObject
 from midflight.services.ports.upstream import ClientRequest, Reply, RunSeat, Upstream
+from servers.sdk_server import over_http
 
 pytestmark = pytest.mark.anyio
 
-REFERENCE = str(Path(__file__).parent.parent / "kit" / "reference_server.py")
+SERVER = str(Path(__file__).parents[1] / "servers" / "sdk_server.py")
 KINDS = ["http-modern", "http-legacy", "stdio-modern", "stdio-legacy"]
 
 
@@ -90,16 +90,15 @@ def anyio_backend(request: pytest.FixtureRequest) -> object:
 @contextlib.asynccontextmanager
 async def _upstream(kind: str) -> AsyncIterator[Upstream]:
     if kind.startswith("stdio"):
-        args = [REFERENCE, "--legacy"] if kind == "stdio-legacy" else [REFERENCE]
-        upstream = McpStdioUpstream("reference", sys.executable, args)
+        args = [SERVER, "--legacy"] if kind == "stdio-legacy" else [SERVER]
+        child = McpStdioUpstream("sample", sys.executable, args)
+        yield child
+        await child.close()
+        return
+    async with over_http(legacy=kind == "http-legacy") as url:
+        upstream = McpHttpUpstream("sample", url, backoff=0.05)
         yield upstream
         await upstream.close()
-        return
-    app: Any = make_server().streamable_http_app()
-    async with serving(app if kind == "http-modern" else only_legacy(app)) as base:
-        over_http = McpHttpUpstream("reference", f"{base}/mcp", backoff=0.05)
-        yield over_http
-        await over_http.close()
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -114,8 +113,8 @@ async def test_it_says_what_it_is(world: World) -> None:
     info = await world.upstream.describe()
     assert info.modern is world.modern
     assert info.version == ("2026-07-28" if world.modern else "2025-11-25")
-    assert info.info["name"] == "reference"
-    assert info.instructions == "For tests."
+    assert info.info["name"] == "sample"
+    assert info.instructions == "A sample of everything."
     assert "tools" in info.capabilities
 
 
@@ -139,17 +138,17 @@ async def test_every_other_kind_of_request_passes(world: World) -> None:
     assert "echo" in {tool["name"] for tool in tools.result["tools"]}
     page = Action(
         kind=ActionKind.READ_RESOURCE,
-        upstream="reference",
-        name="page://one",
+        upstream="sample",
+        name="sample://greeting",
         method="resources/read",
     )
     read = await world.call(page)
     assert read.result is not None
-    assert read.result["contents"][0]["text"] == "page one"
+    assert read.result["contents"][0]["text"] == "hello"
     prompt = Action(
         kind=ActionKind.GET_PROMPT,
-        upstream="reference",
-        name="ask",
+        upstream="sample",
+        name="summarise",
         method="prompts/get",
         arguments={"topic": "bees"},
     )
@@ -158,14 +157,14 @@ async def test_every_other_kind_of_request_passes(world: World) -> None:
     assert "bees" in got.result["messages"][0]["content"]["text"]
     templates = await world.call(listing("resources/templates/list"))
     assert templates.result is not None
-    assert templates.result["resourceTemplates"][0]["uriTemplate"] == "note://{name}"
+    assert templates.result["resourceTemplates"][0]["uriTemplate"] == "sample://items/{number}"
 
 
 async def test_an_error_of_the_upstream_is_its_answer(world: World) -> None:
     missing = Action(
         kind=ActionKind.READ_RESOURCE,
-        upstream="reference",
-        name="page://none",
+        upstream="sample",
+        name="sample://none",
         method="resources/read",
     )
     reply = await world.call(missing)
@@ -176,7 +175,7 @@ async def test_an_error_of_the_upstream_is_its_answer(world: World) -> None:
 
 async def test_progress_arrives_under_the_clients_own_token(world: World) -> None:
     sink = RecordingSink()
-    await world.call(call_tool("steps", {"count": 3}, progressToken="mine"), sink=sink)
+    await world.call(call_tool("tell", {"steps": 3}, progressToken="mine"), sink=sink)
     assert [(m, p["progressToken"], p["progress"]) for m, p in sink.heard] == [
         ("notifications/progress", "mine", n) for n in (1, 2, 3)
     ]
@@ -184,7 +183,7 @@ async def test_progress_arrives_under_the_clients_own_token(world: World) -> Non
 
 async def test_progress_that_nobody_asked_for_is_not_passed_on(world: World) -> None:
     sink = RecordingSink()
-    await world.call(call_tool("steps", {"count": 3}), sink=sink)
+    await world.call(call_tool("tell", {"steps": 3}), sink=sink)
     assert sink.heard == []
 
 
@@ -193,12 +192,12 @@ async def test_a_question_reaches_the_client_of_the_call_and_its_answer_the_upst
 ) -> None:
     async def answer(request: ClientRequest) -> JSONObject:
         assert request.method == "elicitation/create"
-        assert request.params["message"] == "Who are you?"
+        assert request.params["message"] == "Your name?"
         return {"action": "accept", "content": {"name": "Ann"}}
 
     sink = RecordingSink(ABLE.capabilities, answers=answer)
     flight = FakeFlight()
-    assert await world.says("greet", sink=sink, flight=flight) == "Hello Ann"
+    assert await world.says("ask", sink=sink, flight=flight) == "hello Ann"
     assert len(sink.asked) == 1
     # The flight is looked at again before the answer leaves.
     assert flight.looks >= 2
@@ -206,13 +205,13 @@ async def test_a_question_reaches_the_client_of_the_call_and_its_answer_the_upst
 
 async def test_a_question_that_the_client_does_not_answer_is_cancelled(world: World) -> None:
     sink = RecordingSink(ABLE.capabilities)
-    assert await world.says("greet", sink=sink) == "cancel"
+    assert await world.says("ask", sink=sink) == "cancel"
 
 
 async def test_a_cut_call_raises_at_once_and_the_upstream_hears_of_it(world: World) -> None:
     flight = FakeFlight()
     tag = f"cut {id(flight)}"
-    call = asyncio.ensure_future(world.call(call_tool("forever", {"tag": tag}), flight=flight))
+    call = asyncio.ensure_future(world.call(call_tool("slow", {"tag": tag}), flight=flight))
     await until(lambda: flight.sent)
     # Something of the same run behind it, so that the call is under way at the server.
     await world.says("echo", {"text": "x"})
@@ -223,13 +222,13 @@ async def test_a_cut_call_raises_at_once_and_the_upstream_hears_of_it(world: Wor
     with pytest.raises(Interrupted) as caught:
         await call
     assert caught.value.revocation == "rev_1"
-    assert await world.says("cancelled", {"tag": tag}) == "true"
+    assert await world.says("was_cancelled", {"tag": tag}) == "true"
 
 
 async def test_a_cut_leaves_the_other_calls_alone(world: World) -> None:
     flights = [FakeFlight() for _ in range(10)]
     calls = [
-        asyncio.ensure_future(world.call(call_tool("forever", {"tag": f"many {n}"}), flight=flight))
+        asyncio.ensure_future(world.call(call_tool("slow", {"tag": f"many {n}"}), flight=flight))
         for n, flight in enumerate(flights)
     ]
     await until(lambda: all(flight.sent for flight in flights))
@@ -254,31 +253,31 @@ async def test_nothing_leaves_for_a_flight_that_is_already_cut(world: World) -> 
 async def test_a_client_that_leaves_cancels_the_upstream(world: World) -> None:
     flight = FakeFlight()
     tag = f"left {id(flight)}"
-    call = asyncio.ensure_future(world.call(call_tool("forever", {"tag": tag}), flight=flight))
+    call = asyncio.ensure_future(world.call(call_tool("slow", {"tag": tag}), flight=flight))
     await until(lambda: flight.sent)
     await world.says("echo", {"text": "x"})
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert await world.says("cancelled", {"tag": tag}) == "true"
+    assert await world.says("was_cancelled", {"tag": tag}) == "true"
 
 
 @only("http-modern", "stdio-modern")
 async def test_a_client_that_handles_questions_itself_gets_them_as_they_are(world: World) -> None:
     sink = RecordingSink(ABLE.capabilities, takes_input_required=True)
-    reply = await world.call(call_tool("greet"), sink=sink)
+    reply = await world.call(call_tool("ask"), sink=sink)
     assert reply.result is not None
     assert reply.result["resultType"] == "input_required"
     state = reply.result["requestState"]
-    answers = {"who": {"action": "accept", "content": {"name": "Bo"}}}
+    answers = {"name": {"action": "accept", "content": {"name": "Bo"}}}
     again = Action(
         kind=ActionKind.CALL_TOOL,
-        upstream="reference",
-        name="greet",
+        upstream="sample",
+        name="ask",
         method="tools/call",
         params={"inputResponses": answers, "requestState": state},
     )
-    assert text_of(await world.call(again, sink=sink)) == "Hello Bo"
+    assert text_of(await world.call(again, sink=sink)) == "hello Bo"
 
 
 @only("http-modern", "stdio-modern")
@@ -336,7 +335,7 @@ async def test_an_ended_run_can_be_called_for_again(world: World) -> None:
 async def test_a_seat_without_capabilities_is_not_asked(world: World) -> None:
     sink = RecordingSink()
     try:
-        reply = await world.call(call_tool("greet"), seat=SEAT, sink=sink)
+        reply = await world.call(call_tool("ask"), seat=SEAT, sink=sink)
     except UpstreamBroken:
         pass
     else:

@@ -18,7 +18,7 @@ from midflight.domain.action import Action
 from midflight.domain.identity import Caller
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import Flight, Reply, Sink
-from midflight.testing_plane import ListSink, call
+from midflight.testing import ListSink, call
 
 RUNNER = CliRunner()
 ADD = (

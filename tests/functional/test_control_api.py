@@ -25,7 +25,7 @@ from midflight.domain.errors import (
 )
 from midflight.domain.identity import Caller
 from midflight.services.guard import Performed, Refused
-from midflight.testing_plane import ListSink, call
+from midflight.testing import ListSink, call
 
 
 @pytest.fixture

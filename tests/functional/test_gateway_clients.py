@@ -93,21 +93,21 @@ async def answer_name(context: Any, params: Any) -> types.ElicitResult:
 
 
 @pytest.mark.parametrize(
-    ("kind", "mode", "tool"),
+    ("kind", "mode"),
     [
-        ("http-legacy", "legacy", "ask"),
-        ("http-legacy", "2026-07-28", "ask"),
-        ("http", "2026-07-28", "ask_modern"),
-        ("http", "legacy", "ask_modern"),
+        ("http-legacy", "legacy"),
+        ("http-legacy", "2026-07-28"),
+        ("http", "2026-07-28"),
+        ("http", "legacy"),
     ],
 )
 async def test_a_question_in_the_middle_of_a_call_passes_between_generations(
-    kind: str, mode: str, tool: str, gateway_factory: Any
+    kind: str, mode: str, gateway_factory: Any
 ) -> None:
     async with upstream(kind, Served()) as entry, gateway_factory([entry]) as gateway:
         await gateway.pin_all()
         async with gateway.client(mode=mode, elicitation_callback=answer_name) as client:
-            result = await client.call_tool(tool, {})
+            result = await client.call_tool("ask", {})
             assert "hello ada" in str(result.content), result
 
 
@@ -132,7 +132,7 @@ async def test_a_revoked_call_is_cut_and_the_upstream_told(
             assert "stolen key" in str(result.content)
             assert len(receipt.impact.cut) == 1
             await served.slow_ended.wait()
-            assert served.cancelled == 1
+            assert served.cancelled == [""]
             again = await client.call_tool("add", {"a": 1, "b": 1})
             assert (again.meta or {})[REFUSAL]["code"] == "revoked"
     assert "add" not in served.calls

@@ -119,10 +119,14 @@ class Play:
     async def live_and_die(self, after: int) -> None:
         """Load until so many answers have come, and kill in the very turn of the last one."""
         victim = await self.open()
-        told = itertools.count(1)
+        told, time_to_revoke = itertools.count(1), asyncio.Event()
+        revoke_at = self.chance.randint(1, after)
 
         def on_told() -> None:
-            if next(told) == after:
+            number = next(told)
+            if number == revoke_at:
+                time_to_revoke.set()
+            if number == after:
                 self.plane.kill()
 
         self.witness.on_told = on_told
@@ -133,7 +137,7 @@ class Play:
             self._again(self.implicit, "peek", "send"),
             self._once(self.senders[1], "hold"),
             self._taint(),
-            self._revoke(victim, self.chance.randint(1, after)),
+            self._revoke(victim, time_to_revoke),
         ]
         tasks = [asyncio.ensure_future(client) for client in clients]
         # A client that breaks for another reason than the kill fails the test here.
@@ -166,9 +170,8 @@ class Play:
                 for tool in ("send", "peek", "send"):
                     await self.witness.call(connection, seat, tool)
 
-    async def _revoke(self, seat: Seat, after: int) -> None:
-        while len(self.journal.calls) % after and not seat.revoked:
-            await asyncio.sleep(0)
+    async def _revoke(self, seat: Seat, when: asyncio.Event) -> None:
+        await when.wait()
         with suppress(Unavailable):  # then nobody was told anything
             receipt = await asyncio.to_thread(
                 self.plane.control.post,

@@ -20,10 +20,10 @@ from midflight.domain.tool import Effect, Reach, Traits
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import ClientRequest, Reply
 from midflight.services.runs import Bounds
-from midflight.testing import FakeClock
-from midflight.testing_plane import (
+from midflight.testing import (
     OPERATOR,
     WORKLOAD,
+    FakeClock,
     FixedEngine,
     ListSink,
     MemoryPlane,

@@ -23,7 +23,7 @@ from midflight.apps.server.listeners import Bound
 from midflight.apps.server.serve import serving
 from midflight.apps.settings import Settings, load
 from midflight.domain.tool import Reach
-from midflight.testing_plane import ScriptedUpstream
+from midflight.testing import ScriptedUpstream
 
 T = TypeVar("T")
 

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httptools
-from gateways import Gateway, running_gateway
 from process_kit import Said, call_bytes
+
+from gateways import Gateway, running_gateway
 from servers.journal_server import Journal, journalling
 
 T = TypeVar("T")
@@ -167,15 +168,14 @@ def live_gateway(folder: Path, **settings: Any) -> Iterator[LiveGateway]:
     thread.start()
     try:
         assert ready.wait(PATIENCE_S)
-        if failed:
-            raise failed[0]
-        yield made[0]
+        if made:
+            yield made[0]
     finally:
-        if stop:
+        if made:
             stop[0]()
         thread.join(PATIENCE_S)
-    if failed:
-        raise failed[0]
+        if failed:
+            raise failed[0]
 
 
 __all__ = ["CLOSE", "LiveGateway", "live_gateway", "parse"]

@@ -16,7 +16,8 @@ from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.tool import Effect, Reach, Traits
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import Reply
-from midflight.testing_plane import (
+from midflight.services.runs import Bounds
+from midflight.testing import (
     OPERATOR,
     WORKLOAD,
     FixedEngine,
@@ -94,7 +95,9 @@ async def plane_of() -> MemoryPlane:
     names = [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]
     upstream = ScriptedUpstream("one", names)
     upstream.scripts = dict.fromkeys(TOOLS, script)
-    plane = MemoryPlane(upstream=upstream, engine=FixedEngine(verdict))
+    plane = MemoryPlane(
+        upstream=upstream, engine=FixedEngine(verdict), bounds=Bounds(max_steps=1_000_000)
+    )
     await plane.start()
     for name, reach in (("read", Reach.CLOSED), ("browse", Reach.OPEN), ("send", Reach.CLOSED)):
         effect = Effect.SEND if name == "send" else Effect.READ

@@ -1,25 +1,38 @@
 """A server on the official SDK with one of everything, for tests. Also a program: stdio.
 
-In the legacy generation it asks in the middle of a call; in the modern one it answers
-`input_required`. `legacy_only` makes an app that knows nothing of the modern generation.
+It asks in the form of the generation that it is called in: by a request in the middle of the call,
+or by an `input_required` result. What the official suite needs is in `conformance`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
-import uvicorn
 from mcp import types
-from mcp.server import MCPServer
-from mcp.server.elicitation import AcceptedElicitation
-from mcp.server.mcpserver import Context
-from pydantic import BaseModel
+from mcp.server.mcpserver import Context, MCPServer
+from pydantic import BaseModel, Field
 
-TOOLS = ("add", "ask", "ask_modern", "describe", "slow", "tell")
+TOOLS = (
+    "add",
+    "ask",
+    "describe",
+    "echo",
+    "environment",
+    "grow",
+    "insist",
+    "process",
+    "region",
+    "slow",
+    "tell",
+    "was_cancelled",
+)
 
 
 class Name(BaseModel):
@@ -29,13 +42,25 @@ class Name(BaseModel):
 
 
 class Served:
-    """Counts what reaches the server."""
+    """What reached the server; read by tests in the same process."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.cancelled = 0
+        self.cancelled: list[str] = []
         self.slow_started = asyncio.Event()
         self.slow_ended = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    def cancel(self, tag: str) -> None:
+        """Note that a `slow` call was cancelled."""
+        self.cancelled.append(tag)
+        self._changed.set()
+
+    async def until_cancelled(self, tag: str) -> None:
+        """Wait until a `slow` call of that tag was cancelled."""
+        while tag not in self.cancelled:
+            self._changed.clear()
+            await self._changed.wait()
 
 
 def build(served: Served | None = None) -> MCPServer:
@@ -50,6 +75,33 @@ def build(served: Served | None = None) -> MCPServer:
         return a + b
 
     @server.tool()
+    def echo(text: str) -> str:
+        """Say it again."""
+        seen.calls.append("echo")
+        return text
+
+    @server.tool()
+    def describe(text: str) -> dict[str, Any]:
+        """Answer with structure."""
+        seen.calls.append("describe")
+        return {"text": text, "length": len(text)}
+
+    @server.tool()
+    def environment() -> dict[str, str]:
+        """The environment that the server was started with."""
+        return dict(os.environ)
+
+    @server.tool()
+    def process() -> int:
+        """The process that the server is."""
+        return os.getpid()
+
+    @server.tool()
+    def region(place: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Place"})]) -> str:
+        """Say a place that modern clients mirror in a header."""
+        return place
+
+    @server.tool()
     async def tell(steps: int, context: Context) -> str:
         """Report progress, then answer."""
         seen.calls.append("tell")
@@ -58,54 +110,62 @@ def build(served: Served | None = None) -> MCPServer:
         return f"{steps} steps"
 
     @server.tool()
-    async def ask(context: Context) -> str:
-        """Ask for a name in the middle of the call."""
+    async def ask(context: Context) -> str | types.InputRequiredResult:
+        """Ask for a name."""
         seen.calls.append("ask")
-        answer = await context.elicit("Your name?", Name)
-        if isinstance(answer, AcceptedElicitation):
-            return f"hello {answer.data.name}"
-        return f"you said {answer.action}"
-
-    @server.tool()
-    async def ask_modern(context: Context) -> str | types.InputRequiredResult:
-        """Ask for a name by an interim result."""
-        seen.calls.append("ask_modern")
+        if _is_legacy(context):
+            answer = await context.elicit("Your name?", Name)
+            return f"hello {answer.data.name}" if answer.action == "accept" else answer.action
         responses = context.input_responses
-        if responses is None or "name" not in responses:
+        if not responses:
             form = types.ElicitRequestFormParams(
-                message="Your name?",
-                requested_schema={
-                    "type": "object",
-                    "properties": {"name": {"type": "string"}},
-                    "required": ["name"],
-                },
+                message="Your name?", requested_schema=Name.model_json_schema()
             )
             return types.InputRequiredResult(
                 input_requests={"name": types.ElicitRequest(params=form)}, request_state="waiting"
             )
-        answer = responses["name"]
-        assert isinstance(answer, types.ElicitResult)
-        return f"hello {(answer.content or {}).get('name')}"
+        assert context.request_state == "waiting"
+        given = responses["name"]
+        assert isinstance(given, types.ElicitResult)
+        return f"hello {(given.content or {}).get('name')}" if given.content else given.action
 
     @server.tool()
-    async def slow() -> str:
+    async def insist(context: Context) -> str | types.InputRequiredResult:
+        """Ask again whatever the answer is."""
+        return types.InputRequiredResult(input_requests={"roots": types.ListRootsRequest()})
+
+    @server.tool()
+    async def slow(tag: str = "") -> str:
         """Never answer by itself."""
         seen.calls.append("slow")
         seen.slow_started.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            seen.cancelled += 1
+            seen.cancel(tag)
             raise
         finally:
             seen.slow_ended.set()
         return "never"
 
     @server.tool()
-    def describe(text: str) -> dict[str, Any]:
-        """Answer with structure."""
-        seen.calls.append("describe")
-        return {"text": text, "length": len(text)}
+    async def was_cancelled(tag: str) -> bool:
+        """Whether `slow` of that tag was cancelled, or is within ten seconds."""
+        try:
+            async with asyncio.timeout(10):
+                await seen.until_cancelled(tag)
+        except TimeoutError:
+            return False
+        return True
+
+    @server.tool()
+    async def grow(context: Context) -> str:
+        """Add a tool, and say so."""
+        server.add_tool(lambda: "extra", name=f"extra_{len(await server.list_tools())}")
+        await context.notify_tools_changed()
+        if _is_legacy(context):
+            await context.session.send_tool_list_changed()
+        return "grown"
 
     @server.resource("sample://greeting")
     def greeting() -> str:
@@ -130,46 +190,44 @@ def build(served: Served | None = None) -> MCPServer:
     return server
 
 
-def legacy_only(app: Any) -> Any:
-    """An ASGI app that answers requests of the modern generation as a legacy server does."""
-
-    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            versions = [v for k, v in scope["headers"] if k == b"mcp-protocol-version"]
-            if versions and versions[0] == b"2026-07-28":
-                await send({"type": "http.response.start", "status": 400, "headers": []})
-                await send({"type": "http.response.body", "body": b"Bad Request: no session"})
-                return
-        await app(scope, receive, send)
-
-    return wrapped
-
-
 @asynccontextmanager
-async def over_http(served: Served, *, legacy: bool = False) -> AsyncIterator[str]:
-    """Serve over Streamable HTTP in this loop; yields the URL."""
+async def over_http(served: Served | None = None, *, legacy: bool = False) -> AsyncIterator[str]:
+    """Serve over Streamable HTTP in this loop; yields the URL. `legacy`: as one of 2025-11-25."""
+    # Here, since the program below starts without the folders of pytest.
+    from sdk_serving import only_legacy, serving  # noqa: PLC0415
+
     app: Any = build(served).streamable_http_app()
-    if legacy:
-        app = legacy_only(app)
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, log_level="critical", lifespan="on", loop="none"
+    async with serving(only_legacy(app) if legacy else app) as base:
+        yield f"{base}/mcp"
+
+
+def run_legacy_stdio() -> None:
+    """Serve over stdio as a server of 2025-11-25: `server/discover` is not known."""
+    relay = subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=sys.stdout.buffer
     )
-    server = uvicorn.Server(config)
-    # uvicorn would take the test runner's signals.
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
-    task = asyncio.ensure_future(server.serve())
-    while not server.started:
-        await asyncio.sleep(0)
-        if task.done():
-            task.result()
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}/mcp"
-    finally:
-        server.should_exit = True
-        server.force_exit = True
-        await task
+    assert relay.stdin is not None
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        if message.get("method") == "server/discover":
+            error = {"code": -32601, "message": "Method not found"}
+            answer = {"jsonrpc": "2.0", "id": message["id"], "error": error}
+            sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+            sys.stdout.buffer.flush()
+            continue
+        relay.stdin.write(line)
+        relay.stdin.flush()
+    relay.stdin.close()
+    relay.wait()
+
+
+def _is_legacy(context: Context) -> bool:
+    version = context.protocol_version
+    return version is not None and version < "2026"
 
 
 if __name__ == "__main__":
-    build().run("stdio")
+    if sys.argv[1:] == ["--legacy"]:
+        run_legacy_stdio()
+    else:
+        build().run("stdio")

@@ -86,7 +86,7 @@ def test_a_policy_that_does_not_parse_is_named_with_its_line(home: Path) -> None
     result = midflight("check")
     assert result.exit_code == 1
     assert "mine.cedar:" in result.stdout
-    assert "No plane runs here" in result.stderr
+    assert "Not checked against the pinned tools" in result.stderr
 
 
 def test_a_directory_can_be_checked_without_settings(

@@ -33,7 +33,7 @@ class Wire:
 
 def test_a_cursor_leads_to_what_stands_behind_it() -> None:
     kept = Kept()
-    log = kept.open("one")
+    log = kept.open("one", "agent")
     log.append(b"first")
     assert b"id: 1-2\ndata: second" in log.append(b"second")
     assert kept.find("one", "1-0") == (log, 0)
@@ -45,21 +45,21 @@ def test_a_cursor_leads_to_what_stands_behind_it() -> None:
 )
 def test_a_cursor_that_was_not_given_out_leads_nowhere(cursor: str) -> None:
     kept = Kept()
-    log = kept.open("one")
+    log = kept.open("one", "agent")
     log.append(b"first")
     assert kept.find("one", cursor) is None
 
 
 def test_a_cursor_of_another_session_leads_nowhere() -> None:
     kept = Kept()
-    kept.open("one").append(b"for one alone")
+    kept.open("one", "agent").append(b"for one alone")
     assert kept.find("two", "1-0") is None
 
 
 def test_a_session_that_ends_takes_its_streams_along() -> None:
     kept = Kept()
-    kept.open("one").append(b"x")
-    other = kept.open("two")
+    kept.open("one", "agent").append(b"x")
+    other = kept.open("two", "agent")
     kept.forget("one")
     assert kept.find("one", "1-0") is None
     assert kept.find("two", "2-0") == (other, 0)
@@ -67,7 +67,7 @@ def test_a_session_that_ends_takes_its_streams_along() -> None:
 
 def test_the_oldest_streams_are_forgotten_when_there_is_no_room() -> None:
     kept = Kept(max_bytes=10_000)
-    first, second = kept.open("one"), kept.open("one")
+    first, second = kept.open("one", "agent"), kept.open("one", "agent")
     first.append(b"x" * 6_000)
     assert kept.find("one", "1-1") is not None
     second.append(b"y" * 6_000)
@@ -78,9 +78,20 @@ def test_the_oldest_streams_are_forgotten_when_there_is_no_room() -> None:
     assert kept.find("one", "2-1") is not None
 
 
+def test_a_workload_that_keeps_much_crowds_out_itself_and_no_other() -> None:
+    kept = Kept(max_bytes=10_000)
+    modest = kept.open("one", "modest")
+    modest.append(b"x" * 1_000)
+    for number in range(20):
+        kept.open(f"greedy {number}", "greedy").append(b"y" * 4_000)
+    assert kept.find("one", "1-1") == (modest, 1)
+    assert kept.find("greedy 18", "20-0") is None
+    assert kept.find("greedy 19", "21-1") is not None
+
+
 async def test_a_prompt_answer_is_a_document_and_is_not_kept() -> None:
     kept, wire = Kept(), Wire()
-    writer = ResumableWriter(wire.send, kept, "one")
+    writer = ResumableWriter(wire.send, lambda: kept.open("one", "agent"))
     await writer.finish(b"{}")
     writer.close()
     assert wire.body == b"{}"
@@ -92,7 +103,7 @@ async def test_a_stream_begins_by_itself_when_the_answer_takes_long(
 ) -> None:
     monkeypatch.setattr(resumption, "BEGIN_AFTER_S", 0.0)
     kept, wire = Kept(), Wire()
-    writer = ResumableWriter(wire.send, kept, "one")
+    writer = ResumableWriter(wire.send, lambda: kept.open("one", "agent"))
     while not wire.body:
         await asyncio.sleep(0)
     assert b"id: 1-0" in wire.body
@@ -105,7 +116,7 @@ async def test_a_stream_begins_by_itself_when_the_answer_takes_long(
 async def test_nothing_begins_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resumption, "BEGIN_AFTER_S", 0.0)
     kept, wire = Kept(), Wire()
-    writer = ResumableWriter(wire.send, kept, "one")
+    writer = ResumableWriter(wire.send, lambda: kept.open("one", "agent"))
     await writer.finish(b"{}")
     writer.close()
     for _ in range(20):
@@ -115,7 +126,7 @@ async def test_nothing_begins_after_the_end(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_the_last_reader_gets_it_and_the_one_before_is_done() -> None:
     kept, post, get = Kept(), Wire(), Wire()
-    writer = ResumableWriter(post.send, kept, "one")
+    writer = ResumableWriter(post.send, lambda: kept.open("one", "agent"))
     await writer.event(b"first")
     found = kept.find("one", "1-1")
     assert found is not None
@@ -131,7 +142,7 @@ async def test_the_last_reader_gets_it_and_the_one_before_is_done() -> None:
 
 async def test_a_reader_stops_when_it_is_told_to() -> None:
     kept, wire = Kept(), Wire()
-    log = kept.open("one")
+    log = kept.open("one", "agent")
     stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     reading = asyncio.ensure_future(read_on(log, 0, wire.send, {stop}))
     await asyncio.sleep(0)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.apps.control.operators import MAX_TOKENS_EACH, Operator, Operators
 from midflight.apps.control.processes import Process, ancestry, descends_from, read_process
 from midflight.apps.control.refusals import QUIET_S, Refusals
@@ -17,7 +18,6 @@ from midflight.domain.errors import Conflict, Forbidden, LedgerUnavailable, Unau
 from midflight.domain.identity import Author, Workload
 from midflight.domain.records import Observed, Record
 from midflight.testing import FakeClock
-from midflight.testing_plane import Quiet
 
 ALICE = 1000
 # Of the chain's process only the pidfd is real, so it must be one that lives and is not ours.
@@ -290,7 +290,7 @@ class Ledger:
 
 
 def test_a_caller_who_knocks_in_a_loop_is_counted_each_time_and_recorded_once_a_minute() -> None:
-    ledger, telemetry, clock = Ledger(), Quiet(), FakeClock()
+    ledger, telemetry, clock = Ledger(), QuietTelemetry(), FakeClock()
     refusals = Refusals(recorder=ledger, telemetry=telemetry, clock=clock)  # type: ignore[arg-type]
     for _ in range(1000):
         refusals.note("uid:33", Forbidden("no"))
@@ -307,14 +307,14 @@ def test_a_caller_who_knocks_in_a_loop_is_counted_each_time_and_recorded_once_a_
 def test_a_full_ledger_does_not_undo_a_refusal() -> None:
     ledger = Ledger()
     ledger.full = True
-    telemetry = Quiet()
+    telemetry = QuietTelemetry()
     refusals = Refusals(recorder=ledger, telemetry=telemetry, clock=FakeClock())  # type: ignore[arg-type]
     refusals.note("uid:33", Forbidden("no"))
     assert telemetry.counts["refusals_unrecorded"] == 1
 
 
 def test_many_strangers_take_bounded_memory() -> None:
-    refusals = Refusals(recorder=Ledger(), telemetry=Quiet(), clock=FakeClock())  # type: ignore[arg-type]
+    refusals = Refusals(recorder=Ledger(), telemetry=QuietTelemetry(), clock=FakeClock())  # type: ignore[arg-type]
     for stranger in range(5_000):
         refusals.note(f"10.0.0.{stranger}", Forbidden("no"))
         refusals.note(f"10.0.0.{stranger}", Forbidden("no"))

@@ -56,6 +56,23 @@ async def test_an_erased_key_takes_the_arguments_with_it_everywhere() -> None:
         one.seal("run_a", ARGUMENTS)
 
 
+async def test_sealed_text_says_nothing_in_the_store_and_opens_with_the_runs_key_alone() -> None:
+    store, wrap = await opened_store(), AesKeyWrap.fresh()
+    sealer, other = Sealer(store, wrap, FakeClock()), Sealer(store, wrap, FakeClock())
+    await sealer.key_for("run_a")
+    await sealer.key_for("run_b")
+    sealed = sealer.seal_text("run_a", "pay the plumber – 10 €")
+    assert "plumber" not in sealed
+    assert await sealer.open_text("run_a", sealed) == "pay the plumber – 10 €"
+    assert await other.open_text("run_a", sealed) == "pay the plumber – 10 €"
+    assert await other.open_text("run_a", None) is None
+    for key, text in (("run_b", sealed), ("run_a", sealed[:-8]), ("run_a", "pay the plumber")):
+        with pytest.raises(Malformed):
+            await other.open_text(key, text)
+    await sealer.erase("run_a")
+    assert await other.open_text("run_a", sealed) is None
+
+
 async def test_another_replica_stops_sealing_under_an_erased_key_in_time() -> None:
     store, wrap, clock = await opened_store(), AesKeyWrap.fresh(), FakeClock()
     one, two = Sealer(store, wrap, clock), Sealer(store, wrap, clock, trust_s=300)

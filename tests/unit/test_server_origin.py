@@ -27,6 +27,27 @@ def test_the_default_port_may_be_left_out_and_no_other() -> None:
     assert not passes(policy, scope("plane.example", server=("192.0.2.1", 80), tls=True))
 
 
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://Plane.example", "plane.example"),
+        ("https://plane.example:443/base", "plane.example"),
+        ("https://plane.example:8443", "plane.example:8443"),
+        ("https://[2001:db8::1]", "[2001:db8::1]"),
+    ],
+)
+def test_the_url_that_clients_use_passes_behind_something_that_keeps_it(
+    url: str, host: str
+) -> None:
+    policy = OriginPolicy(url=url)
+    behind = ("127.0.0.1", 8_600)
+    assert passes(policy, scope(host, f"https://{host}", server=behind))
+    assert passes(policy, scope("127.0.0.1:8600", server=behind))
+    assert not passes(policy, scope(f"{host}.evil.example", server=behind))
+    assert not passes(policy, scope(host, f"http://{host}", server=behind))
+    assert not passes(policy, scope(host, server=("", None)))
+
+
 def test_an_address_other_machines_reach_has_its_own_name_and_no_loopback_one() -> None:
     policy = OriginPolicy()
     reached = ("192.0.2.1", 8_600)

@@ -241,7 +241,7 @@ class Plane:
             self.runs.on_ended(self._run_ended)
             await self.runs.start()
             await self.catalogue.start()
-            self.notices.start()
+            undo.push_async_callback(self.catalogue.close)
             undo.push_async_callback(self.notices.close)
             for name, upstream in self.parts.upstreams.items():
                 await upstream.start(self.notices.handler(name))
@@ -328,6 +328,8 @@ def _upstream(entry: UpstreamSettings) -> Upstream:
             entry.url,
             headers={name: value.read() for name, value in entry.headers.items()},
             tls=None if entry.ca is None else ssl.create_default_context(cafile=str(entry.ca)),
+            http2=entry.http2,
+            proxy=entry.proxy,
             timeouts=CallTimeouts(answer=float(entry.timeout)),
         )
     assert entry.command is not None

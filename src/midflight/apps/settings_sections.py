@@ -283,6 +283,9 @@ class Upstream(Section):
     headers: dict[str, Reference] = {}
     # PEM file of the authorities that sign this upstream's certificate; default: the system's.
     ca: ExistingFile | None = None
+    # Speak HTTP/2 to it, or go by a forward proxy; both cost more than HTTP/1.1 without one.
+    http2: bool = False
+    proxy: HttpUrl | None = None
     timeout: Annotated[Seconds, Field(ge=1, le=86_400)] = 60
     # Reach of its tools until an operator reviews them: anybody can write what `open` ones read.
     reach: Reach = Reach.OPEN
@@ -346,8 +349,8 @@ class Upstream(Section):
             raise ValueError("needs either url or command")
         if self.url is not None and (self.args or self.env or self.cwd):
             raise ValueError("has a url; args, env and cwd belong to a command")
-        if self.command is not None and (self.headers or self.ca):
-            raise ValueError("has a command; headers and ca belong to a url")
+        if self.command is not None and (self.headers or self.ca or self.http2 or self.proxy):
+            raise ValueError("has a command; headers, ca, http2 and proxy belong to a url")
         if self.url is not None and self._sends_secrets_in_the_clear(self.url):
             raise ValueError("sends a secret header over http to another machine; use https")
         return self

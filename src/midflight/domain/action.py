@@ -10,7 +10,7 @@ import enum
 import hashlib
 
 from midflight.domain.canonical import canonical
-from midflight.domain.value import JSON, JSONObject, Value
+from midflight.domain.value import JSON, Discreet, JSONObject
 
 
 class ActionKind(enum.StrEnum):
@@ -31,7 +31,7 @@ class ActionKind(enum.StrEnum):
     OPEN_RUN = "open_run"
 
 
-class Action(Value):
+class Action(Discreet):
     """What a workload wants to do.
 
     Attributes:
@@ -45,6 +45,8 @@ class Action(Value):
             as part of the digest. Never holds what `name` and `arguments` hold.
         meta: the part of the caller's `_meta` that passed the allow-list of `wire`.
     """
+
+    shown = ("kind", "upstream", "method")
 
     kind: ActionKind
     upstream: str

@@ -10,7 +10,7 @@ from midflight.domain.action import ActionKind
 from midflight.domain.identity import Workload
 from midflight.domain.labels import BOTTOM, Labels
 from midflight.domain.tool import PinState, Traits
-from midflight.domain.value import JSONObject, Value
+from midflight.domain.value import Discreet, JSONObject, Value
 
 
 class RunFacts(Value):
@@ -45,8 +45,10 @@ class Target(Value):
     schema: JSONObject | None = None
 
 
-class Question(Value):
+class Question(Discreet):
     """One request for a decision."""
+
+    shown = ("kind", "run", "target", "source", "at")
 
     kind: ActionKind
     workload: Workload

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, dataclass_transform
+from typing import Any, ClassVar, TypeAlias, dataclass_transform
 
 import msgspec
 
@@ -25,4 +25,20 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, metaclass=_ValueMeta):
     """
 
 
-__all__ = ["JSON", "JSONObject", "Value"]
+class Discreet(Value):
+    """A value that carries what callers or upstreams say: its repr shows none of that.
+
+    Reprs end up in tracebacks and logs. `shown` names the fields that may be seen there.
+    """
+
+    shown: ClassVar[tuple[str, ...]] = ()
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.shown)
+        return f"{type(self).__name__}({fields})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [(name, getattr(self, name)) for name in self.shown]
+
+
+__all__ = ["JSON", "Discreet", "JSONObject", "Value"]

@@ -11,8 +11,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
+import msgspec
+
 from midflight.domain.action import Action, ActionKind
-from midflight.domain.errors import Conflict, NotFound
+from midflight.domain.errors import Conflict, MidflightError, NotFound, UpstreamUnavailable
 from midflight.domain.identity import Author
 from midflight.domain.question import Target
 from midflight.domain.records import Changed, Observed
@@ -45,6 +47,22 @@ class Listed(Value):
     pin: Pin | None
 
 
+class Waits(Value):
+    """How long an upstream may keep others waiting. Seconds.
+
+    Attributes:
+        fetch: for all its lists together; then the fetch has failed.
+        first: that a client's list waits for an upstream which has never been listed.
+        again: that it waits for one whose last lists can stand in.
+        retry: between a fetch that failed and the next.
+    """
+
+    fetch: float = 60.0
+    first: float = 10.0
+    again: float = 2.0
+    retry: float = 5.0
+
+
 class Catalogue:
     """Definitions, pins and targets of all upstreams."""
 
@@ -58,8 +76,13 @@ class Catalogue:
         clock: Clock,
         engine: PolicyEngine,
         max_age_s: float = 30.0,
+        waits: Waits | None = None,
     ) -> None:
         """`reaches` gives each upstream's reach for what is not pinned by itself (resources)."""
+        self._waits = waits or Waits()
+        self._refreshing: dict[str, tuple[float, asyncio.Task[None]]] = {}
+        self._failed: dict[str, tuple[float, MidflightError]] = {}
+        self._relaying: frozenset[str] = frozenset()
         self._upstreams = upstreams
         self._reaches = reaches
         self._store = store
@@ -118,6 +141,19 @@ class Catalogue:
             ),
         )
 
+    def notices(self, upstream: str) -> Target:
+        """What stands for what an upstream says unasked.
+
+        One with a tool that reaches the open world can put what it found there into any notice,
+        however closed its own data are.
+        """
+        target = self.upstream_target(upstream, "notice")
+        if upstream not in self._relaying:
+            return target
+        return msgspec.structs.replace(
+            target, traits=msgspec.structs.replace(target.traits, reach=Reach.OPEN)
+        )
+
     # For the gateway
 
     def info(self, upstream: str) -> ServerInfo | None:
@@ -146,10 +182,55 @@ class Catalogue:
         return self._served.get((upstream, kind, name))
 
     async def ensure(self, upstream: str) -> None:
-        """Make sure the catalogue of an upstream is younger than `max_age_s`."""
-        fetched = self._fetched.get(upstream)
-        if fetched is None or self._clock.monotonic() - fetched > self._max_age_s:
-            await self.refresh(upstream, unless_younger_than=fetched)
+        """Have the catalogue of an upstream younger than `max_age_s`, if the upstream lets us.
+
+        One fetch serves all who wait, and goes on when they do not: an upstream that never answers
+        costs each list a bounded time, and not again until the fetch has failed.
+
+        Raises:
+            UpstreamUnavailable, UpstreamBroken: it cannot be fetched, or not soon enough and it
+                has never been.
+        """
+        if self._is_fresh(upstream):
+            return
+        fetched, failed = self._fetched.get(upstream), self._failed.get(upstream)
+        if failed is not None and self._clock.monotonic() - failed[0] <= self._waits.retry:
+            raise UpstreamUnavailable(failed[1].message, hint=failed[1].hint)
+        loop = asyncio.get_running_loop()
+        if upstream not in self._refreshing:
+            task = loop.create_task(self.refresh(upstream, unless_younger_than=fetched))
+            self._refreshing[upstream] = (loop.time(), task)
+            task.add_done_callback(lambda done: self._refreshed(upstream, done))
+        began, task = self._refreshing[upstream]
+        patience = self._waits.first if fetched is None else self._waits.again
+        await asyncio.wait({task}, timeout=max(0.0, began + patience - loop.time()))
+        if task.done():
+            task.result()
+        elif fetched is None:
+            raise UpstreamUnavailable(
+                f"{upstream} has not listed what it serves yet.", hint="List again in a moment."
+            )
+
+    async def ready(self, upstreams: Sequence[str]) -> Sequence[str]:
+        """`ensure` of several side by side: those that are there, in order.
+
+        Raises:
+            UpstreamUnavailable, UpstreamBroken: the only one is not there.
+        """
+        stale = [upstream for upstream in upstreams if not self._is_fresh(upstream)]
+        if not stale:
+            return upstreams
+        if len(upstreams) == 1:
+            await self.ensure(upstreams[0])
+            return upstreams
+        outcomes = await asyncio.gather(*map(self.ensure, stale), return_exceptions=True)
+        away: set[str] = set()
+        for upstream, outcome in zip(stale, outcomes, strict=True):
+            if isinstance(outcome, MidflightError):
+                away.add(upstream)
+            elif outcome is not None:
+                raise outcome
+        return [upstream for upstream in upstreams if upstream not in away]
 
     async def refresh(self, upstream: str, *, unless_younger_than: float | None = None) -> None:
         """Fetch all lists of an upstream and compare them with the pins.
@@ -158,6 +239,15 @@ class Catalogue:
             NotFound: no such upstream.
             UpstreamUnavailable, UpstreamBroken: the catalogue stays as it was.
         """
+        try:
+            async with asyncio.timeout(self._waits.fetch):
+                await self._refresh(upstream, unless_younger_than)
+        except TimeoutError:
+            raise UpstreamUnavailable(
+                f"{upstream} did not list what it serves within {self._waits.fetch:g} s."
+            ) from None
+
+    async def _refresh(self, upstream: str, unless_younger_than: float | None) -> None:
         adapter = self._upstreams.get(upstream)
         if adapter is None:
             raise NotFound(
@@ -171,6 +261,7 @@ class Catalogue:
             info = await adapter.describe()
             served = await fetch_definitions(adapter, info)
             self._fetched[upstream] = self._clock.monotonic()
+            self._failed.pop(upstream, None)
             self._info[upstream] = info
             before = {key: self._served[key] for key in self._served if key[0] == upstream}
             after = {(upstream, d.kind, d.name): d for d in served}
@@ -282,7 +373,24 @@ class Catalogue:
         await self._note(f"tool.unpin {upstream}/{name}", author, kind=kind.value)
         self._tell(upstream)
 
+    async def close(self) -> None:
+        """Give up what is being fetched."""
+        tasks = [task for _, task in self._refreshing.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     # Inside
+
+    def _is_fresh(self, upstream: str) -> bool:
+        fetched = self._fetched.get(upstream)
+        return fetched is not None and self._clock.monotonic() - fetched <= self._max_age_s
+
+    def _refreshed(self, upstream: str, task: asyncio.Task[None]) -> None:
+        del self._refreshing[upstream]
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, MidflightError):
+            self._failed[upstream] = (self._clock.monotonic(), error)
 
     def _state(self, key: Key) -> PinState:
         served, pin = self._digests.get(key), self._pins.get(key)
@@ -300,6 +408,13 @@ class Catalogue:
             if target.pin_state is PinState.PINNED:
                 shown.setdefault(key[:2], []).append(self._served[key])
         self._shown = shown
+        self._relaying = frozenset(
+            upstream
+            for (upstream, kind, _), target in self._targets.items()
+            if kind is PinnedKind.TOOL
+            and target.pin_state is PinState.PINNED
+            and target.traits.reach is Reach.OPEN
+        )
         self.generation += 1
         self._engine.register(
             [
@@ -363,4 +478,4 @@ def why_unpinned(state: PinState, upstream: str, name: str) -> str:
     return f"An operator reviews and pins it with `midflight tool pin {upstream} {name}`."
 
 
-__all__ = ["Catalogue", "Listed", "why_unpinned"]
+__all__ = ["Catalogue", "Listed", "Waits", "why_unpinned"]

@@ -22,6 +22,9 @@ from midflight.services.ports.upstream import (
 
 MAX_PAGES = 100
 MAX_DEFINITIONS = 10_000
+MAX_BYTES = 32 * 1024 * 1024
+"""Of one list, all its pages together: the catalogue keeps it."""
+
 MAX_NAME = 512
 
 # capability that announces the list, method, member of the result, member that names an entry
@@ -102,6 +105,7 @@ async def fetch_definitions(upstream: Upstream, info: ServerInfo) -> list[Defini
 async def _fetch_list(upstream: Upstream, method: str, member: str) -> list[JSONObject]:
     entries: list[JSONObject] = []
     cursor: str | None = None
+    size = 0
     for _ in range(MAX_PAGES):
         reply = await upstream.call(
             Action(
@@ -122,6 +126,9 @@ async def _fetch_list(upstream: Upstream, method: str, member: str) -> list[JSON
         page = reply.result.get(member)
         if type(page) is not list or any(type(e) is not dict for e in cast("list[Any]", page)):
             raise UpstreamBroken(f"{upstream.name} answered {method} without a list of {member}.")
+        size += reply.bytes_in
+        if size > MAX_BYTES:
+            raise UpstreamBroken(f"{upstream.name} serves more than {MAX_BYTES} bytes of {member}.")
         entries.extend(cast("list[JSONObject]", page))
         cursor = reply.result.get("nextCursor")
         if not isinstance(cursor, str) or not cursor:

@@ -325,8 +325,8 @@ class Guard:
                 record=ticket.id, decision=deny(DenyCode.INTERNAL, "internal-error", detail)
             )
         finally:
-            live.flying -= 1
             self._interruption.land(flight)
+            self._runs.landed(live)
             self._outcome(case, state, detail=detail, code=code, flight=flight)
 
     def _intend(self, case: _Case, permit: Permit) -> Ticket:
@@ -384,7 +384,7 @@ class Guard:
         """A message of an upstream that belongs to no action is about to reach a run."""
         live = self._runs.live(run)
         if live is not None:
-            labels = taint(self._catalogue.upstream_target(upstream, "notice"))
+            labels = taint(self._catalogue.notices(upstream))
             await self._runs.join_labels(live, labels, source=f"notice of {upstream}")
 
     async def observe_early(self, case: _Case) -> None:
@@ -445,7 +445,9 @@ class Guard:
                     bytes_in=flight.received if flight is not None else 0,
                     took_us=int(took * 1e6),
                     detail=detail,
-                    revocation=(interrupted.revocation or None) if interrupted is not None else None,
+                    revocation=(interrupted.revocation or None)
+                    if interrupted is not None
+                    else None,
                 )
             )
             record = ticket.id

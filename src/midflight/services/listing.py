@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import Deny, DenyCode
-from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Caller, Workload
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.revocation import ScopeKind
@@ -98,13 +97,7 @@ class Listing:
             return seat
         source = Source(point="mcp", proof=caller.proof)
         found: list[Definition] = []
-        for upstream in upstreams:
-            try:
-                await self._catalogue.ensure(upstream)
-            except MidflightError:
-                if len(upstreams) == 1:
-                    raise
-                continue
+        for upstream in await self._catalogue.ready(upstreams):
             definitions = self._catalogue.definitions(upstream, kind)
             asked = _ASKED.get(kind)
             if asked is not None:

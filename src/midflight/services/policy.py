@@ -268,7 +268,7 @@ class Policies:
         unknown = Explanation(version=version, active=self.version, then=None, now=None)
         if facts.workload is None or facts.run is None:
             return _noted(unknown, "It was refused before policy was asked.")
-        schema = self._history.schema(facts.pin) if facts.pin else None
+        known, schema = self._schema_of(facts)
         target = Target(
             upstream=facts.upstream,
             name=facts.name,
@@ -289,6 +289,9 @@ class Policies:
         )
         if arguments is None:
             return _noted(unknown, "Its arguments are erased, so it cannot be derived again.")
+        if not known:
+            # Without the types of its arguments policy would see none of them.
+            return _noted(unknown, "The tool's definition of then is not kept any more.")
         note = ""
         then: Decision | None = None
         try:
@@ -301,6 +304,17 @@ class Policies:
             note = error.message
         now = None if active is None else self._compiler.engine(active, [target]).decide(question)
         return Explanation(version=version, active=self.version, then=then, now=now, note=note)
+
+    def _schema_of(self, facts: Facts) -> tuple[bool, JSONObject | None]:
+        """Whether the input schema that was judged by is known, and it."""
+        if facts.kind != ActionKind.CALL_TOOL.value or facts.pin is None:
+            return True, None
+        # A tool that was pinned a moment ago is registered, and kept by the next look.
+        for target in self._switch.targets:
+            if target.pin == facts.pin:
+                return True, target.schema
+        kept = self._history.schema(facts.pin)
+        return kept is not None, kept
 
     def _tell(self, author: Author, before: str, candidate: _Candidate) -> None:
         self._recorder.append(

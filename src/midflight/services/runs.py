@@ -19,7 +19,7 @@ from midflight.domain.question import RunFacts
 from midflight.domain.records import LabelRaised, RunEnded, RunOpened
 from midflight.domain.revocation import Revocation, ScopeKind
 from midflight.domain.run import Run, RunState
-from midflight.domain.value import Value
+from midflight.domain.value import Discreet, Value
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store, StoredRun
@@ -38,8 +38,10 @@ class Bounds(Value):
     implicit: bool = True
 
 
-class RunStatus(Value):
+class RunStatus(Discreet):
     """A run as shown to people; never its salt."""
+
+    shown = ("id", "workload", "state")
 
     id: str
     workload: str
@@ -86,8 +88,11 @@ class LiveRun:
         self._lock = asyncio.Lock()
 
     def look(self) -> None:
-        """Raise `Interrupted` if the run has ended: nothing leaves for it or is delivered to it."""
-        if self.state is not RunState.OPEN:
+        """Raise `Interrupted` if the run has ended: nothing leaves for it or is delivered to it.
+
+        What took its step of a budget that is used up by now may finish.
+        """
+        if self.state not in (RunState.OPEN, RunState.EXHAUSTED):
             raise over(self.run.id, self.state)
 
     async def take_step(self, store: Store) -> bool:
@@ -183,6 +188,13 @@ class Runs:
             return None
         await self._end(live, RunState.EXHAUSTED, author="midflight", proof="budget", reason="")
         return _exhausted(live.run)
+
+    def landed(self, live: LiveRun) -> None:
+        """An action of the run is over. The last one of a used-up budget takes the run with it."""
+        live.flying -= 1
+        live.last_seen = self._clock.monotonic()
+        if not live.flying and live.state is RunState.EXHAUSTED:
+            self._tell_ended(live)
 
     async def join_labels(self, live: LiveRun, labels: Labels, *, source: str) -> None:
         """Join labels into the run: in memory at once, and in the store before this returns."""
@@ -293,7 +305,9 @@ class Runs:
 
     # Inside
 
-    async def _find_implicit(self, caller: Caller, workload: Workload) -> LiveRun | Deny:
+    async def _find_implicit(  # noqa: PLR0911 -- one return a reason
+        self, caller: Caller, workload: Workload
+    ) -> LiveRun | Deny:
         if not self._bounds.implicit:
             return _not_open("Implicit runs are switched off, and this token names no run.")
         key = (workload.id, caller.process)
@@ -344,7 +358,9 @@ class Runs:
             return None
         if known is not None and known.run.id == last.run.id:
             last = known  # the store may not have heard of its end yet
-        if last.state is RunState.EXHAUSTED and self._clock.now() < last.run.expires_at:
+        if last.state is RunState.EXHAUSTED and (
+            self._clock.now() < last.run.expires_at or (known is not None and known.flying)
+        ):
             return _exhausted(last.run)
         revocation = self._revocation(last.run.id)
         if revocation is None or any(
@@ -454,9 +470,13 @@ class Runs:
                     reason=reason,
                 )
             )
-        for listener in list(self._ended):
-            listener(live.run.id, state)
+        if state is not RunState.EXHAUSTED or not live.flying:
+            self._tell_ended(live)
         return done
+
+    def _tell_ended(self, live: LiveRun) -> None:
+        for listener in list(self._ended):
+            listener(live.run.id, live.state)
 
     async def _status(self, stored: StoredRun) -> RunStatus:
         live = self._live.get(stored.run.id)
@@ -489,7 +509,7 @@ def _inherited(before: Sequence[StoredRun]) -> tuple[Labels, str]:
     """Labels that an implicit run begins with after those (newest first), and their source.
 
     Without attestation it may be the same process that acted in any of them, so it has seen what
-    they have: in the last implicit run, which inherited in its turn, and in all that were open since.
+    they have: in the last implicit run, which inherited in its turn, and in all open since then.
     """
     labels, source = BOTTOM, ""
     last = next((stored.run.opened_at for stored in before if stored.run.implicit), 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias, cast
 
 from midflight.domain.errors import Malformed
-from midflight.domain.value import JSON, JSONObject, Value
+from midflight.domain.value import JSON, Discreet, JSONObject
 from midflight.wire import json
 from midflight.wire.lookalikes import lookalike
 from midflight.wire.malformed import INVALID_PARAMS, INVALID_REQUEST, MalformedMessage
@@ -26,7 +26,7 @@ _REQUEST = frozenset({"jsonrpc", "id", "method", "params"})
 _RESPONSE = frozenset({"jsonrpc", "id", "result", "error"})
 
 
-class Request(Value):
+class Request(Discreet):
     """A call that is owed an answer. An absent `params` is an empty one."""
 
     id: Id
@@ -34,14 +34,14 @@ class Request(Value):
     params: JSONObject = {}
 
 
-class Notification(Value):
+class Notification(Discreet):
     """A message that is owed nothing."""
 
     method: str
     params: JSONObject = {}
 
 
-class Response(Value):
+class Response(Discreet):
     """An answer: `result` or `error`, never both.
 
     `id` is None only for an error whose request could not be read.
@@ -55,17 +55,17 @@ class Response(Value):
 Message: TypeAlias = Request | Notification | Response
 
 
-def decode_message(raw: bytes | memoryview) -> Message:
-    """Decode one message.
+def decode_message(raw: bytes | memoryview, *, max_values: int = json.MAX_VALUES) -> Message:
+    """Decode one message of at most `max_values` values.
 
     Raises:
         Malformed: not JSON (-32700), not JSON-RPC (-32600) or `params` that are no object
             (-32602); a `MalformedMessage` with the request's id where it could be read.
     """
-    return _message(json.decode(raw))
+    return _message(json.decode(raw, max_values=max_values))
 
 
-def decode_batch(raw: bytes | memoryview) -> list[Message]:
+def decode_batch(raw: bytes | memoryview, *, max_values: int = json.MAX_VALUES) -> list[Message]:
     """Decode a batch, which only MCP 2025-03-26 has: 1 to 50 messages, distinct request ids.
 
     One bad message refuses the whole batch: what would run of it must not depend on the parser.
@@ -73,7 +73,7 @@ def decode_batch(raw: bytes | memoryview) -> list[Message]:
     Raises:
         Malformed: as `decode_message`, or not such a batch.
     """
-    value = json.decode(raw)
+    value = json.decode(raw, max_values=max_values)
     if not isinstance(value, list):
         raise MalformedMessage("A batch is an array of messages.", hint="Send a JSON array.")
     if not 1 <= len(value) <= MAX_BATCH:

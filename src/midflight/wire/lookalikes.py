@@ -7,8 +7,8 @@ tools. Where the set of members is known, what merely looks like one of them is 
 
 from __future__ import annotations
 
+import functools
 import unicodedata
-from collections.abc import Iterable
 from typing import Any, cast
 
 from midflight.domain.value import JSON
@@ -21,16 +21,15 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
-def lookalike(name: str, known: Iterable[str]) -> str | None:
+def lookalike(name: str, known: frozenset[str]) -> str | None:
     """The known name that `name` could be taken for without being it, or None."""
-    form = folded(name)
-    for candidate in known:
-        if candidate == name:
-            return None
-    for candidate in known:
-        if folded(candidate) == form:
-            return candidate
-    return None
+    return None if name in known else _forms(known).get(folded(name))
+
+
+@functools.lru_cache(maxsize=64)
+def _forms(known: frozenset[str]) -> dict[str, str]:
+    # Once for each set: a message may have hundreds of thousands of members to compare with it.
+    return {folded(name): name for name in known}
 
 
 def ambiguous_argument(arguments: dict[str, Any], input_schema: JSON) -> str | None:

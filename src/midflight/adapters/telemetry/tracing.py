@@ -50,12 +50,12 @@ class Tracing:
             return cls(None)
         target = _target(endpoint)
         # A tenth of a second and 20 MB that only those pay who want traces.
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 -- only with an endpoint
             OTLPSpanExporter,
         )
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 -- only with an endpoint
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 -- only with an endpoint
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 -- only with an endpoint
 
         resource = Resource.create(
             {"service.name": "midflight", "service.version": service_version}
@@ -127,8 +127,8 @@ class Tracing:
         attributes: dict[str, str | bool],
         traceparent: str,
     ) -> None:
-        from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415
-        from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415
+        from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415 -- only with an endpoint
+        from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415 -- only with an endpoint
             TraceContextTextMapPropagator,
         )
 

@@ -154,7 +154,7 @@ class McpStdioUpstream:
             ) from None
 
     async def _open(self, seat: RunSeat) -> _Line:
-        line = _Line(self._name, seat, self._conversation)
+        line = _Line(self._name, seat, self._conversation, shared=self._stateless)
         try:
             await line.open(self._spec, discovery=self._discovery)
         except BaseException:
@@ -180,11 +180,15 @@ class McpStdioUpstream:
 class _Line:
     """One child and what is in flight on it. A `Link` once it is open."""
 
-    def __init__(self, peer: str, seat: RunSeat, conversation: Conversation) -> None:
+    def __init__(
+        self, peer: str, seat: RunSeat, conversation: Conversation, *, shared: bool
+    ) -> None:
         self.info = ServerInfo(modern=True, version="", capabilities={}, info={})
         self._peer = peer
         self._seat = seat
         self._conversation = conversation
+        # Calls of several runs are on it: what names no call is nobody's.
+        self._shared = shared
         self._ids = itertools.count(1)
         self._calls: dict[int, _Inbox] = {}
         self._child: Child | None = None
@@ -306,7 +310,7 @@ class _Line:
                 self._tell(encode_result(message.id, {}))
             case Request():
                 newest = next(reversed(self._calls.values()), None)
-                if newest is None or self.info.modern:
+                if newest is None or self._shared or self.info.modern:
                     text = "Nobody is there to be asked."
                     self._tell(encode_error(message.id, code=METHOD_NOT_FOUND, message=text))
                 else:
@@ -326,7 +330,7 @@ class _Line:
         owner = cast("JSONObject", meta).get(SUBSCRIPTION_ID) if type(meta) is dict else None
         if type(owner) is int:
             return self._calls.get(owner)
-        if message.method in UNSOLICITED:
+        if self._shared or message.method in UNSOLICITED:
             return None
         waiting = [inbox for inbox in self._calls.values() if not inbox.passage.listens]
         return waiting[0] if len(waiting) == 1 else None

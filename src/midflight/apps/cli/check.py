@@ -45,7 +45,7 @@ def check(
 
     session = Session.of(context)
     where = session.settings().policy.directory if directory is None else directory
-    targets = _pinned(session)
+    targets, trouble = _pinned(session)
     report = check_directory(policy_compiler(), where, targets or [])
     if as_json:
         print_json(msgspec.to_builtins(report) | {"ok": report.ok, "tools": len(targets or [])})
@@ -64,18 +64,19 @@ def check(
             }
         )
         if targets is None:
-            note("No plane runs here, so the policies were not checked against its pinned tools.")
+            note(f"Not checked against the pinned tools of a running plane: {trouble}")
     if not report.ok:
         raise typer.Exit(EXIT_NO)
 
 
-def _pinned(session: Session) -> list[Target] | None:
-    """The pinned tools of the running plane, or None if there is none to ask."""
+def _pinned(session: Session) -> tuple[list[Target] | None, str]:
+    """The pinned tools of the running plane, or None and why it could not be asked."""
     try:
         listed: list[dict[str, Any]] = session.client().get("/v1/tools")
-    except MidflightError:
-        return None
-    return [_target(entry) for entry in listed if entry["kind"] == "tool" and entry["traits"]]
+    except MidflightError as error:
+        return None, error.message
+    chosen = [e for e in listed if e["kind"] == "tool" and e["traits"]]
+    return [_target(entry) for entry in chosen], ""
 
 
 def _target(entry: dict[str, Any]) -> Target:

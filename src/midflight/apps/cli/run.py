@@ -51,7 +51,7 @@ def close(
     reason: Annotated[str, typer.Option(help="Why.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Close an open run. What is in flight ends by itself; `revoke run` cuts it."""
+    """Close an open run: nothing of it passes any more, and what is in flight is cut."""
     client = Session.of(context).client()
     _show(client.post(f"/v1/runs/{segment(run)}/close", reason=reason), as_json=as_json)
 

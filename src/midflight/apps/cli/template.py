@@ -71,6 +71,8 @@ listen = "127.0.0.1:8600"
 # url = "https://tickets.example.org/mcp"
 # headers = { Authorization = "Bearer env:TICKETS_TOKEN" }
 # ca = "tls/tickets-ca.pem"           # default: the system's authorities
+# http2 = false
+# proxy = "http://proxy.example.org:3128"
 # timeout = "60s"
 # reach = "closed"                    # open (default): anybody can write what its tools read
 #

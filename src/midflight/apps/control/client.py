@@ -82,6 +82,9 @@ class ControlClient:
             connection.request(method, target, body=body, headers=headers)
             response = connection.getresponse()
             raw = response.read(MAX_ANSWER_BYTES + 1)
+            # `read` of a size takes a connection that breaks off for the end of the answer.
+            if response.length and len(raw) <= MAX_ANSWER_BYTES:
+                raise http.client.IncompleteRead(raw, response.length)
         except (FileNotFoundError, ConnectionRefusedError):
             raise Unavailable(
                 f"Midflight is not running here (nothing listens on {self._path}).",

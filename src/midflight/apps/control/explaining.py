@@ -12,7 +12,7 @@ from midflight.apps.control.plane import Plane
 from midflight.domain.decision import DenyCode, Reason
 from midflight.domain.errors import Malformed, NotFound
 from midflight.domain.records import Facts, Intent, Outcome, Record, Sealed, Terminal
-from midflight.domain.value import JSONObject, Value
+from midflight.domain.value import Discreet, JSONObject, Value
 from midflight.services.ledger_query import Recorded
 from midflight.services.policy import Explanation
 
@@ -27,7 +27,7 @@ _BY_POLICY = frozenset(
 )
 
 
-class Explained(Value):
+class Explained(Discreet):
     """A decision, as recorded and as derived again.
 
     Attributes:
@@ -40,6 +40,8 @@ class Explained(Value):
         same: whether the recorded version still says the same; None if that cannot be told.
         derived: see `services/policy.py`.
     """
+
+    shown = ("record", "decided", "same")
 
     record: str
     at: float

@@ -34,9 +34,9 @@ def run(servers: Path | None = None) -> int:
 
 def _play(folder: Path, servers: Path) -> bool:
     # Here, since they need the mcp client, which `run` has looked for.
-    from midflight.apps.demo import acts  # noqa: PLC0415
-    from midflight.apps.demo.screen import Screen  # noqa: PLC0415
-    from midflight.apps.demo.stage import stage  # noqa: PLC0415
+    from midflight.apps.demo import acts  # noqa: PLC0415 -- needs the demo extra
+    from midflight.apps.demo.screen import Screen  # noqa: PLC0415 -- needs the demo extra
+    from midflight.apps.demo.stage import stage  # noqa: PLC0415 -- needs the demo extra
 
     began = time.monotonic()
     screen = Screen()

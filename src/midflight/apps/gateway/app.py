@@ -36,6 +36,9 @@ Page = Callable[[], Awaitable[tuple[int, bytes, bytes]]]
 """() → (status, content type, body)"""
 
 METRICS = "/metrics"
+MAX_VALUES = 20_000
+"""Values in one message of a client. Judging takes microseconds for each, and all others wait."""
+
 _PRM = "/.well-known/oauth-protected-resource"
 
 
@@ -182,10 +185,14 @@ class GatewayApp:
         if in_session and jsonrpc.is_batch(body):
             session = self._legacy.session(headers, caller, endpoint)
             await self._legacy.batch(
-                jsonrpc.decode_batch(body), session, caller, endpoint, send=send
+                jsonrpc.decode_batch(body, max_values=MAX_VALUES),
+                session,
+                caller,
+                endpoint,
+                send=send,
             )
             return
-        message = jsonrpc.decode_message(body)
+        message = jsonrpc.decode_message(body, max_values=MAX_VALUES)
         if isinstance(message, Request):
             if message.method == "initialize" and not _says_modern(message, headers):
                 await self._legacy.initialize(message, caller, endpoint, send=send)

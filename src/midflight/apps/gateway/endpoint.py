@@ -16,7 +16,7 @@ from midflight.domain.decision import Deny
 from midflight.domain.errors import Malformed, MidflightError
 from midflight.domain.identity import Caller
 from midflight.domain.tool import PinnedKind
-from midflight.domain.value import JSONObject, Value
+from midflight.domain.value import Discreet, JSONObject
 from midflight.services.catalogue import Catalogue
 from midflight.services.guard import Guard, Performed, Refused
 from midflight.services.listing import Listing
@@ -40,8 +40,10 @@ _CATALOGUED = {
 }
 
 
-class Answered(Value):
+class Answered(Discreet):
     """What to answer: a result, or an error with its HTTP status."""
+
+    shown = ("status",)
 
     result: JSONObject | None = None
     error: JSONObject | None = None
@@ -328,8 +330,12 @@ class Endpoint:
                 status = translate.status_for_modern(error) if modern else 200
                 return Answered(error=error, status=status)
             assert reply.result is not None
-            self.routes.note_task(caller, upstream, reply.result)
-            return Answered(result=self._dress(method, reply.result, modern=modern))
+            result = reply.result
+            if method == "tasks/list":
+                result = self.routes.own_tasks(caller, upstream, result)
+            else:
+                self.routes.note_task(caller, upstream, result)
+            return Answered(result=self._dress(method, result, modern=modern))
         return Answered(result=self._dress(method, outcome, modern=modern))
 
     def _dress(self, method: str, result: JSONObject, *, modern: bool) -> JSONObject:
@@ -342,13 +348,7 @@ class Endpoint:
     async def _describe(self, *, modern: bool) -> tuple[JSONObject, str]:
         several: list[JSONObject] = []
         instructions: list[str] = []
-        for upstream in self.upstreams:
-            try:
-                await self._catalogue.ensure(upstream)
-            except MidflightError:
-                if len(self.upstreams) == 1:
-                    raise
-                continue
+        for upstream in await self._catalogue.ready(self.upstreams):
             info = self._catalogue.info(upstream)
             if info is None:
                 continue

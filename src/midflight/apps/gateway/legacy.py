@@ -220,7 +220,8 @@ class LegacyFront:
 
     def _writer(self, send: Send, session: Session, *, accepts_stream: bool) -> ResponseWriter:
         if accepts_stream and session.version >= RESUMABLE_SINCE:
-            return ResumableWriter(send, self._sessions.kept, session.id)
+            kept = self._sessions.kept
+            return ResumableWriter(send, lambda: kept.open(session.id, session.workload))
         return ResponseWriter(send, accepts_stream=accepts_stream)
 
     async def _call(
@@ -267,7 +268,9 @@ class LegacyFront:
         endpoint: Endpoint,
     ) -> None:
         if isinstance(message, Response):
-            session.answer(message.id, message.result)
+            # The question's caller is judged with the answer; whoever brings it must stand, too.
+            if not isinstance(await self._listing.seat(caller), Deny):
+                session.answer(message.id, message.result)
             return
         match message.method:
             case "notifications/initialized":

@@ -90,8 +90,14 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
     return GatewayApp(
         endpoints=endpoints,
         identity=plane.identity,
-        origins=OriginPolicy(settings.gateway.allowed_hosts, settings.gateway.allowed_origins),
-        modern=ModernFront(held=held, listens=Listens(plane.notices, plane.listing)),
+        origins=OriginPolicy(
+            settings.gateway.allowed_hosts,
+            settings.gateway.allowed_origins,
+            url=settings.public_url,
+        ),
+        modern=ModernFront(
+            held=held, listens=Listens(plane.notices, plane.listing), listing=plane.listing
+        ),
         legacy=LegacyFront(sessions=sessions, notices=plane.notices, listing=plane.listing),
         noise=noise,
         pages=pages(plane),

@@ -15,8 +15,11 @@ from midflight.apps.gateway.held import HeldCalls
 from midflight.apps.gateway.listen import Listens
 from midflight.apps.gateway.sinks import ModernSink, ResponseWriter
 from midflight.apps.server.asgi import Receive, Send
+from midflight.domain.decision import Deny
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
+from midflight.services.listing import Listing
+from midflight.wire import refusal
 from midflight.wire.jsonrpc import Request
 from midflight.wire.mcp import headers as mcp_headers
 from midflight.wire.mcp import meta
@@ -27,9 +30,10 @@ Headers = Mapping[bytes, Sequence[bytes]]
 class ModernFront:
     """Answers decoded requests of modern clients."""
 
-    def __init__(self, *, held: HeldCalls, listens: Listens) -> None:
+    def __init__(self, *, held: HeldCalls, listens: Listens, listing: Listing) -> None:
         """Shared by all endpoints."""
         self._held = held
+        self._listing = listing
         self._listens = listens
 
     async def serve(
@@ -78,9 +82,14 @@ class ModernFront:
         sink: ModernSink,
         client_info: JSONObject,
     ) -> Answered:
-        if request.method == "server/discover":
-            return Answered(result=await endpoint.discover())
-        if self._held.knows(request):
+        resumes = self._held.knows(request)
+        if resumes or request.method == "server/discover":
+            # No action that the guard would judge, but nothing for who is revoked or unknown.
+            seat = await self._listing.seat(caller)
+            if isinstance(seat, Deny):
+                return Answered(error=refusal.as_error(seat, ""))
+            if not resumes:
+                return Answered(result=await endpoint.discover())
             return await self._held.resume(request, caller, sink)
         answer = endpoint.answer(request, caller, sink=sink, modern=True, client_info=client_info)
         if not (sink.capabilities and endpoint.may_be_asked(request.method)):

@@ -7,12 +7,14 @@ List changes make the catalogue fetch again, and clients hear of them only after
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from midflight.domain.errors import MidflightError
 from midflight.domain.value import JSONObject
+from midflight.wire import json
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +24,11 @@ LIST_CHANGED = {
     "notifications/resources/list_changed": "resources",
 }
 
+MAX_WAITING = 1_000
+MAX_BYTES = 64 * 1024
+"""Of one notice; more is not a notice but a load, and is dropped."""
+
+_Lane = asyncio.Queue[tuple[float, str, str, JSONObject]]
 Listener = Callable[[str, str, JSONObject], Awaitable[None]]
 """(upstream, method, params)"""
 
@@ -41,31 +48,36 @@ class Subscription:
 
 
 class Notices:
-    """Passes notices on, in order, off the upstream's reading path."""
+    """Passes notices on, in order for each upstream, off the upstream's reading path.
+
+    Each upstream has a lane of its own, so that one which floods, or never lists what it says has
+    changed, holds up nobody else's.
+    """
 
     def __init__(
         self,
         *,
         refresh: Callable[[str], Awaitable[None]],
         observe: Callable[[str, str], Awaitable[None]],
+        pause_s: float = 1.0,
     ) -> None:
-        """`refresh(upstream)` fetches the catalogue; `observe(run, upstream)` joins labels."""
+        """What is asked of others.
+
+        `refresh(upstream)` fetches the catalogue, with at least `pause_s` seconds between two;
+        `observe(run, upstream)` joins labels.
+        """
         self._refresh = refresh
         self._observe = observe
+        self._pause_s = pause_s
         self._listeners: set[Subscription] = set()
-        self._queue: asyncio.Queue[tuple[str, str, str, JSONObject]] = asyncio.Queue(10_000)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.dropped = 0
-
-    def start(self) -> None:
-        """Begin passing on."""
-        self._task = asyncio.get_running_loop().create_task(self._pump())
 
     async def close(self) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def listen(self, run: str, listener: Listener) -> Subscription:
         """Hear the notices of a run, and those of the catalogue (list changes)."""
@@ -79,34 +91,54 @@ class Notices:
 
     def handler(self, upstream: str) -> Callable[[str, str, JSONObject], None]:
         """What the upstream's adapter calls: synchronous, bounded, never blocks its reader."""
+        lane = _Lane(MAX_WAITING)
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self._pump(upstream, lane)))
 
         def notice(run: str, method: str, params: JSONObject) -> None:
-            try:
-                self._queue.put_nowait((upstream, run, method, params))
-            except asyncio.QueueFull:
+            if method in LIST_CHANGED:
+                params = {}  # a change is a fact; what an upstream writes beside it is not passed
+            if lane.full() or len(json.encode(params)) > MAX_BYTES:
                 self.dropped += 1
+            else:
+                lane.put_nowait((loop.time(), run, method, params))
 
         return notice
 
-    async def _pump(self) -> None:
+    async def _pump(self, upstream: str, lane: _Lane) -> None:
+        loop = asyncio.get_running_loop()
+        began = ended = -math.inf
         while True:
-            upstream, run, method, params = await self._queue.get()
+            arrived, run, method, params = await lane.get()
             try:
-                await self._pass_on(upstream, run, method, params)
+                if method not in LIST_CHANGED:
+                    await self._pass_on(upstream, run, method, params)
+                    continue
+                if arrived >= began:  # else the last fetch has seen it
+                    await asyncio.sleep(ended + self._pause_s - loop.time())
+                    began = loop.time()
+                    try:
+                        await self._refresh(upstream)
+                    finally:
+                        ended = loop.time()
+                await self._tell(list(self._listeners), upstream, method, params)
             except MidflightError as error:
                 log.warning("notice_dropped", upstream=upstream, method=method, why=error.message)
+            except Exception as error:  # noqa: BLE001 -- the lane must go on for the next
+                why = type(error).__name__
+                log.warning("notice_dropped", upstream=upstream, method=method, why=why)
 
     async def _pass_on(self, upstream: str, run: str, method: str, params: JSONObject) -> None:
-        if method in LIST_CHANGED:
-            await self._refresh(upstream)
-            targets = list(self._listeners)
-            params = {}  # a change is a fact; what an upstream writes beside it is not passed
-        else:
-            targets = [s for s in self._listeners if s.run == run]
-            if targets:
-                await self._observe(run, upstream)
+        targets = [s for s in self._listeners if s.run == run]
+        if targets:
+            await self._observe(run, upstream)
+            await self._tell(targets, upstream, method, params)
+
+    async def _tell(
+        self, targets: list[Subscription], upstream: str, method: str, params: JSONObject
+    ) -> None:
         for subscription in targets:
             await subscription.listener(upstream, method, params)
 
 
-__all__ = ["LIST_CHANGED", "Listener", "Notices", "Subscription"]
+__all__ = ["LIST_CHANGED", "MAX_BYTES", "MAX_WAITING", "Listener", "Notices", "Subscription"]

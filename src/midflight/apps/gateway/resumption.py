@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+from collections.abc import Callable
 
 from midflight.apps.gateway.sinks import ResponseWriter
 from midflight.apps.server.asgi import Send
@@ -25,7 +26,7 @@ BEGIN_AFTER_S = 0.2
 
 RETRY_MS = 1_000
 MAX_KEPT_BYTES = 64 * 1024 * 1024
-"""Kept for all sessions together; beyond it the oldest streams can no longer be resumed."""
+"""Kept for all sessions together; see `Kept`."""
 
 _OVERHEAD = 1_024
 _EVENT_ID = re.compile(r"([1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
@@ -34,23 +35,28 @@ _EVENT_ID = re.compile(r"([1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
 class Log:
     """The messages of one stream. It has one reader at a time: the last that came."""
 
-    def __init__(self, kept: Kept, session: str, number: int) -> None:
+    def __init__(self, kept: Kept, session: str, workload: str, number: int) -> None:
         """Made by `Kept.open`."""
         self._kept = kept
         self.session = session
+        self.workload = workload
         self.number = number
         self.messages: list[bytes] = []
         self.size = 0
+        self.count = 0
         self.ended = False
+        self.lost = False
         self.readers = 1
         self._changed = asyncio.Event()
 
     def append(self, message: bytes) -> bytes:
-        """Keep a message; the event that carries it."""
-        self.messages.append(message)
-        self._kept.grow(self, len(message))
+        """Keep a message, unless the log is lost; the event that carries it."""
+        self.count += 1
+        if not self.lost:
+            self.messages.append(message)
+            self._kept.grow(self, len(message))
         self.wake()
-        return self.event(len(self.messages))
+        return sse.encode(message, id=f"{self.number}-{self.count}")
 
     def event(self, position: int) -> bytes:
         """The event at a position; the one at 0 carries nothing but its id."""
@@ -58,6 +64,12 @@ class Log:
         if position == 0:
             return sse.encode(b"", id=cursor, retry=RETRY_MS)
         return sse.encode(self.messages[position - 1], id=cursor)
+
+    def lose(self) -> None:
+        """Keep nothing any more: it goes on for its first reader, and for nobody after that."""
+        self.lost = True
+        self.messages.clear()
+        self.wake()
 
     def end(self) -> None:
         """Nothing more will come."""
@@ -78,15 +90,16 @@ class Kept:
     """The streams of all sessions that can be resumed."""
 
     def __init__(self, *, max_bytes: int = MAX_KEPT_BYTES) -> None:
-        """Beyond `max_bytes` of messages the oldest streams are forgotten."""
+        """Beyond `max_bytes` the oldest stream is forgotten, of the workload that keeps most."""
         self._max_bytes = max_bytes
         self._logs: dict[tuple[str, int], Log] = {}
-        self._numbers = itertools.count(1)
+        self._sizes: dict[str, int] = {}
         self._size = 0
+        self._numbers = itertools.count(1)
 
-    def open(self, session: str) -> Log:
+    def open(self, session: str, workload: str) -> Log:
         """A fresh log of a session."""
-        log = Log(self, session, next(self._numbers))
+        log = Log(self, session, workload, next(self._numbers))
         self._logs[session, log.number] = log
         self.grow(log, _OVERHEAD)
         return log
@@ -101,31 +114,36 @@ class Kept:
 
     def grow(self, log: Log, size: int) -> None:
         """Count what a log keeps, and make room for it."""
-        key = (log.session, log.number)
-        if self._logs.get(key) is not log:
-            return  # forgotten: it goes on for its reader, and for nobody after that
+        if self._logs.get((log.session, log.number)) is not log:
+            return
         log.size += size
         self._size += size
+        self._sizes[log.workload] = self._sizes.get(log.workload, 0) + size
         while self._size > self._max_bytes:
-            self._forget(next(iter(self._logs)))
+            most = max(self._sizes, key=self._sizes.__getitem__)
+            self._forget(next(found for found in self._logs.values() if found.workload == most))
 
     def forget(self, session: str) -> None:
         """Forget the streams of a session that has ended."""
-        for key in [key for key in self._logs if key[0] == session]:
-            self._forget(key)
+        for log in [log for log in self._logs.values() if log.session == session]:
+            self._forget(log)
 
-    def _forget(self, key: tuple[str, int]) -> None:
-        self._size -= self._logs.pop(key).size
+    def _forget(self, log: Log) -> None:
+        del self._logs[log.session, log.number]
+        log.lose()
+        self._size -= log.size
+        self._sizes[log.workload] -= log.size
+        if not self._sizes[log.workload]:
+            del self._sizes[log.workload]
 
 
 class ResumableWriter(ResponseWriter):
     """The response to one request of a legacy client that understands cursors."""
 
-    def __init__(self, send: Send, kept: Kept, session: str) -> None:
+    def __init__(self, send: Send, open_log: Callable[[], Log]) -> None:
         """Begins a stream by itself when the answer is not there after `BEGIN_AFTER_S`."""
         super().__init__(send)
-        self._kept = kept
-        self._session = session
+        self._open_log = open_log
         self._log: Log | None = None
         self._finished = False
         # The timer begins the stream beside the call that writes on it.
@@ -168,7 +186,7 @@ class ResumableWriter(ResponseWriter):
     async def _begun(self) -> Log:
         if self._log is None:
             await self._start()
-            self._log = self._kept.open(self._session)
+            self._log = self._open_log()
             await send_sse_chunk(self._send, self._log.event(0))
         return self._log
 
@@ -185,6 +203,8 @@ async def read_on(log: Log, position: int, send: Send, until: set[asyncio.Future
     log.wake()
     while not any(stop.done() for stop in until):
         change = log.next_change()
+        if log.lost:
+            return
         if position < len(log.messages):
             position += 1
             await send_sse_chunk(send, log.event(position))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
@@ -20,7 +19,10 @@ from midflight.services.catalogue import Catalogue
 from midflight.wire import json
 from midflight.wire.jsonrpc import Request
 from midflight.wire.malformed import INVALID_PARAMS, MalformedMessage
-from midflight.wire.mcp.lists import Names
+from midflight.wire.mcp.actions import MAX_NAME
+from midflight.wire.mcp.lists import Names, could_be
+from midflight.wire.mcp.meta import RELATED_TASK
+from midflight.wire.mcp.methods import CLIENT_REQUESTS
 
 MAX_LEARNED = 50_000
 """Resource URIs and task ids remembered at the endpoint of all; the oldest are forgotten."""
@@ -69,11 +71,12 @@ class Routes:
             MalformedMessage: -32602, when there is no such thing or it is ambiguous.
         """
         method, params = request.method, request.params
-        if "taskId" in params:
-            found = self._tasks.get((*_who(owner[0]), str(params["taskId"])))
-            if found is None:
-                raise _unknown(request, "This run has made no such task here.")
-            return found, request
+        row = CLIENT_REQUESTS.get(method)
+        if row is not None and row.name_field == "taskId":
+            return self._task_owner(request, params.get("taskId"), owner[0]), request
+        related = (json.as_object(params.get("_meta")) or {}).get(RELATED_TASK)
+        if related is not None:
+            self._task_owner(request, (json.as_object(related) or {}).get("taskId"), owner[0])
         if len(self._upstreams) == 1:
             return self._upstreams[0], request
         if method in {"tools/call", "prompts/get"}:
@@ -126,7 +129,7 @@ class Routes:
             return
         for entry in cast("list[Any]", resources):
             uri: Any = (json.as_object(entry) or {}).get("uri")
-            if isinstance(uri, str):
+            if isinstance(uri, str) and len(uri) <= MAX_NAME:  # a longer one cannot be read
                 _bounded(self._resources)
                 key = (caller.workload, caller.run, uri)
                 self._resources.setdefault(key, set()).add(upstream)
@@ -138,12 +141,30 @@ class Routes:
         """
         task = json.as_object(result.get("task")) or result
         task_id = task.get("taskId")
-        if isinstance(task_id, str):
+        if isinstance(task_id, str) and len(task_id) <= MAX_NAME:
             _bounded(self._tasks)
             # The first upstream keeps an id: another that answers the same captures nothing.
             self._tasks.setdefault((*_who(caller), task_id), upstream)
 
+    def own_tasks(self, caller: Caller, upstream: str, result: JSONObject) -> JSONObject:
+        """A list of tasks without those that others have made."""
+        tasks = result.get("tasks")
+        listed = cast("list[Any]", tasks) if isinstance(tasks, list) else []
+        own = [
+            task
+            for task in listed
+            if self._tasks.get((*_who(caller), str((json.as_object(task) or {}).get("taskId"))))
+            == upstream
+        ]
+        return {**result, "tasks": own}
+
     # Inside
+
+    def _task_owner(self, request: Request, task: object, caller: Caller) -> str:
+        found = self._tasks.get((*_who(caller), str(task)))
+        if found is None:
+            raise _unknown(request, "This run has made no such task here.")
+        return found
 
     def _known(self, kind: PinnedKind) -> Names:
         if self._generation != self._catalogue.generation:
@@ -203,14 +224,8 @@ class Routes:
             upstream
             for upstream in self._upstreams
             for definition in self._catalogue.definitions(upstream, PinnedKind.TEMPLATE)
-            if definition.name == uri or _template_pattern(definition.name).fullmatch(uri)
+            if could_be(uri, definition.name)
         }
-
-
-def _template_pattern(template: str) -> re.Pattern[str]:
-    """RFC 6570 level 1 as a pattern: an expression matches within one path segment."""
-    parts = re.split(r"\{[^{}]*\}", template)
-    return re.compile("[^/?#]+".join(re.escape(part) for part in parts))
 
 
 def _who(caller: Caller) -> tuple[str, str | None]:

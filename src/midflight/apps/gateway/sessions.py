@@ -13,8 +13,13 @@ from midflight.apps.gateway.resumption import Kept
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
+from midflight.wire import json
+from midflight.wire.mcp import meta
+from midflight.wire.mcp.capabilities import client_capabilities
 
 MAX_SESSIONS = 10_000
+MAX_OF_ONE = 1_000
+"""Sessions of one workload: beyond it its own oldest ends, so that no other's must."""
 MAX_BACKLOG = 256
 
 
@@ -30,10 +35,10 @@ class Session:
         self.run = caller.run
         self.endpoint = endpoint
         self.version = version
-        capabilities = params.get("capabilities")
-        self.capabilities: JSONObject = capabilities if isinstance(capabilities, dict) else {}
-        client_info = params.get("clientInfo")
-        self.client_info: JSONObject = client_info if isinstance(client_info, dict) else {}
+        # Both go to upstreams and nobody judges them: only what the specification gives them does.
+        self.capabilities = client_capabilities(params.get("capabilities"), modern=False)
+        about = json.as_object(params.get("clientInfo"))
+        self.client_info: JSONObject = (about and meta.implementation(about)) or {}
         self.initialized = False
         self.closed = asyncio.Event()
         self.calls: dict[str, Callable[[], None]] = {}
@@ -94,12 +99,17 @@ class Sessions:
         """`token` makes fresh unguessable ids."""
         self._token = token
         self._sessions: dict[str, Session] = {}
+        self._of: dict[str, dict[str, Session]] = {}
         self.kept = Kept()
 
     def open(self, *, caller: Caller, endpoint: str, version: str, params: JSONObject) -> Session:
-        """Mint a session; beyond the bound the oldest ends."""
-        if len(self._sessions) >= MAX_SESSIONS:
-            self.end(next(iter(self._sessions.values())))
+        """Mint a session; beyond a bound the oldest ends, of the workload that has most."""
+        own = self._of.get(caller.workload, {})
+        if len(own) >= MAX_OF_ONE:
+            self.end(next(iter(own.values())))
+        elif len(self._sessions) >= MAX_SESSIONS:
+            most = max(self._of.values(), key=len)
+            self.end(next(iter(most.values())))
         session = Session(
             session_id=self._token(),
             caller=caller,
@@ -108,6 +118,7 @@ class Sessions:
             params=params,
         )
         self._sessions[session.id] = session
+        self._of.setdefault(caller.workload, {})[session.id] = session
         return session
 
     def find(self, session_id: str, *, caller: Caller, endpoint: str) -> Session:
@@ -137,6 +148,10 @@ class Sessions:
     def end(self, session: Session) -> None:
         """End a session."""
         self._sessions.pop(session.id, None)
+        own = self._of.get(session.workload, {})
+        own.pop(session.id, None)
+        if not own:
+            self._of.pop(session.workload, None)
         self.kept.forget(session.id)
         session.close()
 

@@ -24,7 +24,7 @@ from midflight.apps.server.refusals import (
     UNKNOWN_VERSION,
     Refusal,
 )
-from midflight.domain.value import Value
+from midflight.domain.value import Discreet
 
 CHUNKED: Final = -1
 """`Head.body` of a request with `Transfer-Encoding: chunked`."""
@@ -43,7 +43,7 @@ _MAX_DIGITS: Final = 15
 _METHODS = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
 
 
-class Head(Value):
+class Head(Discreet):
     """An admitted head.
 
     Attributes:
@@ -51,6 +51,8 @@ class Head(Value):
         body: how many bytes of body follow, or `CHUNKED`.
         old: the request is HTTP/1.0.
     """
+
+    shown = ("body", "old")
 
     raw: bytes
     body: int = 0

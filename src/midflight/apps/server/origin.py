@@ -8,6 +8,7 @@ that a listener really has. It says nothing about who calls: `identity` does.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from midflight.apps.server.asgi import Scope
 from midflight.apps.server.listeners import is_loopback
@@ -67,14 +68,18 @@ class OriginPolicy:
     `127.0.0.1`, `localhost` and `[::1]` with its port. Further names come from the settings.
     """
 
-    def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
+    def __init__(
+        self, hosts: Iterable[str] = (), origins: Iterable[str] = (), *, url: str = ""
+    ) -> None:
         """Names besides the listener's own.
 
         `hosts` have a port where it is not the listener's (`plane.example`, `plane.example:8443`);
         each also allows its origin. `origins` are further web origins (`https://console.example`).
+        `url` is where clients reach the server through something in between that keeps their Host.
         """
         self._hosts = tuple(host.lower() for host in hosts)
         self._origins = tuple(origin.lower() for origin in origins)
+        self._outside = _outside(url.lower())
         self._known: dict[tuple[str, str, int | None], _Allowed] = {}
 
     def check(self, scope: Scope) -> OriginRefusal | None:
@@ -131,10 +136,24 @@ class OriginPolicy:
                 for form in _forms(name, port, default=default)
             }
         origins = {f"{scheme}://{host}" for host in hosts}
+        if port is not None:
+            hosts |= {host for host, _ in self._outside}
+            origins |= {origin for _, origin in self._outside}
         return _Allowed(
             hosts=frozenset(host.encode() for host in hosts),
             origins=frozenset(origin.encode() for origin in {*origins, *self._origins}),
         )
+
+
+def _outside(url: str) -> tuple[tuple[str, str], ...]:
+    """(Host, Origin) of a URL as clients send them: a default port is left out."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return ()
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if parts.port is not None and parts.port != _DEFAULT_PORTS[parts.scheme]:
+        host = f"{host}:{parts.port}"
+    return ((host, f"{parts.scheme}://{host}"),)
 
 
 def _forms(name: str, port: int, *, default: bool) -> tuple[str, ...]:

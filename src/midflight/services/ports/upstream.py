@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from midflight.domain.action import Action
-from midflight.domain.value import JSONObject, Value
+from midflight.domain.value import Discreet, JSONObject, Value
 
 
-class Reply(Value):
+class Reply(Discreet):
     """The final answer to one action.
 
     Attributes:
@@ -23,16 +23,20 @@ class Reply(Value):
         bytes_in: bytes that came back for it, notifications included.
     """
 
+    shown = ("bytes_in",)
+
     result: JSONObject | None
     error: JSONObject | None = None
     bytes_in: int = 0
 
 
-class ClientRequest(Value):
+class ClientRequest(Discreet):
     """A request of the upstream to the client in the middle of an action.
 
     Elicitation, sampling or roots; `key` tells several apart when they are asked together.
     """
+
+    shown = ("method",)
 
     key: str
     method: str
@@ -92,11 +96,13 @@ class Flight(Protocol):
         ...
 
 
-class RunSeat(Value):
+class RunSeat(Discreet):
     """For whom the adapter holds per-run state: sessions of the legacy generation, children.
 
     `capabilities` are those the client declared, since a session is opened with them.
     """
+
+    shown = ("run", "workload")
 
     run: str
     workload: str

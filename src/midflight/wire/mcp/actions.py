@@ -53,6 +53,14 @@ _SHAPES: Final[dict[str, type]] = {
     "level": str,
     "reason": str,
 }
+# Members that only the answer to one kind of question has.
+_ANSWERED_BY: Final = (
+    ("action", "elicitation/create"),
+    ("roots", "roots/list"),
+    ("role", "sampling/createMessage"),
+    ("model", "sampling/createMessage"),
+    ("stopReason", "sampling/createMessage"),
+)
 _REF: Final = frozenset({"type", "name", "uri", "title"})
 _ARGUMENT: Final = frozenset({"name", "value"})
 _FILTER: Final = frozenset(
@@ -132,14 +140,16 @@ def answers_in(action: Action) -> list[Action]:
     """The answers that a modern retry or `tasks/update` carries in `inputResponses`, as actions.
 
     Each is judged as an answer of its own, beside the call that carries it. The question's kind is
-    told from the answer's shape, since the retry does not repeat it.
+    told from the answer's shape, since the retry does not repeat it; one that could be of several
+    kinds is judged as each.
     """
     responses = action.params.get("inputResponses")
     if type(responses) is not dict:
         return []
     return [
-        to_answer(_question(answer), answer, upstream=action.upstream)
+        to_answer(question, answer, upstream=action.upstream)
         for answer in cast("dict[str, JSONObject]", responses).values()
+        for question in _questions(answer)
     ]
 
 
@@ -264,10 +274,9 @@ def _filter(rest: JSONObject) -> JSONObject:
     return wanted
 
 
-def _question(answer: JSONObject) -> str:
-    if "action" in answer:
-        return "elicitation/create"
-    return "roots/list" if "roots" in answer else "sampling/createMessage"
+def _questions(answer: JSONObject) -> list[str]:
+    found = [question for member, question in _ANSWERED_BY if member in answer]
+    return list(dict.fromkeys(found)) or ["sampling/createMessage"]
 
 
 def _wrong(what: str) -> MalformedMessage:

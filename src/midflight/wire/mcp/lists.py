@@ -96,6 +96,15 @@ class Resources:
                 )
 
 
+def could_be(uri: str, template: str) -> bool:
+    """Whether a URI can come from an RFC 6570 template, by its literal ends.
+
+    Matching all of a template takes time that grows with the power of its expressions, and both it
+    and the URI may be hostile. This claims more, never less.
+    """
+    return _fits(uri, _ends(template))
+
+
 def _exposed(offered: Mapping[str, Collection[str]]) -> dict[tuple[str, str], str]:
     shown = {(u, name): name for u in sorted(offered) for name in sorted(set(offered[u]))}
     while True:
@@ -129,4 +138,4 @@ def _fits(uri: str, ends: tuple[str, str | None]) -> bool:
     return len(uri) >= len(before) + len(behind) and uri.startswith(before) and uri.endswith(behind)
 
 
-__all__ = ["SEPARATOR", "Names", "Resources"]
+__all__ = ["SEPARATOR", "Names", "Resources", "could_be"]

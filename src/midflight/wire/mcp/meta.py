@@ -53,6 +53,10 @@ _TRACESTATE: Final = re.compile(
     _TRACESTATE_KEY + r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]\Z"
 )
 _MAX_TRACESTATE: Final = 512
+# RFC 6838 §4.2 names, with parameters that are tokens: a place for a type and for no sentence.
+_MEDIA_TYPE: Final = re.compile(
+    r"[a-z0-9][a-z0-9.+-]{0,62}/[a-z0-9][a-z0-9.+-]{0,62}(?:;[a-z0-9-]{1,31}=[a-z0-9.-]{1,31}){0,2}\Z"
+)
 _MAX_TRACESTATE_MEMBERS: Final = 32
 
 
@@ -134,11 +138,15 @@ def _extensions(declared: JSONObject) -> JSONObject:
     if type(ui) is dict:
         types = cast("JSONObject", ui).get("mimeTypes")
         kept[UI_EXTENSION] = (
-            {"mimeTypes": [t[:MAX_TEXT] for t in cast("list[Any]", types)[:8] if type(t) is str]}
+            {"mimeTypes": [t for t in cast("list[Any]", types)[:8] if _is_media_type(t)]}
             if type(types) is list
             else {}
         )
     return kept
+
+
+def _is_media_type(value: Any) -> bool:
+    return type(value) is str and len(value) <= MAX_TEXT and _MEDIA_TYPE.match(value) is not None
 
 
 def _token(value: Any) -> int | str:

@@ -1,7 +1,4 @@
-"""Parts that make time and chance predictable, for Midflight's tests and those of its users.
-
-Nothing in the product imports this module.
-"""
+"""Time and chance that tests own. Below: the `Clock` port."""
 
 from __future__ import annotations
 

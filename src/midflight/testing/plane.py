@@ -1,0 +1,174 @@
+"""A whole plane in memory: real services over in-memory adapters, one scripted upstream.
+
+Wired as `apps/compose.py` wires it, but for sockets, keys and Cedar.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from midflight.adapters.fabric.local import LocalFabric
+from midflight.adapters.keys.aes import AesKeyWrap
+from midflight.adapters.store.ledger_memory import MemoryLedgerStore
+from midflight.adapters.store.memory import MemoryStore
+from midflight.adapters.telemetry.quiet import QuietTelemetry
+from midflight.domain.decision import Decision, Permit
+from midflight.domain.identity import Workload
+from midflight.domain.records import Record
+from midflight.domain.revocation import Revocation
+from midflight.domain.run import RunState
+from midflight.domain.tool import Reach, Traits
+from midflight.services.catalogue import Catalogue
+from midflight.services.guard import Guard
+from midflight.services.interruption import Interruption
+from midflight.services.inventory import Inventory
+from midflight.services.ledger import Ledger
+from midflight.services.listing import Listing
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.ledger_store import LedgerStore
+from midflight.services.ports.policy import PolicyEngine
+from midflight.services.ports.store import Store
+from midflight.services.runs import Bounds, Runs, over
+from midflight.services.sealing import Sealer
+from midflight.testing.clock import FakeClock
+from midflight.testing.engine import FixedEngine
+from midflight.testing.upstream import ScriptedUpstream
+from midflight.testing.words import OPERATOR, WORKLOAD
+
+
+class MemoryPlane:
+    """Real services over in-memory adapters, one upstream named `one`."""
+
+    def __init__(
+        self,
+        *,
+        upstream: ScriptedUpstream,
+        engine: PolicyEngine | None = None,
+        store: Store | None = None,
+        ledger_store: LedgerStore | None = None,
+        clock: Clock | None = None,
+        reach: Reach = Reach.OPEN,
+        bounds: Bounds | None = None,
+    ) -> None:
+        """Wire it; `start` it before use."""
+        self.clock = clock or FakeClock()
+        self.store = store or MemoryStore()
+        self.ledger_store = ledger_store or MemoryLedgerStore()
+        self.engine: PolicyEngine = engine or FixedEngine()
+        self.upstream = upstream
+        self.telemetry = QuietTelemetry()
+        self.ledger = Ledger(self.ledger_store, signer=None, clock=self.clock)
+        self.sealer = Sealer(self.store, AesKeyWrap.fresh(), self.clock)
+        self.inventory = Inventory(
+            store=self.store,
+            recorder=self.ledger,
+            clock=self.clock,
+            trust_domain="test.midflight.internal",
+        )
+        self.fabric = LocalFabric()
+        self.interruption = Interruption(
+            store=self.store, fabric=self.fabric, recorder=self.ledger, clock=self.clock
+        )
+        self.runs = Runs(
+            store=self.store,
+            recorder=self.ledger,
+            sealer=self.sealer,
+            clock=self.clock,
+            bounds=bounds or Bounds(),
+            entitled=_entitled,
+            revocation=self.interruption.revocation_of,
+        )
+        upstreams = {upstream.name: upstream}
+        self.catalogue = Catalogue(
+            upstreams=upstreams,
+            reaches={upstream.name: reach},
+            store=self.store,
+            recorder=self.ledger,
+            clock=self.clock,
+            engine=self.engine,
+        )
+        self.guard = Guard(
+            catalogue=self.catalogue,
+            runs=self.runs,
+            interruption=self.interruption,
+            inventory=self.inventory,
+            engine=self.engine,
+            recorder=self.ledger,
+            sealer=self.sealer,
+            upstreams=upstreams,
+            clock=self.clock,
+            telemetry=self.telemetry,
+        )
+        self.listing = Listing(
+            catalogue=self.catalogue,
+            runs=self.runs,
+            interruption=self.interruption,
+            inventory=self.inventory,
+            engine=self.engine,
+            clock=self.clock,
+        )
+        self._beside: set[asyncio.Task[None]] = set()
+
+    async def start(self, *, register: bool = True) -> None:
+        """Start the services and register the workload `WORKLOAD`."""
+        await self.store.open()
+        await self.ledger.start("test", "fixed")
+        await self.inventory.refresh()
+        self.interruption.on_revoked(self._revoked)
+        await self.interruption.start()
+        self.runs.on_ended(self._run_ended)
+        await self.runs.start()
+        await self.catalogue.start()
+        await self.catalogue.refresh(self.upstream.name)
+        if register:
+            await self.inventory.register(
+                Workload(
+                    id=WORKLOAD,
+                    owner="team-one",
+                    escalation="oncall",
+                    review_by=int(self.clock.now()) + 86_400,
+                ),
+                OPERATOR,
+            )
+
+    async def pin(self, name: str, traits: Traits) -> None:
+        """Pin a tool as it is served now."""
+        await self.catalogue.pin(self.upstream.name, name, author=OPERATOR, traits=traits)
+
+    async def close(self) -> None:
+        """Stop."""
+        await asyncio.gather(*self._beside)
+        await self.catalogue.close()
+        await self.fabric.close()
+        await self.ledger.close()
+        await self.store.close()
+
+    async def records(self) -> list[Record]:
+        """Every record so far."""
+        await self.ledger.flush()
+        tail = await self.ledger.tail(1_000_000)
+        return [found.record for found in tail if found.record is not None]
+
+    # Inside, as in `apps/compose.py`
+
+    def _revoked(self, revocation: Revocation) -> None:
+        self._aside(self.runs.revoked(revocation))
+
+    def _run_ended(self, run: str, state: RunState) -> None:
+        self.interruption.run_ended(run, over(run, state))
+        self._aside(self.upstream.end_run(run))
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+
+def _entitled(workload: Workload, opener: str, proof: str) -> Decision:
+    del workload, opener, proof
+    return Permit(version="fixed", reasons=())
+
+
+__all__ = ["MemoryPlane"]

@@ -1,0 +1,36 @@
+"""What the settings ask for is what is constructed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midflight.adapters.upstream.http2 import Http2Client
+from midflight.adapters.upstream.http_pool import HttpPool
+from midflight.adapters.upstream.mcp_http import McpHttpUpstream
+from midflight.apps.compose import parts
+from midflight.apps.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("chosen", "client"),
+    [
+        ({}, HttpPool),
+        ({"http2": True}, Http2Client),
+        ({"proxy": "http://127.0.0.1:3128"}, Http2Client),
+    ],
+    ids=["plain", "HTTP/2", "proxy"],
+)
+async def test_an_upstream_gets_the_client_that_its_settings_need(
+    chosen: dict[str, Any], client: type, tmp_path: Path
+) -> None:
+    entry = {"name": "one", "url": "https://one.example.org/mcp", **chosen}
+    settings = Settings(state={"directory": tmp_path / "state"}, upstream=(entry,))
+    upstream = parts(settings).upstreams["one"]
+    assert isinstance(upstream, McpHttpUpstream)
+    assert type(upstream._client) is client
+    await upstream.close()
