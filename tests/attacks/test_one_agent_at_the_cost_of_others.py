@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from midflight.apps.gateway import sessions as module
+from midflight.apps.gateway.app import MAX_VALUES
 from midflight.apps.gateway.sessions import Sessions
-from midflight.domain.errors import NotFound
+from midflight.domain.errors import Malformed, NotFound
 from midflight.testing import FakeClock, caller
+from midflight.wire.jsonrpc import Request, decode_message
+from midflight.wire.mcp.lists import could_be
 
 pytestmark = pytest.mark.anyio
 
@@ -42,3 +48,46 @@ async def test_many_workloads_end_the_sessions_of_the_greediest(
     for number in range(100):
         opened(sessions, f"{GREEDY}/{number % 8}")
     sessions.find(honest, caller=caller(workload=HONEST), endpoint="/mcp")
+
+
+async def test_a_uri_made_for_a_template_does_not_stop_the_clock() -> None:
+    # Five expressions and 4,000 separators: 10^15 ways for a pattern that tries them all.
+    template = "x://{a}-{b}-{c}-{d}-{e}.md"
+    assert not could_be("x://" + "-" * 4_000 + "/", template)
+    assert could_be("x://1-2-3-4-5.md", template)
+    assert could_be("x://with/slashes-2-3-4-5.md", template)  # claims more, never less
+    assert not could_be("y://1-2-3-4-5.md", template)
+    assert could_be("x://plain", "x://plain")
+    assert not could_be("x://plain/more", "x://plain")
+
+
+def body(arguments: Any) -> bytes:
+    params = {"name": "look", "arguments": arguments}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    return json.dumps(message).encode()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"a": [[1]] * MAX_VALUES},
+        {"a": [{"x": 1}] * MAX_VALUES},
+        {f"a{number}": 0 for number in range(MAX_VALUES)},
+        {"a": {f"a{number}": {} for number in range(MAX_VALUES)}},
+    ],
+    ids=["arrays", "records", "arguments", "objects"],
+)
+def test_a_message_of_more_values_than_can_be_judged_in_time_is_refused(arguments: Any) -> None:
+    with pytest.raises(Malformed, match="values"):
+        decode_message(body(arguments), max_values=MAX_VALUES)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"text": "[1,{2}," * MAX_VALUES}, {"a": [1] * (MAX_VALUES - 100)}],
+    ids=["text is one value", "below the bound"],
+)
+def test_a_large_message_of_few_values_is_no_attack(arguments: Any) -> None:
+    decoded = decode_message(body(arguments), max_values=MAX_VALUES)
+    assert isinstance(decoded, Request)
+    assert decoded.params["arguments"] == arguments

@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 
 from midflight.apps.cli.main import app
 from midflight.apps.settings import Settings
+from midflight.domain.run import TRANSITIONS, RunState
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -87,6 +88,14 @@ def test_every_file_that_the_documents_name_is_there() -> None:
                 (ROOT / "src").rglob(path)
             )
             assert found, f"{name} names {path}"
+
+
+def test_the_picture_of_a_runs_states_is_the_table() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    picture = text.split("## States of a run", 1)[1].split("##", 1)[0]
+    drawn = set(re.findall(r"^ +(?:open )?──► (\w+)", picture, re.MULTILINE))
+    assert drawn == {state.value for state in TRANSITIONS[RunState.OPEN]}
+    assert not any(TRANSITIONS[state] for state in RunState if state is not RunState.OPEN)
 
 
 def test_the_upstream_of_the_readme_is_one() -> None:

@@ -385,6 +385,7 @@ async def test_an_explanation_survives_a_restart_and_a_tool_that_is_gone(plane: 
 
 async def test_what_was_refused_before_policy_or_is_erased_or_unknown_is_said(plane: Plane) -> None:
     plane.write(ALLOW_ALL)
+    plane.engine.register([MAIL])
     version = await plane.policies.load()
     facts_ = facts_of(question())
     early = msgspec.structs.replace(facts_, workload=None)
@@ -403,6 +404,7 @@ async def test_what_was_refused_before_policy_or_is_erased_or_unknown_is_said(pl
 
 async def test_a_kept_set_that_was_altered_is_not_believed(plane: Plane) -> None:
     plane.write(DENY_ALL)
+    plane.engine.register([MAIL])
     version = await plane.policies.load()
     kept = plane.history / "sets" / f"{version}.json"
     assert kept.stat().st_mode & 0o777 == 0o600

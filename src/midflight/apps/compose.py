@@ -217,6 +217,7 @@ class Plane:
             clock=made.clock,
         )
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observe_notice)
+        self.catalogue.on_changed(self.notices.changed)
         self._beside: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager

@@ -21,7 +21,7 @@ class RunState(enum.StrEnum):
     REVOKED = "revoked"
 
 
-# What may follow what; the picture in ARCHITECTURE.md is generated from this table.
+# What may follow what. A test holds the picture in ARCHITECTURE.md against this table.
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.OPEN: frozenset(
         {RunState.CLOSED, RunState.EXPIRED, RunState.EXHAUSTED, RunState.REVOKED}

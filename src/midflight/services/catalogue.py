@@ -98,12 +98,12 @@ class Catalogue:
         self._targets: dict[Key, Target] = {}
         self._fetched: dict[str, float] = {}
         self._locks = {name: asyncio.Lock() for name in upstreams}
-        self._changed: list[Callable[[str], None]] = []
+        self._changed: list[Callable[[str, PinnedKind], None]] = []
         self._reported: set[tuple[Key, str]] = set()
         self.generation = 0
 
-    def on_changed(self, listener: Callable[[str], None]) -> None:
-        """Call `listener(upstream)` when what it serves, or a pin of it, has changed."""
+    def on_changed(self, listener: Callable[[str, PinnedKind], None]) -> None:
+        """Call `listener(upstream, kind)` when what it serves, or a pin of it, has changed."""
         self._changed.append(listener)
 
     async def start(self) -> None:
@@ -273,7 +273,12 @@ class Catalogue:
             self._digests.update({key: found.digest() for key, found in after.items()})
             self._rebuild()
             self._report_drift(upstream)
-        self._tell(upstream)
+        changed = {
+            kind
+            for _, kind, name in before.keys() | after.keys()
+            if before.get((upstream, kind, name)) != after.get((upstream, kind, name))
+        }
+        self._tell(upstream, changed)
 
     # Verbs of operators
 
@@ -359,7 +364,7 @@ class Catalogue:
         await self._note(f"tool.pin {upstream}/{name}", author, digest=now, kind=kind.value)
         self._pins[key] = pin
         self._rebuild()
-        self._tell(upstream)
+        self._tell(upstream, {kind})
         return pin
 
     async def unpin(
@@ -371,7 +376,7 @@ class Catalogue:
         if pin is None or not await self._store.delete_pin(upstream, kind, name):
             raise NotFound(f"{upstream}/{name} is not pinned.")
         await self._note(f"tool.unpin {upstream}/{name}", author, kind=kind.value)
-        self._tell(upstream)
+        self._tell(upstream, {kind})
 
     async def close(self) -> None:
         """Give up what is being fetched."""
@@ -454,9 +459,10 @@ class Catalogue:
                     )
                 )
 
-    def _tell(self, upstream: str) -> None:
+    def _tell(self, upstream: str, kinds: set[PinnedKind]) -> None:
         for listener in self._changed:
-            listener(upstream)
+            for kind in sorted(kinds):
+                listener(upstream, kind)
 
     async def _note(self, what: str, author: Author, **details: str) -> None:
         ticket = self._recorder.append(

@@ -56,6 +56,7 @@ class Interruption:
         self._applied = 0
         self._active: dict[tuple[ScopeKind, str], dict[str, Revocation]] = {}
         self._flights: set[Flight] = set()
+        self._streams = 0
         self._touches: dict[str, Touch] = {}
         self._listeners: list[Callable[[Revocation], None]] = []
 
@@ -98,8 +99,8 @@ class Interruption:
 
     @property
     def in_flight(self) -> int:
-        """How many flights and streams there are."""
-        return len(self._flights)
+        """How many actions are in flight; streams that carry none are not counted."""
+        return len(self._flights) - self._streams
 
     def flights(self) -> Sequence[FlightStatus]:
         """What is in flight, oldest first."""
@@ -120,10 +121,13 @@ class Interruption:
         if revocation is not None:
             raise refusal(revocation)
         self._flights.add(flight)
+        self._streams += not flight.record
 
     def leave(self, flight: Flight) -> None:
         """Leave the registry without a trace: for streams that carry no action."""
-        self._flights.discard(flight)
+        if flight in self._flights:
+            self._flights.discard(flight)
+            self._streams -= not flight.record
 
     def land(self, flight: Flight) -> None:
         """Leave the registry, and remember what the run has done, for impact records."""

@@ -6,6 +6,7 @@ as it is served. Lists come from the catalogue, so that showing 200 tools costs 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from midflight.domain.action import ActionKind
@@ -82,7 +83,12 @@ class Listing:
                 f"revoked:{revocation.id}",
                 f"Revoked by {revocation.author}: {revocation.reason}",
             )
-        return Seat(workload=workload, run=live.facts(now=int(now)), scopes=scopes)
+        return Seat(
+            workload=workload,
+            run=live.facts(now=int(now)),
+            scopes=scopes,
+            expires_at=caller.expires_at,
+        )
 
     async def shown(
         self, caller: Caller, upstreams: Sequence[str], kind: PinnedKind
@@ -114,7 +120,10 @@ class Listing:
         return found
 
     def stream(self, seat: Seat, *, name: str, ended: Callable[[], None]) -> Stream:
-        """Enter a long-lived stream: `ended` is called once when its run ends or is revoked.
+        """Enter a long-lived stream.
+
+        `ended` is called when its run ends or is revoked, and when the token ends that opened it: a
+        stream must not make a stolen token of minutes one of hours.
 
         Raises:
             Interrupted: it is revoked already.
@@ -128,6 +137,7 @@ class Seat(Value):
     workload: Workload
     run: RunFacts
     scopes: frozenset[tuple[ScopeKind, str]]
+    expires_at: int
 
 
 class Stream:
@@ -159,6 +169,8 @@ class Stream:
         interruption.take_off(self.flight)
         self.flight.on_cut(lambda _: self._ended())
         runs.on_ended(self._run_ended)
+        left = seat.expires_at - interruption.clock.now()
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, left), ended)
 
     def _run_ended(self, run: str, _state: RunState) -> None:
         if run == self._run:
@@ -166,6 +178,7 @@ class Stream:
 
     def close(self) -> None:
         """Leave the registry."""
+        self._timer.cancel()
         self._interruption.leave(self.flight)
         self._runs.off_ended(self._run_ended)
 

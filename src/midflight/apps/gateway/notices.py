@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from midflight.domain.errors import MidflightError
+from midflight.domain.tool import PinnedKind
 from midflight.domain.value import JSONObject
 from midflight.wire import json
 
@@ -29,6 +30,13 @@ MAX_BYTES = 64 * 1024
 """Of one notice; more is not a notice but a load, and is dropped."""
 
 _Lane = asyncio.Queue[tuple[float, str, str, JSONObject]]
+_OF_KIND = {
+    PinnedKind.TOOL: "notifications/tools/list_changed",
+    PinnedKind.PROMPT: "notifications/prompts/list_changed",
+    PinnedKind.TEMPLATE: "notifications/resources/list_changed",
+}
+SOON_S = 0.05
+
 Listener = Callable[[str, str, JSONObject], Awaitable[None]]
 """(upstream, method, params)"""
 
@@ -71,13 +79,16 @@ class Notices:
         self._pause_s = pause_s
         self._listeners: set[Subscription] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._soon: set[tuple[str, str]] = set()
+        self._announcing: set[asyncio.Task[None]] = set()
         self.dropped = 0
 
     async def close(self) -> None:
         """Stop."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._announcing]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def listen(self, run: str, listener: Listener) -> Subscription:
         """Hear the notices of a run, and those of the catalogue (list changes)."""
@@ -88,6 +99,23 @@ class Notices:
     def drop(self, subscription: Subscription) -> None:
         """See `Subscription.close`."""
         self._listeners.discard(subscription)
+
+    def changed(self, upstream: str, kind: PinnedKind) -> None:
+        """A list that clients see has changed here: pinned, unpinned, or found to be different.
+
+        Told a moment later, and once for all that changes until then: operators pin many at once.
+        """
+        method = _OF_KIND.get(kind)
+        if method is None or (upstream, method) in self._soon:
+            return
+        self._soon.add((upstream, method))
+        asyncio.get_running_loop().call_later(SOON_S, self._announce, upstream, method)
+
+    def _announce(self, upstream: str, method: str) -> None:
+        self._soon.discard((upstream, method))
+        task = asyncio.ensure_future(self._tell(list(self._listeners), upstream, method, {}))
+        self._announcing.add(task)
+        task.add_done_callback(self._announcing.discard)
 
     def handler(self, upstream: str) -> Callable[[str, str, JSONObject], None]:
         """What the upstream's adapter calls: synchronous, bounded, never blocks its reader."""

@@ -33,11 +33,16 @@ class ResponseWriter:
         self._send = send
         self._accepts_stream = accepts_stream
         self._streaming = False
+        self._over = False
         self.headers: list[tuple[bytes, bytes]] = []
 
     async def event(self, message: bytes) -> None:
-        """Send a message before the final one; dropped if the client takes no stream."""
-        if not self._accepts_stream:
+        """Send a message before the final one; dropped if the client takes no stream.
+
+        Also dropped behind the final one: an upstream may go on talking while its question waits
+        for the retry that brings the answer (`held.py`).
+        """
+        if not self._accepts_stream or self._over:
             return
         if not self._streaming:
             await self._start()
@@ -52,6 +57,7 @@ class ResponseWriter:
 
     async def finish(self, message: bytes, *, status: int = 200) -> None:
         """Send the final message and end the response."""
+        self._over = True
         if self._streaming:
             await send_sse_chunk(self._send, sse.encode(message))
             await send_sse_end(self._send)
