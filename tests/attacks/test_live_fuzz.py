@@ -117,7 +117,6 @@ BODIES: dict[str, tuple[bytes, int, int]] = {
     "a parameter in disguise": (params_of(Arguments={"nonce": "x"}), 400, -32602),
     "a held call of somebody else": (params_of(requestState="mfh_stolen"), 400, -32602),
     "a task of no shape": (params_of(task="now"), 400, -32602),
-    "more than a body may be": (b" " * 4_194_305, 413, -32700),
 }  # fmt: skip
 
 
@@ -198,6 +197,8 @@ HEADS: dict[str, Head] = {
     "another charset": (b"application/json\r\n", b"application/json; charset=utf-7\r\n",
                         415, MALFORMED),
     "compression": (b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n", 415, MALFORMED),
+    "more than a body may be": (
+        b"Content-Length: ", b"Content-Length: 9999", 413, MALFORMED),
     "no version header": (b"MCP-Protocol-Version: ", b"X-Version: ", 400, MALFORMED),
     "two version headers": (
         b"\r\n\r\n", b"\r\nMCP-Protocol-Version: 2025-11-25\r\n\r\n", 400, MALFORMED),
@@ -277,11 +278,17 @@ PIECES = st.one_of(
 )
 
 
-@given(st.data())
+@pytest.fixture(scope="module")
+def bent(live: LiveGateway) -> bytes:
+    """The request that is bent: always the same, or hypothesis could not repeat what it did."""
+    return call_bytes(live.token, "look", {"nonce": "bent"}, host=live.host)
+
+
+@given(data=st.data())
 def test_an_honest_request_with_holes_and_additions_is_answered_or_dropped(
-    live: LiveGateway, data: st.DataObject
+    live: LiveGateway, bent: bytes, data: st.DataObject
 ) -> None:
-    raw = bytearray(call_bytes(live.token, "look", {"nonce": "bent"}, host=live.host))
+    raw = bytearray(bent)
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(raw)))
         raw[at : at + data.draw(st.integers(0, 20))] = data.draw(PIECES)

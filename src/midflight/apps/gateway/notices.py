@@ -79,7 +79,7 @@ class Notices:
         self._pause_s = pause_s
         self._listeners: set[Subscription] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._soon: set[tuple[str, str]] = set()
+        self._soon: dict[tuple[str, str], set[Subscription]] = {}
         self._announcing: set[asyncio.Task[None]] = set()
         self.dropped = 0
 
@@ -106,14 +106,19 @@ class Notices:
         Told a moment later, and once for all that changes until then: operators pin many at once.
         """
         method = _OF_KIND.get(kind)
-        if method is None or (upstream, method) in self._soon:
+        if method is None or not self._listeners:
             return
-        self._soon.add((upstream, method))
+        waiting = self._soon.get((upstream, method))
+        if waiting is not None:
+            waiting |= self._listeners
+            return
+        # Who listens only after the change has fetched, or will fetch, what is new already.
+        self._soon[upstream, method] = set(self._listeners)
         asyncio.get_running_loop().call_later(SOON_S, self._announce, upstream, method)
 
     def _announce(self, upstream: str, method: str) -> None:
-        self._soon.discard((upstream, method))
-        task = asyncio.ensure_future(self._tell(list(self._listeners), upstream, method, {}))
+        targets = list(self._soon.pop((upstream, method)) & self._listeners)
+        task = asyncio.ensure_future(self._tell(targets, upstream, method, {}))
         self._announcing.add(task)
         task.add_done_callback(self._announcing.discard)
 
