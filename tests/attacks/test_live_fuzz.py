@@ -38,7 +38,8 @@ CALL = {"method": "tools/call", "name": "look"}
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
-    with live_gateway(tmp_path_factory.mktemp("live")) as running:
+    folder = tmp_path_factory.mktemp("live")
+    with live_gateway(folder, runs={"max_steps": 1_000_000}) as running:
         yield running
 
 
