@@ -130,6 +130,8 @@ async def test_a_listener_that_leaves_gives_its_subscriptions_back(gateway_facto
         modern(gateway) as client,
     ):
         async with listening(client, WANTED):
-            assert len(gateway.plane.interruption.flights()) == 2  # the stream and what it subscribed
+            assert (
+                len(gateway.plane.interruption.flights()) == 2
+            )  # the stream and what it subscribed
         while gateway.plane.interruption.flights():
             await asyncio.sleep(0)
