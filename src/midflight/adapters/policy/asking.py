@@ -28,6 +28,8 @@ from midflight.domain.question import Question
 from midflight.domain.value import JSONObject
 
 DEFAULT_DENY = "midflight:default-deny"
+MAX_PERMITS = 1_024
+"""Permits remembered a slice."""
 
 _ENCODER = msgspec.json.Encoder()
 _POLICY_IN_ERROR = re.compile(r"policy `([^`]*)`")
@@ -81,12 +83,19 @@ class Asking:
         )
 
     def _permit(self, determining: Sequence[str]) -> Decision:
+        key = tuple(determining)
+        known = self._slice.permits.get(key)
+        if known is not None and known.version == self._version:
+            return known
         policies = [self._slice.policies[i] for i in determining]
-        return Permit(
+        permit = Permit(
             version=self._version,
             reasons=_reasons(policies),
             obligations=join_obligations(policy.notes for policy in policies),
         )
+        if len(self._slice.permits) < MAX_PERMITS:
+            self._slice.permits[key] = permit
+        return permit
 
     def _challenge(self, forbids: Sequence[str], permits: Sequence[str]) -> Decision:
         """All policies that made the difference: forbids that fell, permits that came."""

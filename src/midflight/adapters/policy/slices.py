@@ -19,6 +19,7 @@ from cedarpy import pst
 from midflight.adapters.policy.bounded import Bounded
 from midflight.adapters.policy.parsing import Policy
 from midflight.adapters.policy.schema import Mentions
+from midflight.domain.decision import Permit
 from midflight.domain.value import Value
 
 Bucket: TypeAlias = tuple[str, str]
@@ -38,12 +39,15 @@ class Slice(Value):
         mentions: what they look at.
         tells_apart: some condition looks at the name of the resource or action, so that two
             targets with equal facts can have different answers.
+        permits: permits made so far, by the policies that determined them: what one says follows
+            from those alone, and most questions have one of a few answers.
     """
 
     policies: Mapping[str, Policy]
     handle: cedarpy.PolicySet
     mentions: Mentions
     tells_apart: bool
+    permits: dict[tuple[str, ...], Permit] = {}
 
     @property
     def asks(self) -> bool:
