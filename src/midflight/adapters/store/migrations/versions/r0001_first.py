@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from midflight.domain.errors import Conflict
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -103,4 +105,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Refuse: going back would drop revocations, and with them what may not act."""
-    raise NotImplementedError("A store is never taken back; restore a backup instead.")
+    raise Conflict("A store is never taken back.", hint="Restore a backup instead.")
