@@ -23,7 +23,8 @@ from midflight.domain.decision import Challenge, Permit
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
 from midflight.domain.question import Question, RunFacts, Source, Target
-from midflight.domain.tool import Effect, PinState, Reach, Traits
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.policy_files import read_sources
 from midflight.services.ports.policy_sets import PolicySource
 

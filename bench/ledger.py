@@ -24,7 +24,8 @@ from midflight.domain.decision import Reason
 from midflight.domain.identity import Workload
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.records import Facts, Intent, Observed, Outcome, Sealed, Terminal
-from midflight.domain.tool import PinState, Traits
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Traits
 from midflight.services.ledger import Ledger
 from midflight.services.ledger_verify import verify
 

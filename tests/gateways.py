@@ -16,7 +16,8 @@ from midflight.apps.compose import Plane, parts
 from midflight.apps.gateway.main import serving_plane
 from midflight.apps.settings import Settings
 from midflight.domain.identity import Author, Workload
-from midflight.domain.tool import Effect, PinnedKind, Reach, Traits
+from midflight.domain.tool import PinnedKind
+from midflight.domain.traits import Effect, Reach, Traits
 
 AGENT = "spiffe://midflight.internal/agents/one"
 OPERATOR = Author(name="olivia", proof="test")

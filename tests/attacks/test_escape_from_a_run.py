@@ -11,7 +11,7 @@ from midflight.adapters.store.memory import MemoryStore
 from midflight.domain.decision import DenyCode
 from midflight.domain.labels import UNTRUSTED
 from midflight.domain.revocation import Scope, ScopeKind
-from midflight.domain.tool import Effect, Reach, Traits
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import Reply
 from midflight.services.runs import Bounds

@@ -12,7 +12,7 @@ from upstream_kit import FakeFlight, Notices, RecordingSink, call_tool
 from midflight.adapters.upstream.child import ChildSpec
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Labels
-from midflight.domain.tool import Effect, Reach, Traits
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.guard import Refused
 from midflight.services.ports.upstream import Reply, RunSeat
 from midflight.testing import OPERATOR, WORKLOAD, ListSink, MemoryPlane, ScriptedUpstream, caller

@@ -15,7 +15,7 @@ from midflight.domain.errors import Conflict
 from midflight.domain.question import Question
 from midflight.domain.records import Intent, Outcome, Terminal
 from midflight.domain.revocation import Scope, ScopeKind
-from midflight.domain.tool import Effect, Reach, Traits
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.ports.upstream import ClientRequest, Reply
 from midflight.testing import (
     FixedEngine,

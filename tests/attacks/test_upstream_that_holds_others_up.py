@@ -15,7 +15,8 @@ from midflight.apps.gateway import notices as module
 from midflight.apps.gateway.notices import LIST_CHANGED, Notices
 from midflight.apps.gateway.resumption import Kept
 from midflight.domain.errors import Unavailable, UpstreamBroken
-from midflight.domain.tool import PinnedKind, Reach
+from midflight.domain.tool import PinnedKind
+from midflight.domain.traits import Reach
 from midflight.services import fetching
 from midflight.services.catalogue import Catalogue, Waits
 from midflight.services.fetching import fetch_definitions

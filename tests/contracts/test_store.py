@@ -15,7 +15,8 @@ from midflight.domain.identity import Mode, Tier, Workload
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Confidentiality, Labels
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.run import Run, RunState
-from midflight.domain.tool import Effect, Pin, PinnedKind, Reach, Traits
+from midflight.domain.tool import Pin, PinnedKind
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.ports.store import Store
 
 pytestmark = pytest.mark.anyio

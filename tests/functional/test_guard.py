@@ -16,7 +16,7 @@ from midflight.domain.question import Question
 from midflight.domain.records import Intent, LabelRaised, Outcome, RunEnded, Terminal
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.run import RunState
-from midflight.domain.tool import Effect, Reach, Traits
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import ClientRequest, Reply
 from midflight.services.runs import Bounds

@@ -38,7 +38,8 @@ from midflight.adapters.store.ledger_sqlite import SqliteLedgerStore
 from midflight.domain.identity import Workload
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.records import Facts, Intent, Outcome, Terminal
-from midflight.domain.tool import PinState, Traits
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Traits
 from midflight.services.ledger import Ledger
 
 path, mode = Path(sys.argv[1]), sys.argv[2]

@@ -24,7 +24,8 @@ from midflight.domain.errors import LedgerUnavailable, Malformed
 from midflight.domain.problems import ProblemKind, Report
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.records import Facts, Intent, Observed, Outcome, Terminal
-from midflight.domain.tool import PinState, Traits
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Traits
 from midflight.services.ledger import Ledger
 from midflight.services.ledger_verify import verify
 from midflight.services.ports.ledger_store import LedgerReader

@@ -22,7 +22,7 @@ from midflight.apps.gateway.main import control_listeners
 from midflight.apps.server.listeners import Bound
 from midflight.apps.server.serve import serving
 from midflight.apps.settings import Settings, load
-from midflight.domain.tool import Reach
+from midflight.domain.traits import Reach
 from midflight.testing import ScriptedUpstream
 
 T = TypeVar("T")

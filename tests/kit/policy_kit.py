@@ -12,7 +12,8 @@ from midflight.domain.decision import Decision, Deny, DenyCode
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
 from midflight.domain.question import Question, RunFacts, Source, Target
-from midflight.domain.tool import Effect, PinState, Reach, Traits
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.ports.policy_sets import PolicySource
 
 AGENT = Workload(

@@ -15,7 +15,7 @@ from midflight.adapters.policy.compiler import CedarCompiler
 from midflight.adapters.policy.parsing import CedarSet
 from midflight.domain.decision import Challenge, Deny, Permit
 from midflight.domain.question import Source
-from midflight.domain.tool import Effect
+from midflight.domain.traits import Effect
 from midflight.services.policy import check_directory
 from midflight.services.policy_cases import Case, read_cases, run_cases
 from midflight.services.policy_files import read_sources

@@ -13,7 +13,7 @@ from midflight.domain.errors import UpstreamBroken, UpstreamUnavailable
 from midflight.domain.question import Question
 from midflight.domain.records import Intent, Outcome, Terminal
 from midflight.domain.revocation import Scope, ScopeKind
-from midflight.domain.tool import Effect, Reach, Traits
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import Reply
 from midflight.services.runs import Bounds

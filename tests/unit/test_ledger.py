@@ -34,7 +34,8 @@ from midflight.domain.records import (
     Started,
     Terminal,
 )
-from midflight.domain.tool import PinState, Traits
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Traits
 from midflight.services.ledger import Ledger
 from midflight.services.ledger_verify import verify
 from midflight.services.ports.ledger_store import LedgerStore, Standing, StoredCheckpoint

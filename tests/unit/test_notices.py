@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from midflight.apps.gateway.notices import Notices
-from midflight.domain.tool import Effect, PinnedKind, Reach, Traits
+from midflight.domain.tool import PinnedKind
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.testing import OPERATOR, MemoryPlane, ScriptedUpstream
 
 pytestmark = pytest.mark.anyio

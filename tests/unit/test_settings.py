@@ -17,7 +17,7 @@ from midflight.apps.settings import Settings, load
 from midflight.apps.settings_sections import Limits
 from midflight.apps.settings_values import address, option_looks_secret, reference
 from midflight.domain.errors import Misconfigured
-from midflight.domain.tool import Reach
+from midflight.domain.traits import Reach
 
 REMOTE = '[[upstream]]\nname = "a"\nurl = "https://x.org"\n'
 SECRET = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"

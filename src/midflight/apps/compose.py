@@ -40,7 +40,8 @@ from midflight.domain.labels import BOTTOM
 from midflight.domain.question import Question, RunFacts, Source, Target
 from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
-from midflight.domain.tool import Effect, PinState, Reach, Traits
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.catalogue import Catalogue
 from midflight.services.guard import Guard
 from midflight.services.identity import Identity

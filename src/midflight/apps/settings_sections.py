@@ -34,7 +34,7 @@ from midflight.apps.settings_values import (
     option_looks_secret,
     reference,
 )
-from midflight.domain.tool import Reach
+from midflight.domain.traits import Reach
 
 # The directory that relative paths start from: that of the settings file. A context variable,
 # since pydantic-settings passes no validation context.

@@ -9,7 +9,9 @@ from __future__ import annotations
 from midflight.domain.action import ActionKind
 from midflight.domain.identity import Workload
 from midflight.domain.labels import BOTTOM, Labels
-from midflight.domain.tool import PinState, Traits
+from midflight.domain.provenance import NO_FLOW, FlowFacts
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Traits
 from midflight.domain.value import Discreet, JSONObject, Value
 
 
@@ -58,6 +60,7 @@ class Question(Discreet):
     source: Source
     at: int
     approved: bool = False
+    flow: FlowFacts = NO_FLOW
 
 
 __all__ = ["Question", "RunFacts", "Source", "Target"]

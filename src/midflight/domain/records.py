@@ -13,9 +13,11 @@ from typing import TypeAlias
 
 from midflight.domain.decision import DenyCode, Obligation, Reason
 from midflight.domain.identity import Workload
+from midflight.domain.provenance import FlowFacts
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.revocation import Scope
-from midflight.domain.tool import PinState, Traits
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Traits
 from midflight.domain.value import JSONObject, Value
 
 
@@ -59,6 +61,7 @@ class Facts(Value):
     source: Source
     at: int = 0
     approved: bool = False
+    flow: FlowFacts | None = None
 
 
 class Intent(Value, tag="intent"):

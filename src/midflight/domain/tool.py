@@ -1,4 +1,4 @@
-"""Tools, prompts, templates and instructions of an upstream: their definitions, pins and traits.
+"""Tools, prompts, templates and instructions of an upstream: their definitions and pins.
 
 A definition is pinned by the digest of all of it as served, so a change of one word of a
 description is a change. What is not pinned, or has drifted from its pin, is denied.
@@ -9,38 +9,8 @@ from __future__ import annotations
 import enum
 
 from midflight.domain.canonical import sha256_hex
+from midflight.domain.traits import Traits
 from midflight.domain.value import JSONObject, Value
-
-
-class Effect(enum.StrEnum):
-    """What a tool does to the world; the action groups of policies."""
-
-    READ = "read"
-    WRITE = "write"
-    DELETE = "delete"
-    SEND = "send"
-    PAY = "pay"
-    EXECUTE = "execute"
-    GRANT = "grant"
-    INSTRUCT = "instruct"
-
-
-class Reach(enum.StrEnum):
-    """Whether a tool touches only what its owner controls, or anything anybody can write to."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-
-
-class Traits(Value):
-    """What a tool can do. The default is the worst that is not absurd: an open-world effect.
-
-    `reviewed` is set by an operator; an upstream's own annotations never lower protection.
-    """
-
-    effect: Effect = Effect.EXECUTE
-    reach: Reach = Reach.OPEN
-    reviewed: bool = False
 
 
 class PinnedKind(enum.StrEnum):
@@ -89,10 +59,7 @@ class PinState(enum.StrEnum):
 
 __all__ = [
     "Definition",
-    "Effect",
     "Pin",
     "PinState",
     "PinnedKind",
-    "Reach",
-    "Traits",
 ]

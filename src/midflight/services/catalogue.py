@@ -18,7 +18,8 @@ from midflight.domain.errors import Conflict, MidflightError, NotFound, Upstream
 from midflight.domain.identity import Author
 from midflight.domain.question import Target
 from midflight.domain.records import Changed, Observed
-from midflight.domain.tool import Definition, Effect, Pin, PinnedKind, PinState, Reach, Traits
+from midflight.domain.tool import Definition, Pin, PinnedKind, PinState
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.domain.value import JSONObject, Value
 from midflight.services.fetching import fetch_definitions
 from midflight.services.ports.clock import Clock

@@ -17,22 +17,19 @@ from midflight.domain.action import Action, ActionKind, digest
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit, Reason
 from midflight.domain.errors import (
     Conflict,
-    Interrupted,
     LedgerUnavailable,
     MidflightError,
-    StoreUnavailable,
-    UpstreamBroken,
-    UpstreamUnavailable,
 )
-from midflight.domain.identity import Caller, Workload
+from midflight.domain.identity import Caller
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Labels
-from midflight.domain.question import Question, RunFacts, Source, Target
-from midflight.domain.records import Facts, Intent, Outcome, Sealed, Terminal
-from midflight.domain.revocation import ScopeKind
-from midflight.domain.tool import Effect, PinState, Reach, Traits
+from midflight.domain.question import Question, Target
+from midflight.domain.records import Intent, Outcome, Terminal
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Reach, Traits
 from midflight.domain.value import JSONObject, Value
 from midflight.services.catalogue import Catalogue, why_unpinned
 from midflight.services.flights import Flight
+from midflight.services.guard_case import Case, is_closed_read
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ports.clock import Clock
@@ -46,7 +43,8 @@ from midflight.services.ports.upstream import (
     Sink,
     Upstream,
 )
-from midflight.services.runs import LiveRun, Runs
+from midflight.services.refusing import deny, from_error, revoked, terminal
+from midflight.services.runs import Runs
 from midflight.services.sealing import Sealer
 
 HONOURED = frozenset({"log"})
@@ -65,37 +63,6 @@ class Refused(Value):
 
     record: str
     decision: Deny | Challenge
-
-
-class _Case:
-    """What the guard knows of one action on its way. Mutable, lives for one `perform`."""
-
-    __slots__ = (
-        "action",
-        "arguments",
-        "asked_at",
-        "began",
-        "caller",
-        "digest",
-        "intent",
-        "live",
-        "run_facts",
-        "target",
-        "workload",
-    )
-
-    def __init__(self, action: Action, caller: Caller, began: float) -> None:
-        self.action = action
-        self.caller = caller
-        self.began = began
-        self.workload: Workload | None = None
-        self.live: LiveRun | None = None
-        self.target: Target | None = None
-        self.digest = ""
-        self.arguments: Sealed | None = None
-        self.intent = ""
-        self.asked_at = 0
-        self.run_facts: RunFacts | None = None
 
 
 class Guard:
@@ -160,7 +127,7 @@ class Guard:
             asyncio.CancelledError: the caller has gone; the upstream was cancelled, and the
                 outcome is recorded.
         """
-        case = _Case(action, caller, self._clock.monotonic())
+        case = Case(action, caller, self._clock.monotonic())
         try:
             judged = await self._judge(case)
             if not isinstance(judged, Permit):
@@ -173,14 +140,14 @@ class Guard:
                 self._outcome(case, Terminal.CANCELLED, detail="The caller has gone.")
             raise
         except MidflightError as error:
-            return self._refuse(case, _from_error(error))
+            return self._refuse(case, from_error(error))
         except Exception as error:  # noqa: BLE001 -- a bug must refuse, and leave its record
             text = f"{type(error).__name__} inside Midflight."
             return self._refuse(case, deny(DenyCode.INTERNAL, "internal-error", text))
 
     # gather and decide
 
-    async def _judge(self, case: _Case) -> Decision:  # noqa: PLR0911 -- one return a rule, in order
+    async def _judge(self, case: Case) -> Decision:  # noqa: PLR0911 -- one return a rule, in order
         action, caller = case.action, case.caller
         now = self._clock.now()
         workload = self._inventory.current(caller.workload)
@@ -200,9 +167,9 @@ class Guard:
                 f"{self._max_in_flight} actions are in flight already.",
                 "Try again when some have ended.",
             )
-        revocation = self._interruption.covering(_scopes(case))
+        revocation = self._interruption.covering(case.scopes())
         if revocation is not None:
-            return _revoked(revocation.id, f"Revoked by {revocation.author}: {revocation.reason}")
+            return revoked(revocation.id, f"Revoked by {revocation.author}: {revocation.reason}")
         found = await self._runs.find(caller, workload)
         if isinstance(found, Deny):
             return found
@@ -241,8 +208,9 @@ class Guard:
                 run=facts,
                 target=target,
                 arguments=action.arguments,
-                source=_source(caller),
+                source=case.source(),
                 at=int(now),
+                flow=case.flow,
             )
         )
         self._telemetry.decided(seconds=self._clock.monotonic() - decided)
@@ -261,7 +229,7 @@ class Guard:
 
     async def _act(
         self,
-        case: _Case,
+        case: Case,
         permit: Permit,
         *,
         sink: Sink,
@@ -278,7 +246,7 @@ class Guard:
             workload=caller.workload,
             upstream=action.upstream,
             name=action.name,
-            scopes=frozenset(_scopes(case)),
+            scopes=frozenset(case.scopes()),
             began=case.began,
         )
         state, detail, code = Terminal.FAILED, "", None
@@ -315,9 +283,9 @@ class Guard:
             state, detail = Terminal.CANCELLED, "The caller has gone."
             raise
         except MidflightError as error:
-            refusal = _from_error(error)
+            refusal = from_error(error)
             detail, code = error.message, refusal.code
-            state = _terminal(error, flight)
+            state = terminal(error, flight)
             return Refused(record=ticket.id, decision=refusal)
         except Exception as error:  # noqa: BLE001 -- a bug must refuse, and leave its record
             detail, code = f"{type(error).__name__} inside Midflight.", DenyCode.INTERNAL
@@ -329,12 +297,12 @@ class Guard:
             self._runs.landed(live)
             self._outcome(case, state, detail=detail, code=code, flight=flight)
 
-    def _intend(self, case: _Case, permit: Permit) -> Ticket:
+    def _intend(self, case: Case, permit: Permit) -> Ticket:
         ticket = self._recorder.append(
             Intent(
                 at=self._clock.now(),
                 digest=case.digest,
-                facts=_facts(case, self._clock.now()),
+                facts=case.facts(self._clock.now()),
                 arguments=case.arguments,
                 decided=permit.version,
                 reasons=permit.reasons,
@@ -344,14 +312,14 @@ class Guard:
         case.intent = ticket.id
         return ticket
 
-    async def judge_answer(self, case: _Case, action: Action, *, flight: Flight | None) -> None:
+    async def judge_answer(self, case: Case, action: Action, *, flight: Flight | None) -> None:
         """Judge and record what a client answers to an upstream's question.
 
         Raises:
             Conflict: policy does not let the answer out.
             Interrupted: the run was revoked while the client was thinking.
         """
-        inner = _Case(action, case.caller, self._clock.monotonic())
+        inner = Case(action, case.caller, self._clock.monotonic())
         try:
             judged = await self._judge(inner)
             if inner.live is not None and inner.live is not case.live:
@@ -387,7 +355,7 @@ class Guard:
             labels = taint(self._catalogue.notices(upstream))
             await self._runs.join_labels(live, labels, source=f"notice of {upstream}")
 
-    async def observe_early(self, case: _Case) -> None:
+    async def observe_early(self, case: Case) -> None:
         """Something of the result is about to be delivered: its labels go first."""
         assert case.live is not None
         assert case.target is not None
@@ -396,7 +364,7 @@ class Guard:
 
     # Records
 
-    def _refuse(self, case: _Case, decision: Deny | Challenge) -> Refused:
+    def _refuse(self, case: Case, decision: Deny | Challenge) -> Refused:
         code = DenyCode.APPROVAL_REQUIRED if isinstance(decision, Challenge) else decision.code
         record = self._outcome(
             case,
@@ -410,7 +378,7 @@ class Guard:
 
     def _outcome(
         self,
-        case: _Case,
+        case: Case,
         state: Terminal,
         *,
         detail: str = "",
@@ -437,7 +405,7 @@ class Guard:
                     intent=case.intent or None,
                     code=code,
                     digest="" if case.intent else case.digest,
-                    facts=_facts(case, now) if whole or not case.intent else None,
+                    facts=case.facts(now) if whole or not case.intent else None,
                     arguments=None if case.intent else case.arguments,
                     decided=decided,
                     reasons=reasons,
@@ -476,7 +444,7 @@ class _GuardedSink:
 
     __slots__ = ("_case", "_guard", "_sink")
 
-    def __init__(self, guard: Guard, case: _Case, sink: Sink) -> None:
+    def __init__(self, guard: Guard, case: Case, sink: Sink) -> None:
         self._guard = guard
         self._case = case
         self._sink = sink
@@ -511,27 +479,6 @@ class _GuardedSink:
         return answer
 
 
-def is_closed_read(action: Action, target: Target) -> bool:
-    """Whether the action only reads from a closed world.
-
-    The one case that need not wait for the disk: a fetch from the open world is a send.
-    """
-    traits = target.traits
-    return (
-        traits.reviewed
-        and traits.effect is Effect.READ
-        and traits.reach is Reach.CLOSED
-        and action.kind
-        in (
-            ActionKind.CALL_TOOL,
-            ActionKind.READ_RESOURCE,
-            ActionKind.GET_PROMPT,
-            ActionKind.COMPLETE,
-            ActionKind.LIST,
-        )
-    )
-
-
 def taint(target: Target) -> Labels:
     """The label of everything that comes back from a target, in the coarse form."""
     traits: Traits = target.traits
@@ -540,90 +487,4 @@ def taint(target: Target) -> Labels:
     return UNTRUSTED
 
 
-def deny(code: DenyCode, rule: str, text: str, help_text: str = "") -> Deny:
-    """A refusal by one of Midflight's own rules."""
-    reason = Reason(policy=f"midflight:{rule}", text=text, help=help_text)
-    return Deny(version="", code=code, reasons=(reason,), help=help_text)
-
-
-def _revoked(revocation: str, text: str) -> Deny:
-    return deny(
-        DenyCode.REVOKED,
-        f"revoked:{revocation}",
-        text,
-        "Nothing of this scope passes until the revocation is lifted or ends.",
-    )
-
-
-def _from_error(error: MidflightError) -> Deny:
-    match error:
-        case Interrupted():
-            return deny(
-                DenyCode.INTERRUPTED,
-                f"interrupted:{error.revocation}".rstrip(":"),
-                error.message,
-                error.hint,
-            )
-        case LedgerUnavailable():
-            code = DenyCode.LEDGER_UNAVAILABLE
-        case StoreUnavailable():
-            code = DenyCode.STORE_UNAVAILABLE
-        case UpstreamUnavailable():
-            code = DenyCode.UPSTREAM_UNAVAILABLE
-        case UpstreamBroken():
-            code = DenyCode.UPSTREAM_BROKEN
-        case Conflict():
-            code = DenyCode.POLICY
-        case _:
-            code = DenyCode.INTERNAL
-    return deny(code, code.value.replace("_", "-"), error.message, error.hint)
-
-
-def _terminal(error: MidflightError, flight: Flight) -> Terminal:
-    """How an action ended that has an intent and no answer."""
-    if flight.interrupted is not None:
-        return Terminal.INTERRUPTED
-    if isinstance(error, LedgerUnavailable | StoreUnavailable | Interrupted) and not flight.sent:
-        return Terminal.DENIED
-    return Terminal.FAILED
-
-
-def _scopes(case: _Case) -> list[tuple[ScopeKind, str]]:
-    action, caller = case.action, case.caller
-    scopes = [
-        (ScopeKind.EVERYTHING, ""),
-        (ScopeKind.WORKLOAD, caller.workload),
-        (ScopeKind.TOKEN, caller.token),
-        (ScopeKind.UPSTREAM, action.upstream),
-        (ScopeKind.TOOL, f"{action.upstream}/{action.name}"),
-    ]
-    if case.workload is not None:
-        scopes.append((ScopeKind.OWNER, case.workload.owner))
-    run = case.live.run.id if case.live is not None else caller.run
-    if run is not None:
-        scopes.append((ScopeKind.RUN, run))
-    return scopes
-
-
-def _source(caller: Caller) -> Source:
-    return Source(point="mcp", proof=caller.proof, peer=caller.peer)
-
-
-def _facts(case: _Case, now: float) -> Facts:
-    target = case.target
-    return Facts(
-        kind=case.action.kind.value,
-        method=case.action.method,
-        upstream=case.action.upstream,
-        name=case.action.name,
-        pin=target.pin if target is not None else None,
-        pin_state=target.pin_state if target is not None else PinState.UNPINNED,
-        traits=target.traits if target is not None else Traits(),
-        workload=case.workload,
-        run=case.run_facts or (case.live.facts(now=int(now)) if case.live is not None else None),
-        source=_source(case.caller),
-        at=case.asked_at or int(now),
-    )
-
-
-__all__ = ["Guard", "Performed", "Refused", "deny", "is_closed_read", "taint"]
+__all__ = ["Guard", "Performed", "Refused", "taint"]

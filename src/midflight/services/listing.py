@@ -19,11 +19,11 @@ from midflight.domain.tool import Definition, PinnedKind
 from midflight.domain.value import Value
 from midflight.services.catalogue import Catalogue
 from midflight.services.flights import Flight
-from midflight.services.guard import deny
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy import PolicyEngine
+from midflight.services.refusing import deny
 from midflight.services.runs import Runs
 
 # What a client would do with what is listed. Templates are filtered by being pinned alone: what

@@ -18,6 +18,7 @@ from midflight.domain.action import ActionKind
 from midflight.domain.decision import Decision
 from midflight.domain.errors import LedgerUnavailable, Misconfigured, NotFound
 from midflight.domain.identity import Author
+from midflight.domain.provenance import NO_FLOW
 from midflight.domain.question import Question, Target
 from midflight.domain.records import Changed, Facts, Observed
 from midflight.domain.value import JSONObject, Value
@@ -286,6 +287,7 @@ class Policies:
             source=facts.source,
             at=int(at),
             approved=approved,
+            flow=facts.flow or NO_FLOW,
         )
         if arguments is None:
             return _noted(unknown, "Its arguments are erased, so it cannot be derived again.")

@@ -24,7 +24,8 @@ from midflight.domain.errors import Misconfigured
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
 from midflight.domain.question import Question, RunFacts, Source, Target
-from midflight.domain.tool import PinState, Traits
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Traits
 from midflight.domain.value import JSONObject, Value
 from midflight.services.policy_files import files_of
 from midflight.services.ports.policy import PolicyEngine

@@ -19,7 +19,7 @@ from midflight.domain.identity import Workload
 from midflight.domain.records import Record
 from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
-from midflight.domain.tool import Reach, Traits
+from midflight.domain.traits import Reach, Traits
 from midflight.services.catalogue import Catalogue
 from midflight.services.guard import Guard
 from midflight.services.interruption import Interruption

@@ -5,17 +5,23 @@ Below: `arguments.py`, `schema.py`. Above: `cedar.py`, `visible.py`.
 
 from __future__ import annotations
 
+import re
+
 from midflight.adapters.policy.arguments import Carried
 from midflight.adapters.policy.schema import CONTEXT, Mentions
+from midflight.domain.provenance import FlowFacts
 from midflight.domain.question import Question, RunFacts, Source
 from midflight.domain.value import JSONObject
 
 _DAY = 86_400
+_INDEX = re.compile(r"\[[0-9]+\]")
 
 
 def build_context(question: Question, carried: Carried, *, seen: Mentions) -> JSONObject:
     """The context of a question, without what `seen` leaves out."""
     context = facts_context(question.run, question.source, question.at, seen=seen)
+    if seen.group("flow"):
+        context["flow"] = flow_context(question.flow)
     if seen.group("approval"):
         context["approval"] = {"granted": question.approved}
     if seen.group("untyped"):
@@ -52,6 +58,23 @@ def facts_context(run: RunFacts, source: Source, at: int, *, seen: Mentions) -> 
     return context
 
 
+def flow_context(flow: FlowFacts) -> JSONObject:
+    """What flow says, as policies see it.
+
+    `arguments` holds `<argument>:<origin>` and `roles` holds `<role>:<origin>`, so that a policy
+    for a group of tools can name a role, and one for a tool an argument.
+    """
+    return {
+        "origin": flow.origin.value,
+        "asked": flow.asked,
+        "concerns": [concern.value for concern in flow.concerns],
+        "arguments": sorted({f"{_INDEX.sub('', a.path)}:{a.origin.value}" for a in flow.arguments}),
+        "roles": sorted({f"{a.role.value}:{a.origin.value}" for a in flow.arguments}),
+        "carries": int(flow.carries.confidentiality),
+        "carries_compartments": sorted(flow.carries.compartments),
+    }
+
+
 def _prune(context: JSONObject, seen: Mentions) -> None:
     for group in CONTEXT:
         inside = seen.inside(group)
@@ -59,4 +82,4 @@ def _prune(context: JSONObject, seen: Mentions) -> None:
             context[group] = {k: v for k, v in context[group].items() if k in inside}
 
 
-__all__ = ["build_context", "facts_context"]
+__all__ = ["build_context", "facts_context", "flow_context"]

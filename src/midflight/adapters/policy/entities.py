@@ -77,6 +77,7 @@ def _resource(kind: ActionKind, target: Target) -> tuple[JSONObject, ...]:
         "reach": target.traits.reach.value,
         "pinned": target.pin_state is PinState.PINNED,
         "reviewed": target.traits.reviewed,
+        "proposed": target.traits.proposed,
     }
     return (
         {"uid": resource_uid(kind, target), "attrs": attributes, "parents": [upstream]},

@@ -24,7 +24,7 @@ from midflight.adapters.policy.shapes import (
 )
 from midflight.domain.action import ActionKind
 from midflight.domain.question import Target
-from midflight.domain.tool import Effect
+from midflight.domain.traits import Effect
 from midflight.domain.value import JSONObject, Value
 
 _STRING: JSONObject = {"type": "String"}
@@ -44,6 +44,15 @@ CONTEXT: Mapping[str, JSONObject] = {
         "compartments": _STRINGS,
         "labels_source": _STRING,
     },
+    "flow": {
+        "origin": _STRING,
+        "asked": _BOOL,
+        "concerns": _STRINGS,
+        "arguments": _STRINGS,
+        "roles": _STRINGS,
+        "carries": _LONG,
+        "carries_compartments": _STRINGS,
+    },
     "source": {"point": _STRING, "proof": _STRING, "peer": _STRING},
     "time": {"unix": _LONG, "hour": _LONG, "weekday": _LONG},
     "approval": {"granted": _BOOL},
@@ -56,6 +65,7 @@ _RESOURCE: JSONObject = {
     "reach": _STRING,
     "pinned": _BOOL,
     "reviewed": _BOOL,
+    "proposed": _BOOL,
 }
 _WORKLOAD: JSONObject = {
     "tier": _STRING,

@@ -83,7 +83,8 @@ def _target(entry: dict[str, Any]) -> Target:
     import msgspec
 
     from midflight.domain.question import Target
-    from midflight.domain.tool import PinState, Traits
+    from midflight.domain.tool import PinState
+    from midflight.domain.traits import Traits
 
     body: dict[str, Any] = entry["body"] or {}
     schema: Any = body.get("inputSchema")

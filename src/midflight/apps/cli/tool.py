@@ -20,7 +20,8 @@ from midflight.apps.cli.output import (
 )
 from midflight.apps.cli.session import Session
 from midflight.domain.errors import Conflict, NotFound
-from midflight.domain.tool import Effect, PinnedKind, PinState, Reach
+from midflight.domain.tool import PinnedKind, PinState
+from midflight.domain.traits import Effect, Reach
 
 if TYPE_CHECKING:
     from midflight.apps.control.client import ControlClient

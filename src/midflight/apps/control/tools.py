@@ -10,7 +10,8 @@ from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
 from midflight.domain.errors import Conflict, MidflightError
-from midflight.domain.tool import Effect, Pin, PinnedKind, PinState, Reach, Traits
+from midflight.domain.tool import Pin, PinnedKind, PinState
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.domain.value import JSONObject, Value
 from midflight.services.catalogue import Listed
 

@@ -1,0 +1,110 @@
+"""One action on its way: what the guard has found out about it so far. Above: `guard.py`."""
+
+from __future__ import annotations
+
+from midflight.domain.action import Action, ActionKind
+from midflight.domain.identity import Caller, Workload
+from midflight.domain.provenance import NO_FLOW, FlowFacts
+from midflight.domain.question import RunFacts, Source, Target
+from midflight.domain.records import Facts, Sealed
+from midflight.domain.revocation import ScopeKind
+from midflight.domain.tool import PinState
+from midflight.domain.traits import Effect, Reach, Traits
+from midflight.services.runs import LiveRun
+
+
+class Case:
+    """What the guard knows of one action on its way. Mutable, lives for one `perform`."""
+
+    __slots__ = (
+        "action",
+        "arguments",
+        "asked_at",
+        "began",
+        "caller",
+        "digest",
+        "flow",
+        "intent",
+        "live",
+        "run_facts",
+        "target",
+        "workload",
+    )
+
+    def __init__(self, action: Action, caller: Caller, began: float) -> None:
+        self.action = action
+        self.caller = caller
+        self.began = began
+        self.workload: Workload | None = None
+        self.live: LiveRun | None = None
+        self.target: Target | None = None
+        self.digest = ""
+        self.flow: FlowFacts = NO_FLOW
+        self.arguments: Sealed | None = None
+        self.intent = ""
+        self.asked_at = 0
+        self.run_facts: RunFacts | None = None
+
+    def scopes(self) -> list[tuple[ScopeKind, str]]:
+        """Every scope whose revocation covers it."""
+        action, caller = self.action, self.caller
+        scopes = [
+            (ScopeKind.EVERYTHING, ""),
+            (ScopeKind.WORKLOAD, caller.workload),
+            (ScopeKind.TOKEN, caller.token),
+            (ScopeKind.UPSTREAM, action.upstream),
+            (ScopeKind.TOOL, f"{action.upstream}/{action.name}"),
+        ]
+        if self.workload is not None:
+            scopes.append((ScopeKind.OWNER, self.workload.owner))
+        run = self.live.run.id if self.live is not None else caller.run
+        if run is not None:
+            scopes.append((ScopeKind.RUN, run))
+        return scopes
+
+    def source(self) -> Source:
+        """Where it came in."""
+        return Source(point="mcp", proof=self.caller.proof, peer=self.caller.peer)
+
+    def facts(self, now: float) -> Facts:
+        """What a record keeps of it."""
+        target = self.target
+        return Facts(
+            kind=self.action.kind.value,
+            method=self.action.method,
+            upstream=self.action.upstream,
+            name=self.action.name,
+            pin=target.pin if target is not None else None,
+            pin_state=target.pin_state if target is not None else PinState.UNPINNED,
+            traits=target.traits if target is not None else Traits(),
+            workload=self.workload,
+            run=self.run_facts
+            or (self.live.facts(now=int(now)) if self.live is not None else None),
+            source=self.source(),
+            at=self.asked_at or int(now),
+            flow=None if self.flow == NO_FLOW else self.flow,
+        )
+
+
+def is_closed_read(action: Action, target: Target) -> bool:
+    """Whether the action only reads from a closed world.
+
+    The one case that need not wait for the disk: a fetch from the open world is a send.
+    """
+    traits = target.traits
+    return (
+        traits.reviewed
+        and traits.effect is Effect.READ
+        and traits.reach is Reach.CLOSED
+        and action.kind
+        in (
+            ActionKind.CALL_TOOL,
+            ActionKind.READ_RESOURCE,
+            ActionKind.GET_PROMPT,
+            ActionKind.COMPLETE,
+            ActionKind.LIST,
+        )
+    )
+
+
+__all__ = ["Case", "is_closed_read"]

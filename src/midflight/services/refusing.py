@@ -1,0 +1,73 @@
+"""Refusals by Midflight's own rules, and what an error becomes: the words of the guard.
+
+A refusal is a value with a reason that names its rule (`midflight:<rule>`). Above: `guard.py`,
+`listing.py`.
+"""
+
+from __future__ import annotations
+
+from midflight.domain.decision import Deny, DenyCode, Reason
+from midflight.domain.errors import (
+    Conflict,
+    Interrupted,
+    LedgerUnavailable,
+    MidflightError,
+    StoreUnavailable,
+    UpstreamBroken,
+    UpstreamUnavailable,
+)
+from midflight.domain.records import Terminal
+from midflight.services.flights import Flight
+
+
+def deny(code: DenyCode, rule: str, text: str, help_text: str = "") -> Deny:
+    """A refusal by one of Midflight's own rules."""
+    reason = Reason(policy=f"midflight:{rule}", text=text, help=help_text)
+    return Deny(version="", code=code, reasons=(reason,), help=help_text)
+
+
+def revoked(revocation: str, text: str) -> Deny:
+    """The refusal of what a revocation covers."""
+    return deny(
+        DenyCode.REVOKED,
+        f"revoked:{revocation}",
+        text,
+        "Nothing of this scope passes until the revocation is lifted or ends.",
+    )
+
+
+def from_error(error: MidflightError) -> Deny:
+    """What an error refuses with."""
+    match error:
+        case Interrupted():
+            return deny(
+                DenyCode.INTERRUPTED,
+                f"interrupted:{error.revocation}".rstrip(":"),
+                error.message,
+                error.hint,
+            )
+        case LedgerUnavailable():
+            code = DenyCode.LEDGER_UNAVAILABLE
+        case StoreUnavailable():
+            code = DenyCode.STORE_UNAVAILABLE
+        case UpstreamUnavailable():
+            code = DenyCode.UPSTREAM_UNAVAILABLE
+        case UpstreamBroken():
+            code = DenyCode.UPSTREAM_BROKEN
+        case Conflict():
+            code = DenyCode.POLICY
+        case _:
+            code = DenyCode.INTERNAL
+    return deny(code, code.value.replace("_", "-"), error.message, error.hint)
+
+
+def terminal(error: MidflightError, flight: Flight) -> Terminal:
+    """How an action ended that has an intent and no answer."""
+    if flight.interrupted is not None:
+        return Terminal.INTERRUPTED
+    if isinstance(error, LedgerUnavailable | StoreUnavailable | Interrupted) and not flight.sent:
+        return Terminal.DENIED
+    return Terminal.FAILED
+
+
+__all__ = ["deny", "from_error", "revoked", "terminal"]
