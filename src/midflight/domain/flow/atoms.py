@@ -1,0 +1,186 @@
+"""Atoms: the pieces of text that a value can be recognised by.
+
+An address, a link, an account number, an id, a number, a word. Text is cut at white space, each
+token is cleaned of the punctuation around it and classified by its shape alone: no list of domains
+or formats to keep, and nothing in it that a language decides. Linear in the text.
+Below: `text.py`. Above: `index.py`, `intent.py`, `judge.py`.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from urllib.parse import urlsplit
+
+from midflight.domain.flow.text import skeleton, strict
+
+MAX_TOKEN = 2_048
+"""A longer token is judged by its first part: nobody pays to an account that long."""
+
+
+class Shape(enum.IntEnum):
+    """What kind of thing a token looks like."""
+
+    WORD = 0
+    NUMBER = 1
+    ID = 2
+    """Letters with digits, or with `_`, `.`, `/`, `-` or `#`: ids, file names, paths."""
+    HANDLE = 3
+    EMAIL = 4
+    LINK = 5
+    ACCOUNT = 6
+    """Eight or more digits, with or without letters: bank accounts, cards, phones."""
+    DATE = 7
+
+
+CONTACTS = frozenset({Shape.EMAIL, Shape.LINK, Shape.ACCOUNT, Shape.HANDLE})
+"""Shapes by which somebody can be reached or paid."""
+
+_SPACE = re.compile(r"[\s\"'`<>()\[\]{}|,;“”‘’«»]+")
+_EDGE = ".:!?*_~^=+&"
+_NUMBER = re.compile(r"[-+]?[$€£¥]?[-+]?[0-9][0-9.,]*(?:[$€£¥%]|[a-z]{3})?\Z", re.IGNORECASE)
+_EMAIL = re.compile(r"(?:mailto:)?[^@\s]+@[^@\s]+\.[^@\s.]{2,}\Z", re.IGNORECASE)
+_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,24}(?::[0-9]+)?(?:[/?#].*)?\Z", re.IGNORECASE)
+_DATE = re.compile(
+    r"(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4})"
+    r"(?:T[0-9:.]+(?:Z|[-+][0-9:]+)?)?\Z|[0-9]{1,2}:[0-9]{2}(?::[0-9.]+)?\Z"
+)
+_HANDLE = re.compile(r"@[\w.-]{2,}\Z")
+_GROUPED = re.compile(
+    r"\b(?:[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{2,4}){3,8}|\+?[0-9]{2,4}(?:[ -][0-9]{2,4}){2,6})\b"
+)
+# Ends of file names: everything else with a dot and letters behind it may be a host.
+_FILES = frozenset(
+    "txt md csv tsv json jsonl xml yaml yml toml ini cfg conf log pdf doc docx xls xlsx ppt pptx odt"
+    " ods png jpg jpeg gif svg webp mp3 mp4 wav mov avi zip tar gz tgz bz2 xz 7z py js ts jsx tsx"
+    " java c h cpp hpp cs go rs rb php sh bat ps1 sql html htm css ipynb bak tmp lock env db".split()
+)
+
+
+def tokens(text: str) -> Iterator[str]:
+    """The tokens of a text, without the punctuation around them."""
+    for token in _SPACE.split(text):
+        bare = token.strip(_EDGE)
+        if bare:
+            yield bare[:MAX_TOKEN]
+
+
+def shape(token: str) -> Shape:
+    """What a token looks like."""
+    if token.isalpha():
+        return Shape.WORD
+    if "@" in token:
+        if _EMAIL.match(token) is not None:
+            return Shape.EMAIL
+        return Shape.HANDLE if _HANDLE.match(token) is not None else Shape.ID
+    if "://" in token or token[:4].lower() == "www.":
+        return Shape.LINK
+    if _DATE.match(token) is not None:
+        return Shape.DATE
+    if _NUMBER.match(token) is not None:
+        return Shape.ACCOUNT if _digits(token) >= 9 and "." not in token else Shape.NUMBER
+    if "." in token and _is_host(token):
+        return Shape.LINK
+    digits = _digits(token)
+    if digits >= 8 and token.replace("-", "").isalnum():
+        return Shape.ACCOUNT
+    if digits or any(c in "_./#\\=:" for c in token):
+        return Shape.ID
+    return Shape.WORD
+
+
+def grouped(text: str) -> Iterator[str]:
+    """Account and phone numbers that are written in groups, put together."""
+    if not any(c.isdigit() for c in text):
+        return
+    for found in _GROUPED.finditer(text):
+        whole = found[0].replace(" ", "").replace("-", "")
+        if 9 <= len(whole) <= 34 and sum(c.isdigit() for c in whole) >= 8:
+            yield whole
+
+
+def same(token: str, of: Shape) -> str:
+    """The form in which tokens of a shape are compared for trust."""
+    match of:
+        case Shape.NUMBER:
+            return number(token) or strict(token)
+        case Shape.LINK:
+            return link(token)
+        case Shape.ACCOUNT:
+            return strict(token).replace("-", "").replace(" ", "").lstrip("+")
+        case Shape.EMAIL:
+            return strict(token).removeprefix("mailto:")
+        case Shape.HANDLE:
+            return strict(token).lstrip("@")
+        case _:
+            return strict(token).lstrip("#")
+
+
+def looks(token: str, of: Shape) -> str:
+    """The form in which tokens of a shape are compared for suspicion."""
+    folded = skeleton(token)
+    return folded if of is Shape.LINK else same(folded, of)
+
+
+def number(token: str) -> str | None:
+    """A number without currency and grouping, in one spelling; None if it is none."""
+    bare = re.sub(r"[$€£¥%+]|[a-zA-Z]{3}\Z", "", token)
+    if bare.count(",") and "." not in bare and re.search(r",[0-9]{1,2}\Z", bare):
+        bare = bare.replace(",", ".")
+    try:
+        value = Decimal(bare.replace(",", ""))
+    except InvalidOperation:
+        return None
+    if not value.is_finite() or abs(value.adjusted()) > 40:
+        return None
+    return format(value.normalize(), "f")
+
+
+def link(token: str) -> str:
+    """A link for comparison: scheme and host without case, everything behind them exactly.
+
+    Paths differ by case: two short links that look alike lead to different places.
+    """
+    try:
+        parts = urlsplit(token if "://" in token else f"https://{token}")
+        host = parts.netloc.lower().removeprefix("www.")
+    except ValueError:
+        return strict(token)
+    rest = parts.path.rstrip("/")
+    return host + rest + (f"?{parts.query}" if parts.query else "")
+
+
+def host(token: str) -> str:
+    """The host of a link or address, without case; empty if there is none."""
+    bare = token.rpartition("@")[2] if "@" in token and "/" not in token else token
+    try:
+        return (urlsplit(bare if "://" in bare else f"https://{bare}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_host(token: str) -> bool:
+    if _HOST.match(token) is None:
+        return False
+    name = re.split(r"[/?#:]", token, maxsplit=1)[0]
+    return name.rpartition(".")[2].lower() not in _FILES or "/" in token
+
+
+def _digits(token: str) -> int:
+    return sum(c.isdigit() for c in token)
+
+
+__all__ = [
+    "CONTACTS",
+    "Shape",
+    "grouped",
+    "host",
+    "link",
+    "looks",
+    "number",
+    "same",
+    "shape",
+    "tokens",
+]

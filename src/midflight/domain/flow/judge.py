@@ -1,0 +1,513 @@
+"""The judgement of flow: where an action's values came from, and what speaks against it.
+
+Only effects are judged, and reads that go out with an address. What it says is facts for policy:
+which concerns ask a person and which forbid is written in Cedar.
+Below: `index.py`, `intent.py`. Above: `services/flow.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+from midflight.domain.flow.atoms import CONTACTS, Shape, host, number, same, shape, tokens
+from midflight.domain.flow.fields import Leaf, words_of
+from midflight.domain.flow.index import CONTACT, NAME, SYSTEM, TEXT, RunIndex, Seen, people
+from midflight.domain.flow.intent import Reading, Wish
+from midflight.domain.flow.text import strict
+from midflight.domain.flow.words import COMMON_VERBS, GENERIC, IMPLIED, MONEY, MONEY_VERBS, Family, related, singular
+from midflight.domain.labels import BOTTOM
+from midflight.domain.proposal.naming import Doing, doing
+from midflight.domain.proposal.rules import role_of
+from midflight.domain.provenance import RANK, ArgumentFacts, Concern, FlowFacts, Origin
+from midflight.domain.traits import (
+    CONTENT_ROLES,
+    KEY_ROLES,
+    Effect,
+    FieldKind,
+    Reach,
+    Role,
+    Traits,
+)
+from midflight.domain.value import JSON, JSONObject, Value
+
+MAX_VALUES = 512
+"""Argument values looked at; with more of them an action counts as made up."""
+
+_OUTWARD = frozenset({Effect.SEND, Effect.PAY, Effect.GRANT, Effect.INSTRUCT, Effect.EXECUTE})
+_FAMILIES: dict[Effect, frozenset[Family]] = {
+    Effect.WRITE: frozenset({Family.CREATE, Family.UPDATE}),
+    Effect.DELETE: frozenset({Family.DELETE}),
+    Effect.SEND: frozenset({Family.SEND}),
+    Effect.PAY: frozenset({Family.PAY}),
+    Effect.EXECUTE: frozenset({Family.EXECUTE}),
+    Effect.GRANT: frozenset({Family.GRANT}),
+    Effect.INSTRUCT: frozenset({Family.CREATE, Family.UPDATE}),
+}
+_BY_OBJECT = frozenset({Effect.GRANT, Effect.PAY, Effect.INSTRUCT, Effect.EXECUTE})
+_CHOOSY = frozenset({Effect.PAY, Effect.DELETE, Effect.GRANT, Effect.EXECUTE})
+# A setting or a time of one of these shapes carries nothing.
+_PLAIN = frozenset({Shape.WORD, Shape.NUMBER, Shape.DATE})
+_STOP = frozenset("the a an of and or to in on for at by with from is re".split())
+
+
+class Subject(Value):
+    """What is judged: a tool, as far as flow needs to know it.
+
+    Attributes:
+        traits: reviewed or proposed.
+        does: what its name and description say.
+        schema: its input schema, for arguments that the traits do not name.
+    """
+
+    name: str
+    traits: Traits
+    does: Doing
+    roles: dict[str, Role]
+
+
+class Circumstances(Value):
+    """What the run has done and knows besides its index.
+
+    Attributes:
+        done: how many effects of this tool have been permitted in the run.
+        endorsed: whether a value, in strict form, was approved for the run or its owner.
+        own: domains of the owner.
+    """
+
+    done: int
+    endorsed: Callable[[str], bool]
+    own: frozenset[str] = frozenset()
+
+
+def subject(name: str, description: str, traits: Traits) -> Subject:
+    """A tool to be judged; made once for each pinned definition."""
+    return Subject(
+        name=name,
+        traits=traits,
+        does=doing(name, description),
+        roles={argument.path: argument.role for argument in traits.arguments},
+    )
+
+
+class _Part(Value):
+    """One value of the arguments."""
+
+    path: str
+    role: Role
+    text: str
+
+
+def parts(subject: Subject, arguments: JSONObject) -> Iterator[_Part]:
+    """Every value of the arguments with its role, depth first."""
+    for name, value in arguments.items():
+        yield from _parts(subject, value, name, name, name)
+
+
+def _parts(subject: Subject, value: JSON, path: str, plain: str, name: str) -> Iterator[_Part]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _parts(subject, inner, f"{path}.{key}", f"{plain}.{key}", key)
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            inside = f"{plain}[*]" if isinstance(inner, dict | list) else plain
+            yield from _parts(subject, inner, f"{path}[{at}]", inside, name)
+    elif isinstance(value, bool) or value is None:
+        return
+    else:
+        role = subject.roles.get(plain)
+        if role is None:
+            role = role_of(name, {"type": "string" if isinstance(value, str) else "number"})[0]
+        text = value if isinstance(value, str) else _numeral(value)
+        if text.strip():
+            yield _Part(path=path, role=role, text=text)
+
+
+def judge(
+    subject: Subject,
+    arguments: JSONObject,
+    *,
+    index: RunIndex,
+    reading: Reading,
+    about: Circumstances,
+) -> FlowFacts:
+    """What flow says about an action."""
+    return _Judging(subject, arguments, index, reading, about).facts()
+
+
+class _Judging:
+    def __init__(
+        self,
+        subject: Subject,
+        arguments: JSONObject,
+        index: RunIndex,
+        reading: Reading,
+        about: Circumstances,
+    ) -> None:
+        self._subject = subject
+        self._index = index
+        self._reading = reading
+        self._about = about
+        self._parts = list(parts(subject, arguments))[:MAX_VALUES]
+        self._concerns: set[Concern] = set()
+        self._found: list[ArgumentFacts] = []
+        self._effect = subject.traits.effect
+        self._outward = self._effect in _OUTWARD or (
+            self._effect is not Effect.READ and subject.traits.reach is Reach.OPEN
+        )
+
+    def facts(self) -> FlowFacts:
+        read = self._effect is Effect.READ
+        if read and self._subject.traits.reach is Reach.CLOSED:
+            return FlowFacts()
+        for part in self._parts:
+            if part.role in KEY_ROLES:
+                if not read or part.role in (Role.URL, Role.RECIPIENT):
+                    self._key(part)
+            elif part.role in CONTENT_ROLES or (not read and shape(part.text) not in _PLAIN):
+                self._content(part)
+        asked = read or self._asked()
+        worst = max((a.origin for a in self._found if a.role in KEY_ROLES), key=RANK.__getitem__, default=Origin.INTENT)
+        return FlowFacts(
+            arguments=tuple(self._found),
+            origin=worst,
+            asked=asked,
+            concerns=tuple(sorted(self._concerns)),
+            carries=BOTTOM,
+        )
+
+    # Key arguments
+
+    def _key(self, part: _Part) -> None:
+        values = _values(part)
+        for text in values:
+            origin, seen = self._origin(text, part.role)
+            self._weigh(part, text, origin, seen)
+            self._found.append(
+                ArgumentFacts(
+                    path=part.path,
+                    role=part.role,
+                    origin=origin,
+                    field="" if seen is None else seen.field,
+                    record="" if seen is None else seen.record,
+                    untrusted=seen is not None and seen.named,
+                )
+            )
+
+    def _origin(self, text: str, role: Role) -> tuple[Origin, Seen | None]:
+        kind = shape(text)
+        exact = same(text, kind)
+        seen = self._index.look(text)
+        if self._in_intent(text, kind, exact, role):
+            return Origin.INTENT, seen
+        if self._about.endorsed(exact):
+            return Origin.ENDORSED, seen
+        if seen is None and (" " in text or kind is Shape.ID):
+            return self._assembled(text, role)
+        if seen is None:
+            return Origin.MODEL, None
+        if seen.rank == TEXT:
+            return Origin.UNTRUSTED, seen
+        return Origin.TRUSTED, seen
+
+    def _assembled(self, text: str, role: Role) -> tuple[Origin, Seen | None]:
+        """A value of several pieces has the origin of its worst."""
+        worst, where = Origin.INTENT, None
+        pieces = [p for p in _pieces(text) if p not in _STOP]
+        for piece in pieces:
+            kind = shape(piece)
+            exact = same(piece, kind)
+            seen = self._index.look(piece)
+            if exact in self._reading.words or (kind, exact) in self._reading.atoms:
+                origin = Origin.INTENT
+            elif seen is None:
+                origin = Origin.MODEL
+            else:
+                origin = Origin.UNTRUSTED if seen.rank == TEXT else Origin.TRUSTED
+            if RANK[origin] > RANK[worst]:
+                worst, where = origin, seen
+        return (worst, where) if pieces else (Origin.MODEL, None)
+
+    def _in_intent(self, text: str, kind: Shape, exact: str, role: Role) -> bool:
+        reading = self._reading
+        if (kind, exact) in reading.atoms and (kind is not Shape.WORD):
+            return not (kind is Shape.NUMBER and len(exact) < 3 and role is Role.OBJECT) or self._numbered(exact)
+        plain = strict(text)
+        if plain in reading.names:
+            return True
+        if kind is Shape.HANDLE:
+            return exact in reading.words
+        if kind is Shape.WORD or " " in text:
+            return plain in reading.words or all(w in reading.words for w in plain.split() if w not in _STOP)
+        return any(plain == name for name in reading.names)
+
+    def _numbered(self, exact: str) -> bool:
+        """A short number counts as said only beside what it numbers: "file 13", not "June 13"."""
+        nouns = self._subject.does.nouns | self._subject.does.described_nouns
+        return any(exact in wish.names and related(wish.nouns, nouns) for wish in self._reading.wishes)
+
+    def _weigh(self, part: _Part, text: str, origin: Origin, seen: Seen | None) -> None:
+        """Which concerns an origin raises, by role."""
+        role, tainted = part.role, self._index.text_seen
+        if origin in (Origin.INTENT, Origin.ENDORSED):
+            return
+        if origin is Origin.UNTRUSTED:
+            if self._effect is Effect.READ and seen is not None and role is Role.URL:
+                return  # fetched as it stands: who wrote it knows it already
+            self._concerns.add(Concern.KEY_UNTRUSTED)
+        elif origin is Origin.MODEL:
+            if role is Role.URL and self._effect is Effect.READ:
+                if tainted:
+                    self._concerns.add(Concern.URL_ASSEMBLED)
+            elif tainted or role in (Role.RECIPIENT, Role.ACCOUNT, Role.URL):
+                if not self._derived(role, text):
+                    self._concerns.add(Concern.KEY_UNKNOWN)
+        elif seen is not None:
+            self._weigh_trusted(role, text, seen)
+
+    def _meant(self, role: Role, text: str, seen: Seen) -> bool:
+        """Whether somebody who merely takes part in something is whom the intent means.
+
+        Anybody can put himself there. So it takes a record that the intent names (whoever is in it
+        knows of it already), or a name that the intent says and that is nobody else's, or a choice
+        that the intent leaves to the data; never for money or rights, never where the intent says
+        who gets it, and never for who is named in words that somebody wrote.
+        """
+        if role is not Role.RECIPIENT or self._effect not in (Effect.SEND, Effect.WRITE):
+            return False
+        if seen.named or any(shape(n) in CONTACTS for w in self._reading.wishes for n in w.names if w.families & {Family.SEND, Family.GRANT}):
+            return False
+        if seen.linked:
+            return True
+        if not seen.selected:
+            return False
+        if shape(text) in CONTACTS:
+            return any(
+                len(piece) > 2 and piece in self._reading.names and self._index.alone(piece)
+                for piece in people(text)
+            )
+        return self._reading.chooses
+
+    def _named_other(self) -> bool:
+        """Whether the principal named things of this kind, so that another one was not meant."""
+        if not self._index.text_seen:
+            return False
+        found = (self._index.look(name) for name in self._reading.names if " " in name)
+        return any(seen is not None and seen.rank == NAME for seen in found)
+
+    def _derived(self, role: Role, text: str) -> bool:
+        return role is Role.AMOUNT and self._reading.arithmetic and self._index.look(text) is None
+
+    def _weigh_trusted(self, role: Role, text: str, seen: Seen) -> None:
+        if role is Role.OBJECT and seen.rank == NAME and self._effect in _CHOOSY and self._named_other():
+            self._concerns.add(Concern.KEY_UNLINKED)
+        if seen.named and role is not Role.AMOUNT:
+            self._concerns.add(Concern.KEY_CONTESTED)
+        if role in (Role.RECIPIENT, Role.ACCOUNT, Role.URL):
+            own = self._about.own and host(text) in self._about.own
+            if seen.rank == CONTACT and not own and not self._meant(role, text, seen):
+                self._concerns.add(Concern.KEY_UNLINKED)
+            elif seen.rank == NAME and shape(text) in CONTACTS:
+                self._concerns.add(Concern.KEY_UNLINKED)
+            elif not (seen.linked or seen.selected):
+                self._concerns.add(Concern.KEY_UNLINKED)
+
+    # Content
+
+    def _content(self, part: _Part) -> None:
+        if not self._index.text_seen and not self._outward:
+            return
+        worst: ArgumentFacts | None = None
+        for token in tokens(part.text):
+            kind = shape(token)
+            if kind in (Shape.WORD, Shape.DATE) or (kind is Shape.NUMBER and len(token) < 4):
+                continue
+            if (kind, same(token, kind)) in self._reading.atoms:
+                continue
+            seen = self._index.look(token)
+            concern = self._carried(kind, token, seen)
+            if concern is not None:
+                self._concerns.add(concern)
+                worst = ArgumentFacts(
+                    path=part.path,
+                    role=part.role,
+                    origin=Origin.MODEL if seen is None else Origin.UNTRUSTED,
+                    field="" if seen is None else seen.field,
+                    record="" if seen is None else seen.record,
+                    untrusted=seen is not None and seen.named,
+                )
+        if self._outward and self._index.passages(part.text):
+            self._concerns.add(Concern.CONTENT_PASSAGE)
+        if worst is not None:
+            self._found.append(worst)
+
+    def _carried(self, kind: Shape, token: str, seen: Seen | None) -> Concern | None:
+        if self._about.endorsed(same(token, kind)):
+            return None
+        if seen is not None and seen.secret and self._outward:
+            return Concern.CONTENT_SECRET
+        if not self._outward or not self._index.text_seen:
+            return None
+        if kind in CONTACTS and (seen is None or seen.rank in (TEXT, CONTACT)):
+            return Concern.CONTENT_CONTACT
+        if seen is not None and not seen.selected and not seen.linked:
+            return Concern.CONTENT_PASSAGE
+        return None
+
+    # What was asked for
+
+    def _asked(self) -> bool:
+        """Whether the intent asks for this effect, and for as many of them."""
+        if not self._gated():
+            return True
+        matching = [wish for wish in self._reading.wishes if self._matches(wish)]
+        if not matching:
+            self._concerns.add(Concern.EFFECT_NOT_ASKED)
+            return False
+        if self._index.text_seen and not any(wish.many for wish in matching) and self._about.done >= sum(wish.count for wish in matching):
+            self._concerns.add(Concern.TOO_MANY)
+        return True
+
+    def _gated(self) -> bool:
+        """Whether the intent has to ask for it: always, where words of others were seen."""
+        return (
+            self._index.text_seen
+            or self._index.phrase_seen
+            or self._effect in (Effect.GRANT, Effect.INSTRUCT)
+        )
+
+    def _matches(self, wish: Wish) -> bool:
+        does = self._subject.does
+        if wish.verb in (does.verb, does.described_verb) and wish.verb not in COMMON_VERBS:
+            return True
+        nouns = (does.nouns or does.described_nouns) - GENERIC
+        about = wish.nouns - GENERIC - {wish.verb}
+        implied = IMPLIED.get(wish.verb)
+        if implied is not None and (self._effect is not Effect.PAY or not about):
+            about |= implied
+        if self._effect is Effect.PAY and wish.verb in MONEY_VERBS and not self._speaks_of_money(wish):
+            return False
+        if wish.families & _FAMILIES[self._effect]:
+            return not nouns or not about or related(about, nouns) or self._acts_on(wish)
+        if self._effect in _BY_OBJECT and wish.families & {Family.CREATE, Family.UPDATE}:
+            # "Set up a payment", "change my password": the object makes it what it is.
+            return bool(nouns and about) and related(about, nouns)
+        return False
+
+    @staticmethod
+    def _speaks_of_money(wish: Wish) -> bool:
+        return bool(wish.nouns & MONEY) or any(
+            shape(name) in (Shape.NUMBER, Shape.ACCOUNT) for name in wish.names
+        )
+
+    def _acts_on(self, wish: Wish) -> bool:
+        """What the clause names is what this acts upon, or stands in the record of it."""
+        for part in self._parts:
+            if part.role not in KEY_ROLES:
+                continue
+            for text in _values(part):
+                if same(text, shape(text)) in wish.names or strict(text) in wish.names:
+                    return True
+                seen = self._index.look(text) if part.role is Role.OBJECT and wish.names else None
+                if seen is not None and seen.linked and seen.rank == SYSTEM and not seen.named:
+                    return True
+        return False
+
+
+def linked_records(found: Iterable[Leaf], reading: Reading) -> frozenset[int]:
+    """Numbers of the records that the intent names: by an address, an id, a name."""
+    linked: set[int] = set()
+    long_names = [name for name in reading.names if len(name) > 5]
+    for leaf in found:
+        if leaf.kind is FieldKind.TEXT or not leaf.records or leaf.records[-1] in linked:
+            continue
+        text = leaf.text.strip()
+        kind = shape(text)
+        plain = strict(text)
+        if (
+            (
+                kind not in (Shape.WORD, Shape.NUMBER, Shape.DATE)
+                and (kind, same(text, kind)) in reading.atoms
+            )
+            or plain in reading.names
+            or (" " in text and any(plain in name or name in plain for name in long_names))
+            or _worded(text, kind, reading)
+        ):
+            linked.add(leaf.records[-1])
+    return frozenset(linked)
+
+
+def _worded(text: str, kind: Shape, reading: Reading) -> bool:
+    """Whether a name of several words is made of the intent's words: "team-minutes.docx"."""
+    if kind in CONTACTS or kind in (Shape.NUMBER, Shape.DATE):
+        return False
+    pieces = [p for p in _pieces(text) if p not in _STOP and not p.isdigit()]
+    if kind is Shape.ID and "." in text:
+        pieces = pieces[:-1]  # the end of a file name
+    return len(pieces) > 1 and all(p in reading.words for p in pieces)
+
+
+def selected(subject: Subject, arguments: JSONObject, *, index: RunIndex, reading: Reading) -> bool:
+    """Whether the intent asked for what this read returns: its arguments are the intent's words."""
+    judged = False
+    nouns = subject.does.nouns - GENERIC
+    about = related(nouns, reading.words) if nouns else bool(reading.words)
+    for part in parts(subject, arguments):
+        if part.role in (Role.TIME, Role.SETTING, Role.AMOUNT):
+            continue
+        judged = True
+        for text in _values(part) if part.role in KEY_ROLES else [part.text]:
+            if not _said(text, index, reading) and not (
+                about and part.role is not Role.QUERY and _listed(text, index)
+            ):
+                return False
+    return judged or about
+
+
+def _listed(text: str, index: RunIndex) -> bool:
+    """Whether a name of several words stands in what the intent selected, if only in a text."""
+    seen = index.look(text) if " " in text.strip() else None
+    return seen is not None and seen.selected
+
+
+def _said(text: str, index: RunIndex, reading: Reading) -> bool:
+    kind = shape(text)
+    if (kind, same(text, kind)) in reading.atoms or strict(text) in reading.names:
+        return True
+    pieces = [p for p in _pieces(text) if p not in _STOP and len(p) > 1]
+    if pieces and all(p in reading.words or singular(p) in reading.words for p in pieces):
+        return True
+    seen = index.look(text)
+    return seen is not None and seen.rank in (SYSTEM, NAME) and (seen.selected or seen.linked)
+
+
+def _values(part: _Part) -> list[str]:
+    """The values in an argument: several addresses in one string are several."""
+    text = part.text.strip()
+    if part.role is Role.RECIPIENT and ("," in text or ";" in text):
+        several = list(tokens(text))
+        # Several addresses in one string; anything else is one value, however long.
+        return several if all(shape(t) in CONTACTS for t in several) and several else [text]
+    if part.role is Role.AMOUNT:
+        return [number(text) or text]
+    return [text]
+
+
+def _pieces(text: str) -> list[str]:
+    """The words of a text, those inside of ids and paths too."""
+    plain = strict(text)
+    found: list[str] = []
+    for word in plain.replace("_", " ").replace("/", " ").replace("-", " ").replace(".", " ").split():
+        bare = word.strip("'\"(),:;!?#@")
+        if bare:
+            found.append(bare)
+    return found
+
+
+def _numeral(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+__all__ = ["Circumstances", "Subject", "judge", "linked_records", "parts", "selected", "subject"]
