@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from policy_kit import AGENT, facts, question, tool
 
@@ -14,6 +15,7 @@ from midflight.adapters.policy.cedar import CedarEngine
 from midflight.adapters.policy.compiler import CedarCompiler
 from midflight.adapters.policy.parsing import CedarSet
 from midflight.domain.decision import Challenge, Deny, Permit
+from midflight.domain.provenance import Concern, FlowFacts
 from midflight.domain.question import Source
 from midflight.domain.traits import Effect
 from midflight.services.policy import check_directory
@@ -85,11 +87,16 @@ def test_the_readme_names_every_file(pack: Path) -> None:
 
 @pytest.mark.parametrize("effect", [e for e in Effect if e is not Effect.READ])
 @pytest.mark.parametrize("reach", ["open", "closed"])
-def test_no_effect_passes_unasked_in_an_untrusted_run(effect: Effect, reach: str) -> None:
+@pytest.mark.parametrize("concern", [c for c in Concern if c is not Concern.URL_ASSEMBLED])
+def test_no_effect_with_a_concern_passes_unasked(
+    effect: Effect, reach: str, concern: Concern
+) -> None:
     target = tool("act", effect.value, reach=reach)
-    decision = standard(target).decide(question(target, {}, run=facts(untrusted=True)))
+    asked = question(target, {}, run=facts(untrusted=True))
+    decision = standard(target).decide(
+        msgspec.structs.replace(asked, flow=FlowFacts(concerns=(concern,)))
+    )
     assert isinstance(decision, Challenge)
-    assert "standard/effects-untrusted" in [reason.policy for reason in decision.reasons]
     assert decision.approvers == ("owner",)
 
 

@@ -43,6 +43,8 @@ from midflight.domain.run import RunState
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.catalogue import Catalogue
+from midflight.services.flow import Flow
+from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
 from midflight.services.identity import Identity
 from midflight.services.interruption import Interruption
@@ -195,6 +197,13 @@ class Plane:
             engine=self.engine,
         )
         self.tracing = Tracing.configure(settings.telemetry.otlp_endpoint, __version__)
+        self.marks = Marks(store=made.store, sealer=self.sealer, clock=made.clock)
+        self.flow = Flow(
+            store=made.store,
+            sealer=self.sealer,
+            marks=self.marks,
+            definition=self.catalogue.tool,
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -206,6 +215,7 @@ class Plane:
             upstreams=made.upstreams,
             clock=made.clock,
             telemetry=made.telemetry,
+            flow=self.flow,
             spans=self.tracing if self.tracing.active else None,
             max_in_flight=settings.gateway.limits.in_flight,
         )
@@ -238,9 +248,12 @@ class Plane:
             await self.ledger.start(__version__, self.engine.version)
             undo.push_async_callback(self.ledger.close)
             await self.inventory.refresh()
+            await self.marks.start()
+            undo.push_async_callback(self.flow.save)
             self.interruption.on_revoked(self._revoked)
             await self.interruption.start()
             self.runs.on_ended(self._run_ended)
+            self.runs.on_ended(self.flow.ended)
             await self.runs.start()
             await self.catalogue.start()
             undo.push_async_callback(self.catalogue.close)
@@ -295,7 +308,7 @@ class Plane:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            for chore in (self.runs.sweep, self.policies.reload_if_changed):
+            for chore in (self.runs.sweep, self.flow.save, self.policies.reload_if_changed):
                 try:
                     await chore()
                 except MidflightError as error:

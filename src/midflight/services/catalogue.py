@@ -182,6 +182,10 @@ class Catalogue:
         """One definition as served."""
         return self._served.get((upstream, kind, name))
 
+    def tool(self, upstream: str, name: str) -> Definition | None:
+        """The definition of a tool as served."""
+        return self._served.get((upstream, PinnedKind.TOOL, name))
+
     async def ensure(self, upstream: str) -> None:
         """Have the catalogue of an upstream younger than `max_age_s`, if the upstream lets us.
 

@@ -29,6 +29,7 @@ from midflight.domain.traits import Reach, Traits
 from midflight.domain.value import JSONObject, Value
 from midflight.services.catalogue import Catalogue, why_unpinned
 from midflight.services.flights import Flight
+from midflight.services.flow import Flow, RunFlow
 from midflight.services.guard_case import Case, is_closed_read
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
@@ -81,6 +82,7 @@ class Guard:
         upstreams: Mapping[str, Upstream],
         clock: Clock,
         telemetry: Telemetry,
+        flow: Flow,
         spans: Spans | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
@@ -89,6 +91,7 @@ class Guard:
         `max_in_flight` bounds what runs at once; beyond it actions are refused.
         """
         self._max_in_flight = max_in_flight
+        self._flow = flow
         self._spans = spans
         self._catalogue = catalogue
         self._runs = runs
@@ -174,6 +177,7 @@ class Guard:
         if isinstance(found, Deny):
             return found
         case.live = found
+        state = case.flow_run = await self._flow.ready(found)
         # Before anything that is kept for the action: refused ones use the budget up as well.
         exhausted = await self._runs.take_step(found)
         if exhausted is not None:
@@ -197,6 +201,7 @@ class Guard:
                 f"{action.upstream}/{action.name} is {target.pin_state.value}.",
                 why_unpinned(target.pin_state, action.upstream, action.name),
             )
+        case.flow = self._flow.judge(found, state, target, action, owner=workload.owner)
         # The very facts that are asked with are those that are recorded (I6).
         case.asked_at = int(now)
         facts = case.run_facts = found.facts(now=int(now))
@@ -239,6 +244,10 @@ class Guard:
         action, caller, live, target = case.action, case.caller, case.live, case.target
         assert live is not None
         assert target is not None
+        flow = case.flow_run
+        assert flow is not None
+        # Before the first wait, so that parallel calls are counted with this one.
+        self._flow.depart(flow, target, action)
         ticket = self._intend(case, permit)
         flight = Flight(
             record=ticket.id,
@@ -259,6 +268,7 @@ class Guard:
                 await ticket.durable()
             elif not self._recorder.available:
                 raise LedgerUnavailable("The ledger cannot be written.")  # noqa: TRY301 -- ends below
+            await self._flow.mark(live, target, action)
             for answer in answers:
                 await self.judge_answer(case, answer, flight=flight)
             guarded = _GuardedSink(self, case, sink)
@@ -273,10 +283,13 @@ class Guard:
                 flight=flight,
                 sink=guarded,
             )
-            await self._runs.join_labels(live, taint(target), source=ticket.id)
+            await self._take_in(case, flow, reply)
             flight.look()  # what came back after the cut is not delivered
             live.look()  # nor into what follows an ended run, which has not its labels
             flight.completed = True
+            failed = reply.error is not None or (reply.result or {}).get("isError") is True
+            if failed:
+                self._flow.undone(flow, target, action)
             state = Terminal.FAILED if reply.error is not None else Terminal.DONE
             return Performed(record=ticket.id, reply=reply)
         except asyncio.CancelledError:
@@ -355,12 +368,33 @@ class Guard:
             labels = taint(self._catalogue.notices(upstream))
             await self._runs.join_labels(live, labels, source=f"notice of {upstream}")
 
-    async def observe_early(self, case: Case) -> None:
+    async def observe_early(self, case: Case, said: JSONObject) -> None:
         """Something of the result is about to be delivered: its labels go first."""
         assert case.live is not None
         assert case.target is not None
-        await self._runs.join_labels(case.live, taint(case.target), source=case.intent)
+        assert case.flow_run is not None
+        labels = self._flow.observe(
+            case.flow_run, case.target, case.action, said, record=case.intent
+        )
+        await self._runs.join_labels(case.live, labels, source=case.intent)
         case.live.look()
+
+    async def _take_in(self, case: Case, flow: RunFlow, reply: Reply) -> None:
+        """Labels and values of a result, before it is delivered."""
+        assert case.live is not None
+        assert case.target is not None
+        failed = reply.error is not None
+        result = {"error": reply.error} if reply.error is not None else (reply.result or {})
+        labels = self._flow.observe(
+            flow,
+            case.target,
+            case.action,
+            result,
+            record=case.intent,
+            failed=failed or result.get("isError") is True,
+        )
+        await self._runs.join_labels(case.live, labels, source=case.intent)
+        await self._flow.mark_made(case.live, case.target, case.action, result)
 
     # Records
 
@@ -461,12 +495,12 @@ class _GuardedSink:
 
     async def notify(self, method: str, params: JSONObject) -> None:
         """Labels first, then the client."""
-        await self._guard.observe_early(self._case)
+        await self._guard.observe_early(self._case, params)
         await self._sink.notify(method, params)
 
     async def ask(self, request: ClientRequest) -> JSONObject:
         """Labels first, then the client; its answer is judged before it goes out."""
-        await self._guard.observe_early(self._case)
+        await self._guard.observe_early(self._case, request.params)
         answer = await self._sink.ask(request)
         action = Action(
             kind=ActionKind.ANSWER,

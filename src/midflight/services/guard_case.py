@@ -10,6 +10,7 @@ from midflight.domain.records import Facts, Sealed
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
+from midflight.services.flow import RunFlow
 from midflight.services.runs import LiveRun
 
 
@@ -24,6 +25,7 @@ class Case:
         "caller",
         "digest",
         "flow",
+        "flow_run",
         "intent",
         "live",
         "run_facts",
@@ -40,6 +42,7 @@ class Case:
         self.target: Target | None = None
         self.digest = ""
         self.flow: FlowFacts = NO_FLOW
+        self.flow_run: RunFlow | None = None
         self.arguments: Sealed | None = None
         self.intent = ""
         self.asked_at = 0

@@ -23,6 +23,7 @@ from midflight.domain.decision import Challenge, Decision, Deny, Permit
 from midflight.domain.errors import Misconfigured
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
+from midflight.domain.provenance import FlowFacts
 from midflight.domain.question import Question, RunFacts, Source, Target
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Traits
@@ -70,6 +71,10 @@ class _Run(RunFacts, forbid_unknown_fields=True):
     labels: _Labels = _Labels()
 
 
+class _Flow(FlowFacts, forbid_unknown_fields=True):
+    pass
+
+
 class _Source(Source, forbid_unknown_fields=True):
     pass
 
@@ -90,6 +95,7 @@ class _Question(Question, forbid_unknown_fields=True):
     arguments: JSONObject = {}
     source: _Source = _Source()
     at: int = _NOON
+    flow: _Flow = _Flow()
 
 
 class _File(Value, forbid_unknown_fields=True):

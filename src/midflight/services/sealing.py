@@ -16,7 +16,9 @@ from collections import OrderedDict
 
 import msgspec
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from midflight.domain.canonical import canonical
 from midflight.domain.errors import Conflict, Malformed
@@ -143,6 +145,20 @@ class Sealer:
             raw = b""
         nonce, box = raw[:_NONCE_LENGTH], raw[_NONCE_LENGTH:]
         return str(_opened(key, Sealed(key=run_id, nonce=nonce, box=box)))
+
+    async def derive(self, key_id: str, *, purpose: str) -> bytes:
+        """A key of 32 bytes for one purpose, from the sealing key of that id, made at first use.
+
+        It goes with the sealing key when that is erased (HKDF-SHA-256, RFC 5869).
+
+        Raises:
+            StoreUnavailable: the store does not answer, or the stored key does not open.
+        """
+        wrapped = await self._store.get_seal_key(key_id)
+        if wrapped is None:
+            wrapped = await self._make(key_id)
+        derivation = HKDF(hashes.SHA256(), length=32, salt=None, info=purpose.encode())
+        return derivation.derive(self._wrap.unwrap(wrapped, key_id=key_id))
 
     async def erase(self, run_id: str) -> bool:
         """Forget the run's key for good. False if there was none."""

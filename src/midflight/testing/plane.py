@@ -21,6 +21,8 @@ from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
 from midflight.domain.traits import Reach, Traits
 from midflight.services.catalogue import Catalogue
+from midflight.services.flow import Flow
+from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
@@ -89,6 +91,13 @@ class MemoryPlane:
             clock=self.clock,
             engine=self.engine,
         )
+        self.marks = Marks(store=self.store, sealer=self.sealer, clock=self.clock)
+        self.flow = Flow(
+            store=self.store,
+            sealer=self.sealer,
+            marks=self.marks,
+            definition=self.catalogue.tool,
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -100,6 +109,7 @@ class MemoryPlane:
             upstreams=upstreams,
             clock=self.clock,
             telemetry=self.telemetry,
+            flow=self.flow,
         )
         self.listing = Listing(
             catalogue=self.catalogue,
@@ -116,9 +126,11 @@ class MemoryPlane:
         await self.store.open()
         await self.ledger.start("test", "fixed")
         await self.inventory.refresh()
+        await self.marks.start()
         self.interruption.on_revoked(self._revoked)
         await self.interruption.start()
         self.runs.on_ended(self._run_ended)
+        self.runs.on_ended(self.flow.ended)
         await self.runs.start()
         await self.catalogue.start()
         await self.catalogue.refresh(self.upstream.name)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from midflight.adapters.store.memory_flow import MemoryFlow
 from midflight.adapters.store.rows import join_sources
 from midflight.domain.errors import Conflict, NotFound, StoreUnavailable
 from midflight.domain.identity import Workload
@@ -19,10 +20,11 @@ from midflight.domain.tool import Pin, PinnedKind
 from midflight.services.ports.store import StoredRevocation, StoredRun
 
 
-class MemoryStore:
+class MemoryStore(MemoryFlow):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._is_open = False
         self._workloads: dict[str, Workload] = {}
         self._runs: dict[str, StoredRun] = {}

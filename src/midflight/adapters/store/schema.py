@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0001"
+REVISION = "0005_flow"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")
@@ -123,10 +123,30 @@ used_once = Table(
     Index(None, "until"),
 )
 
+flows = Table(
+    "flows",
+    METADATA,
+    Column("run", Text, primary_key=True),
+    Column("index", LargeBinary, nullable=False),
+    Column("phrase_seen", Boolean, nullable=False),
+    Column("done", Text, nullable=False),
+)
+
+flow_marks = Table(
+    "flow_marks",
+    METADATA,
+    Column("upstream", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("run", Text, nullable=False),
+    Column("at", WIDE, nullable=False),
+)
+
 __all__ = [
     "METADATA",
     "REVISION",
     "WIDE",
+    "flow_marks",
+    "flows",
     "pins",
     "revocations",
     "runs",

@@ -37,6 +37,7 @@ from midflight.adapters.store.schema import (
     workloads,
 )
 from midflight.adapters.store.sqlite_file import SqliteFile, empty_log
+from midflight.adapters.store.sqlite_flow import SqliteFlow
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
@@ -75,7 +76,7 @@ _USE_ONCE = _USE.on_conflict_do_update(
 _PRUNE = delete(used_once).where(used_once.c.until < bindparam("now"))
 
 
-class SqliteStore:
+class SqliteStore(SqliteFlow):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self, path: Path | str) -> None:

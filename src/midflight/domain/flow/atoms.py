@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
 from midflight.domain.flow.text import skeleton, strict
+from midflight.domain.flow.words import lexicon
 
 MAX_TOKEN = 2_048
 """A longer token is judged by its first part: nobody pays to an account that long."""
@@ -52,10 +53,13 @@ _GROUPED = re.compile(
     r"\b(?:[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{2,4}){3,8}|\+?[0-9]{2,4}(?:[ -][0-9]{2,4}){2,6})\b"
 )
 # Ends of file names: everything else with a dot and letters behind it may be a host.
-_FILES = frozenset(
-    "txt md csv tsv json jsonl xml yaml yml toml ini cfg conf log pdf doc docx xls xlsx ppt pptx odt"
-    " ods png jpg jpeg gif svg webp mp3 mp4 wav mov avi zip tar gz tgz bz2 xz 7z py js ts jsx tsx"
-    " java c h cpp hpp cs go rs rb php sh bat ps1 sql html htm css ipynb bak tmp lock env db".split()
+_FILES = lexicon(
+    """
+        txt md csv tsv json jsonl xml yaml yml toml ini cfg conf log pdf doc docx xls
+        xlsx ppt pptx odt ods png jpg jpeg gif svg webp mp3 mp4 wav mov avi zip tar gz
+        tgz bz2 xz 7z py js ts jsx tsx java c h cpp hpp cs go rs rb php sh bat ps1 sql
+        html htm css ipynb bak tmp lock env db
+    """
 )
 
 
@@ -67,7 +71,7 @@ def tokens(text: str) -> Iterator[str]:
             yield bare[:MAX_TOKEN]
 
 
-def shape(token: str) -> Shape:
+def shape(token: str) -> Shape:  # noqa: PLR0911 -- one return a shape, in order
     """What a token looks like."""
     if token.isalpha():
         return Shape.WORD

@@ -8,31 +8,39 @@ somebody wrote. Above: `index.py`. Below: `atoms.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 import msgspec
 
 from midflight.domain.flow.atoms import CONTACTS, Shape, shape, tokens
+from midflight.domain.flow.words import lexicon
 from midflight.domain.traits import FieldKind
-from midflight.domain.value import JSON, Value
+from midflight.domain.value import JSON, JSONObject, Value
 
 MAX_LEAVES = 20_000
 MAX_DEPTH = 64
+STATUS_WORDS = 24
 NAME_WORDS = 6
 """A longer string can carry an instruction, so it is text whatever its field is called."""
 
-_TEXT = frozenset(
-    "body content contents text message messages comment comments note notes description descriptions"
-    " summary review reviews bio about html markdown snippet transcript answer instructions feedback"
-    " abstract excerpt caption article story post tweet reply remark remarks memo reason details"
-    " output stdout stderr log logs data diff lines line result results response page readme".split()
+_TEXT = lexicon(
+    """
+        body content contents text message messages comment comments note notes
+        description descriptions summary review reviews bio about html markdown snippet
+        transcript answer instructions feedback abstract excerpt caption article story
+        post tweet reply remark remarks memo reason details output stdout stderr log
+        logs data diff lines line result results response page readme
+    """
 )
-_CONTACT = frozenset(
-    "sender senders from author authors participant participants attendee attendees organizer"
-    " organiser recipient recipients to cc bcc counterparty counterparties owner shared_with"
-    " invited guests guest members member users user username created_by assignee reporter"
-    " mentions followers following payee payer beneficiary creditor debtor reply_to".split()
+_CONTACT = lexicon(
+    """
+        sender senders from author authors participant participants attendee attendees
+        organizer organiser recipient recipients to cc bcc counterparty counterparties
+        owner shared_with invited guests guest members member users user username
+        created_by assignee reporter mentions followers following payee payer
+        beneficiary creditor debtor reply_to
+    """
 )
 _SECRET = re.compile(
     r"(?:^|_)(?:password|passwd|passphrase|secret|api_?key|private_?key|access_?key|token|cvv|cvc|pin"
@@ -64,107 +72,110 @@ class Leaf(Value):
     records: tuple[int, ...]
 
 
+@lru_cache(maxsize=8_192)
 def words_of(name: str) -> str:
     """A field's name in lower case with `_` between its words."""
     return _CAMEL.sub("_", name).replace("-", "_").replace(" ", "_").lower().strip("_")
 
 
-def leaves(value: JSON, *, effect: bool) -> Iterator[Leaf]:
+def leaves(value: JSON, *, effect: bool) -> list[Leaf]:
     """Every value of a result that is not empty, outermost first.
 
     A string that holds a JSON document is that document. `effect`: the result is what a tool said
     about something it did, so that a short status line is the tool's own words.
     """
-    counter = [0]
-    left = [MAX_LEAVES]
-    yield from _walk(value, (), "", (), counter, left, effect)
+    walk = _Walk(effect=effect)
+    walk.into(value, (), "", ())
+    return walk.found
 
 
-def _walk(
-    value: JSON,
-    path: tuple[str | None, ...],
-    name: str,
-    records: tuple[int, ...],
-    counter: list[int],
-    left: list[int],
-    effect: bool,
-) -> Iterator[Leaf]:
-    if len(path) > MAX_DEPTH or left[0] <= 0:
-        # Too deep or too much to look at piece by piece: all of it is somebody's words.
-        text = value if isinstance(value, str) else str(value)
-        yield Leaf(
-            path=path, name=name, text=text, kind=FieldKind.TEXT, secret=False, records=records
-        )
-        return
-    if isinstance(value, dict):
-        counter[0] += 1
-        own = (*records, counter[0])
+class _Walk:
+    """One walk over a result. Bounded: what is beyond a bound is taken whole, as text."""
+
+    __slots__ = ("_effect", "_objects", "found")
+
+    def __init__(self, *, effect: bool) -> None:
+        self.found: list[Leaf] = []
+        self._effect = effect
+        self._objects = 0
+
+    def into(
+        self, value: Any, path: tuple[str | None, ...], name: str, records: tuple[int, ...]
+    ) -> None:
+        if len(path) > MAX_DEPTH or len(self.found) >= MAX_LEAVES:
+            # Too deep or too much to look at piece by piece: all of it is somebody's words.
+            self._add(str(value), path, name, records, FieldKind.TEXT)
+        elif isinstance(value, str):
+            self._text(value, path, name, records)
+        elif isinstance(value, dict):
+            self._object(cast("JSONObject", value), path, name, records)
+        elif isinstance(value, list):
+            for inner in cast("list[Any]", value):
+                self.into(inner, (*path, None), name, records)
+        elif value is not None and value is not True and value is not False:
+            self._add(_numeral(value), path, name, records, FieldKind.SYSTEM)
+
+    def _object(
+        self, value: JSONObject, path: tuple[str | None, ...], name: str, records: tuple[int, ...]
+    ) -> None:
+        self._objects += 1
+        inside = (*records, self._objects)
         for key, inner in value.items():
-            yield from _walk(inner, (*path, key), key, own, counter, left, effect)
+            self.into(inner, (*path, key), key, inside)
             if not _plain_key(key):
                 # A key that no program would choose holds data.
-                yield from _walk(key, (*path, None), name, own, counter, left, effect)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _walk(inner, (*path, None), name, records, counter, left, effect)
-    elif isinstance(value, str):
-        document = _document(value)
-        if document is not None:
-            yield from _walk(document, path, name, records, counter, left, effect)
-        elif value.strip():
-            left[0] -= 1
-            yield _leaf(value, path, name, records, effect)
-    elif value is not None and value is not True and value is not False:
-        left[0] -= 1
-        yield Leaf(
-            path=path,
-            name=name,
-            text=_numeral(value),
-            kind=FieldKind.SYSTEM,
-            secret=_SECRET.search(words_of(name)) is not None,
-            records=records,
+                self.into(key, (*path, None), name, inside)
+
+    def _text(
+        self, text: str, path: tuple[str | None, ...], name: str, records: tuple[int, ...]
+    ) -> None:
+        inner = document(text)
+        if inner is not None:
+            self.into(inner, path, name, records)
+        elif text.strip():
+            self._add(text, path, name, records, None)
+
+    def _add(
+        self,
+        text: str,
+        path: tuple[str | None, ...],
+        name: str,
+        records: tuple[int, ...],
+        kind: FieldKind | None,
+    ) -> None:
+        field = words_of(name)
+        self.found.append(
+            Leaf(
+                path=path,
+                name=name,
+                text=text,
+                kind=_kind(text, field, effect=self._effect) if kind is None else kind,
+                secret=_SECRET.search(field) is not None,
+                records=records,
+            )
         )
-
-
-def _leaf(
-    text: str, path: tuple[str | None, ...], name: str, records: tuple[int, ...], effect: bool
-) -> Leaf:
-    field = words_of(name)
-    return Leaf(
-        path=path,
-        name=name,
-        text=text,
-        kind=_kind(text, field, effect=effect),
-        secret=_SECRET.search(field) is not None,
-        records=records,
-    )
 
 
 def _kind(text: str, field: str, *, effect: bool) -> FieldKind:
-    parts = text.split()
+    """Whose words a string is, by the name of its field and its shape."""
+    bare = text.strip()
+    parts = bare.split()
     last = field.rpartition("_")[2]
-    if "\n" in text.strip() or len(parts) > NAME_WORDS:
-        status = effect and last in _STATUS and len(parts) <= 24 and "\n" not in text.strip()
+    if "\n" in bare or len(parts) > NAME_WORDS:
+        status = effect and last in _STATUS and len(parts) <= STATUS_WORDS and "\n" not in bare
         return FieldKind.SYSTEM if status and not _calls(text) else FieldKind.TEXT
-    contact = field in _CONTACT or last in _CONTACT
-    if len(parts) == 1 or _TYPED.match(text) is not None:
-        found = shape(text.strip())
-        if contact:
-            return FieldKind.CONTACT
+    if field in _CONTACT or last in _CONTACT:
+        return FieldKind.CONTACT
+    if len(parts) == 1 or _TYPED.match(bare) is not None:
+        found = shape(bare)
         if field in _TEXT and found in CONTACTS:
             return FieldKind.TEXT
-        if found is Shape.WORD:
-            return FieldKind.NAME
-        return FieldKind.SYSTEM
-    if contact:
-        return FieldKind.CONTACT
-    if last in _TEXT and not effect:
-        return FieldKind.TEXT
+        return FieldKind.NAME if found is Shape.WORD else FieldKind.SYSTEM
     # A short string that holds an address or an account is no name of anything.
-    return FieldKind.TEXT if _calls(text) else FieldKind.NAME
+    return FieldKind.TEXT if (last in _TEXT and not effect) or _calls(text) else FieldKind.NAME
 
 
-_STATUS = frozenset("message status result error detail info msg warning success reason".split())
+_STATUS = lexicon("message status result error detail info msg warning success reason")
 
 
 def _calls(text: str) -> bool:
@@ -175,7 +186,8 @@ def _plain_key(key: str) -> bool:
     return len(key) <= 64 and " " not in key.strip() and shape(key) not in CONTACTS
 
 
-def _document(text: str) -> Any:
+def document(text: str) -> Any:
+    """The JSON document that a string holds, or None."""
     start = text.lstrip()[:1]
     if start not in ("{", "["):
         return None
@@ -191,4 +203,4 @@ def _numeral(value: Any) -> str:
     return str(value)
 
 
-__all__ = ["Leaf", "leaves", "words_of"]
+__all__ = ["Leaf", "document", "leaves", "words_of"]

@@ -27,6 +27,8 @@ MAX_SOURCES = 4_096
 MAX_PEOPLE = 2_048
 MAX_TEXT = 65_536
 """Of a longer text the first part is indexed; what is behind it came from nowhere."""
+SHORT = 4
+"""A number of fewer digits is everywhere."""
 PHRASE = 4
 """Words in a name from which on it could be an instruction."""
 PASSAGE = 5
@@ -82,7 +84,16 @@ class Seen(Value):
 class RunIndex:
     """See the module. `key` is the run's own, so that hashes of two runs cannot be compared."""
 
-    __slots__ = ("_entries", "_key", "_passages", "_people", "_sources", "phrase_seen", "restored", "text_seen")
+    __slots__ = (
+        "_entries",
+        "_key",
+        "_passages",
+        "_people",
+        "_sources",
+        "phrase_seen",
+        "restored",
+        "text_seen",
+    )
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -149,8 +160,7 @@ class RunIndex:
         """The entries as bytes, without passages and places: keyed hashes and flags."""
         flags = _RANK | _NAMED | _SECRET | _SELECTED | _LINKED
         return b"".join(
-            key.to_bytes(8, "big") + bytes([entry & flags])
-            for key, entry in self._entries.items()
+            key.to_bytes(8, "big") + bytes([entry & flags]) for key, entry in self._entries.items()
         )
 
     def restore(self, raw: bytes) -> None:
@@ -185,23 +195,12 @@ class RunIndex:
         entry = flags | source << _SOURCE | source << _NAMED_SOURCE
         before = ""
         for token in tokens(text):
-            # A plain word says nothing about where a value came from.
-            if token.isalpha() and token.isascii():
-                before = token
-                continue
-            kind = shape(token)
-            if kind is Shape.NUMBER and len(token) < 4 and not _numbers(before):
-                # "June 13" does not name what has the id 13; "file 13" does.
-                before = token
-                continue
+            # A plain word says nothing about where a value came from, and "June 13" does not name
+            # what has the id 13; "file 13" does.
+            plain = token.isalpha() and token.isascii()
+            if not plain and (len(token) >= SHORT or not token.isdigit() or _numbers(before)):
+                self._add_token(token, entry)
             before = token
-            trusted, suspect = same(token, kind), looks(token, kind)
-            self._put(trusted, entry)
-            if suspect != trusted:
-                self._put(suspect, entry)
-            for plain in decodings(token):
-                for inner in tokens(plain):
-                    self._put(looks(inner, shape(inner)), entry)
         for number in grouped(text):
             self._put(same(number, Shape.ACCOUNT), entry)
         for name in _CAPITALS.findall(text):
@@ -211,6 +210,16 @@ class RunIndex:
         if not selected:
             for found in _passages(text, every=False):
                 self._passages[found] = None
+
+    def _add_token(self, token: str, entry: int) -> None:
+        kind = shape(token)
+        trusted, suspect = same(token, kind), looks(token, kind)
+        self._put(trusted, entry)
+        if suspect != trusted:
+            self._put(suspect, entry)
+        for plain in decodings(token):
+            for inner in tokens(plain):
+                self._put(looks(inner, shape(inner)), entry)
 
     def _put(self, canonical: str, entry: int) -> None:
         self._merge(self._hash(canonical), entry)

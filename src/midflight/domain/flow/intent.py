@@ -13,57 +13,76 @@ import re
 
 from midflight.domain.flow.atoms import CONTACTS, Shape, grouped, same, shape, tokens
 from midflight.domain.flow.text import strict
-from midflight.domain.flow.words import DEVERBAL, GENERIC, VERBS, Family, singular
+from midflight.domain.flow.words import DEVERBAL, GENERIC, VERBS, Family, lexicon, singular
 from midflight.domain.value import Value
 
 MAX_INTENT_WORDS = 8_000
 
 _CLAUSE = re.compile(r"(?:[.;:!?](?=\s|\Z)|\n|—|–|\s-\s|\bthen\b|\bafter that\b|(?<=\s)\d+\.\s)")
 _WORD = re.compile(r"'[^'\n]{1,200}'|\"[^\"\n]{1,200}\"|[\w#@$€£][\w.@#:/$€£%+-]*|,")
-_QUOTED = re.compile(r"(?<!\w)'([^'\n]{1,200})'(?!\w)|\"([^\"\n]{1,200})\"|“([^”\n]{1,200})”|`([^`\n]{1,200})`")
-_DETERMINERS = frozenset(
-    "a an the my his her their its our your this that these those some any no each every of in on"
-    " for with from by about whose which what recent last next new old latest first second own"
-    " unread open same other another pending scheduled most least more less within into inside onto"
-    " under over between through during via as at than upcoming current entire".split()
+_QUOTED = re.compile(
+    r"(?<!\w)'([^'\n]{1,200})'(?!\w)|\"([^\"\n]{1,200})\"|“([^”\n]{1,200})”|`([^`\n]{1,200})`"
 )
-_NARRATORS = frozenset("i we they he she who it people".split())
+_DETERMINERS = lexicon(
+    """
+        a an the my his her their its our your this that these those some any no each
+        every of in on for with from by about whose which what recent last next new old
+        latest first second own unread open same other another pending scheduled most
+        least more less within into inside onto under over between through during via as
+        at than upcoming current entire
+    """
+)
+_NARRATORS = lexicon("i we they he she who it people")
 # What stands before a verb that asks.
-_OPENERS = frozenset(
-    ", and or then to please also you just now first next finally kindly let's lets let us can could"
-    " would will should must i'd me so but go it them help"
-    " simply either otherwise again afterwards here that's".split()
+_OPENERS = lexicon(
+    """
+        , and or then to please also you just now first next finally kindly let's lets
+        let us can could would will should must i'd me so but go it them help simply
+        either otherwise again afterwards here that's
+    """
 )
-_LEADS = frozenset(
-    "by start consider considering mind of for like to and as with in about after before while upon"
-    " from on proceed , please".split()
+_LEADS = lexicon(
+    """
+        by start consider considering mind of for like to and as with in about after
+        before while upon from on proceed , please
+    """
 )
 # Verbs that do nothing themselves: what is asked for is their object.
-_LIGHT = frozenset(
-    "make do proceed initiate arrange require need want request process perform handle manage"
-    " orchestrate execute complete finalize like get have give carry issue begin start go file"
-    " warranted necessary assist oversee see please undertake".split()
+_LIGHT = lexicon(
+    """
+        make do proceed initiate arrange require need want request process perform
+        handle manage orchestrate execute complete finalize like get have give carry
+        issue begin start go file warranted necessary assist oversee see please
+        undertake
+    """
 )
-_SELF = frozenset("tell give send show let provide write inform notify update email".split())
-_PLANS = frozenset("looking planning hoping thinking heading".split())
-_REMINDERS = frozenset("remind reminder reminders reminding".split())
-_SUPERLATIVE = frozenset(
-    "most least largest smallest biggest highest lowest latest newest oldest best worst cheapest"
-    " longest shortest top first last".split()
+_SELF = lexicon("tell give send show let provide write inform notify update email")
+_PLANS = lexicon("looking planning hoping thinking heading")
+_REMINDERS = lexicon("remind reminder reminders reminding")
+_SUPERLATIVE = lexicon(
+    """
+        most least largest smallest biggest highest lowest latest newest oldest best
+        worst cheapest longest shortest top first last
+    """
 )
 _GLUED = re.compile(r"(\S+\.[a-z]{2,})\.([A-Z][a-z]+)(?=\s|\Z)")
-_BEING = frozenset("be is are being been get gets gotten was were have has".split())
-_NEGATIONS = frozenset("not don't dont never without no cannot can't won't nothing avoid".split())
-_ALL = frozenset(
-    "all each every everyone everybody both any several various multiple entire whole many"
-    " everything two three four five six seven eight nine ten".split()
+_BEING = lexicon("be is are being been get gets gotten was were have has")
+_NEGATIONS = lexicon("not don't dont never without no cannot can't won't nothing avoid")
+_ALL = lexicon(
+    """
+        all each every everyone everybody both any several various multiple entire whole
+        many everything two three four five six seven eight nine ten
+    """
 )
-_ARITHMETIC = frozenset(
-    "total sum difference average mean half double twice third split increase decrease adjust rest"
-    " remaining percent percentage more less plus minus share discount add subtract"
-    " multiply convert extra refund accordingly usual same hour hours".split()
+_ARITHMETIC = lexicon(
+    """
+        total sum difference average mean half double twice third split increase
+        decrease adjust rest remaining percent percentage more less plus minus share
+        discount add subtract multiply convert extra refund accordingly usual same hour
+        hours
+    """
 )
-_DEFER = frozenset("instructions instruction steps tasks actions todo".split())
+_DEFER = lexicon("instructions instruction steps tasks actions todo")
 
 
 class Wish(Value):
@@ -120,13 +139,13 @@ def read(intent: str) -> Reading:
     names = _names(text)
     left = MAX_INTENT_WORDS
     for clause in _CLAUSE.split(text):
-        found = [w for w in _WORD.findall(clause)][:left]
+        found: list[str] = _WORD.findall(clause)[:left]
         left -= len(found)
         if found:
             lower = [strict(w.strip("'\"")) if w != "," else w for w in found]
             words.update(lower)
             words.update(singular(w) for w in lower)
-            wishes += _wishes(found, lower, clause)
+            wishes += _wishes(found, lower)
     for name in names:
         words.update(name.split())
     return Reading(
@@ -164,7 +183,7 @@ def _names(text: str) -> set[str]:
     return found
 
 
-def _wishes(found: list[str], lower: list[str], clause: str) -> list[Wish]:
+def _wishes(found: list[str], lower: list[str]) -> list[Wish]:
     verbs = [(VERBS[lower[i]][0], i) for i in range(len(lower)) if _asks(lower, i, found[i])]
     verbs += _nominal(lower)
     verbs.sort(key=lambda entry: entry[1])
@@ -193,18 +212,18 @@ def _wishes(found: list[str], lower: list[str], clause: str) -> list[Wish]:
 
 
 def _to_self(lower: list[str], i: int) -> bool:
-    """ "Tell me", "send me", "let us know": the answer is for the principal, in the conversation."""
+    """The answer is for the principal, in the conversation: "tell me", "let us know"."""
     return lower[i + 1 : i + 2] in (["me"], ["us"]) and lower[i] in _SELF
 
 
 def _carries(lower: list[str], i: int) -> bool:
-    """ "Make a reservation": what is asked for is the noun, and stands as a wish of its own."""
+    """What is asked for is the noun, a wish of its own: "make a reservation"."""
     return lower[i] in ("make", "do", "have", "issue", "arrange") and any(
         word in DEVERBAL for word in lower[i + 1 : i + 4]
     )
 
 
-def _asks(lower: list[str], i: int, raw: str) -> bool:
+def _asks(lower: list[str], i: int, raw: str) -> bool:  # noqa: PLR0911 -- one return a rule
     """Whether the word at `i` is a verb that asks."""
     entry = VERBS.get(lower[i])
     if entry is None or raw[:1] in "'\"":

@@ -11,11 +11,21 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from midflight.domain.flow.atoms import CONTACTS, Shape, host, number, same, shape, tokens
-from midflight.domain.flow.fields import Leaf, words_of
+from midflight.domain.flow.fields import Leaf
 from midflight.domain.flow.index import CONTACT, NAME, SYSTEM, TEXT, RunIndex, Seen, people
 from midflight.domain.flow.intent import Reading, Wish
 from midflight.domain.flow.text import strict
-from midflight.domain.flow.words import COMMON_VERBS, GENERIC, IMPLIED, MONEY, MONEY_VERBS, Family, related, singular
+from midflight.domain.flow.words import (
+    COMMON_VERBS,
+    GENERIC,
+    IMPLIED,
+    MONEY,
+    MONEY_VERBS,
+    Family,
+    lexicon,
+    related,
+    singular,
+)
 from midflight.domain.labels import BOTTOM
 from midflight.domain.proposal.naming import Doing, doing
 from midflight.domain.proposal.rules import role_of
@@ -29,7 +39,7 @@ from midflight.domain.traits import (
     Role,
     Traits,
 )
-from midflight.domain.value import JSON, JSONObject, Value
+from midflight.domain.value import JSONObject, Value
 
 MAX_VALUES = 512
 """Argument values looked at; with more of them an action counts as made up."""
@@ -48,7 +58,8 @@ _BY_OBJECT = frozenset({Effect.GRANT, Effect.PAY, Effect.INSTRUCT, Effect.EXECUT
 _CHOOSY = frozenset({Effect.PAY, Effect.DELETE, Effect.GRANT, Effect.EXECUTE})
 # A setting or a time of one of these shapes carries nothing.
 _PLAIN = frozenset({Shape.WORD, Shape.NUMBER, Shape.DATE})
-_STOP = frozenset("the a an of and or to in on for at by with from is re".split())
+_JOINTS = str.maketrans("_/-.", "    ")
+_STOP = lexicon("the a an of and or to in on for at by with from is re")
 
 
 class Subject(Value):
@@ -73,11 +84,13 @@ class Circumstances(Value):
         done: how many effects of this tool have been permitted in the run.
         endorsed: whether a value, in strict form, was approved for the run or its owner.
         own: domains of the owner.
+        gated: the intent has to ask for an effect.
     """
 
     done: int
     endorsed: Callable[[str], bool]
     own: frozenset[str] = frozenset()
+    gated: bool = True
 
 
 def subject(name: str, description: str, traits: Traits) -> Subject:
@@ -104,12 +117,12 @@ def parts(subject: Subject, arguments: JSONObject) -> Iterator[_Part]:
         yield from _parts(subject, value, name, name, name)
 
 
-def _parts(subject: Subject, value: JSON, path: str, plain: str, name: str) -> Iterator[_Part]:
+def _parts(subject: Subject, value: Any, path: str, plain: str, name: str) -> Iterator[_Part]:
     if isinstance(value, dict):
-        for key, inner in value.items():
+        for key, inner in cast("JSONObject", value).items():
             yield from _parts(subject, inner, f"{path}.{key}", f"{plain}.{key}", key)
     elif isinstance(value, list):
-        for at, inner in enumerate(value):
+        for at, inner in enumerate(cast("list[Any]", value)):
             inside = f"{plain}[*]" if isinstance(inner, dict | list) else plain
             yield from _parts(subject, inner, f"{path}[{at}]", inside, name)
     elif isinstance(value, bool) or value is None:
@@ -121,6 +134,13 @@ def _parts(subject: Subject, value: JSON, path: str, plain: str, name: str) -> I
         text = value if isinstance(value, str) else _numeral(value)
         if text.strip():
             yield _Part(path=path, role=role, text=text)
+
+
+def values(subject: Subject, arguments: JSONObject) -> Iterator[tuple[Role, str]]:
+    """The values of the arguments with their roles, several addresses in one string apart."""
+    for part in parts(subject, arguments):
+        for text in _values(part):
+            yield part.role, text
 
 
 def judge(
@@ -167,7 +187,8 @@ class _Judging:
             elif part.role in CONTENT_ROLES or (not read and shape(part.text) not in _PLAIN):
                 self._content(part)
         asked = read or self._asked()
-        worst = max((a.origin for a in self._found if a.role in KEY_ROLES), key=RANK.__getitem__, default=Origin.INTENT)
+        origins = (a.origin for a in self._found if a.role in KEY_ROLES)
+        worst = max(origins, key=RANK.__getitem__, default=Origin.INTENT)
         return FlowFacts(
             arguments=tuple(self._found),
             origin=worst,
@@ -203,14 +224,14 @@ class _Judging:
         if self._about.endorsed(exact):
             return Origin.ENDORSED, seen
         if seen is None and (" " in text or kind is Shape.ID):
-            return self._assembled(text, role)
+            return self._assembled(text)
         if seen is None:
             return Origin.MODEL, None
         if seen.rank == TEXT:
             return Origin.UNTRUSTED, seen
         return Origin.TRUSTED, seen
 
-    def _assembled(self, text: str, role: Role) -> tuple[Origin, Seen | None]:
+    def _assembled(self, text: str) -> tuple[Origin, Seen | None]:
         """A value of several pieces has the origin of its worst."""
         worst, where = Origin.INTENT, None
         pieces = [p for p in _pieces(text) if p not in _STOP]
@@ -231,20 +252,22 @@ class _Judging:
     def _in_intent(self, text: str, kind: Shape, exact: str, role: Role) -> bool:
         reading = self._reading
         if (kind, exact) in reading.atoms and (kind is not Shape.WORD):
-            return not (kind is Shape.NUMBER and len(exact) < 3 and role is Role.OBJECT) or self._numbered(exact)
+            short = kind is Shape.NUMBER and len(exact) < 3 and role is Role.OBJECT
+            return not short or self._numbered(exact)
         plain = strict(text)
         if plain in reading.names:
             return True
         if kind is Shape.HANDLE:
             return exact in reading.words
         if kind is Shape.WORD or " " in text:
-            return plain in reading.words or all(w in reading.words for w in plain.split() if w not in _STOP)
-        return any(plain == name for name in reading.names)
+            return all(w in reading.words for w in plain.split() if w not in _STOP)
+        return False
 
     def _numbered(self, exact: str) -> bool:
         """A short number counts as said only beside what it numbers: "file 13", not "June 13"."""
         nouns = self._subject.does.nouns | self._subject.does.described_nouns
-        return any(exact in wish.names and related(wish.nouns, nouns) for wish in self._reading.wishes)
+        wishes = self._reading.wishes
+        return any(exact in wish.names and related(wish.nouns, nouns) for wish in wishes)
 
     def _weigh(self, part: _Part, text: str, origin: Origin, seen: Seen | None) -> None:
         """Which concerns an origin raises, by role."""
@@ -259,9 +282,8 @@ class _Judging:
             if role is Role.URL and self._effect is Effect.READ:
                 if tainted:
                     self._concerns.add(Concern.URL_ASSEMBLED)
-            elif tainted or role in (Role.RECIPIENT, Role.ACCOUNT, Role.URL):
-                if not self._derived(role, text):
-                    self._concerns.add(Concern.KEY_UNKNOWN)
+            elif self._minds_unknown(role) and not self._derived(role, text):
+                self._concerns.add(Concern.KEY_UNKNOWN)
         elif seen is not None:
             self._weigh_trusted(role, text, seen)
 
@@ -275,7 +297,7 @@ class _Judging:
         """
         if role is not Role.RECIPIENT or self._effect not in (Effect.SEND, Effect.WRITE):
             return False
-        if seen.named or any(shape(n) in CONTACTS for w in self._reading.wishes for n in w.names if w.families & {Family.SEND, Family.GRANT}):
+        if seen.named or self._names_recipients():
             return False
         if seen.linked:
             return True
@@ -288,6 +310,14 @@ class _Judging:
             )
         return self._reading.chooses
 
+    def _names_recipients(self) -> bool:
+        return any(
+            shape(name) in CONTACTS
+            for wish in self._reading.wishes
+            if wish.families & {Family.SEND, Family.GRANT}
+            for name in wish.names
+        )
+
     def _named_other(self) -> bool:
         """Whether the principal named things of this kind, so that another one was not meant."""
         if not self._index.text_seen:
@@ -298,18 +328,27 @@ class _Judging:
     def _derived(self, role: Role, text: str) -> bool:
         return role is Role.AMOUNT and self._reading.arithmetic and self._index.look(text) is None
 
+    def _minds_unknown(self, role: Role) -> bool:
+        """Whether a value from nowhere matters: always outwards, and where somebody can steer."""
+        return (
+            self._index.text_seen
+            or role in (Role.RECIPIENT, Role.ACCOUNT, Role.URL)
+            or not self._reading.words  # nobody said what the run is for
+        )
+
     def _weigh_trusted(self, role: Role, text: str, seen: Seen) -> None:
-        if role is Role.OBJECT and seen.rank == NAME and self._effect in _CHOOSY and self._named_other():
+        named = role is Role.OBJECT and seen.rank == NAME and self._effect in _CHOOSY
+        if named and self._named_other():
             self._concerns.add(Concern.KEY_UNLINKED)
         if seen.named and role is not Role.AMOUNT:
             self._concerns.add(Concern.KEY_CONTESTED)
         if role in (Role.RECIPIENT, Role.ACCOUNT, Role.URL):
             own = self._about.own and host(text) in self._about.own
-            if seen.rank == CONTACT and not own and not self._meant(role, text, seen):
-                self._concerns.add(Concern.KEY_UNLINKED)
-            elif seen.rank == NAME and shape(text) in CONTACTS:
-                self._concerns.add(Concern.KEY_UNLINKED)
-            elif not (seen.linked or seen.selected):
+            if (
+                (seen.rank == CONTACT and not own and not self._meant(role, text, seen))
+                or (seen.rank == NAME and shape(text) in CONTACTS)
+                or not (seen.linked or seen.selected)
+            ):
                 self._concerns.add(Concern.KEY_UNLINKED)
 
     # Content
@@ -358,13 +397,14 @@ class _Judging:
 
     def _asked(self) -> bool:
         """Whether the intent asks for this effect, and for as many of them."""
-        if not self._gated():
+        if not self._about.gated or not self._gated():
             return True
         matching = [wish for wish in self._reading.wishes if self._matches(wish)]
         if not matching:
             self._concerns.add(Concern.EFFECT_NOT_ASKED)
             return False
-        if self._index.text_seen and not any(wish.many for wish in matching) and self._about.done >= sum(wish.count for wish in matching):
+        several = any(wish.many for wish in matching) or not self._index.text_seen
+        if not several and self._about.done >= sum(wish.count for wish in matching):
             self._concerns.add(Concern.TOO_MANY)
         return True
 
@@ -385,7 +425,11 @@ class _Judging:
         implied = IMPLIED.get(wish.verb)
         if implied is not None and (self._effect is not Effect.PAY or not about):
             about |= implied
-        if self._effect is Effect.PAY and wish.verb in MONEY_VERBS and not self._speaks_of_money(wish):
+        if (
+            self._effect is Effect.PAY
+            and wish.verb in MONEY_VERBS
+            and not self._speaks_of_money(wish)
+        ):
             return False
         if wish.families & _FAMILIES[self._effect]:
             return not nouns or not about or related(about, nouns) or self._acts_on(wish)
@@ -408,7 +452,9 @@ class _Judging:
             for text in _values(part):
                 if same(text, shape(text)) in wish.names or strict(text) in wish.names:
                     return True
-                seen = self._index.look(text) if part.role is Role.OBJECT and wish.names else None
+                if part.role is not Role.OBJECT or not wish.names:
+                    continue
+                seen = self._index.look(text)
                 if seen is not None and seen.linked and seen.rank == SYSTEM and not seen.named:
                     return True
         return False
@@ -478,7 +524,9 @@ def _said(text: str, index: RunIndex, reading: Reading) -> bool:
     if pieces and all(p in reading.words or singular(p) in reading.words for p in pieces):
         return True
     seen = index.look(text)
-    return seen is not None and seen.rank in (SYSTEM, NAME) and (seen.selected or seen.linked)
+    if seen is None or seen.rank not in (SYSTEM, NAME):
+        return False
+    return seen.selected or seen.linked
 
 
 def _values(part: _Part) -> list[str]:
@@ -497,7 +545,7 @@ def _pieces(text: str) -> list[str]:
     """The words of a text, those inside of ids and paths too."""
     plain = strict(text)
     found: list[str] = []
-    for word in plain.replace("_", " ").replace("/", " ").replace("-", " ").replace(".", " ").split():
+    for word in plain.translate(_JOINTS).split():
         bare = word.strip("'\"(),:;!?#@")
         if bare:
             found.append(bare)
@@ -510,4 +558,13 @@ def _numeral(value: Any) -> str:
     return str(value)
 
 
-__all__ = ["Circumstances", "Subject", "judge", "linked_records", "parts", "selected", "subject"]
+__all__ = [
+    "Circumstances",
+    "Subject",
+    "judge",
+    "linked_records",
+    "parts",
+    "selected",
+    "subject",
+    "values",
+]

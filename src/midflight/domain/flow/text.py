@@ -15,6 +15,7 @@ import base64
 import binascii
 import re
 import unicodedata
+from collections.abc import Callable
 from urllib.parse import unquote
 
 MAX_DECODED = 3
@@ -22,14 +23,12 @@ MAX_DECODED = 3
 MAX_DECODE_LENGTH = 4_096
 
 # What passes for a Latin letter or a digit (UTS #39 confusables, the ones a reader cannot tell).
+_PAIRS = """
+    аa еe оo рp сc уy хx іi јj ѕs ԁd һh кk мm тt вb нh гr пn ԛq ԝw ѵv ьb ԍg
+    ɡg ɩi ıi αa οo εe ρp νv ιi κk υu χx τt ηn ωw βb ѐe ёe їi ℓl օo սu ցg ոn հh
+"""
 _LOOKALIKES = str.maketrans(
-    {
-        pair[0]: pair[1]
-        for pair in (
-            "аa еe оo рp сc уy хx іi јj ѕs ԁd һh кk мm тt вb нh гr пn ԛq ԝw ѵv ьb ԍg"
-            " ɡg ɩi ıi αa οo εe ρp νv ιi κk υu χx τt ηn ωw βb ѐe ёe їi ℓl օo սu ցg ոn հh"
-        ).split()
-    }
+    {pair[0]: pair[1] for pair in _PAIRS.split()}
     | {
         chr(zero + digit): str(digit)
         for zero in (0x660, 0x6F0, 0x966)  # Arabic-Indic, Persian, Devanagari
@@ -86,11 +85,10 @@ def _skeleton_once(text: str) -> str:
     return bare.casefold().translate(_LOOKALIKES).strip()
 
 
-def _settled(text: str, step: object) -> str:
-    assert callable(step)
+def _settled(text: str, step: Callable[[str], str]) -> str:
     # Folding can make what normalising then composes, so a form is taken when it stays.
     for _ in range(4):
-        following: str = step(text)
+        following = step(text)
         if following == text:
             break
         text = following

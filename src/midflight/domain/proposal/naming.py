@@ -10,14 +10,16 @@ from functools import lru_cache
 
 from midflight.domain.flow.fields import words_of
 from midflight.domain.flow.text import skeleton
-from midflight.domain.flow.words import GENERIC, VERBS, Family, classes, singular
+from midflight.domain.flow.words import GENERIC, VERBS, Family, classes, lexicon, singular
 from midflight.domain.value import Value
 
 MAX_DESCRIPTION = 4_000
 
-_STOP = frozenset(
-    "a an the of in on for with from by to and or is are be this that it its as at into all any your"
-    " given using based if not when only one new by tool api".split()
+_STOP = lexicon(
+    """
+        a an the of in on for with from by to and or is are be this that it its as at
+        into all any your given using based if not when only one new by tool api
+    """
 )
 _SENTENCE = re.compile(r"(?:\A|[.:!?]\s+|\n\s*)([A-Za-z][\w'-]*)((?:\s+[\w'`/-]+){0,10})")
 

@@ -11,7 +11,7 @@ import re
 from typing import Any, cast
 
 from midflight.domain.flow.fields import words_of
-from midflight.domain.flow.words import INSTRUCT, MONEY, RIGHTS, Family, singular
+from midflight.domain.flow.words import INSTRUCT, MONEY, RIGHTS, Family, lexicon, singular
 from midflight.domain.proposal.naming import Doing, doing
 from midflight.domain.proposal.values import Evidence, Proposal, Sureness
 from midflight.domain.tool import Definition
@@ -22,86 +22,159 @@ MAX_ARGUMENTS = 200
 MAX_DEPTH = 6
 
 # Verbs that read whatever they are used on, and those that change something whatever.
-_READS = frozenset(
-    "get list search find read fetch show view display check lookup query count compute calculate"
-    " estimate convert verify validate retrieve describe summarize summarise compare diff grep cat"
-    " ls pwd cd head tail wc du sort think analyze analyse browse preview ping watch translate"
-    " inspect examine investigate look monitor scan detect classify rank filter navigate locate"
-    " explain measure assess evaluate predict recommend suggest determine identify know see".split()
+_READS = lexicon(
+    """
+        get list search find read fetch show view display check lookup query count
+        compute calculate estimate convert verify validate retrieve describe summarize
+        summarise compare diff grep cat ls pwd cd head tail wc du sort think analyze
+        analyse browse preview ping watch translate inspect examine investigate look
+        monitor scan detect classify rank filter navigate locate explain measure assess
+        evaluate predict recommend suggest determine identify know see
+    """
 )
-_DELETES = frozenset(
-    "delete remove cancel erase clear drop discard terminate rm rmdir wipe purge destroy trash"
-    " uninstall void abort".split()
+_DELETES = lexicon(
+    """
+        delete remove cancel erase clear drop discard terminate rm rmdir wipe purge
+        destroy trash uninstall void abort
+    """
 )
-_SENDS = frozenset(
-    "send email mail text notify reply respond forward invite post tweet publish comment retweet"
-    " mention dm message announce broadcast contact escalate".split()
+_SENDS = lexicon(
+    """
+        send email mail text notify reply respond forward invite post tweet publish
+        comment retweet mention dm message announce broadcast contact escalate
+    """
 )
-_PAYS = frozenset(
-    "pay refund reimburse wire donate buy purchase order settle deposit withdraw tip invest trade"
-    " sell checkout charge fund".split()
+_PAYS = lexicon(
+    """
+        pay refund reimburse wire donate buy purchase order settle deposit withdraw tip
+        invest trade sell checkout charge fund
+    """
 )
-_EXECUTES = frozenset(
-    "run execute launch deploy trigger invoke start restart reboot stop kill lock unlock press"
-    " release activate deactivate".split()
+_EXECUTES = lexicon(
+    """
+        run execute launch deploy trigger invoke start restart reboot stop kill lock
+        unlock press release activate deactivate
+    """
 )
-_SESSION = frozenset("login logout authenticate signin signout".split())
-_BOOKS = frozenset("book reserve rent hire subscribe".split())
-_OUTSIDE = frozenset(
-    "web webpage website internet url http https google tweet twitter social public online site"
-    " page news wikipedia weather feed rss blog crawl scrape".split()
+_SESSION = lexicon("login logout authenticate signin signout")
+_MOVES = lexicon("send make transfer schedule create place update")
+_BOOKS = lexicon("book reserve rent hire subscribe")
+_OUTSIDE = lexicon(
+    """
+        web webpage website internet url http https google tweet twitter social public
+        online site page news wikipedia weather feed rss blog crawl scrape
+    """
 )
 
-_ROLES: tuple[tuple[Role, re.Pattern[str]], ...] = (
-    (
-        Role.CREDENTIAL,
-        re.compile(
-            r"(?:^|_)(?:password|passwd|passphrase|secret|api_?key|access_?key|private_?key|token|pin"
-            r"|otp|cvv|cvc|credential|credentials|verification_number|card_number|client_secret"
-            r"|passcode)(?:$|_)"
+# By the last words of a name; the first row that has them counts.
+_ROLES: tuple[tuple[Role, re.Pattern[str]], ...] = tuple(
+    (role, re.compile(rf"(?:^|_)(?:{'|'.join(names.split())})$"))
+    for role, names in (
+        (
+            Role.CREDENTIAL,
+            """
+                password passwd passphrase passcode secret client_secret
+                api_?key access_?key private_?key token pin otp cvv cvc
+                credential credentials verification_number card_number
+            """,
         ),
-    ),
-    (Role.SCOPE, re.compile(r"(?:^|_)(?:permission|permissions|role|roles|scope|scopes|privilege|privileges|access|access_level|visibility|grant|acl)$")),
-    (
-        Role.ACCOUNT,
-        re.compile(
-            r"(?:^|_)(?:iban|bic|swift|account|account_number|account_no|routing_number|wallet"
-            r"|wallet_address|payee|beneficiary|destination_account|to_account|crypto_address)$"
+        (
+            Role.SCOPE,
+            """
+                permission permissions role roles scope scopes privilege
+                privileges access access_level visibility grant acl
+            """,
         ),
-    ),
-    (
-        Role.RECIPIENT,
-        re.compile(
-            r"(?:^to$|^cc$|^bcc$|(?:^|_)(?:recipient|recipients|email|emails|e_mail|email_address|mail"
-            r"|participant|participants|attendee|attendees|invitee|invitees|guest|guests|receiver"
-            r"|receivers|receiver_id|recipient_id|to_user|phone|phone_number|channel|channels"
-            r"|channel_id|mentions|mentioned_usernames|assignee|assignees|share_with|shared_with"
-            r"|member|members|collaborator|collaborators|addressee|contact|forward_to|reply_to)$)"
+        (
+            Role.ACCOUNT,
+            """
+                iban bic swift account account_number account_no routing_number
+                wallet wallet_address payee beneficiary destination_account
+                to_account crypto_address
+            """,
         ),
-    ),
-    (Role.URL, re.compile(r"(?:^|_)(?:url|urls|uri|link|links|href|host|hostname|domain|endpoint|webhook|webhook_url|callback|website|address_url|redirect_uri)$")),
-    (Role.AMOUNT, re.compile(r"(?:^|_)(?:amount|sum|price|cost|value|total|fee|quantity|qty|shares|amount_cents|cents|budget|limit_amount|budget_limit|salary)$")),
-    (Role.COMMAND, re.compile(r"(?:^|_)(?:command|cmd|code|script|sql|statement|shell|program|expression|eval|source_code)$")),
-    (Role.QUERY, re.compile(r"(?:^|_)(?:query|q|search|search_term|keyword|keywords|term|terms|filter|pattern|regex|search_query|question)$")),
-    (
-        Role.PATH,
-        re.compile(
-            r"(?:^|_)(?:path|paths|file_path|filepath|directory|dir|folder|folder_name|dir_name"
-            r"|source|destination|src|dst|dest|file_name\d*|filename\d*|file|source_path|target_path)$"
+        (
+            Role.RECIPIENT,
+            """
+                recipient recipients email emails e_mail email_address mail
+                participant participants attendee attendees invitee invitees
+                guest guests receiver receivers receiver_id recipient_id to_user
+                phone phone_number channel channels channel_id mentions
+                mentioned_usernames assignee assignees share_with shared_with
+                member members collaborator collaborators addressee contact
+                forward_to reply_to
+            """,
         ),
-    ),
-    (Role.TIME, re.compile(r"(?:^|_)(?:date|time|day|start|end|start_time|end_time|start_date|end_date|deadline|due|due_date|duration|timestamp|when|at|until|since|month|year|hour|start_day|end_day|timezone|date_of_birth|expiration_date|travel_date)$")),
-    (
-        Role.CONTENT,
-        re.compile(
-            r"(?:^|_)(?:body|content|contents|text|message|messages|description|comment"
-            r"|comment_content|note|notes|summary|resolution|html|markdown|reply|reason|thought"
-            r"|instructions|prompt|memory|post|caption|details|data|payload|updates|review)$"
+        (
+            Role.URL,
+            """
+                url urls uri link links href host hostname domain endpoint
+                webhook webhook_url callback website address_url redirect_uri
+            """,
         ),
-    ),
-    (Role.TITLE, re.compile(r"(?:^|_)(?:title|subject|name|label|tags|tag|headline|heading|topic|new_name|location|venue|place)$")),
-    (Role.OBJECT, re.compile(r"(?:^|_)(?:id|ids|uuid|key|number|ref|reference|slug|user|users|username|user_name|order|item|ticket|event|hotel|restaurant|company|repo|repository|branch|issue)$")),
+        (
+            Role.AMOUNT,
+            """
+                amount sum price cost value total fee quantity qty shares
+                amount_cents cents budget limit_amount budget_limit salary
+            """,
+        ),
+        (
+            Role.COMMAND,
+            "command cmd code script sql statement shell program expression eval source_code",
+        ),
+        (
+            Role.QUERY,
+            """
+                query q search search_term keyword keywords term terms filter
+                pattern regex search_query question
+            """,
+        ),
+        (
+            Role.PATH,
+            r"""
+                path paths file_path filepath directory dir folder folder_name
+                dir_name source destination src dst dest file_name\d*
+                filename\d* file source_path target_path
+            """,
+        ),
+        (
+            Role.TIME,
+            """
+                date time day start end start_time end_time start_date end_date
+                deadline due due_date duration timestamp when at until since
+                month year hour start_day end_day timezone date_of_birth dob
+                expiration_date travel_date
+            """,
+        ),
+        (
+            Role.CONTENT,
+            """
+                body content contents text message messages description comment
+                comment_content note notes summary resolution html markdown
+                reply reason thought instructions prompt memory post caption
+                details data payload updates review
+            """,
+        ),
+        (
+            Role.TITLE,
+            """
+                title subject name label tags tag headline heading topic
+                new_name location venue place
+            """,
+        ),
+        (
+            Role.OBJECT,
+            """
+                id ids uuid key number ref reference slug user users username
+                user_name order item ticket event hotel restaurant company repo
+                repository branch issue
+            """,
+        ),
+    )
 )
+# Short words that mean a recipient only as a whole name: `travel_to` is a place.
+_WHOLE = {"to": Role.RECIPIENT, "cc": Role.RECIPIENT, "bcc": Role.RECIPIENT, "from": Role.OBJECT}
 _FORMATS: dict[str, Role] = {
     "email": Role.RECIPIENT, "idn-email": Role.RECIPIENT, "uri": Role.URL, "iri": Role.URL,
     "uri-reference": Role.URL, "hostname": Role.URL, "date": Role.TIME, "date-time": Role.TIME,
@@ -130,7 +203,7 @@ def propose(definition: Definition) -> Proposal:
                 confirm=effect is not Effect.READ and argument.role in (Role.SETTING, Role.TITLE),
             )
         )
-    reach = _reach(does, roles, effect, description, body, evidence)
+    reach = _reach(does, frozenset(roles.values()), effect, body, evidence)
     return Proposal(
         traits=Traits(
             effect=effect,
@@ -148,7 +221,8 @@ def _effect(
     effect, why, sure = _effect_of(does, roles)
     hints = body.get("annotations")
     hinted: JSONObject = cast("JSONObject", hints) if isinstance(hints, dict) else {}
-    if effect is Effect.READ and hinted.get("destructiveHint") is True and hinted.get("readOnlyHint") is not True:
+    destroys = hinted.get("destructiveHint") is True and hinted.get("readOnlyHint") is not True
+    if effect is Effect.READ and destroys:
         effect, why, sure = Effect.DELETE, "it calls itself destructive", Sureness.HIGH
     elif effect is Effect.READ and hinted.get("readOnlyHint") is False:
         effect, why, sure = Effect.WRITE, "it says that it does not only read", Sureness.HIGH
@@ -193,7 +267,8 @@ def _effect_of(does: Doing, roles: dict[str, Role]) -> tuple[Effect, str, Surene
         "user", "member", "collaborator", "people", "admin",
     }:  # fmt: skip
         return Effect.GRANT, "it lets somebody in", Sureness.MEDIUM
-    if verb in _PAYS or pays or (verb in ("send", "make", "transfer", "schedule", "create", "place", "update") and nouns & MONEY and (Role.AMOUNT in has or Role.ACCOUNT in has)):
+    moves = bool(nouns & MONEY) and bool({Role.AMOUNT, Role.ACCOUNT} & has)
+    if verb in _PAYS or pays or (moves and verb in _MOVES):
         return Effect.PAY, f"{named} and it moves money", Sureness.HIGH
     if verb in _BOOKS:
         return Effect.PAY, f"{named}, which somebody pays for", Sureness.MEDIUM
@@ -208,38 +283,31 @@ def _effect_of(does: Doing, roles: dict[str, Role]) -> tuple[Effect, str, Surene
         return Effect.DELETE, named, Sureness.MEDIUM
     if kinds & {Family.SEND}:
         return Effect.SEND, named, Sureness.MEDIUM
-    if kinds == {Family.READ}:
+    if kinds == frozenset({Family.READ}):
         return Effect.READ, named, Sureness.MEDIUM
     return Effect.EXECUTE, f"{named}, which is not a word for reading or writing", Sureness.LOW
 
 
 def _reach(
-    does: Doing,
-    roles: dict[str, Role],
-    effect: Effect,
-    description: str,
-    body: JSONObject,
-    evidence: list[Evidence],
+    does: Doing, has: frozenset[Role], effect: Effect, body: JSONObject, evidence: list[Evidence]
 ) -> Reach:
-    has = frozenset(roles.values())
     hints = body.get("annotations")
     hinted: JSONObject = cast("JSONObject", hints) if isinstance(hints, dict) else {}
-    reach, why, sure = Reach.CLOSED, "nothing says that it leaves the upstream", Sureness.LOW
+    reach, why, sure = Reach.OPEN, "", Sureness.HIGH
     if hinted.get("openWorldHint") is True:
-        reach, why, sure = Reach.OPEN, "it says that it reaches the open world", Sureness.HIGH
+        why = "it says that it reaches the open world"
     elif Role.URL in has:
-        reach, why, sure = Reach.OPEN, "it takes an address to go to", Sureness.HIGH
+        why = "it takes an address to go to"
     elif effect in (Effect.SEND, Effect.PAY):
-        reach, why, sure = Reach.OPEN, "what it sends leaves", Sureness.HIGH
+        why = "what it sends leaves"
     elif Role.RECIPIENT in has and effect is not Effect.READ:
-        reach, why, sure = Reach.OPEN, "somebody receives what it writes", Sureness.MEDIUM
+        why, sure = "somebody receives what it writes", Sureness.MEDIUM
     elif does.nouns & _OUTSIDE:
-        reach, why, sure = Reach.OPEN, "its name speaks of the outside", Sureness.MEDIUM
-    del description
+        why, sure = "its name speaks of the outside", Sureness.MEDIUM
+    else:
+        reach, why, sure = Reach.CLOSED, "nothing says that it leaves the upstream", Sureness.LOW
     evidence.append(
-        Evidence(
-            about="reach", says=reach.value, why=why, sure=sure, confirm=reach is Reach.CLOSED
-        )
+        Evidence(about="reach", says=reach.value, why=why, sure=sure, confirm=reach is Reach.CLOSED)
     )
     return reach
 
@@ -292,21 +360,20 @@ def _resolve(root: JSONObject, given: Any) -> JSONObject:
             continue
         options = inner.get("anyOf") or inner.get("oneOf")
         if isinstance(options, list):
-            real = [
-                o
-                for o in cast("list[Any]", options)
-                if isinstance(o, dict) and cast("JSONObject", o).get("type") != "null"
+            real: list[JSONObject] = [
+                cast("JSONObject", option)
+                for option in cast("list[Any]", options)
+                if isinstance(option, dict) and cast("JSONObject", option).get("type") != "null"
             ]
             if len(real) == 1:
-                schema = {**inner, **cast("JSONObject", real[0])}
-                cast("JSONObject", schema).pop("anyOf", None)
-                cast("JSONObject", schema).pop("oneOf", None)
+                outer = {k: v for k, v in inner.items() if k not in ("anyOf", "oneOf")}
+                schema = outer | real[0]
                 continue
         return inner
     return {}
 
 
-def role_of(name: str, schema: JSONObject) -> tuple[Role, str]:
+def role_of(name: str, schema: JSONObject) -> tuple[Role, str]:  # noqa: PLR0911 -- by strength
     """The role of an argument by its format, its description and its name, and why."""
     description = _text(schema.get("description"))
     field = words_of(name)
@@ -324,7 +391,8 @@ def role_of(name: str, schema: JSONObject) -> tuple[Role, str]:
         return Role.SETTING, "it is a choice among few"
     role = _matched(field)
     if role is None or role in (Role.OBJECT, Role.TITLE):
-        if not field.endswith(("id", "ids")) and _PEOPLE.search(description) is not None and schema.get("type") in ("string", "array"):
+        people = _PEOPLE.search(description) is not None and not field.endswith(("id", "ids"))
+        if people and schema.get("type") in ("string", "array"):
             return Role.RECIPIENT, "its description speaks of recipients"
         if role is None and schema.get("type") in ("integer", "number"):
             return Role.SETTING, "it is a number of no known meaning"
@@ -334,6 +402,8 @@ def role_of(name: str, schema: JSONObject) -> tuple[Role, str]:
 
 
 def _matched(field: str) -> Role | None:
+    if field in _WHOLE:
+        return _WHOLE[field]
     for role, pattern in _ROLES:
         if pattern.search(field) is not None:
             return role

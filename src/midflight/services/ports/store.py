@@ -16,6 +16,7 @@ from midflight.domain.revocation import Revocation
 from midflight.domain.run import Run, RunState
 from midflight.domain.tool import Pin, PinnedKind
 from midflight.domain.value import Value
+from midflight.services.ports.flow_store import FlowStore
 
 
 class StoredRun(Value):
@@ -38,7 +39,7 @@ class StoredRevocation(Value):
     revocation: Revocation
 
 
-class Store(Protocol):
+class Store(FlowStore, Protocol):
     """See the module."""
 
     async def open(self) -> None:

@@ -1,0 +1,71 @@
+"""Flow state and marks in SQLite: a part of `sqlite.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from midflight.adapters.store.lane import Lane
+from midflight.adapters.store.schema import flow_marks, flows
+from midflight.services.ports.flow_store import StoredFlow
+
+_BY_RUN = select(flows).where(flows.c.run == bindparam("run_id"))
+_MARK = sqlite_insert(flow_marks).on_conflict_do_nothing()
+_DONE = msgspec.json.Decoder(tuple[tuple[str, str, int], ...])
+
+
+class SqliteFlow:
+    """See the module, and `services/ports/flow_store.py` for what the methods promise."""
+
+    _writer: Lane
+    _reader: Lane
+
+    async def put_flow(self, run_id: str, flow: StoredFlow) -> None:
+        """Store the flow state of a run, replacing the one before."""
+        row = {
+            "run": run_id,
+            "index": flow.index,
+            "phrase_seen": flow.phrase_seen,
+            "done": msgspec.json.encode(flow.done).decode(),
+        }
+        statement = sqlite_insert(flows).values(row)
+        statement = statement.on_conflict_do_update(index_elements=[flows.c.run], set_=row)
+        await self._writer.run(lambda connection: connection.execute(statement).rowcount)
+
+    async def get_flow(self, run_id: str) -> StoredFlow | None:
+        """The flow state of a run, or None if none was stored."""
+        found = await self._reader.run(
+            lambda connection: connection.execute(_BY_RUN, {"run_id": run_id}).mappings().first()
+        )
+        if found is None:
+            return None
+        return StoredFlow(
+            index=found["index"],
+            phrase_seen=found["phrase_seen"],
+            done=_DONE.decode(found["done"]),
+        )
+
+    async def delete_flow(self, run_id: str) -> None:
+        """Forget the flow state of a run."""
+        statement = delete(flows).where(flows.c.run == run_id)
+        await self._writer.run(lambda connection: connection.execute(statement).rowcount)
+
+    async def put_marks(self, upstream: str, keys: Sequence[str], *, run: str, at: int) -> None:
+        """Mark keys of an upstream as written by an untrusted run; the first mark stays."""
+        entries = [{"upstream": upstream, "key": key, "run": run, "at": at} for key in keys]
+        if entries:
+            await self._writer.run(lambda connection: connection.execute(_MARK, entries).rowcount)
+
+    async def list_marks(self) -> Sequence[tuple[str, str]]:
+        """All marks: (upstream, key)."""
+        statement = select(flow_marks.c.upstream, flow_marks.c.key).order_by(
+            flow_marks.c.upstream, flow_marks.c.key
+        )
+        found = await self._reader.run(lambda connection: connection.execute(statement).all())
+        return [(upstream, key) for upstream, key in found]
+
+
+__all__ = ["SqliteFlow"]

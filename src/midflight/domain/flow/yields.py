@@ -1,0 +1,86 @@
+"""Whose words the fields of one tool's results are: what its traits say, and the safe default.
+
+What a person has reviewed holds where it speaks; where it is silent, a closed upstream that was
+reviewed without any `yields` returns the owner's own words, and everything else is taken by shape
+(`fields.py`). What comes from the open world is somebody's words, whatever it looks like.
+Below: `fields.py`, `paths.py`. Above: `services/flow.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from midflight.domain.flow.atoms import CONTACTS, host, shape
+from midflight.domain.flow.fields import Leaf
+from midflight.domain.labels import BOTTOM, UNTRUSTED, Confidentiality, Labels
+from midflight.domain.paths import JSONPath, result_path
+from midflight.domain.traits import FieldKind, Reach, Traits, Yield
+
+
+class Reviewed:
+    """The `yields` of one tool, compiled once."""
+
+    __slots__ = ("_open", "_own", "_rules")
+
+    def __init__(self, traits: Traits) -> None:
+        """`Malformed` if a path is none: the traits file refuses those before."""
+        self._rules: tuple[tuple[JSONPath, Yield], ...] = tuple(
+            (result_path(entry.path), entry) for entry in traits.yields
+        )
+        said = traits.reviewed or traits.proposed
+        self._open = traits.reach is Reach.OPEN or not said
+        self._own = traits.reach is Reach.CLOSED and (
+            traits.first_party or (traits.reviewed and not traits.yields)
+        )
+
+    def apply(self, found: Iterable[Leaf]) -> Iterator[tuple[Leaf, Labels]]:
+        """Each value with whose words it is and its labels."""
+        leaves = list(found)
+        for leaf in leaves:
+            rule = self._rule(leaf)
+            if rule is not None:
+                kind = FieldKind.OWN if _vouched(rule, leaf, leaves) else rule.kind
+                labels = Labels(
+                    untrusted=kind is FieldKind.TEXT,
+                    confidentiality=rule.confidentiality,
+                    compartments=rule.compartments,
+                )
+                secret = leaf.secret or rule.confidentiality is Confidentiality.SECRET
+                yield msgspec.structs.replace(leaf, kind=kind, secret=secret), labels
+                continue
+            kind = self._kind(leaf)
+            # From the open world even what looks like an id was chosen by somebody.
+            untrusted = kind is FieldKind.TEXT or self._open
+            told = leaf if kind is leaf.kind else msgspec.structs.replace(leaf, kind=kind)
+            yield told, UNTRUSTED if untrusted else BOTTOM
+
+    def _rule(self, leaf: Leaf) -> Yield | None:
+        for path, entry in self._rules:
+            if path.matches(leaf.path):
+                return entry
+        return None
+
+    def _kind(self, leaf: Leaf) -> FieldKind:
+        kind = leaf.kind
+        if self._own:
+            return FieldKind.OWN if kind is FieldKind.TEXT else kind
+        if self._open and (kind is not FieldKind.SYSTEM or shape(leaf.text.strip()) in CONTACTS):
+            return FieldKind.TEXT
+        return kind
+
+
+def _vouched(rule: Yield, leaf: Leaf, leaves: Iterable[Leaf]) -> bool:
+    """Whether the field beside it holds an address of one of the rule's domains."""
+    if not rule.domains or not rule.unless_field:
+        return False
+    beside = [
+        other
+        for other in leaves
+        if other.name == rule.unless_field and other.records == leaf.records
+    ]
+    return bool(beside) and all(host(other.text.strip()) in rule.domains for other in beside)
+
+
+__all__ = ["Reviewed"]

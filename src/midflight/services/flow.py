@@ -1,0 +1,416 @@
+"""Flow: what each run has seen and where its values come from, kept while it lives.
+
+The guard asks it before a decision (`judge`: no I/O, microseconds) and tells it what came back
+(`observe`: before the result is delivered). The labels of a run are the store's (`runs.py`); the
+index here is only an aid to trust: without it a value came from nowhere, which asks. So it is
+written beside the path, and a run that is read back knows less and asks more.
+Below: `domain/flow/`, `flow_marks.py`. Above: `guard.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from midflight.domain.action import Action, ActionKind
+from midflight.domain.flow import fields
+from midflight.domain.flow.atoms import same, shape
+from midflight.domain.flow.fields import Leaf
+from midflight.domain.flow.index import RunIndex
+from midflight.domain.flow.intent import NOTHING, Reading, joined, read
+from midflight.domain.flow.judge import (
+    Circumstances,
+    Subject,
+    judge,
+    linked_records,
+    selected,
+    subject,
+    values,
+)
+from midflight.domain.flow.yields import Reviewed
+from midflight.domain.labels import BOTTOM, UNTRUSTED, Labels
+from midflight.domain.provenance import NO_FLOW, FlowFacts
+from midflight.domain.question import Target
+from midflight.domain.run import RunState
+from midflight.domain.tool import Definition
+from midflight.domain.traits import Effect, FieldKind, Reach, Role, Traits
+from midflight.domain.value import JSON, JSONObject
+from midflight.services.flow_marks import WHOLE, Marks
+from midflight.services.ports.flow_store import FlowStore, StoredFlow
+from midflight.services.runs import LiveRun
+from midflight.services.sealing import Sealer
+
+MAX_SUBJECTS = 10_000
+MAX_MADE = 64
+"""Ids of one result that are marked."""
+
+_ID = re.compile(r"(?:^|_)(?:id|ids|uuid|key|number)$")
+
+
+class Known(Protocol):
+    """The counterparties that an owner has vouched for."""
+
+    def is_known(self, owner: str, value: str) -> bool:
+        """Whether this value (in strict form) is one. No I/O."""
+        ...
+
+
+class Nobody:
+    """No counterparties are known."""
+
+    def is_known(self, owner: str, value: str) -> bool:
+        """Never."""
+        del owner, value
+        return False
+
+
+class RunFlow:
+    """The flow state of one open run. Mutable; owned by `Flow`; one event loop."""
+
+    __slots__ = ("done", "endorsed", "flying", "index", "reading", "unsaved")
+
+    def __init__(self, index: RunIndex, reading: Reading) -> None:
+        self.index = index
+        self.reading = reading
+        self.done: dict[tuple[str, str], int] = {}
+        """Effects of each tool that were permitted and have not failed, those in flight too."""
+        self.endorsed: set[str] = set()
+        self.unsaved = False
+
+
+class _Tool:
+    """A pinned tool as flow sees it."""
+
+    __slots__ = ("reviewed", "subject")
+
+    def __init__(self, target: Target, description: str) -> None:
+        self.subject: Subject = subject(target.name, description, target.traits)
+        self.reviewed = Reviewed(target.traits)
+
+
+class Flow:
+    """See the module."""
+
+    def __init__(
+        self,
+        *,
+        store: FlowStore,
+        sealer: Sealer,
+        marks: Marks,
+        definition: Callable[[str, str], Definition | None],
+        known: Known | None = None,
+        own_domains: frozenset[str] = frozenset(),
+    ) -> None:
+        """What it needs besides.
+
+        `definition(upstream, tool)` is what is served; `own_domains` are those of the owner, whose
+        addresses are no strangers'.
+        """
+        self._store = store
+        self._sealer = sealer
+        self._marks = marks
+        self._definition = definition
+        self._known = known or Nobody()
+        self._own = own_domains
+        self._runs: dict[str, RunFlow] = {}
+        self._tools: dict[tuple[str, str, str | None, Traits], _Tool] = {}
+
+    # For the guard
+
+    async def ready(self, live: LiveRun) -> RunFlow:
+        """The state of a run, read back if this process does not have it.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        found = self._runs.get(live.run.id)
+        if found is not None:
+            return found
+        index = RunIndex(_key(live.run.salt))
+        stored = await self._store.get_flow(live.run.id)
+        if stored is not None:
+            index.restore(stored.index)
+            index.phrase_seen = stored.phrase_seen
+        elif live.steps or live.labels.untrusted:
+            # It has done something that this process did not see.
+            index.restored = True
+            index.phrase_seen = True
+        intent = await self._sealer.open_text(live.run.id, live.run.intent)
+        state = RunFlow(index, NOTHING if intent is None else read(intent))
+        if stored is not None:
+            state.done = {(u, n): c for u, n, c in stored.done}
+        # Two may have waited; both must end up with the one that carries the state.
+        return self._runs.setdefault(live.run.id, state)
+
+    def judge(
+        self, live: LiveRun, state: RunFlow, target: Target, action: Action, *, owner: str
+    ) -> FlowFacts:
+        """What flow says about an action. No I/O; tens of microseconds."""
+        # Labels come by ways that bring no values too: inherited, notices, children.
+        if live.labels.untrusted:
+            state.index.text_seen = True
+        found = self._subject(target, action)
+        if found is None:
+            return NO_FLOW
+        tool, arguments = found
+
+        def endorsed(value: str) -> bool:
+            return value in state.endorsed or self._known.is_known(owner, value)
+
+        return judge(
+            tool.subject,
+            arguments,
+            index=state.index,
+            reading=state.reading,
+            about=Circumstances(
+                done=state.done.get((action.upstream, action.name), 0),
+                endorsed=endorsed,
+                own=self._own,
+                gated=action.kind is ActionKind.CALL_TOOL,
+            ),
+        )
+
+    def depart(self, state: RunFlow, target: Target, action: Action) -> None:
+        """A permitted effect is about to leave: it counts from now on, also for parallel calls."""
+        if action.kind is ActionKind.CALL_TOOL and target.traits.effect is not Effect.READ:
+            key = (action.upstream, action.name)
+            state.done[key] = state.done.get(key, 0) + 1
+            state.unsaved = True
+
+    def undone(self, state: RunFlow, target: Target, action: Action) -> None:
+        """An effect that departed has failed, as the upstream says: it does not count."""
+        if action.kind is ActionKind.CALL_TOOL and target.traits.effect is not Effect.READ:
+            key = (action.upstream, action.name)
+            state.done[key] = max(0, state.done.get(key, 0) - 1)
+
+    async def mark(self, live: LiveRun, target: Target, action: Action) -> None:
+        """An untrusted run is about to write: who reads it later must know.
+
+        Raises:
+            StoreUnavailable: it cannot be remembered, so it must not be written.
+        """
+        traits = target.traits
+        if (
+            action.kind is not ActionKind.CALL_TOOL
+            or traits.effect is Effect.READ
+            or not traits.persists
+            or not live.labels.untrusted
+        ):
+            return
+        tool = self._tool(target)
+        keys = [
+            same(text, shape(text))
+            for role, text in values(tool.subject, action.arguments)
+            if role in (Role.OBJECT, Role.PATH, Role.TITLE)
+        ]
+        await self._marks.add(action.upstream, keys, run=live.run.id)
+
+    async def mark_made(
+        self, live: LiveRun, target: Target, action: Action, result: JSONObject
+    ) -> None:
+        """An untrusted run has written: what the upstream calls the new thing is marked, too.
+
+        Raises:
+            StoreUnavailable: it cannot be remembered.
+        """
+        if (
+            action.kind is not ActionKind.CALL_TOOL
+            or target.traits.effect is Effect.READ
+            or not target.traits.persists
+            or not live.labels.untrusted
+        ):
+            return
+        made = [
+            same(leaf.text.strip(), shape(leaf.text.strip()))
+            for leaf in fields.leaves(result_values(result), effect=True)
+            if leaf.kind is FieldKind.SYSTEM and _ID.search(fields.words_of(leaf.name)) is not None
+        ]
+        if made:
+            await self._marks.add(action.upstream, made[:MAX_MADE], run=live.run.id)
+
+    def observe(
+        self,
+        state: RunFlow,
+        target: Target,
+        action: Action,
+        result: JSONObject,
+        *,
+        record: str,
+        failed: bool = False,
+    ) -> Labels:
+        """Take in a result, and say which labels it brings. Before it is delivered.
+
+        `failed`: the upstream says that it did nothing; what it says then is an error's text.
+        """
+        tool = self._tool(target)
+        said = result_values(result)
+        effect = failed or (
+            target.traits.effect is not Effect.READ and action.kind is ActionKind.CALL_TOOL
+        )
+        found = fields.leaves({"error": said} if failed else said, effect=effect)
+        if effect:
+            given = {text.strip() for _, text in values(tool.subject, action.arguments)}
+            found = (leaf for leaf in found if leaf.text.strip() not in given)
+        labels = BOTTOM
+        kept: list[Leaf] = []
+        for leaf, brings in tool.reviewed.apply(found):
+            kept.append(leaf)
+            labels = labels.join(brings)
+        marked = self._marks.within(action.upstream, kept)
+        if marked:
+            kept = [_tainted(leaf, marked) for leaf in kept]
+            labels = labels.join(UNTRUSTED)
+        asked_for = effect or selected(
+            tool.subject, action.arguments, index=state.index, reading=state.reading
+        )
+        state.index.add(
+            kept,
+            record=record,
+            selected=asked_for,
+            linked=linked_records(kept, state.reading),
+        )
+        if labels.untrusted:
+            state.index.text_seen = True
+        state.unsaved = True
+        return labels
+
+    # For operators and other services
+
+    async def endorse(self, run_id: str, endorsed: Sequence[str]) -> None:
+        """Values that a person has approved count as the principal's own in this run."""
+        state = self._runs.get(run_id)
+        if state is None:
+            return
+        for text in endorsed:
+            state.endorsed.add(same(text, shape(text)))
+        state.unsaved = True
+
+    def add_intent(self, run_id: str, text: str) -> None:
+        """The opener has said something more; `Runs` has made it durable."""
+        state = self._runs.get(run_id)
+        if state is not None:
+            state.reading = joined(state.reading, read(text))
+
+    def delegated(
+        self, parent: str, child: str, text: str, *, key: str, intent: str | None
+    ) -> None:
+        """A child run has opened: it knows what its parent knows, and the text is data."""
+        before = self._runs.get(parent)
+        index = RunIndex(_key(key))
+        index.restored = True
+        if before is not None:
+            index.text_seen = before.index.text_seen
+            index.phrase_seen = before.index.phrase_seen
+        index.phrase_seen = True
+        index.add_words(text, record=f"delegated by {parent}", field="text")
+        self._runs[child] = RunFlow(index, NOTHING if intent is None else read(intent))
+
+    async def save(self) -> None:
+        """Write what has changed: called now and then, and at the end."""
+        for run_id, state in list(self._runs.items()):
+            if not state.unsaved:
+                continue
+            state.unsaved = False
+            await self._store.put_flow(
+                run_id,
+                StoredFlow(
+                    index=state.index.snapshot(),
+                    phrase_seen=state.index.phrase_seen,
+                    done=tuple((u, n, c) for (u, n), c in state.done.items()),
+                ),
+            )
+
+    def ended(self, run_id: str, state: RunState) -> None:
+        """A run is over; nothing asks about it any more."""
+        del state
+        self._runs.pop(run_id, None)
+
+    # Inside
+
+    def _subject(self, target: Target, action: Action) -> tuple[_Tool, JSONObject] | None:
+        match action.kind:
+            case ActionKind.CALL_TOOL:
+                return self._tool(target), action.arguments
+            case ActionKind.ANSWER:
+                # What a client answers to an upstream's question is sent to it.
+                sent = msgspec.structs.replace(target.traits, effect=Effect.SEND)
+                return self._tool(msgspec.structs.replace(target, traits=sent)), action.arguments
+            case ActionKind.READ_RESOURCE if target.traits.reach is Reach.OPEN:
+                return self._tool(target), {"uri": action.name}
+            case ActionKind.GET_PROMPT | ActionKind.COMPLETE if target.traits.reach is Reach.OPEN:
+                return self._tool(target), {"text": action.arguments}
+            case _:
+                return None
+
+    def _tool(self, target: Target) -> _Tool:
+        key = (target.upstream, target.name, target.pin, target.traits)
+        found = self._tools.get(key)
+        if found is None:
+            body: Mapping[str, Any] = {}
+            served = self._definition(target.upstream, target.name)
+            if served is not None:
+                body = served.body
+            description = body.get("description")
+            found = _Tool(target, description if isinstance(description, str) else "")
+            if len(self._tools) >= MAX_SUBJECTS:
+                self._tools.clear()
+            self._tools[key] = found
+        return found
+
+
+def result_values(result: JSONObject) -> JSON:
+    """What of an MCP result is data: the structured content, else the texts of its contents."""
+    structured = result.get("structuredContent")
+    texts: list[Any] = [structured] if structured is not None else []
+    for name in ("content", "contents", "messages"):
+        blocks = result.get(name)
+        if isinstance(blocks, list):
+            texts += [_block(block, structured) for block in cast("list[Any]", blocks)]
+    rest = {
+        k: v
+        for k, v in result.items()
+        if k not in ("structuredContent", "content", "contents", "messages", "_meta", "isError")
+    }
+    found = [text for text in texts if text not in ("", None)]
+    if rest:
+        found.append(rest)
+    return found[0] if len(found) == 1 else found
+
+
+def _block(block: Any, structured: JSON) -> Any:
+    """What a content block says; nothing if it only repeats the structured content."""
+    if not isinstance(block, dict):
+        return block
+    inner = cast("JSONObject", block)
+    text = inner.get("text")
+    if inner.get("type") == "text" and isinstance(text, str):
+        return "" if structured is not None and _repeats(text, structured) else text
+    silent = ("type", "data", "blob", "mimeType", "annotations", "_meta")
+    return {k: v for k, v in inner.items() if k not in silent} or ""
+
+
+def _repeats(text: str, structured: JSON) -> bool:
+    # Compared and not assumed: a server may say one thing to the model and another to a schema.
+    said = fields.document(text)
+    inner = structured.get("result") if isinstance(structured, dict) else None
+    return (said is not None and said in (structured, inner)) or text == inner
+
+
+def _tainted(leaf: Leaf, marked: frozenset[int]) -> Leaf:
+    """A value of a record that an untrusted run wrote: somebody's words, but for its id."""
+    if WHOLE not in marked and marked.isdisjoint(leaf.records):
+        return leaf
+    if leaf.kind is FieldKind.SYSTEM and _ID.search(fields.words_of(leaf.name)) is not None:
+        return leaf
+    return msgspec.structs.replace(leaf, kind=FieldKind.TEXT)
+
+
+def _key(salt: str) -> bytes:
+    return hashlib.blake2b(salt.encode(), digest_size=32, person=b"flow/index").digest()
+
+
+__all__ = ["Flow", "Known", "Nobody", "RunFlow", "result_values"]

@@ -1,0 +1,94 @@
+"""Marks: what untrusted runs have written into upstreams that persist.
+
+A note that an untrusted run wrote is untrusted to whoever reads it a day later, in another run and
+after a restart (second-order injection). Marks are by key where a key is known (an id, a path, a
+title), else on the whole upstream. They are keyed hashes, durable before the write leaves, and held
+in memory for reading. Above: `flow.py`. Below: `ports/flow_store.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from midflight.domain.flow.atoms import Shape, same, shape
+from midflight.domain.flow.fields import Leaf
+from midflight.domain.traits import FieldKind
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.flow_store import FlowStore
+from midflight.services.sealing import Sealer
+
+WHOLE = -1
+"""In place of a record's number: everything that the upstream returns."""
+MAX_MARKS = 200_000
+"""Marks of one upstream; beyond them the whole upstream is marked."""
+
+_ANY = "*"
+_SECRET = "midflight:marks"  # noqa: S105 -- the name of a secret
+_KINDS = frozenset({FieldKind.SYSTEM, FieldKind.NAME, FieldKind.OWN})
+
+
+class Marks:
+    """See the module."""
+
+    def __init__(self, *, store: FlowStore, sealer: Sealer, clock: Clock) -> None:
+        """`start` it before use."""
+        self._store = store
+        self._sealer = sealer
+        self._clock = clock
+        self._key = b""
+        self._marks: dict[str, set[str]] = {}
+
+    async def start(self) -> None:
+        """Read all marks.
+
+        Raises:
+            StoreUnavailable: without them nothing may be called trusted.
+        """
+        self._key = await self._sealer.derive(_SECRET, purpose="marks")
+        for upstream, key in await self._store.list_marks():
+            self._marks.setdefault(upstream, set()).add(key)
+
+    async def add(self, upstream: str, keys: Sequence[str], *, run: str) -> None:
+        """Mark values (in strict form) as keys of what an untrusted run writes; none: everything.
+
+        Raises:
+            StoreUnavailable: not marked, so it must not be written.
+        """
+        known = self._marks.setdefault(upstream, set())
+        hashed = [self._hash(key) for key in keys if _tells(key)] or [_ANY]
+        if len(known) >= MAX_MARKS:
+            hashed = [_ANY]
+        new = [key for key in dict.fromkeys(hashed) if key not in known]
+        if new:
+            await self._store.put_marks(upstream, new, run=run, at=int(self._clock.now()))
+            known.update(new)
+
+    def within(self, upstream: str, found: Iterable[Leaf]) -> frozenset[int]:
+        """Numbers of the records of a result that hold a marked key; `WHOLE` for all of it."""
+        known = self._marks.get(upstream)
+        if not known:
+            return frozenset()
+        if _ANY in known:
+            return frozenset({WHOLE})
+        marked: set[int] = set()
+        for leaf in found:
+            text = leaf.text.strip()
+            if leaf.kind in _KINDS and self._hash(same(text, shape(text))) in known:
+                marked.add(leaf.records[-1] if leaf.records else WHOLE)
+        return frozenset(marked)
+
+    def _hash(self, value: str) -> str:
+        raw = value.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(raw, digest_size=16, key=self._key).hexdigest()
+
+
+def _tells(key: str) -> bool:
+    """Whether a value can be a key: not a bare word or a small number that is everywhere."""
+    found = shape(key)
+    if found is Shape.NUMBER:
+        return len(key) > 0
+    return found is not Shape.WORD or len(key) > 3
+
+
+__all__ = ["WHOLE", "Marks"]

@@ -1,0 +1,52 @@
+"""What flow keeps beside a run: its index, and what untrusted runs have written.
+
+Nothing here is text: keys and entries are keyed hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from midflight.domain.value import Value
+
+
+class StoredFlow(Value):
+    """The flow state of a run, as far as it can be read back.
+
+    Attributes:
+        index: the snapshot of `RunIndex`.
+        phrase_seen: it has seen names long enough to be instructions.
+        done: (upstream, tool, how many effects were permitted and did not fail).
+    """
+
+    index: bytes
+    phrase_seen: bool
+    done: tuple[tuple[str, str, int], ...] = ()
+
+
+class FlowStore(Protocol):
+    """Errors: `StoreUnavailable` when the store does not answer."""
+
+    async def put_flow(self, run_id: str, flow: StoredFlow) -> None:
+        """Store the flow state of a run, replacing the one before."""
+        ...
+
+    async def get_flow(self, run_id: str) -> StoredFlow | None:
+        """The flow state of a run, or None if none was stored."""
+        ...
+
+    async def delete_flow(self, run_id: str) -> None:
+        """Forget the flow state of a run."""
+        ...
+
+    async def put_marks(self, upstream: str, keys: Sequence[str], *, run: str, at: int) -> None:
+        """Mark keys of an upstream as written by an untrusted run; the first mark stays."""
+        ...
+
+    async def list_marks(self) -> Sequence[tuple[str, str]]:
+        """All marks: (upstream, key)."""
+        ...
+
+
+__all__ = ["FlowStore", "StoredFlow"]
