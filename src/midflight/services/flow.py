@@ -32,7 +32,7 @@ from midflight.domain.flow.judge import (
     values,
 )
 from midflight.domain.flow.yields import Reviewed
-from midflight.domain.labels import BOTTOM, UNTRUSTED, Labels
+from midflight.domain.labels import UNTRUSTED, Labels
 from midflight.domain.provenance import NO_FLOW, FlowFacts
 from midflight.domain.question import Target
 from midflight.domain.run import RunState
@@ -255,7 +255,7 @@ class Flow:
         if effect:
             given = {text.strip() for _, text in values(tool.subject, action.arguments)}
             found = (leaf for leaf in found if leaf.text.strip() not in given)
-        labels = BOTTOM
+        labels = tool.reviewed.floor
         kept: list[Leaf] = []
         for leaf, brings in tool.reviewed.apply(found):
             kept.append(leaf)

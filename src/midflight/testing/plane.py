@@ -62,7 +62,8 @@ class MemoryPlane:
         self.upstream = upstream
         self.telemetry = QuietTelemetry()
         self.ledger = Ledger(self.ledger_store, signer=None, clock=self.clock)
-        self.sealer = Sealer(self.store, AesKeyWrap.fresh(), self.clock)
+        # One key for all planes, so that a plane over the same store is the same one started again.
+        self.sealer = Sealer(self.store, AesKeyWrap(bytes(32)), self.clock)
         self.inventory = Inventory(
             store=self.store,
             recorder=self.ledger,

@@ -16,7 +16,7 @@ from midflight.domain.flow.atoms import CONTACTS, host, shape
 from midflight.domain.flow.fields import Leaf
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Confidentiality, Labels
 from midflight.domain.paths import JSONPath, result_path
-from midflight.domain.traits import FieldKind, Reach, Traits, Yield
+from midflight.domain.traits import Effect, FieldKind, Reach, Traits, Yield
 
 
 class Reviewed:
@@ -30,10 +30,17 @@ class Reviewed:
             (result_path(entry.path), entry) for entry in traits.yields
         )
         said = traits.reviewed or traits.proposed
-        self._open = traits.reach is Reach.OPEN or not said
+        # What a sending tool answers is its own word; what a reading one brings from outside is not.
+        fetches = traits.effect in (Effect.READ, Effect.EXECUTE)
+        self._open = not said or (traits.reach is Reach.OPEN and fetches)
         self._own = traits.reach is Reach.CLOSED and (
             traits.first_party or (traits.reviewed and not traits.yields)
         )
+
+    @property
+    def floor(self) -> Labels:
+        """The labels that every answer brings, an empty one too."""
+        return UNTRUSTED if self._open else BOTTOM
 
     def apply(self, found: Iterable[Leaf]) -> Iterator[tuple[Leaf, Labels]]:
         """Each value with whose words it is and its labels."""
