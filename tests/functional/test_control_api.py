@@ -269,7 +269,7 @@ def test_a_refusal_is_explained_from_its_own_record(plane: RunningPlane) -> None
     plane.client.post("/v1/policies/activate")
     later = plane.client.get(f"/v1/records/{refused.record}/explain")
     assert later["same"] is True
-    assert later["derived"]["now"]["type"] == "permit"
+    assert later["derived"]["now"]["type"] == "challenge"
     assert explained["arguments"] == {"to": "eve@example.org"}
 
 

@@ -225,7 +225,7 @@ class Flow:
         ):
             return
         made = [
-            same(leaf.text.strip(), shape(leaf.text.strip()))
+            leaf.exact
             for leaf in fields.leaves(result_values(result), effect=True)
             if leaf.kind is FieldKind.SYSTEM and _ID.search(fields.words_of(leaf.name)) is not None
         ]
@@ -315,10 +315,10 @@ class Flow:
             if not state.unsaved:
                 continue
             state.unsaved = False
-            await self._store.put_flow(
+            await self._store.add_flow(
                 run_id,
                 StoredFlow(
-                    index=state.index.snapshot(),
+                    index=state.index.unsaved(),
                     phrase_seen=state.index.phrase_seen,
                     done=tuple((u, n, c) for (u, n), c in state.done.items()),
                 ),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from midflight.domain.flow.atoms import Shape, same, shape
+from midflight.domain.flow.atoms import Shape, shape
 from midflight.domain.flow.fields import Leaf
 from midflight.domain.traits import FieldKind
 from midflight.services.ports.clock import Clock
@@ -73,8 +73,7 @@ class Marks:
             return frozenset({WHOLE})
         marked: set[int] = set()
         for leaf in found:
-            text = leaf.text.strip()
-            if leaf.kind in _KINDS and self._hash(same(text, shape(text))) in known:
+            if leaf.kind in _KINDS and self._hash(leaf.exact) in known:
                 marked.add(leaf.records[-1] if leaf.records else WHOLE)
         return frozenset(marked)
 

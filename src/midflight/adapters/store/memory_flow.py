@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from midflight.services.ports.flow_store import StoredFlow
+import msgspec
+
+from midflight.services.ports.flow_store import MAX_INDEX, StoredFlow
 
 
 class MemoryFlow:
@@ -14,9 +16,13 @@ class MemoryFlow:
         self._flows: dict[str, StoredFlow] = {}
         self._marks: dict[tuple[str, str], None] = {}
 
-    async def put_flow(self, run_id: str, flow: StoredFlow) -> None:
-        """Store the flow state of a run, replacing the one before."""
+    async def add_flow(self, run_id: str, flow: StoredFlow) -> None:
+        """Add to the flow state of a run: the index is appended to, the rest is replaced."""
         self._check_open()
+        before = self._flows.get(run_id)
+        if before is not None:
+            index = (before.index + flow.index)[-MAX_INDEX:]
+            flow = msgspec.structs.replace(flow, index=index)
         self._flows[run_id] = flow
 
     async def get_flow(self, run_id: str) -> StoredFlow | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from midflight.adapters.store.lane import Lane
 from midflight.adapters.store.schema import flow_marks, flows
-from midflight.services.ports.flow_store import StoredFlow
+from midflight.services.ports.flow_store import MAX_INDEX, StoredFlow
 
 _BY_RUN = select(flows).where(flows.c.run == bindparam("run_id"))
+_INDEX = select(flows.c.index).where(flows.c.run == bindparam("run_id"))
 _MARK = sqlite_insert(flow_marks).on_conflict_do_nothing()
 _DONE = msgspec.json.Decoder(tuple[tuple[str, str, int], ...])
 
@@ -23,17 +24,23 @@ class SqliteFlow:
     _writer: Lane
     _reader: Lane
 
-    async def put_flow(self, run_id: str, flow: StoredFlow) -> None:
-        """Store the flow state of a run, replacing the one before."""
-        row = {
-            "run": run_id,
-            "index": flow.index,
-            "phrase_seen": flow.phrase_seen,
-            "done": msgspec.json.encode(flow.done).decode(),
-        }
-        statement = sqlite_insert(flows).values(row)
-        statement = statement.on_conflict_do_update(index_elements=[flows.c.run], set_=row)
-        await self._writer.run(lambda connection: connection.execute(statement).rowcount)
+    async def add_flow(self, run_id: str, flow: StoredFlow) -> None:
+        """Add to the flow state of a run: the index is appended to, the rest is replaced."""
+
+        def add(connection: Connection) -> int:
+            # One transaction of the writer's lane: nobody adds in between.
+            before = connection.execute(_INDEX, {"run_id": run_id}).scalar_one_or_none() or b""
+            row = {
+                "run": run_id,
+                "index": (before + flow.index)[-MAX_INDEX:],
+                "phrase_seen": flow.phrase_seen,
+                "done": msgspec.json.encode(flow.done).decode(),
+            }
+            statement = sqlite_insert(flows).values(row)
+            statement = statement.on_conflict_do_update(index_elements=[flows.c.run], set_=row)
+            return connection.execute(statement).rowcount
+
+        await self._writer.run(add)
 
     async def get_flow(self, run_id: str) -> StoredFlow | None:
         """The flow state of a run, or None if none was stored."""

@@ -39,9 +39,12 @@ class Shape(enum.IntEnum):
 CONTACTS = frozenset({Shape.EMAIL, Shape.LINK, Shape.ACCOUNT, Shape.HANDLE})
 """Shapes by which somebody can be reached or paid."""
 
-_SPACE = re.compile(r"[\s\"'`<>()\[\]{}|,;“”‘’«»]+")
+# What stands between tokens; everything else that is white space, `split` knows.
+_BETWEEN = str.maketrans(dict.fromkeys("\"'`<>()[]{}|,;“”‘’«»", " "))
 _EDGE = ".:!?*_~^=+&"
 _NUMBER = re.compile(r"[-+]?[$€£¥]?[-+]?[0-9][0-9.,]*(?:[$€£¥%]|[a-z]{3})?\Z", re.IGNORECASE)
+_UNITS = re.compile(r"[$€£¥%+]|[a-zA-Z]{3}\Z")
+_COMMA = re.compile(r",[0-9]{1,2}\Z")
 _EMAIL = re.compile(r"(?:mailto:)?[^@\s]+@[^@\s]+\.[^@\s.]{2,}\Z", re.IGNORECASE)
 _HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,24}(?::[0-9]+)?(?:[/?#].*)?\Z", re.IGNORECASE)
 _DATE = re.compile(
@@ -49,6 +52,8 @@ _DATE = re.compile(
     r"(?:T[0-9:.]+(?:Z|[-+][0-9:]+)?)?\Z|[0-9]{1,2}:[0-9]{2}(?::[0-9.]+)?\Z"
 )
 _HANDLE = re.compile(r"@[\w.-]{2,}\Z")
+_DIGIT = re.compile("[0-9]")
+_DIGITS = re.compile(r"[0-9]{2}[ -][0-9A-Z]{2}")
 _GROUPED = re.compile(
     r"\b(?:[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{2,4}){3,8}|\+?[0-9]{2,4}(?:[ -][0-9]{2,4}){2,6})\b"
 )
@@ -65,16 +70,37 @@ _FILES = lexicon(
 
 def tokens(text: str) -> Iterator[str]:
     """The tokens of a text, without the punctuation around them."""
-    for token in _SPACE.split(text):
-        bare = token.strip(_EDGE)
+    # `translate` and `split` take a third of what one regular expression does (measured).
+    for token in text.translate(_BETWEEN).split():
+        bare = token if token.isalnum() else token.strip(_EDGE)
         if bare:
             yield bare[:MAX_TOKEN]
 
 
-def shape(token: str) -> Shape:  # noqa: PLR0911 -- one return a shape, in order
+def telling(text: str) -> Iterator[tuple[str, str]]:
+    """(token, the one before it) for each token that is no plain word.
+
+    A plain word says nothing about where a value came from, and most tokens are plain words.
+    """
+    before = ""
+    for token in text.translate(_BETWEEN).split():
+        if token.isalpha() and token.isascii():
+            before = token
+            continue
+        bare = token if token.isalnum() else token.strip(_EDGE)
+        if bare and not (bare.isalpha() and bare.isascii()):
+            yield bare[:MAX_TOKEN], before
+        before = bare
+
+
+def shape(token: str) -> Shape:  # noqa: C901, PLR0911 -- one return a shape, in order
     """What a token looks like."""
     if token.isalpha():
         return Shape.WORD
+    if token.isdigit():
+        return Shape.ACCOUNT if len(token) >= 9 else Shape.NUMBER
+    if " " in token or "\n" in token:
+        return Shape.WORD if _DATE.match(token) is None else Shape.DATE
     if "@" in token:
         if _EMAIL.match(token) is not None:
             return Shape.EMAIL
@@ -97,7 +123,7 @@ def shape(token: str) -> Shape:  # noqa: PLR0911 -- one return a shape, in order
 
 def grouped(text: str) -> Iterator[str]:
     """Account and phone numbers that are written in groups, put together."""
-    if not any(c.isdigit() for c in text):
+    if _DIGITS.search(text) is None:
         return
     for found in _GROUPED.finditer(text):
         whole = found[0].replace(" ", "").replace("-", "")
@@ -124,14 +150,18 @@ def same(token: str, of: Shape) -> str:
 
 def looks(token: str, of: Shape) -> str:
     """The form in which tokens of a shape are compared for suspicion."""
+    if token.isascii() and of is not Shape.LINK:
+        return same(token, of)
     folded = skeleton(token)
     return folded if of is Shape.LINK else same(folded, of)
 
 
 def number(token: str) -> str | None:
     """A number without currency and grouping, in one spelling; None if it is none."""
-    bare = re.sub(r"[$€£¥%+]|[a-zA-Z]{3}\Z", "", token)
-    if bare.count(",") and "." not in bare and re.search(r",[0-9]{1,2}\Z", bare):
+    if token.isdigit() and token.isascii():
+        return token.lstrip("0") or "0"
+    bare = _UNITS.sub("", token)
+    if "," in bare and "." not in bare and _COMMA.search(bare) is not None:
         bare = bare.replace(",", ".")
     try:
         value = Decimal(bare.replace(",", ""))
@@ -173,7 +203,7 @@ def _is_host(token: str) -> bool:
 
 
 def _digits(token: str) -> int:
-    return sum(c.isdigit() for c in token)
+    return len(_DIGIT.findall(token))
 
 
 __all__ = [
@@ -186,5 +216,6 @@ __all__ = [
     "number",
     "same",
     "shape",
+    "telling",
     "tokens",
 ]

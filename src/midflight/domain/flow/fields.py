@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from midflight.domain.flow.atoms import CONTACTS, Shape, shape, tokens
+from midflight.domain.flow.atoms import CONTACTS, Shape, same, shape, tokens
 from midflight.domain.flow.words import lexicon
 from midflight.domain.traits import FieldKind
 from midflight.domain.value import JSON, JSONObject, Value
@@ -61,6 +61,7 @@ class Leaf(Value):
         text: the value as text.
         kind: whose words it holds.
         secret: its field is called like one that holds a secret.
+        shape, exact: what the value looks like as a whole, and its form for comparison.
         records: numbers of the objects it is in, innermost last, counted over the result.
     """
 
@@ -69,6 +70,8 @@ class Leaf(Value):
     text: str
     kind: FieldKind
     secret: bool
+    shape: Shape
+    exact: str
     records: tuple[int, ...]
 
 
@@ -143,36 +146,57 @@ class _Walk:
         records: tuple[int, ...],
         kind: FieldKind | None,
     ) -> None:
-        field = words_of(name)
+        bare = text.strip()
+        looks = shape(bare)
         self.found.append(
             Leaf(
                 path=path,
                 name=name,
                 text=text,
-                kind=_kind(text, field, effect=self._effect) if kind is None else kind,
-                secret=_SECRET.search(field) is not None,
+                kind=_kind(bare, looks, name, effect=self._effect) if kind is None else kind,
+                secret=_is_secret(name),
+                shape=looks,
+                exact=same(bare, looks),
                 records=records,
             )
         )
 
 
-def _kind(text: str, field: str, *, effect: bool) -> FieldKind:
+def _kind(bare: str, looks: Shape, name: str, *, effect: bool) -> FieldKind:
     """Whose words a string is, by the name of its field and its shape."""
-    bare = text.strip()
-    parts = bare.split()
-    last = field.rpartition("_")[2]
-    if "\n" in bare or len(parts) > NAME_WORDS:
-        status = effect and last in _STATUS and len(parts) <= STATUS_WORDS and "\n" not in bare
-        return FieldKind.SYSTEM if status and not _calls(text) else FieldKind.TEXT
-    if field in _CONTACT or last in _CONTACT:
+    sort = _sort(name)
+    spaces = bare.count(" ")
+    if spaces >= NAME_WORDS or "\n" in bare:
+        status = effect and sort & STATUS and spaces < STATUS_WORDS and "\n" not in bare
+        return FieldKind.SYSTEM if status and not _calls(bare) else FieldKind.TEXT
+    if sort & CONTACT:
         return FieldKind.CONTACT
-    if len(parts) == 1 or _TYPED.match(bare) is not None:
-        found = shape(bare)
-        if field in _TEXT and found in CONTACTS:
+    if not spaces or _TYPED.match(bare) is not None:
+        if sort & TEXT and looks in CONTACTS:
             return FieldKind.TEXT
-        return FieldKind.NAME if found is Shape.WORD else FieldKind.SYSTEM
+        return FieldKind.NAME if looks is Shape.WORD else FieldKind.SYSTEM
     # A short string that holds an address or an account is no name of anything.
-    return FieldKind.TEXT if (last in _TEXT and not effect) or _calls(text) else FieldKind.NAME
+    return FieldKind.TEXT if (sort & TEXT and not effect) or _calls(bare) else FieldKind.NAME
+
+
+STATUS, CONTACT, TEXT = 1, 2, 4
+"""What the name of a field says, as bits."""
+
+
+@lru_cache(maxsize=8_192)
+def _sort(name: str) -> int:
+    field = words_of(name)
+    last = field.rpartition("_")[2]
+    return (
+        (STATUS if last in _STATUS else 0)
+        | (CONTACT if field in _CONTACT or last in _CONTACT else 0)
+        | (TEXT if field in _TEXT or last in _TEXT else 0)
+    )
+
+
+@lru_cache(maxsize=8_192)
+def _is_secret(name: str) -> bool:
+    return _SECRET.search(words_of(name)) is not None
 
 
 _STATUS = lexicon("message status result error detail info msg warning success reason")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
-from midflight.domain.flow.atoms import CONTACTS, Shape, host, number, same, shape, tokens
+from midflight.domain.flow.atoms import CONTACTS, Shape, host, number, same, shape, telling, tokens
 from midflight.domain.flow.fields import Leaf
 from midflight.domain.flow.index import CONTACT, NAME, SYSTEM, TEXT, RunIndex, Seen, people
 from midflight.domain.flow.intent import Reading, Wish
@@ -357,7 +357,7 @@ class _Judging:
         if not self._index.text_seen and not self._outward:
             return
         worst: ArgumentFacts | None = None
-        for token in tokens(part.text):
+        for token, _ in telling(part.text):
             kind = shape(token)
             if kind in (Shape.WORD, Shape.DATE) or (kind is Shape.NUMBER and len(token) < 4):
                 continue
@@ -467,17 +467,15 @@ def linked_records(found: Iterable[Leaf], reading: Reading) -> frozenset[int]:
     for leaf in found:
         if leaf.kind is FieldKind.TEXT or not leaf.records or leaf.records[-1] in linked:
             continue
-        text = leaf.text.strip()
-        kind = shape(text)
-        plain = strict(text)
+        kind = leaf.shape
+        if kind in (Shape.NUMBER, Shape.DATE):
+            continue
+        plain = leaf.exact
         if (
-            (
-                kind not in (Shape.WORD, Shape.NUMBER, Shape.DATE)
-                and (kind, same(text, kind)) in reading.atoms
-            )
+            (kind is not Shape.WORD and (kind, plain) in reading.atoms)
             or plain in reading.names
-            or (" " in text and any(plain in name or name in plain for name in long_names))
-            or _worded(text, kind, reading)
+            or (" " in plain and any(plain in name or name in plain for name in long_names))
+            or (kind not in CONTACTS and _worded(plain, kind, reading))
         ):
             linked.add(leaf.records[-1])
     return frozenset(linked)
@@ -485,8 +483,6 @@ def linked_records(found: Iterable[Leaf], reading: Reading) -> frozenset[int]:
 
 def _worded(text: str, kind: Shape, reading: Reading) -> bool:
     """Whether a name of several words is made of the intent's words: "team-minutes.docx"."""
-    if kind in CONTACTS or kind in (Shape.NUMBER, Shape.DATE):
-        return False
     pieces = [p for p in _pieces(text) if p not in _STOP and not p.isdigit()]
     if kind is Shape.ID and "." in text:
         pieces = pieces[:-1]  # the end of a file name

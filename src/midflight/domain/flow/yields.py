@@ -30,7 +30,7 @@ class Reviewed:
             (result_path(entry.path), entry) for entry in traits.yields
         )
         said = traits.reviewed or traits.proposed
-        # What a sending tool answers is its own word; what a reading one brings from outside is not.
+        # What a sending tool answers is its own word; what a reading one brings is not.
         fetches = traits.effect in (Effect.READ, Effect.EXECUTE)
         self._open = not said or (traits.reach is Reach.OPEN and fetches)
         self._own = traits.reach is Reach.CLOSED and (

@@ -10,12 +10,15 @@ from typing import Protocol
 
 from midflight.domain.value import Value
 
+MAX_INDEX = 9 * 65_536
+"""Bytes of an index that are kept, the last ones; entries have nine."""
+
 
 class StoredFlow(Value):
     """The flow state of a run, as far as it can be read back.
 
     Attributes:
-        index: the snapshot of `RunIndex`.
+        index: chunks of `RunIndex.unsaved`, in order.
         phrase_seen: it has seen names long enough to be instructions.
         done: (upstream, tool, how many effects were permitted and did not fail).
     """
@@ -28,8 +31,8 @@ class StoredFlow(Value):
 class FlowStore(Protocol):
     """Errors: `StoreUnavailable` when the store does not answer."""
 
-    async def put_flow(self, run_id: str, flow: StoredFlow) -> None:
-        """Store the flow state of a run, replacing the one before."""
+    async def add_flow(self, run_id: str, flow: StoredFlow) -> None:
+        """Add to the flow state of a run: the index is appended to, the rest is replaced."""
         ...
 
     async def get_flow(self, run_id: str) -> StoredFlow | None:
@@ -49,4 +52,4 @@ class FlowStore(Protocol):
         ...
 
 
-__all__ = ["FlowStore", "StoredFlow"]
+__all__ = ["MAX_INDEX", "FlowStore", "StoredFlow"]
