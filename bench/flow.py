@@ -1,9 +1,8 @@
 """What flow costs: judging an action, taking in a result, and how that grows with a run.
 
-A mailbox whose mails are six sevenths plain words and hold addresses, links, numbers and ids like
-real ones, every one of them new: the worst case for an index. Times are of the thread's own CPU, so
-that what else runs on the machine does not count; memory is what `tracemalloc` sees of one run's index.
-Monitors are those of the standard pack.
+A mailbox whose mails are mostly plain words and hold addresses, links, numbers and ids like real
+ones, every one of them new: the worst case for an index. Times are of the thread's own CPU, so that
+what else runs here counts less; memory is what `tracemalloc` sees of one index.
 """
 
 from __future__ import annotations

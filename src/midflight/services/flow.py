@@ -272,6 +272,7 @@ class Flow:
             record=record,
             selected=asked_for,
             linked=linked_records(kept, state.reading),
+            made=effect and not failed,
         )
         if labels.untrusted:
             state.index.text_seen = True

@@ -61,6 +61,7 @@ _SOURCE = 8
 _CAPITALS = re.compile(r"\b[A-Z][\w&'-]*(?:[ \t]+[A-Z][\w&'-]*)*")
 _QUOTED = re.compile(r"(?<!\w)['\"“`]([^'\"”`\n]{2,80})['\"”`](?!\w)")
 _WORDS = re.compile(r"\w+")
+_PIECES = re.compile(r"[\s_./\\-]+")
 _UNSAFE = re.compile(r"[^\w.$\[\]*-]")
 
 
@@ -89,6 +90,7 @@ class RunIndex:
     """See the module. `key` is the run's own, so that hashes of two runs cannot be compared."""
 
     __slots__ = (
+        "_figures",
         "_key",
         "_known",
         "_old",
@@ -98,8 +100,10 @@ class RunIndex:
         "_sources",
         "_text",
         "_unsaved",
+        "linked_fields",
         "phrase_seen",
         "restored",
+        "secret_seen",
         "text_seen",
     )
 
@@ -113,12 +117,17 @@ class RunIndex:
         self._old: dict[int, int] = {}
         self._passages: dict[int, None] = {}
         self._people: dict[int, int] = {}
+        self._figures: set[str] = set()
         self._sources: list[tuple[str, str]] = [("", "")]
         self._unsaved: dict[str, int] = {}
         self.text_seen = False
         """Words that somebody wrote are in here: the run can have been told what to do."""
         self.phrase_seen = False
         """Names long enough to be an instruction are in here."""
+        self.secret_seen = False
+        """A field that is called like one for secrets is in here."""
+        self.linked_fields: set[str] = set()
+        """Names of the fields in which records that the intent names have their ids."""
         self.restored = False
         """It was read back, so passages are missing."""
 
@@ -126,10 +135,19 @@ class RunIndex:
         return len(self._known) + len(self._text) + len(self._old)
 
     def add(
-        self, found: Iterable[Leaf], *, record: str, selected: bool, linked: frozenset[int]
+        self,
+        found: Iterable[Leaf],
+        *,
+        record: str,
+        selected: bool,
+        linked: frozenset[int],
+        made: bool = False,
     ) -> None:
-        """Add the values of a result; those of the records in `linked` are so marked."""
-        base = _SELECTED if selected else 0
+        """Add the values of a result; those of the records in `linked` are so marked.
+
+        `made`: the run itself has made what the result is about.
+        """
+        base = (_SELECTED if selected else 0) | (_LINKED if made else 0)
         for leaf in found:
             rank = _RANKS[leaf.kind]
             entry = rank | base | self._source(record, leaf.name) << _SOURCE
@@ -137,6 +155,8 @@ class RunIndex:
                 entry |= _SECRET
             if linked and not linked.isdisjoint(leaf.records):
                 entry |= _LINKED
+                if rank == SYSTEM:
+                    self.linked_fields.add(leaf.name)
             if rank == TEXT:
                 self._add_text(leaf.text[:MAX_TEXT], entry | _NAMED, selected=selected)
             else:
@@ -171,6 +191,10 @@ class RunIndex:
             record=record,
         )
 
+    def figure(self, number: str) -> bool:
+        """Whether a number stands in words that somebody wrote, however short it is."""
+        return number in self._figures or self.look(number) is not None
+
     def passages(self, text: str) -> bool:
         """Whether a text repeats words of a source that was not selected.
 
@@ -202,6 +226,8 @@ class RunIndex:
             self._old[key] = entry if before is None else _merged(before, entry)
             if entry & _RANK == TEXT:
                 self.text_seen = True
+            if entry & _SECRET:
+                self.secret_seen = True
         while len(self._old) > MAX_KNOWN + MAX_TEXT_ATOMS:
             del self._old[next(iter(self._old))]
 
@@ -213,11 +239,13 @@ class RunIndex:
         self._put(leaf.exact, entry)
         if leaf.shape is Shape.EMAIL:
             self._meet(leaf.exact)
+        if leaf.secret:
+            self.secret_seen = True
         bare = leaf.text.strip()[:MAX_TEXT]
+        if len(bare) > PHRASE * 2 and len(_PIECES.split(bare)) >= PHRASE:
+            self.phrase_seen = True
         if " " not in bare:
             return
-        if entry & _RANK == NAME and bare.count(" ") >= PHRASE - 1:
-            self.phrase_seen = True
         for token in tokens(bare):
             self._put(same(token, shape(token)), entry)
         for number in grouped(bare):
@@ -238,6 +266,8 @@ class RunIndex:
             # "June 13" does not name what has the id 13; "file 13" does.
             if len(token) >= SHORT or not token.isdigit() or _numbers(before):
                 self._add_token(token, entry)
+            else:
+                self._figures.add(token)
         for number in grouped(text):
             self._put(same(number, Shape.ACCOUNT), entry)
         for name in _CAPITALS.findall(text):
@@ -352,4 +382,4 @@ def _numbers(before: str) -> bool:
     return noun in ("id", "no", "nr", "number") or bool(classes(noun))
 
 
-__all__ = ["CONTACT", "NAME", "SYSTEM", "TEXT", "RunIndex", "Seen", "people"]
+__all__ = ["CONTACT", "NAME", "SHORT", "SYSTEM", "TEXT", "RunIndex", "Seen", "people"]

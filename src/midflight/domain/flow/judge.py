@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from midflight.domain.flow.atoms import CONTACTS, Shape, host, number, same, shape, telling, tokens
-from midflight.domain.flow.fields import Leaf
-from midflight.domain.flow.index import CONTACT, NAME, SYSTEM, TEXT, RunIndex, Seen, people
+from midflight.domain.flow.fields import Leaf, words_of
+from midflight.domain.flow.index import CONTACT, NAME, SHORT, SYSTEM, TEXT, RunIndex, Seen, people
 from midflight.domain.flow.intent import Reading, Wish
-from midflight.domain.flow.text import strict
+from midflight.domain.flow.text import decodings, strict
 from midflight.domain.flow.words import (
     COMMON_VERBS,
     GENERIC,
@@ -28,7 +28,7 @@ from midflight.domain.flow.words import (
 )
 from midflight.domain.labels import BOTTOM
 from midflight.domain.proposal.naming import Doing, doing
-from midflight.domain.proposal.rules import role_of
+from midflight.domain.proposal.roles import risky, role_of
 from midflight.domain.provenance import RANK, ArgumentFacts, Concern, FlowFacts, Origin
 from midflight.domain.traits import (
     CONTENT_ROLES,
@@ -43,6 +43,9 @@ from midflight.domain.value import JSONObject, Value
 
 MAX_VALUES = 512
 """Argument values looked at; with more of them an action counts as made up."""
+
+OPAQUE = 16
+"""Characters from which on a token that can be decoded counts as a message in code."""
 
 _OUTWARD = frozenset({Effect.SEND, Effect.PAY, Effect.GRANT, Effect.INSTRUCT, Effect.EXECUTE})
 _FAMILIES: dict[Effect, frozenset[Family]] = {
@@ -125,6 +128,8 @@ def _parts(subject: Subject, value: Any, path: str, plain: str, name: str) -> It
         for at, inner in enumerate(cast("list[Any]", value)):
             inside = f"{plain}[*]" if isinstance(inner, dict | list) else plain
             yield from _parts(subject, inner, f"{path}[{at}]", inside, name)
+    elif value is True and risky(name):
+        yield _Part(path=path, role=Role.SCOPE, text=words_of(name).replace("_", " "))
     elif isinstance(value, bool) or value is None:
         return
     else:
@@ -318,6 +323,15 @@ class _Judging:
             for name in wish.names
         )
 
+    def _meant_other(self, seen: Seen) -> bool:
+        """Whether the intent names another thing of the kind that this is."""
+        if not self._index.text_seen or seen.linked:
+            return False
+        if seen.rank == SYSTEM:
+            # Some record is named by the intent, and this is the id of another one.
+            return not self._reading.chooses and seen.field in self._index.linked_fields
+        return seen.rank == NAME and self._effect in _CHOOSY and self._named_other()
+
     def _named_other(self) -> bool:
         """Whether the principal named things of this kind, so that another one was not meant."""
         if not self._index.text_seen:
@@ -326,7 +340,7 @@ class _Judging:
         return any(seen is not None and seen.rank == NAME for seen in found)
 
     def _derived(self, role: Role, text: str) -> bool:
-        return role is Role.AMOUNT and self._reading.arithmetic and self._index.look(text) is None
+        return role is Role.AMOUNT and self._reading.arithmetic and not self._index.figure(text)
 
     def _minds_unknown(self, role: Role) -> bool:
         """Whether a value from nowhere matters: always outwards, and where somebody can steer."""
@@ -337,8 +351,7 @@ class _Judging:
         )
 
     def _weigh_trusted(self, role: Role, text: str, seen: Seen) -> None:
-        named = role is Role.OBJECT and seen.rank == NAME and self._effect in _CHOOSY
-        if named and self._named_other():
+        if role is Role.OBJECT and self._meant_other(seen):
             self._concerns.add(Concern.KEY_UNLINKED)
         if seen.named and role is not Role.AMOUNT:
             self._concerns.add(Concern.KEY_CONTESTED)
@@ -357,9 +370,14 @@ class _Judging:
         if not self._index.text_seen and not self._outward:
             return
         worst: ArgumentFacts | None = None
-        for token, _ in telling(part.text):
+        # Where a secret has been seen it may be a plain word, so then every word is looked up.
+        every = self._index.secret_seen and self._outward
+        found = tokens(part.text) if every else (token for token, _ in telling(part.text))
+        for token in found:
             kind = shape(token)
-            if kind in (Shape.WORD, Shape.DATE) or (kind is Shape.NUMBER and len(token) < 4):
+            if (kind is Shape.WORD and not every) or kind is Shape.DATE:
+                continue
+            if kind is Shape.NUMBER and len(token) < SHORT:
                 continue
             if (kind, same(token, kind)) in self._reading.atoms:
                 continue
@@ -380,13 +398,17 @@ class _Judging:
         if worst is not None:
             self._found.append(worst)
 
-    def _carried(self, kind: Shape, token: str, seen: Seen | None) -> Concern | None:
+    def _carried(  # noqa: PLR0911 -- one return a rule, in order
+        self, kind: Shape, token: str, seen: Seen | None
+    ) -> Concern | None:
         if self._about.endorsed(same(token, kind)):
             return None
         if seen is not None and seen.secret and self._outward:
             return Concern.CONTENT_SECRET
-        if not self._outward or not self._index.text_seen:
+        if kind is Shape.WORD or not self._outward or not self._index.text_seen:
             return None
+        if len(token) >= OPAQUE and decodings(token):
+            return Concern.CONTENT_PASSAGE  # what is said in code is not said to a person
         if kind in CONTACTS and (seen is None or seen.rank in (TEXT, CONTACT)):
             return Concern.CONTENT_CONTACT
         if seen is not None and not seen.selected and not seen.linked:

@@ -190,14 +190,16 @@ COMMON_VERBS = lexicon(
 )
 """Verbs of so many tools that they alone say nothing about which is meant."""
 
-INSTRUCT = lexicon("memory memories prompt rule rules instruction instructions guideline workflow")
+INSTRUCT = lexicon("""
+    memory memories prompt rule rules instruction instructions guideline workflow preference persona
+""")
 """What other runs, or later ones, obey."""
 RIGHTS = lexicon(
     """
         password passcode passphrase credential credentials key token role permission
         permissions access privilege member members collaborator collaborators owner
         ownership admin webhook forwarding delegate sharing visibility 2fa mfa totp
-        oauth grant policy acl allowlist whitelist invite
+        oauth grant policy acl allowlist whitelist factor authenticator invite
     """
 )
 """What outlives a run: who may do what."""

@@ -8,15 +8,20 @@ Below: `fields.py`, `paths.py`. Above: `services/flow.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 
 import msgspec
 
-from midflight.domain.flow.atoms import CONTACTS, host, shape
-from midflight.domain.flow.fields import Leaf
+from midflight.domain.flow.atoms import CONTACTS, Shape, host
+from midflight.domain.flow.fields import Leaf, words_of
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Confidentiality, Labels
 from midflight.domain.paths import JSONPath, result_path
 from midflight.domain.traits import Effect, FieldKind, Reach, Traits, Yield
+
+# By these somebody is reached or paid; a number that is called an id is the upstream's own.
+_CHOSEN = frozenset({Shape.EMAIL, Shape.LINK, Shape.HANDLE, Shape.ACCOUNT})
+_NUMBER = re.compile(r"(?:^|_)(?:id|ids|uuid|key|number|ref)$")
 
 
 class Reviewed:
@@ -42,26 +47,46 @@ class Reviewed:
         """The labels that every answer brings, an empty one too."""
         return UNTRUSTED if self._open else BOTTOM
 
-    def apply(self, found: Iterable[Leaf]) -> Iterator[tuple[Leaf, Labels]]:
+    def apply(self, found: Iterable[Leaf]) -> list[tuple[Leaf, Labels]]:
         """Each value with whose words it is and its labels."""
         leaves = list(found)
-        for leaf in leaves:
-            rule = self._rule(leaf)
-            if rule is not None:
-                kind = FieldKind.OWN if _vouched(rule, leaf, leaves) else rule.kind
-                labels = Labels(
-                    untrusted=kind is FieldKind.TEXT,
-                    confidentiality=rule.confidentiality,
-                    compartments=rule.compartments,
-                )
-                secret = leaf.secret or rule.confidentiality is Confidentiality.SECRET
-                yield msgspec.structs.replace(leaf, kind=kind, secret=secret), labels
-                continue
-            kind = self._kind(leaf)
-            # From the open world even what looks like an id was chosen by somebody.
-            untrusted = kind is FieldKind.TEXT or self._open
-            told = leaf if kind is leaf.kind else msgspec.structs.replace(leaf, kind=kind)
-            yield told, UNTRUSTED if untrusted else BOTTOM
+        told = [self._told(leaf, leaves) for leaf in leaves]
+        # An address beside somebody's words is his: he can have chosen it.
+        written = {
+            leaf.records[-1]
+            for leaf, _ in told
+            if leaf.kind is FieldKind.TEXT and leaf.records and leaf.name
+        }
+        if not written:
+            return told
+        return [
+            (msgspec.structs.replace(leaf, kind=FieldKind.CONTACT), labels)
+            if leaf.kind is FieldKind.SYSTEM
+            and leaf.shape in _CHOSEN
+            and leaf.records
+            and leaf.records[-1] in written
+            and self._rule(leaf) is None
+            and not _NUMBER.search(words_of(leaf.name))
+            else (leaf, labels)
+            for leaf, labels in told
+        ]
+
+    def _told(self, leaf: Leaf, leaves: list[Leaf]) -> tuple[Leaf, Labels]:
+        rule = self._rule(leaf)
+        if rule is not None:
+            kind = FieldKind.OWN if _vouched(rule, leaf, leaves) else rule.kind
+            labels = Labels(
+                untrusted=kind is FieldKind.TEXT,
+                confidentiality=rule.confidentiality,
+                compartments=rule.compartments,
+            )
+            secret = leaf.secret or rule.confidentiality is Confidentiality.SECRET
+            return msgspec.structs.replace(leaf, kind=kind, secret=secret), labels
+        kind = self._kind(leaf)
+        # From the open world even what looks like an id was chosen by somebody.
+        untrusted = kind is FieldKind.TEXT or self._open
+        told = leaf if kind is leaf.kind else msgspec.structs.replace(leaf, kind=kind)
+        return told, UNTRUSTED if untrusted else BOTTOM
 
     def _rule(self, leaf: Leaf) -> Yield | None:
         for path, entry in self._rules:
@@ -73,7 +98,7 @@ class Reviewed:
         kind = leaf.kind
         if self._own:
             return FieldKind.OWN if kind is FieldKind.TEXT else kind
-        if self._open and (kind is not FieldKind.SYSTEM or shape(leaf.text.strip()) in CONTACTS):
+        if self._open and (kind is not FieldKind.SYSTEM or leaf.shape in CONTACTS):
             return FieldKind.TEXT
         return kind
 

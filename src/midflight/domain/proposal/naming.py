@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 from midflight.domain.flow.fields import words_of
 from midflight.domain.flow.text import skeleton
@@ -28,14 +29,18 @@ class Doing(Value):
     """What a tool does, as far as its words tell.
 
     Attributes:
+        parts: the words of its name.
         verb: the verb in its base form; empty if there is none.
+        others: further verbs behind `and` and `or`.
         families: what kinds of doing that is.
         nouns: what it is done to, singular, as its name says.
         described: the same from the first verb of its description.
         described_verb: that verb.
     """
 
+    parts: tuple[str, ...] = ()
     verb: str = ""
+    others: tuple[str, ...] = ()
     families: frozenset[Family] = frozenset()
     nouns: frozenset[str] = frozenset()
     described_verb: str = ""
@@ -63,7 +68,13 @@ def doing(name: str, description: str) -> Doing:
             )
             break
     return Doing(
+        parts=tuple(parts),
         verb=verb,
+        others=tuple(
+            VERBS[part][0]
+            for before, part in pairwise(parts)
+            if before in ("and", "or") and part in VERBS
+        ),
         families=families,
         nouns=nouns - GENERIC,
         described_verb=told,
