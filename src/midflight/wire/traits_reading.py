@@ -17,7 +17,7 @@ from midflight.domain.reviews import Review, Reviews
 from midflight.domain.traits import Argument, Effect, FieldKind, Reach, Role, Traits, Yield
 from midflight.wire.toml import TomlPath
 
-MAX_TOOLS = 5_000
+MAX_TOOLS = 10_000
 MAX_ENTRIES = 1_000
 """Of one tool: arguments, and yields."""
 
