@@ -19,6 +19,7 @@ FILE_NAME = "midflight.toml"
 FILE_VARIABLE = "MIDFLIGHT_CONFIG"
 ENV_PREFIX = "MIDFLIGHT_"
 STATE_DIRECTORY = ".midflight"
+TRAITS_DIRECTORY = "traits"
 SOCKET_NAME = "control.sock"
 MAX_FILE_BYTES = 1_000_000
 
@@ -83,6 +84,15 @@ def control_socket(file: Path, *, environment: Mapping[str, str] | None = None) 
     return base / Path(state or STATE_DIRECTORY).expanduser() / SOCKET_NAME
 
 
+def traits_directory(file: Path, *, environment: Mapping[str, str] | None = None) -> Path:
+    """The directory of the reviewed traits files of this settings file."""
+    variables = os.environ if environment is None else environment
+    given = variables.get("MIDFLIGHT_TRAITS__DIRECTORY")
+    if not given:
+        given = _text(parse(file)[0], "traits", "directory") or TRAITS_DIRECTORY
+    return file.absolute().parent / Path(given).expanduser()
+
+
 def _text(document: dict[str, Any], section: str, key: str) -> str:
     table = document.get(section)
     value = cast("dict[str, Any]", table).get(key) if isinstance(table, dict) else None
@@ -97,4 +107,5 @@ __all__ = [
     "find",
     "lines_of",
     "parse",
+    "traits_directory",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from midflight.domain.canonical import sha256_hex
 from midflight.domain.traits import Traits
 from midflight.domain.value import Value
 
@@ -50,4 +51,15 @@ def proposed(name: str, digest: str, traits: Traits) -> Review:
     return Review(name=name, digest=digest, traits=unconfirmed)
 
 
-__all__ = ["Review", "Reviews", "proposed"]
+def told(traits: Traits) -> dict[str, str]:
+    """Traits in the record of a pin: what they come to, and a digest to tell two apart."""
+    state = "reviewed" if traits.reviewed else "proposed" if traits.proposed else "none"
+    return {
+        "effect": traits.effect.value,
+        "reach": traits.reach.value,
+        "review": state,
+        "traits": sha256_hex(msgspec.to_builtins(traits, order="sorted")),
+    }
+
+
+__all__ = ["Review", "Reviews", "proposed", "told"]

@@ -18,6 +18,7 @@ from midflight.domain.errors import Conflict, MidflightError, NotFound, Upstream
 from midflight.domain.identity import Author
 from midflight.domain.question import Target
 from midflight.domain.records import Changed, Observed
+from midflight.domain.reviews import told
 from midflight.domain.tool import Definition, Pin, PinnedKind, PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.domain.value import JSONObject, Value
@@ -185,6 +186,10 @@ class Catalogue:
     def tool(self, upstream: str, name: str) -> Definition | None:
         """The definition of a tool as served."""
         return self._served.get((upstream, PinnedKind.TOOL, name))
+
+    def pinned(self, upstream: str, kind: PinnedKind, name: str) -> Pin | None:
+        """The pin of a definition, whether or not it is served."""
+        return self._pins.get((upstream, kind, name))
 
     async def ensure(self, upstream: str) -> None:
         """Have the catalogue of an upstream younger than `max_age_s`, if the upstream lets us.
@@ -366,7 +371,9 @@ class Catalogue:
             at=int(self._clock.now()),
         )
         await self._store.put_pin(pin)
-        await self._note(f"tool.pin {upstream}/{name}", author, digest=now, kind=kind.value)
+        await self._note(
+            f"tool.pin {upstream}/{name}", author, digest=now, kind=kind.value, **told(pin.traits)
+        )
         self._pins[key] = pin
         self._rebuild()
         self._tell(upstream, {kind})
