@@ -338,7 +338,8 @@ class Catalogue:
             name: which definition.
             kind: of which kind.
             author: who says so.
-            traits: what it can do, as reviewed; None keeps those of the old pin.
+            traits: what it can do; None keeps those of the old pin if it is of the same
+                definition. A review does not carry over to a definition that nobody looked at.
             digest: the digest that the author looked at. If it is served differently by now,
                 nothing is pinned.
 
@@ -366,7 +367,7 @@ class Catalogue:
             name=name,
             digest=now,
             body=served.body,
-            traits=traits or (old.traits if old else Traits()),
+            traits=traits or (old.traits if old and old.digest == now else Traits()),
             by=author.name,
             at=int(self._clock.now()),
         )

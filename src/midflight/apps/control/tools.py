@@ -38,8 +38,8 @@ class NewPin(Input):
 
     `digest` is the one that was looked at; nothing is pinned if another is served by now. `effect`
     and `reach` together are a review, and so are `traits`; `proposed` takes what the manifest says,
-    which nobody has confirmed. Without any, the traits of an earlier pin stay, or the worst is
-    assumed.
+    which nobody has confirmed. Without any, the traits of an earlier pin of the same definition
+    stay, or the worst is assumed.
     """
 
     upstream: str
