@@ -49,6 +49,17 @@ def test_init_makes_what_up_needs(home: Path) -> None:
     assert sorted(p.suffix for p in (home / "policies" / "standard").glob("*.cedar"))
     assert list((home / "policies" / "standard" / "DENY").glob("*.json"))
     assert not list((home / "policies").rglob("*.py*"))
+    assert settings.traits.directory == home / "traits"
+    assert "midflight traits propose" in (home / "traits" / "README.md").read_text()
+
+
+def test_init_keeps_the_traits_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "traits").mkdir()
+    (tmp_path / "traits" / "git.toml").write_text("mine")
+    (tmp_path / "traits" / "README.md").symlink_to(tmp_path / "elsewhere")
+    assert midflight("init", tmp_path).exit_code == 0
+    assert (tmp_path / "traits" / "git.toml").read_text() == "mine"
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.parametrize("taken", ["midflight.toml", "policies/standard"])
