@@ -290,6 +290,24 @@ def test_traits_are_proposed_from_files_without_a_plane(
     assert midflight("traits", "propose", "api", *both).exit_code == 2
 
 
+def test_our_own_document_is_one_that_is_read(plane: RunningPlane, tmp_path: Path) -> None:
+    document = plane.client.get("/v1/openapi.json")
+    (tmp_path / "api.json").write_text(json.dumps(document))
+    options = ("--openapi", "api.json", "--out", "api.toml", "--json")
+    tools = json.loads(good("traits", "propose", "api", *options).stdout)["tools"]
+    found = {tool["name"]: tool["traits"] for tool in tools}
+    operations = [method for item in document["paths"].values() for method in item]
+    assert len(found) == len(operations)
+    assert all(
+        found[operation["operationId"]]["effect"] != "read"
+        for item in document["paths"].values()
+        for method, operation in item.items()
+        if method == "post"
+    )
+    pinned = [argument["path"] for argument in found["pin_tool"]["arguments"]]
+    assert {"upstream", "name", "digest"} <= set(pinned)
+
+
 def test_a_wrong_file_is_checked_with_every_problem(tmp_path: Path) -> None:
     file = tmp_path / "desk.toml"
     file.write_text('format = 1\nupstream = "desk"\n[tool.a]\neffekt = "read"\n')

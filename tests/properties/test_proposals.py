@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from midflight.domain.paths import argument_path, result_path
-from midflight.domain.proposal import Sureness, propose
+from midflight.domain.proposal import Proposal, Sureness, claims, propose, rules
 from midflight.domain.reviews import Reviews, proposed
 from midflight.domain.tool import Definition, PinnedKind
-from midflight.domain.traits import Effect, Reach
+from midflight.domain.traits import Effect, Reach, Traits
 from midflight.wire.traits_file import parse, render
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -91,6 +92,31 @@ def test_a_claim_that_says_less_changes_nothing(
     claims |= {"title": title, "idempotentHint": True}
     harmless = {**bare, "title": title, "annotations": claims}
     assert propose(definition(name, harmless)).traits == propose(definition(name, bare)).traits
+
+
+def gullible(definition: Definition) -> Proposal:
+    """Rules that believe every word of an upstream about itself."""
+    said = claims(definition.body)
+    http = definition.body.get("_meta", {}).get("dev.midflight/openapi", {})
+    reads = said.read_only is True or http.get("method") == "GET" or "title" in definition.body
+    traits = Traits(
+        effect=Effect.READ if reads or said.destructive is False else Effect.EXECUTE,
+        reach=Reach.CLOSED if said.open_world is False else Reach.OPEN,
+        reviewed=True,
+    )
+    return Proposal(traits=traits, evidence=())
+
+
+@given(BODIES, st.sets(st.sampled_from(list(HINTS))))
+def test_not_even_rules_that_believe_everything_are_talked_into_less(
+    body: dict[str, Any], hints: set[str]
+) -> None:
+    claimed = {"annotations": {hint: HINTS[hint][0] for hint in hints}, "title": "Reads."}
+    meta = {"_meta": {"dev.midflight/openapi": {"method": "GET"}}}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rules, "infer", gullible)
+        made = propose(definition("any", {**body, **claimed, **meta}))
+    assert made.traits == Traits(proposed=True)
 
 
 @given(NAMES, BODIES, st.sampled_from(list(HINTS)))

@@ -147,6 +147,7 @@ def test_the_doctor_names_every_problem_of_the_settings(home: Path) -> None:
         (".midflight", 0o755, "state"),
         ("midflight.toml", 0o666, "settings"),
         ("policies/standard", 0o777, "policy files"),
+        ("traits", 0o777, "traits files"),
     ],
 )
 def test_the_doctor_finds_what_others_can_change(
@@ -157,6 +158,18 @@ def test_the_doctor_finds_what_others_can_change(
     assert result.exit_code == 1
     assert findings(result)[subject]["health"] == "fail"
     assert "chmod" in findings(result)[subject]["help"]
+
+
+def test_the_doctor_reads_the_traits_files(home: Path) -> None:
+    entry = f'digest = "{"0" * 64}"\neffect = "read"\nreach = "open"\nreviewed ='
+    tools = f"[tool.a]\n{entry} true\n[tool.b]\n{entry} false\n"
+    (home / "traits" / "git.toml").write_text(f'format = 1\nupstream = "git"\n{tools}')
+    found = findings(midflight("doctor", "--json"))["traits files"]
+    assert (found["health"], found["text"]) == ("ok", "1 tools reviewed, 1 wait for a person")
+    (home / "traits" / "git.toml").rename(home / "traits" / "mail.toml")
+    found = findings(midflight("doctor", "--json"))["traits files"]
+    assert found["health"] == "fail"
+    assert "about the upstream 'git'" in found["text"]
 
 
 def test_the_doctor_looks_at_secrets_and_never_shows_them(home: Path) -> None:
