@@ -17,8 +17,13 @@ from midflight.wire.traits_file import parse, render
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAMES = TEXT.filter(bool) | st.sampled_from(["git_log", "a.b", '"', "[x]", "#", "\n", "digest"])
 KEYS = TEXT | st.none()
-WORDS = st.frozensets(st.from_regex(r"[a-z0-9][a-z0-9:._-]{0,8}", fullmatch=True), max_size=2)
-DOMAINS = st.frozensets(st.from_regex(r"[a-z]{1,8}\.[a-z]{2,4}", fullmatch=True), min_size=1)
+WORDS = st.frozensets(
+    st.sampled_from(["pii", "payments", "customer:42", "0", "a.b-c_d"]), max_size=2
+)
+DOMAINS = st.frozensets(
+    st.sampled_from(["example.org", "a.b-c.test", "xn--bcher-kva.example"]), min_size=1
+)
+DIGESTS = st.integers(0, 2**256 - 1).map("{:064x}".format)
 CONDITIONS = st.just(("", frozenset())) | st.tuples(TEXT.filter(bool), DOMAINS)
 
 
@@ -42,7 +47,7 @@ def reviews(draw: st.DrawFn) -> Review:
     paths = dict.fromkeys(argument_text((name, *rest)) for name, rest in places)
     return Review(
         name=draw(NAMES),
-        digest=draw(st.from_regex(r"[0-9a-f]{64}", fullmatch=True)),
+        digest=draw(DIGESTS),
         traits=Traits(
             effect=draw(st.sampled_from(Effect)),
             reach=draw(st.sampled_from(Reach)),
@@ -58,7 +63,7 @@ def reviews(draw: st.DrawFn) -> Review:
 
 FILES = st.builds(
     Reviews,
-    upstream=st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True),
+    upstream=st.sampled_from(["git", "a-1", "0" * 32]),
     tools=st.lists(reviews(), max_size=4, unique_by=lambda review: review.name).map(tuple),
 )
 EVIDENCE = st.builds(
