@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from midflight.domain.errors import Misconfigured
 from midflight.domain.labels import Confidentiality
-from midflight.domain.paths import argument_text, result_text
+from midflight.domain.paths import argument_text, bare, result_text
 from midflight.domain.proposal import Evidence, Sureness
 from midflight.domain.reviews import Review, Reviews
 from midflight.domain.traits import Argument, Effect, FieldKind, Reach, Role, Traits, Yield
@@ -44,7 +44,8 @@ def yields(draw: st.DrawFn) -> Yield:
 def reviews(draw: st.DrawFn) -> Review:
     reviewed = draw(st.booleans())
     places = draw(st.lists(st.tuples(TEXT, st.lists(KEYS, max_size=2)), max_size=4))
-    paths = dict.fromkeys(argument_text((name, *rest)) for name, rest in places)
+    # `to` and `to[*]` are one argument.
+    paths = {bare((name, *rest)): argument_text((name, *rest)) for name, rest in places}.values()
     return Review(
         name=draw(NAMES),
         digest=draw(DIGESTS),

@@ -57,7 +57,7 @@ def test_what_is_no_path_is_refused(text: str) -> None:
         result_path(text)
 
 
-@pytest.mark.parametrize("text", ["", "$.a", ".a", "[*]", "..a", "a b", "a['"])
+@pytest.mark.parametrize("text", ["", "$.a", ".a", "[*]", "..a", "a..b", "a b", "a['"])
 def test_what_is_no_path_of_an_argument_is_refused(text: str) -> None:
     with pytest.raises(Malformed):
         argument_path(text)
@@ -71,3 +71,9 @@ def test_the_path_of_an_argument_starts_with_its_name() -> None:
 
 def test_a_name_that_looks_like_another_one_does_not_when_it_is_written() -> None:
     assert result_text(("n\u0430me", None)) == "$['n\\u0430me'][*]"
+
+
+def test_the_role_of_a_list_is_the_role_of_its_values() -> None:
+    assert argument_path("to").place == argument_path("to[*]").place == ("to",)
+    assert argument_path("to[*].email").place == ("to", None, "email")
+    assert argument_path("['a.b']").place != argument_path("a.b").place

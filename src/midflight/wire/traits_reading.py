@@ -124,7 +124,7 @@ class _Table:
         return found
 
     def path(self, name: str, compile_path: Callable[[str], object], text: str) -> str:
-        """A canonical path, so that two spellings of one place are one."""
+        """What a path comes to, so that two spellings of one place are one."""
         try:
             return str(compile_path(text))
         except Malformed as error:
@@ -162,12 +162,16 @@ def _arguments(tool: _Table) -> tuple[Argument, ...]:
     places: set[str] = set()
     for path in _few(tool, "arguments", list(table.rest)):
         role = table.take(path, str, "is not text", None)
-        place = table.path(path, argument_path, path)
+        place = table.path(path, _place, path)
         if place and place in places:
             table.say("names the same argument as another entry", path)
         places.add(place)
         found.append(Argument(path=path, role=table.one_of(path, Role, role)))
     return tuple(found)
+
+
+def _place(text: str) -> object:
+    return argument_path(text).place
 
 
 def _few(table: _Table, name: str, entries: list[T]) -> list[T]:

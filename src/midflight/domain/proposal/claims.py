@@ -66,7 +66,8 @@ def claims(body: JSONObject) -> Claims:
 
     return Claims(
         read_only=hint("readOnlyHint"),
-        destructive=hint("destructiveHint"),
+        # MCP gives it a meaning only for what does not call itself a read.
+        destructive=None if given.get("readOnlyHint") is True else hint("destructiveHint"),
         open_world=hint("openWorldHint"),
         method=method if type(method) is str and method in _CHANGING else "",
     )
@@ -77,7 +78,10 @@ def without_lowering(definition: Definition) -> Definition:
     # A title is a second name, which the upstream is as free to make up as the hints.
     body = {name: value for name, value in definition.body.items() if name != "title"}
     hints = _object(body, ANNOTATIONS)
-    body[ANNOTATIONS] = {name: hints[name] for name in hints if not _lowers(name, hints[name])}
+    kept = {name: hints[name] for name in hints if not _lowers(name, hints[name])}
+    if claims(body).destructive is None:
+        kept.pop("destructiveHint", None)
+    body[ANNOTATIONS] = kept
     meta = _object(body, META)
     http = _object(meta, OPENAPI)
     if not claims(body).method:

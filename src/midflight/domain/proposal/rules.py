@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from midflight.domain.flow.fields import words_of
 from midflight.domain.flow.words import INSTRUCT, MONEY, RIGHTS, Family, lexicon, singular
+from midflight.domain.paths import MAX_LENGTH, Place, argument_text
 from midflight.domain.proposal.naming import Doing, doing
 from midflight.domain.proposal.values import Evidence, Proposal, Sureness
 from midflight.domain.tool import Definition
@@ -19,7 +20,7 @@ from midflight.domain.traits import Argument, Effect, Reach, Role, Traits
 from midflight.domain.value import JSONObject
 
 MAX_ARGUMENTS = 200
-MAX_DEPTH = 6
+MAX_DEPTH = 12
 
 # Verbs that read whatever they are used on, and those that change something whatever.
 _READS = lexicon(
@@ -315,31 +316,34 @@ def _reach(
 def _arguments(schema: Any) -> list[tuple[Argument, str]]:
     found: list[tuple[Argument, str]] = []
     if isinstance(schema, dict):
-        _collect(cast("JSONObject", schema), cast("JSONObject", schema), "", 0, found)
+        _collect(cast("JSONObject", schema), cast("JSONObject", schema), (), found)
     return found[:MAX_ARGUMENTS]
 
 
 def _collect(
-    root: JSONObject, schema: JSONObject, prefix: str, depth: int, found: list[tuple[Argument, str]]
+    root: JSONObject, schema: JSONObject, above: Place, found: list[tuple[Argument, str]]
 ) -> None:
     properties = schema.get("properties")
-    if depth > MAX_DEPTH or not isinstance(properties, dict):
+    if len(above) > MAX_DEPTH or not isinstance(properties, dict):
         return
     for name, given in cast("JSONObject", properties).items():
         if len(found) >= MAX_ARGUMENTS:
             return
         inner = _resolve(root, given)
-        path = f"{prefix}{name}"
+        place = (*above, name)
         kind = inner.get("type")
         items = inner.get("items")
         if kind == "array" or isinstance(items, dict):
             element = _resolve(root, items)
             if isinstance(element.get("properties"), dict):
-                _collect(root, element, f"{path}[*].", depth + 1, found)
+                _collect(root, element, (*place, None), found)
                 continue
         if isinstance(inner.get("properties"), dict):
-            _collect(root, inner, f"{path}.", depth + 1, found)
+            _collect(root, inner, place, found)
             continue
+        path = argument_text(place)
+        if len(path) > MAX_LENGTH:
+            continue  # what cannot be written is guessed when it is used
         role, why = role_of(name, inner)
         found.append((Argument(path=path, role=role), why))
 
