@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from midflight.adapters.store.memory import MemoryStore
@@ -16,7 +17,7 @@ from midflight.domain.labels import BOTTOM, UNTRUSTED, Confidentiality, Labels
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.run import Run, RunState
 from midflight.domain.tool import Pin, PinnedKind
-from midflight.domain.traits import Effect, Reach, Traits
+from midflight.domain.traits import Argument, Effect, FieldKind, Reach, Role, Traits, Yield
 from midflight.services.ports.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -314,6 +315,34 @@ async def test_a_pin_comes_back_with_its_whole_body(store: Store) -> None:
     listed = await store.list_pins()
     assert listed == [pin("git_log")]
     assert type(listed[0].body["x"]) is float  # 1.0 is not 1: the digest would differ
+
+
+async def test_a_pin_comes_back_with_all_its_traits(store: Store) -> None:
+    traits = Traits(
+        effect=Effect.SEND,
+        reach=Reach.OPEN,
+        proposed=True,
+        arguments=(
+            Argument(path="to[*]", role=Role.RECIPIENT),
+            Argument(path="['odd name']", role=Role.CONTENT),
+        ),
+        yields=(
+            Yield(path="$..id", kind=FieldKind.SYSTEM),
+            Yield(
+                path="$.items[*].body",
+                kind=FieldKind.TEXT,
+                confidentiality=Confidentiality.SECRET,
+                compartments=frozenset({"pii", "customer:42"}),
+                unless_field="sender",
+                domains=frozenset({"example.org", "example.com"}),
+            ),
+        ),
+        first_party=True,
+        persists=False,
+    )
+    sent = msgspec.structs.replace(pin("send_mail"), traits=traits)
+    await store.put_pin(sent)
+    assert await store.list_pins() == [sent]
 
 
 async def test_pinning_again_replaces_the_pin(store: Store) -> None:

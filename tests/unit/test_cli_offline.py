@@ -49,6 +49,17 @@ def test_init_makes_what_up_needs(home: Path) -> None:
     assert sorted(p.suffix for p in (home / "policies" / "standard").glob("*.cedar"))
     assert list((home / "policies" / "standard" / "DENY").glob("*.json"))
     assert not list((home / "policies").rglob("*.py*"))
+    assert settings.traits.directory == home / "traits"
+    assert "midflight traits propose" in (home / "traits" / "README.md").read_text()
+
+
+def test_init_keeps_the_traits_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "traits").mkdir()
+    (tmp_path / "traits" / "git.toml").write_text("mine")
+    (tmp_path / "traits" / "README.md").symlink_to(tmp_path / "elsewhere")
+    assert midflight("init", tmp_path).exit_code == 0
+    assert (tmp_path / "traits" / "git.toml").read_text() == "mine"
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.parametrize("taken", ["midflight.toml", "policies/standard"])
@@ -136,6 +147,7 @@ def test_the_doctor_names_every_problem_of_the_settings(home: Path) -> None:
         (".midflight", 0o755, "state"),
         ("midflight.toml", 0o666, "settings"),
         ("policies/standard", 0o777, "policy files"),
+        ("traits", 0o777, "traits files"),
     ],
 )
 def test_the_doctor_finds_what_others_can_change(
@@ -146,6 +158,18 @@ def test_the_doctor_finds_what_others_can_change(
     assert result.exit_code == 1
     assert findings(result)[subject]["health"] == "fail"
     assert "chmod" in findings(result)[subject]["help"]
+
+
+def test_the_doctor_reads_the_traits_files(home: Path) -> None:
+    entry = f'digest = "{"0" * 64}"\neffect = "read"\nreach = "open"\nreviewed ='
+    tools = f"[tool.a]\n{entry} true\n[tool.b]\n{entry} false\n"
+    (home / "traits" / "git.toml").write_text(f'format = 1\nupstream = "git"\n{tools}')
+    found = findings(midflight("doctor", "--json"))["traits files"]
+    assert (found["health"], found["text"]) == ("ok", "1 tools reviewed, 1 wait for a person")
+    (home / "traits" / "git.toml").rename(home / "traits" / "mail.toml")
+    found = findings(midflight("doctor", "--json"))["traits files"]
+    assert found["health"] == "fail"
+    assert "about the upstream 'git'" in found["text"]
 
 
 def test_the_doctor_looks_at_secrets_and_never_shows_them(home: Path) -> None:

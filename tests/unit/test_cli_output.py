@@ -69,6 +69,7 @@ def test_the_verbs_of_the_product_are_there() -> None:
         "init up demo doctor revoke check explain",
         "workload add;workload list;workload show;workload disable;workload enable;workload token",
         "run open;run close;run list;run show;tool list;tool pin;tool unpin;tool diff",
+        "tool show;traits propose;traits show;traits check;traits apply",
         "revocation list;revocation lift;policy reload;operator token",
         "ledger verify;ledger show;ledger tail;ledger export;ledger checkpoint",
     ):

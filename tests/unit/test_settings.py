@@ -51,6 +51,7 @@ def test_an_empty_file_gives_secure_defaults(tmp_path: Path) -> None:
     assert settings.state.directory == tmp_path / ".midflight"
     assert settings.control_socket == tmp_path / ".midflight" / "control.sock"
     assert settings.policy.directory == tmp_path / "policies"
+    assert settings.traits.directory == tmp_path / "traits"
     assert set(settings.control.operators) == {os.getuid()}
     assert settings.control.listen is None
     assert settings.telemetry.otlp_endpoint is None
@@ -84,7 +85,16 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
             if hasattr(type(inner), "model_fields"):
                 check(inner, f"{where}.{name}")
 
-    for section in ("gateway", "state", "policy", "identity", "runs", "control", "telemetry"):
+    for section in (
+        "gateway",
+        "state",
+        "policy",
+        "traits",
+        "identity",
+        "runs",
+        "control",
+        "telemetry",
+    ):
         check(getattr(settings, section), section)
     given = {name for entry in settings.upstream for name in entry.model_fields_set}
     assert given == set(type(settings.upstream[0]).model_fields)

@@ -39,6 +39,7 @@ from midflight.apps.settings_sections import (
     Runs,
     State,
     Telemetry,
+    TraitsFiles,
     Upstream,
 )
 from midflight.domain.errors import Misconfigured
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     gateway: Gateway = Gateway()
     state: State = Field(default_factory=State)
     policy: Policy = Field(default_factory=Policy)
+    traits: TraitsFiles = Field(default_factory=TraitsFiles)
     identity: Identity = Identity()
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)

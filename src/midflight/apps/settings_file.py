@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from midflight.domain.errors import Misconfigured
+from midflight.wire.toml import TomlPath, lines_of
 
 FILE_NAME = "midflight.toml"
 FILE_VARIABLE = "MIDFLIGHT_CONFIG"
 ENV_PREFIX = "MIDFLIGHT_"
 STATE_DIRECTORY = ".midflight"
+TRAITS_DIRECTORY = "traits"
 SOCKET_NAME = "control.sock"
 MAX_FILE_BYTES = 1_000_000
-
-TomlPath = tuple[str | int, ...]
 
 
 def find(explicit: Path | None = None, *, environment: Mapping[str, str] | None = None) -> Path:
@@ -72,30 +72,6 @@ def parse(file: Path) -> tuple[dict[str, Any], dict[TomlPath, int]]:
         raise Misconfigured(f"{file} is not TOML: {error}.") from None
 
 
-def lines_of(text: str) -> dict[TomlPath, int]:
-    """The line (from 1) on which each key of a valid TOML document is set.
-
-    A statement is the shortest run of lines that is a document by itself, so multi-line strings
-    and arrays need no parser of their own.
-    """
-    found: dict[TomlPath, int] = {}
-    table: TomlPath = ()
-    counts: dict[TomlPath, int] = {}
-    for number, statement in _statements(text):
-        stripped = statement.strip()
-        document = tomllib.loads(statement)
-        if not document:
-            continue
-        if stripped.startswith("["):
-            table = _header(document, array=stripped.startswith("[["), counts=counts)
-            found.setdefault(table, number)
-            continue
-        for path in _leaves(document):
-            for end in range(1, len(path) + 1):
-                found.setdefault(table + path[:end], number)
-    return found
-
-
 def control_socket(file: Path, *, environment: Mapping[str, str] | None = None) -> Path:
     """Path of the control socket that the plane of this settings file listens on."""
     variables = os.environ if environment is None else environment
@@ -108,52 +84,28 @@ def control_socket(file: Path, *, environment: Mapping[str, str] | None = None) 
     return base / Path(state or STATE_DIRECTORY).expanduser() / SOCKET_NAME
 
 
+def traits_directory(file: Path, *, environment: Mapping[str, str] | None = None) -> Path:
+    """The directory of the reviewed traits files of this settings file."""
+    variables = os.environ if environment is None else environment
+    given = variables.get("MIDFLIGHT_TRAITS__DIRECTORY")
+    if not given:
+        given = _text(parse(file)[0], "traits", "directory") or TRAITS_DIRECTORY
+    return file.absolute().parent / Path(given).expanduser()
+
+
 def _text(document: dict[str, Any], section: str, key: str) -> str:
     table = document.get(section)
     value = cast("dict[str, Any]", table).get(key) if isinstance(table, dict) else None
     return value if isinstance(value, str) else ""
 
 
-def _statements(text: str) -> Iterator[tuple[int, str]]:
-    pending: list[str] = []
-    start = 1
-    lines = text.replace("\r\n", "\n").split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not pending:
-            start = number
-        pending.append(line)
-        statement = "\n".join(pending)
-        try:
-            tomllib.loads(statement)
-        except tomllib.TOMLDecodeError:
-            continue
-        yield start, statement
-        pending = []
-
-
-def _header(document: dict[str, Any], *, array: bool, counts: dict[TomlPath, int]) -> TomlPath:
-    names: list[str] = []
-    node: Any = document
-    while isinstance(node, dict) and node:
-        name, node = next(iter(node.items()))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        names.append(str(name))  # pyright: ignore[reportUnknownArgumentType]
-    path: TomlPath = ()
-    for depth, name in enumerate(names):
-        path = (*path, name)
-        if array and depth == len(names) - 1:
-            counts[path] = counts.get(path, 0) + 1
-        if path in counts:
-            path = (*path, counts[path] - 1)
-    return path
-
-
-def _leaves(document: dict[str, Any]) -> Iterator[TomlPath]:
-    for name, value in document.items():
-        if isinstance(value, dict) and value:
-            for rest in _leaves(value):  # pyright: ignore[reportUnknownArgumentType]
-                yield (name, *rest)
-        else:
-            yield (name,)
-
-
-__all__ = ["ENV_PREFIX", "FILE_NAME", "control_socket", "find", "lines_of", "parse"]
+__all__ = [
+    "ENV_PREFIX",
+    "FILE_NAME",
+    "TomlPath",
+    "control_socket",
+    "find",
+    "lines_of",
+    "parse",
+    "traits_directory",
+]

@@ -195,6 +195,12 @@ class Policy(Section):
     directory: RelativePath = Field(default=Path("policies"), validate_default=True)
 
 
+class TraitsFiles(Section):
+    """`[traits]`: the directory of reviewed traits, one file for each upstream."""
+
+    directory: RelativePath = Field(default=Path("traits"), validate_default=True)
+
+
 class Identity(Section):
     """`[identity]`: names of workloads and life of their tokens."""
 
@@ -376,6 +382,7 @@ __all__ = [
     "State",
     "Telemetry",
     "Tls",
+    "TraitsFiles",
     "Upstream",
     "http_url",
 ]

@@ -68,6 +68,14 @@ class JSONPath(Value):
                 return False
         return bool(states >> len(self.steps))
 
+    @property
+    def place(self) -> Place:
+        """The place that an argument's path names, without the elements it ends in.
+
+        A role of a list is the role of each of its values: `to` and `to[*]` are one argument.
+        """
+        return bare(tuple(step.name for step in self.steps))
+
     def __str__(self) -> str:
         return "$" + "".join(map(_written, self.steps))
 
@@ -84,7 +92,7 @@ def result_path(text: str) -> JSONPath:
 
 
 def argument_path(text: str) -> JSONPath:
-    """Compile the path of an argument: a name, and steps into it.
+    """Compile the path of an argument: a name, and steps into it, each at its own depth.
 
     Raises:
         Malformed: no such path, or one with too many steps.
@@ -94,7 +102,21 @@ def argument_path(text: str) -> JSONPath:
             f"{_shown(text)} does not start with the name of an argument.",
             hint="Write it like recipients[*], event.start or ['odd name'].",
         )
-    return _compiled(text, 0)
+    path = _compiled(text, 0)
+    if any(step.deep for step in path.steps):
+        raise Malformed(
+            f"{_shown(text)} names an argument at any depth.",
+            hint="Say where it is, like event.attendees[*].email.",
+        )
+    return path
+
+
+def bare(place: Place) -> Place:
+    """A place without the elements it ends in."""
+    end = len(place)
+    while end and place[end - 1] is None:
+        end -= 1
+    return place[:end]
 
 
 def result_text(place: Place) -> str:
@@ -167,6 +189,7 @@ __all__ = [
     "Step",
     "argument_path",
     "argument_text",
+    "bare",
     "result_path",
     "result_text",
 ]

@@ -18,6 +18,7 @@ from midflight.domain.errors import Conflict, MidflightError, NotFound, Upstream
 from midflight.domain.identity import Author
 from midflight.domain.question import Target
 from midflight.domain.records import Changed, Observed
+from midflight.domain.reviews import told
 from midflight.domain.tool import Definition, Pin, PinnedKind, PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.domain.value import JSONObject, Value
@@ -186,6 +187,10 @@ class Catalogue:
         """The definition of a tool as served."""
         return self._served.get((upstream, PinnedKind.TOOL, name))
 
+    def pinned(self, upstream: str, kind: PinnedKind, name: str) -> Pin | None:
+        """The pin of a definition, whether or not it is served."""
+        return self._pins.get((upstream, kind, name))
+
     async def ensure(self, upstream: str) -> None:
         """Have the catalogue of an upstream younger than `max_age_s`, if the upstream lets us.
 
@@ -333,7 +338,8 @@ class Catalogue:
             name: which definition.
             kind: of which kind.
             author: who says so.
-            traits: what it can do, as reviewed; None keeps those of the old pin.
+            traits: what it can do; None keeps those of the old pin if it is of the same
+                definition. A review does not carry over to a definition that nobody looked at.
             digest: the digest that the author looked at. If it is served differently by now,
                 nothing is pinned.
 
@@ -361,12 +367,14 @@ class Catalogue:
             name=name,
             digest=now,
             body=served.body,
-            traits=traits or (old.traits if old else Traits()),
+            traits=traits or (old.traits if old and old.digest == now else Traits()),
             by=author.name,
             at=int(self._clock.now()),
         )
         await self._store.put_pin(pin)
-        await self._note(f"tool.pin {upstream}/{name}", author, digest=now, kind=kind.value)
+        await self._note(
+            f"tool.pin {upstream}/{name}", author, digest=now, kind=kind.value, **told(pin.traits)
+        )
         self._pins[key] = pin
         self._rebuild()
         self._tell(upstream, {kind})

@@ -28,6 +28,7 @@ def files(settings: Settings, settings_file: Path) -> Iterator[Finding]:
     yield _disk(settings.state.directory)
     yield _changeable_policies(settings.policy.directory)
     yield _policies(settings.policy.directory)
+    yield _traits(settings.traits.directory)
     yield from _secrets(settings)
 
 
@@ -112,6 +113,31 @@ def _policies(directory: Path) -> Finding:
             "policies", f"{text}, {len(report.warnings)} warnings", "`midflight check` names them."
         )
     return ok("policies", text)
+
+
+def _traits(directory: Path) -> Finding:
+    from midflight.apps.cli.traits_files import read_reviews
+
+    if not directory.is_dir():
+        return ok("traits files", "there are none")
+    found = sorted(directory.glob("*.toml"))
+    exposed = _writable_by_others([directory, *found])
+    if exposed:
+        # Whoever can write `reviewed = true` there reviews for everybody.
+        return fail(
+            "traits files", f"others can change {_names(exposed)}", f"chmod -R go-w {directory}"
+        )
+    reviewed = waiting = 0
+    for path in found:
+        try:
+            tools = read_reviews(path, path.stem).tools
+        except MidflightError as error:
+            return fail(
+                "traits files", error.message, f"`midflight traits check {path}` says more."
+            )
+        reviewed += sum(review.reviewed for review in tools)
+        waiting += sum(not review.reviewed for review in tools)
+    return ok("traits files", f"{reviewed} tools reviewed, {waiting} wait for a person")
 
 
 def _secrets(settings: Settings) -> Iterator[Finding]:

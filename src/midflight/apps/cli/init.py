@@ -16,16 +16,20 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: midflight init ~/midflight"
 PACK = "standard"
+TRAITS_README = """\
+What the tools of each upstream can do, one file each. `midflight traits propose UPSTREAM` writes
+it, a person corrects it and sets `reviewed = true`, `midflight traits apply UPSTREAM` pins by it.
+"""
 
 
 def init(
     directory: Annotated[Path, typer.Argument(help="Where to put it.")] = Path(),
 ) -> None:
-    """Write midflight.toml, the standard policies and an empty state directory."""
+    """Write midflight.toml, the standard policies, and directories for traits and state."""
     from importlib.resources import files
 
     from midflight.apps.cli.template import TEMPLATE
-    from midflight.apps.settings_file import FILE_NAME, STATE_DIRECTORY
+    from midflight.apps.settings_file import FILE_NAME, STATE_DIRECTORY, TRAITS_DIRECTORY
 
     settings, pack = directory / FILE_NAME, directory / "policies" / PACK
     taken = [str(path) for path in (settings, pack) if os.path.lexists(path)]
@@ -39,6 +43,7 @@ def init(
         directory.mkdir(parents=True, exist_ok=True)
         _make_private(directory / STATE_DIRECTORY)
         count = _copy(files("midflight") / "policies" / PACK, pack)
+        _explain(directory / TRAITS_DIRECTORY)
         # Last, since its presence says that the rest is there; "x" never replaces.
         with settings.open("x", encoding="utf-8") as file:
             file.write(TEMPLATE)
@@ -59,6 +64,14 @@ def _make_private(directory: Path) -> None:
     # A state directory from before keeps its content and loses its other readers.
     if not directory.is_symlink():
         directory.chmod(0o700)
+
+
+def _explain(traits: Path) -> None:
+    traits.mkdir(exist_ok=True)
+    readme = traits / "README.md"
+    # What a person wrote there, or linked to, stays.
+    if not os.path.lexists(readme):
+        readme.write_text(TRAITS_README, encoding="utf-8")
 
 
 def _copy(source: Traversable, target: Path) -> int:

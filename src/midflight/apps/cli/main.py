@@ -25,6 +25,7 @@ from midflight.apps.cli import (
     run,
     status,
     tool,
+    traits,
     up,
     workload,
 )
@@ -66,6 +67,7 @@ app.command("status", epilog=status.EXAMPLE)(status.status)
 app.add_typer(workload.app, name="workload")
 app.add_typer(run.app, name="run")
 app.add_typer(tool.app, name="tool")
+app.add_typer(traits.app, name="traits")
 app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)
 app.add_typer(revoke.app, name="revocation")
 app.command("check", epilog=check.EXAMPLE)(check.check)

@@ -1,4 +1,4 @@
-"""Files that only their owner may read."""
+"""Files that are written as a whole, and those that only their owner may read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,23 @@ def write_private(path: Path, text: str) -> None:
     Raises:
         Misconfigured: it cannot be written.
     """
+    write_whole(path, text, mode=0o600)
+
+
+def write_whole(path: Path, text: str, *, mode: int) -> None:
+    """Write a file with this mode as a whole; a reader sees the old one or the new one.
+
+    Raises:
+        Misconfigured: it cannot be written.
+    """
     try:
         # mkstemp opens with O_EXCL and 0600; the rename replaces a symbolic link, not its target.
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
+            if mode != 0o600:
+                Path(temporary).chmod(mode)
             Path(temporary).replace(path)
         except BaseException:
             with suppress(OSError):
@@ -33,4 +44,4 @@ def write_private(path: Path, text: str) -> None:
         ) from None
 
 
-__all__ = ["write_private"]
+__all__ = ["write_private", "write_whole"]

@@ -41,6 +41,10 @@ listen = "127.0.0.1:8600"
 # Cedar files; `midflight check` validates them, `midflight policy reload` activates a change.
 # directory = "policies"
 
+[traits]
+# What tools can do, as people reviewed it: UPSTREAM.toml, which `midflight traits propose` writes.
+# directory = "traits"
+
 [identity]
 # Workloads are named spiffe://<trust_domain>/...
 # trust_domain = "midflight.internal"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from midflight.apps.cli import tool_traits
 from midflight.apps.cli.output import (
     EXIT_NO,
     JsonFlag,
@@ -21,7 +23,7 @@ from midflight.apps.cli.output import (
 from midflight.apps.cli.session import Session
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.tool import PinnedKind, PinState
-from midflight.domain.traits import Effect, Reach
+from midflight.domain.traits import Effect, Reach, Traits
 
 if TYPE_CHECKING:
     from midflight.apps.control.client import ControlClient
@@ -41,13 +43,15 @@ def list_tools(
     as_json: JsonFlag = False,
 ) -> None:
     """List what upstreams serve and what of it is pinned."""
+    from midflight.apps.cli.traits_words import counts, read_traits, state_of
+
     client = Session.of(context).client()
     found = client.get("/v1/tools", upstream=upstream, fresh=fresh)
     if as_json:
         print_json(found)
     else:
         print_table(
-            ("upstream", "kind", "name", "state", "effect", "reach", "digest"),
+            ("upstream", "kind", "name", "state", "effect", "reach", "review", "says", "digest"),
             [
                 (
                     t["upstream"],
@@ -56,6 +60,8 @@ def list_tools(
                     t["state"],
                     t["traits"] and t["traits"]["effect"],
                     t["traits"] and t["traits"]["reach"],
+                    state_of(read_traits(t["traits"])),
+                    counts(read_traits(t["traits"])),
                     (t["digest"] or t["pinned_digest"])[:12],
                 )
                 for t in found
@@ -87,21 +93,44 @@ def pin(
     digest: Annotated[
         str | None, typer.Option(help="The digest that was reviewed; others are refused.")
     ] = None,
+    traits_file: Annotated[
+        Path | None,
+        typer.Option(help="Take what is reviewed here. Default: UPSTREAM.toml in [traits]."),
+    ] = None,
+    proposed: Annotated[
+        bool, typer.Option("--proposed", help="Take what the manifest says, unreviewed.")
+    ] = False,
     yes: YesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Pin definitions as they are served now, after showing them."""
+    """Pin definitions as they are served now, after showing them.
+
+    What a tool can do comes from --effect and --reach, from its review in a traits file, or from
+    what its manifest says (--proposed).
+    """
+    from midflight.apps.cli.traits_words import read_traits, state_of, to_send, warn
+    from midflight.domain.proposal import contradictions
+
     if everything == (name is not None) or (everything and digest is not None):
         raise typer.BadParameter("Give the name of one definition, or --all.")
-    client = Session.of(context).client()
+    flags = effect is not None or reach is not None
+    if flags + proposed + (traits_file is not None) > 1:
+        raise typer.BadParameter("Give one of --effect with --reach, --traits-file, --proposed.")
+    session = Session.of(context)
+    client = session.client()
     chosen = _served(client, upstream, name=name, kind=kind)
     if digest is not None and chosen[0]["digest"] != digest:
         raise Conflict(
             f"{upstream}/{name} is served with digest {chosen[0]['digest']}.",
             hint=f"midflight tool diff {upstream} {name}",
         )
+    reviewed = (
+        {}
+        if flags or proposed
+        else tool_traits.reviewed_for(session, upstream, chosen, given=traits_file)
+    )
     if not yes and digest is None:
-        _confirm(chosen)
+        _confirm(chosen, reviewed)
     pinned = [
         client.post(
             "/v1/tools/pin",
@@ -112,29 +141,45 @@ def pin(
             digest=entry["digest"],
             effect=effect and effect.value,
             reach=reach and reach.value,
+            traits=to_send(reviewed[entry["name"]]) if _has_review(entry, reviewed) else None,
+            proposed=(proposed and entry["kind"] == PinnedKind.TOOL.value) or None,
         )
         for entry in chosen
     ]
+    for entry, made in zip(chosen, pinned, strict=True):
+        traits = read_traits(made["traits"])
+        if traits is not None:
+            warn(f"{upstream}/{entry['name']}", contradictions(entry["body"], traits))
     if as_json:
         print_json(pinned)
         return
     print_table(
-        ("pinned", "kind", "effect", "reach", "reviewed", "digest"),
+        ("pinned", "kind", "effect", "reach", "review", "digest"),
         [
             (
                 f"{p['upstream']}/{p['name']}",
                 p["kind"],
                 p["traits"]["effect"],
                 p["traits"]["reach"],
-                p["traits"]["reviewed"],
+                state_of(read_traits(p["traits"])),
                 p["digest"][:12],
             )
             for p in pinned
         ],
         empty="Everything was pinned as it is served.",
     )
-    if any(not p["traits"]["reviewed"] for p in pinned):
-        note("What is not reviewed counts as the worst; say --effect and --reach to review it.")
+    if proposed:
+        note(
+            f"Nobody has confirmed this; `midflight traits propose {upstream}` shows why it is so."
+        )
+    elif any(not p["traits"]["reviewed"] for p in pinned):
+        note(
+            "What is not reviewed counts as the worst; say --effect and --reach to review it, or"
+            f" start from `midflight traits propose {upstream}`."
+        )
+
+
+app.command(epilog="Example: midflight tool show git git_log")(tool_traits.show)
 
 
 @app.command(epilog="Example: midflight tool unpin git git_commit")
@@ -212,13 +257,23 @@ def _served(
     return chosen
 
 
-def _confirm(chosen: list[dict[str, Any]]) -> None:
+def _has_review(entry: dict[str, Any], reviewed: dict[str, Traits]) -> bool:
+    # A prompt may have the name of a tool.
+    return entry["kind"] == PinnedKind.TOOL.value and entry["name"] in reviewed
+
+
+def _confirm(chosen: list[dict[str, Any]], reviewed: dict[str, Traits]) -> None:
+    from midflight.apps.cli.traits_words import in_words
+
     if not chosen:
         return
     for entry in chosen:
         note(f"{entry['upstream']} {entry['kind']} {entry['name']} ({entry['state']})")
         for line in _lines(entry["body"]):
             typer.echo(f"  {visible(line)}", err=True)
+        if _has_review(entry, reviewed):
+            for line in in_words(reviewed[entry["name"]]):
+                typer.echo(f"  {visible(line)}", err=True)
     if not sys.stdin.isatty():
         raise typer.BadParameter(
             "There is nobody to ask. Look at the definition, then add --yes or --digest."

@@ -15,6 +15,7 @@ from midflight.apps.control.revocations import RevocationVerbs
 from midflight.apps.control.runs import RunVerbs
 from midflight.apps.control.standing import StandingVerbs
 from midflight.apps.control.tools import ToolVerbs
+from midflight.apps.control.traits import TraitsVerbs
 from midflight.apps.control.workloads import WorkloadVerbs
 from midflight.apps.server.origin import OriginPolicy
 
@@ -41,6 +42,7 @@ def control_app(
         ),
         RunVerbs(plane),
         ToolVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
+        TraitsVerbs(plane),
         RevocationVerbs(plane),
         PolicyVerbs(plane),
         LedgerVerbs(plane),

@@ -9,7 +9,9 @@ from typing import Any
 from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
+from midflight.apps.control.traits import GivenTraits
 from midflight.domain.errors import Conflict, MidflightError
+from midflight.domain.proposal import contradictions, propose
 from midflight.domain.tool import Pin, PinnedKind, PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.domain.value import JSONObject, Value
@@ -35,8 +37,9 @@ class NewPin(Input):
     """A definition to pin.
 
     `digest` is the one that was looked at; nothing is pinned if another is served by now. `effect`
-    and `reach` together are a review; without both, the traits of an earlier pin stay, or the
-    worst is assumed.
+    and `reach` together are a review, and so are `traits`; `proposed` takes what the manifest says,
+    which nobody has confirmed. Without any, the traits of an earlier pin of the same definition
+    stay, or the worst is assumed.
     """
 
     upstream: str
@@ -45,6 +48,8 @@ class NewPin(Input):
     kind: PinnedKind = PinnedKind.TOOL
     effect: Effect | None = None
     reach: Reach | None = None
+    traits: GivenTraits | None = None
+    proposed: bool = False
 
 
 class NamedUpstream(Input):
@@ -54,7 +59,10 @@ class NamedUpstream(Input):
 
 
 class Shown(Value):
-    """A definition in a list. `digest` is that of what is served, `body` the whole of it."""
+    """A definition in a list. `digest` is that of what is served, `body` the whole of it.
+
+    `contradictions` are what it says of itself that its traits deny.
+    """
 
     upstream: str
     kind: PinnedKind
@@ -66,6 +74,7 @@ class Shown(Value):
     traits: Traits | None
     pinned_by: str = ""
     pinned_at: int = 0
+    contradictions: tuple[str, ...] = ()
 
 
 class Reached(Value):
@@ -126,10 +135,26 @@ class ToolVerbs:
             given.upstream,
             given.name,
             kind=given.kind,
-            traits=_reviewed(given),
+            traits=self._traits(given),
             digest=given.digest,
             author=operator.author,
         )
+
+    def _traits(self, given: NewPin) -> Traits | None:
+        ways = [given.effect or given.reach, given.traits, given.proposed]
+        if sum(map(bool, ways)) > 1:
+            raise Conflict(
+                "Traits are said in more than one way.",
+                hint="Say effect and reach, or traits, or proposed.",
+            )
+        if given.traits is not None:
+            return given.traits.reviewed()
+        if not given.proposed:
+            return _reviewed(given)
+        served = self._catalogue.definition(given.upstream, given.kind, given.name)
+        if given.kind is not PinnedKind.TOOL:
+            raise Conflict("Only tools have traits to propose.", hint="Pin it without --proposed.")
+        return propose(served).traits if served else None
 
     async def unpin_tool(self, given: NamedTool, operator: Operator) -> Unpinned:
         """Take a pin back."""
@@ -238,6 +263,7 @@ def _shown(entry: Listed) -> Shown:
         traits=pin.traits if pin else None,
         pinned_by=pin.by if pin else "",
         pinned_at=pin.at if pin else 0,
+        contradictions=contradictions(served.body, pin.traits) if served and pin else (),
     )
 
 

@@ -27,6 +27,7 @@ from midflight.domain.flow.words import (
     singular,
 )
 from midflight.domain.labels import BOTTOM
+from midflight.domain.paths import Place, argument_path, bare
 from midflight.domain.proposal.naming import Doing, doing
 from midflight.domain.proposal.roles import risky, role_of
 from midflight.domain.provenance import RANK, ArgumentFacts, Concern, FlowFacts, Origin
@@ -77,7 +78,7 @@ class Subject(Value):
     name: str
     traits: Traits
     does: Doing
-    roles: dict[str, Role]
+    roles: dict[Place, Role]
 
 
 class Circumstances(Value):
@@ -102,7 +103,7 @@ def subject(name: str, description: str, traits: Traits) -> Subject:
         name=name,
         traits=traits,
         does=doing(name, description),
-        roles={argument.path: argument.role for argument in traits.arguments},
+        roles={argument_path(a.path).place: a.role for a in traits.arguments},
     )
 
 
@@ -117,23 +118,22 @@ class _Part(Value):
 def parts(subject: Subject, arguments: JSONObject) -> Iterator[_Part]:
     """Every value of the arguments with its role, depth first."""
     for name, value in arguments.items():
-        yield from _parts(subject, value, name, name, name)
+        yield from _parts(subject, value, name, (name,), name)
 
 
-def _parts(subject: Subject, value: Any, path: str, plain: str, name: str) -> Iterator[_Part]:
+def _parts(subject: Subject, value: Any, path: str, place: Place, name: str) -> Iterator[_Part]:
     if isinstance(value, dict):
         for key, inner in cast("JSONObject", value).items():
-            yield from _parts(subject, inner, f"{path}.{key}", f"{plain}.{key}", key)
+            yield from _parts(subject, inner, f"{path}.{key}", (*place, key), key)
     elif isinstance(value, list):
         for at, inner in enumerate(cast("list[Any]", value)):
-            inside = f"{plain}[*]" if isinstance(inner, dict | list) else plain
-            yield from _parts(subject, inner, f"{path}[{at}]", inside, name)
+            yield from _parts(subject, inner, f"{path}[{at}]", (*place, None), name)
     elif value is True and risky(name):
         yield _Part(path=path, role=Role.SCOPE, text=words_of(name).replace("_", " "))
     elif isinstance(value, bool) or value is None:
         return
     else:
-        role = subject.roles.get(plain)
+        role = subject.roles.get(bare(place))
         if role is None:
             role = role_of(name, {"type": "string" if isinstance(value, str) else "number"})[0]
         text = value if isinstance(value, str) else _numeral(value)

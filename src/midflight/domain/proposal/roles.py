@@ -12,12 +12,14 @@ from typing import Any, cast
 
 from midflight.domain.flow.fields import words_of
 from midflight.domain.flow.words import lexicon, singular
+from midflight.domain.paths import MAX_LENGTH, Place, argument_text
 from midflight.domain.proposal.naming import Doing
 from midflight.domain.traits import Argument, Effect, Role
 from midflight.domain.value import JSONObject
 
 MAX_ARGUMENTS = 200
-MAX_DEPTH = 6
+MAX_DEPTH = 12
+"""Steps of a path, elements of arrays among them."""
 
 # By the last words of a name; the first row that has them counts.
 _ROLES: tuple[tuple[Role, re.Pattern[str]], ...] = tuple(
@@ -158,31 +160,34 @@ def arguments(schema: Any) -> list[tuple[Argument, str]]:
     """Every argument of an input schema with its role, and why. Total: any JSON will do."""
     found: list[tuple[Argument, str]] = []
     if isinstance(schema, dict):
-        _collect(cast("JSONObject", schema), cast("JSONObject", schema), "", 0, found)
+        _collect(cast("JSONObject", schema), cast("JSONObject", schema), (), found)
     return found[:MAX_ARGUMENTS]
 
 
 def _collect(
-    root: JSONObject, schema: JSONObject, prefix: str, depth: int, found: list[tuple[Argument, str]]
+    root: JSONObject, schema: JSONObject, above: Place, found: list[tuple[Argument, str]]
 ) -> None:
     properties = schema.get("properties")
-    if depth > MAX_DEPTH or not isinstance(properties, dict):
+    if len(above) > MAX_DEPTH or not isinstance(properties, dict):
         return
     for name, given in cast("JSONObject", properties).items():
         if len(found) >= MAX_ARGUMENTS:
             return
         inner = _resolve(root, given)
-        path = f"{prefix}{name}"
+        place = (*above, name)
         kind = inner.get("type")
         items = inner.get("items")
         if kind == "array" or isinstance(items, dict):
             element = _resolve(root, items)
             if isinstance(element.get("properties"), dict):
-                _collect(root, element, f"{path}[*].", depth + 1, found)
+                _collect(root, element, (*place, None), found)
                 continue
         if isinstance(inner.get("properties"), dict):
-            _collect(root, inner, f"{path}.", depth + 1, found)
+            _collect(root, inner, place, found)
             continue
+        path = argument_text(place)
+        if len(path) > MAX_LENGTH:
+            continue  # what cannot be written is guessed when it is used
         role, why = role_of(name, inner)
         found.append((Argument(path=path, role=role), why))
 

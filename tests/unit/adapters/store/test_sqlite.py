@@ -20,6 +20,7 @@ from midflight.domain.errors import Conflict, StoreUnavailable
 from midflight.domain.labels import BOTTOM
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.run import Run
+from midflight.domain.traits import Effect, Reach, Traits
 
 pytestmark = pytest.mark.anyio
 
@@ -350,3 +351,38 @@ def test_a_store_outlives_no_event_loop(path: Path) -> None:
         return position
 
     assert [asyncio.run(once()) for _ in range(3)] == [1, 2, 3]
+
+
+# What earlier versions wrote
+
+
+async def test_a_pin_of_an_earlier_version_keeps_its_review(store: SqliteStore, path: Path) -> None:
+    traits = '{"effect":"read","reach":"closed","reviewed":true}'
+    change(
+        path,
+        'INSERT INTO pins (upstream, kind, name, digest, body, traits, "by", "at") VALUES'
+        f" ('git', 'tool', 'git_log', 'd', '{{}}', '{traits}', 'ada', 7)",
+    )
+    [pin] = await store.list_pins()
+    assert pin.traits == Traits(effect=Effect.READ, reach=Reach.CLOSED, reviewed=True)
+    assert (pin.traits.proposed, pin.traits.arguments, pin.traits.yields) == (False, (), ())
+
+
+@pytest.mark.parametrize(
+    "traits",
+    [
+        '{"effect":"read","reach":"closed","arguments":[{"path":"a","role":"nobody"}]}',
+        '{"effect":"read","reach":"closed","yields":[{"path":"$","kind":"odd"}]}',
+        '{"effect":"read","reach":"closed","yields":[{"path":"$","confidentiality":9}]}',
+    ],
+)
+async def test_traits_that_nobody_knows_are_no_traits(
+    store: SqliteStore, path: Path, traits: str
+) -> None:
+    change(
+        path,
+        'INSERT INTO pins (upstream, kind, name, digest, body, traits, "by", "at") VALUES'
+        f" ('git', 'tool', 'git_log', 'd', '{{}}', '{traits}', 'ada', 7)",
+    )
+    with pytest.raises(StoreUnavailable):
+        await store.list_pins()
