@@ -14,6 +14,7 @@ from midflight.adapters.store.sqlite import SqliteStore
 from midflight.domain.errors import Conflict, NotFound, StoreUnavailable
 from midflight.domain.identity import Mode, Tier, Workload
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Confidentiality, Labels
+from midflight.domain.narrowing import WHOLE, Narrowing
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.run import Run, RunState
 from midflight.domain.tool import Pin, PinnedKind
@@ -153,6 +154,46 @@ async def test_a_run_comes_back_as_it_was_opened(store: Store) -> None:
     assert stored.labels == labels
     assert stored.labels_source == "rec_1"
     assert stored.steps_reserved == 0
+
+
+async def test_a_child_run_comes_back_with_all_that_narrows_it(store: Store) -> None:
+    for narrowed in (
+        Narrowing(only=frozenset({"git/git_log", "mail"}), effects=frozenset({Effect.READ})),
+        Narrowing(only=frozenset(), effects=None),  # nothing at all is not everything
+        Narrowing(only=None, effects=frozenset()),
+        WHOLE,
+    ):
+        child = run(
+            f"run_{len(await store.list_runs())}",
+            parent="run_p",
+            ancestors=("run_p", "run_g"),
+            narrowed=narrowed,
+            delegated="sealed words",
+        )
+        await store.create_run(child, labels=BOTTOM, labels_source="")
+        stored = await store.get_run(child.id)
+        assert stored is not None
+        assert stored.run == child
+        assert stored.run.narrowed.only is None or narrowed.only is not None
+        assert stored.run.depth == 2
+
+
+async def test_children_are_found_by_their_parents_in_the_order_of_their_opening(
+    store: Store,
+) -> None:
+    family = {"run_p": None, "run_c": "run_p", "run_b": "run_p", "run_g": "run_c", "run_q": None}
+    for run_id, parent in family.items():
+        await store.create_run(run(run_id, parent=parent), labels=BOTTOM, labels_source="")
+    await store.end_run("run_b", RunState.CLOSED)
+
+    async def ids(*parents: str) -> list[str]:
+        return [stored.run.id for stored in await store.children(parents)]
+
+    assert await ids("run_p") == ["run_c", "run_b"]
+    assert await ids("run_p", "run_c", "run_p") == ["run_c", "run_b", "run_g"]
+    assert await ids("run_q", "run_x") == await ids() == []
+    many = [f"run_{number}" for number in range(1200)]
+    assert await ids(*many, "run_c") == ["run_g"]
 
 
 async def test_an_unknown_run_is_none(store: Store) -> None:
@@ -435,17 +476,18 @@ async def test_a_sealing_key_is_never_replaced(store: Store) -> None:
     assert await store.get_seal_key("run_a") == b"one"
 
 
-async def test_erasing_the_key_of_a_run_takes_its_salt_and_intent_with_it(store: Store) -> None:
-    await store.create_run(run("run_a"), labels=UNTRUSTED, labels_source="rec_1")
-    await store.create_run(run("run_b"), labels=BOTTOM, labels_source="")
+async def test_erasing_the_key_of_a_run_takes_its_salt_and_words_with_it(store: Store) -> None:
+    words = "sealed words"
+    await store.create_run(run("run_a", delegated=words), labels=UNTRUSTED, labels_source="rec_1")
+    await store.create_run(run("run_b", delegated=words), labels=BOTTOM, labels_source="")
     await store.put_seal_key("run_a", b"key")
     await store.erase_seal_key("run_a")
     erased, other = await store.get_run("run_a"), await store.get_run("run_b")
     assert erased is not None
     assert other is not None
-    assert erased.run == run("run_a", salt="", intent=None)
+    assert erased.run == run("run_a", salt="", intent=None, delegated=None)
     assert erased.labels == UNTRUSTED
-    assert other.run == run("run_b")
+    assert other.run == run("run_b", delegated=words)
 
 
 # Single use

@@ -47,7 +47,13 @@ async def replicas(tmp_path: Path) -> AsyncIterator[Sequence[Store]]:
         await store.close()
 
 
-def new_run(run_id: str, *, max_steps: int = 1, workload: str = "spiffe://a.example/w") -> Run:
+def new_run(
+    run_id: str,
+    *,
+    max_steps: int = 1,
+    workload: str = "spiffe://a.example/w",
+    parent: str | None = None,
+) -> Run:
     return Run(
         id=run_id,
         workload=workload,
@@ -58,6 +64,9 @@ def new_run(run_id: str, *, max_steps: int = 1, workload: str = "spiffe://a.exam
         idle_timeout=1,
         max_steps=max_steps,
         salt="grain",
+        parent=parent,
+        ancestors=() if parent is None else (parent,),
+        delegated=None if parent is None else "sealed words",
     )
 
 
@@ -235,7 +244,11 @@ calls = st.one_of(
         st.fixed_dictionaries(
             {
                 "run": st.builds(
-                    new_run, ids, max_steps=st.integers(0, 9), workload=st.sampled_from("vw")
+                    new_run,
+                    ids,
+                    max_steps=st.integers(0, 9),
+                    workload=st.sampled_from("vw"),
+                    parent=optional_id,
                 ),
                 "labels": labels,
                 "labels_source": st.sampled_from(["", "rec_0"]),
@@ -243,6 +256,7 @@ calls = st.one_of(
         ),
     ),
     st.tuples(st.just("get_run"), st.fixed_dictionaries({"run_id": ids})),
+    st.tuples(st.just("children"), st.fixed_dictionaries({"run_ids": st.lists(ids)})),
     st.tuples(
         st.just("list_runs"),
         st.fixed_dictionaries(

@@ -196,10 +196,22 @@ def test_a_policy_can_look_at_this_fact(condition: str, asked: dict[str, object]
     assert isinstance(judge.decide(question(**asked)), Permit)  # type: ignore[arg-type]
 
 
+TYPED = {
+    ActionKind.OPEN_RUN: {"opener": "alice"},
+    ActionKind.DELEGATE: {
+        "delegate": "spiffe://example.org/agents/two",
+        "owner": "ann",
+        "team": "default",
+        "depth": 1,
+        "opener": "alice",
+    },
+}
+
+
 @pytest.mark.parametrize("kind", [k for k in ActionKind if k is not ActionKind.CALL_TOOL])
 def test_every_other_kind_is_decided_without_being_registered(kind: ActionKind) -> None:
     target = tool("file:///a", "read", reach="closed")
-    arguments = {"opener": "alice"} if kind is ActionKind.OPEN_RUN else {"x": {"y": 1}}
+    arguments = TYPED.get(kind, {"x": {"y": 1}})
     asked = question(target, arguments, kind=kind)
     looks = f"""@id("k") permit (principal, action == Action::"{kind.value}", resource is Item)
     when {{ resource.name == "file:///a" }};"""

@@ -43,6 +43,7 @@ from midflight.domain.run import RunState
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.catalogue import Catalogue
+from midflight.services.delegation import Delegation
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
@@ -179,14 +180,19 @@ class Plane:
             recorder=self.ledger,
             sealer=self.sealer,
             clock=made.clock,
-            bounds=Bounds(
-                ttl_s=settings.runs.ttl,
-                idle_timeout_s=settings.runs.idle_timeout,
-                max_steps=settings.runs.max_steps,
-                implicit=settings.runs.implicit,
-            ),
+            bounds=_bounds(settings),
             entitled=self._entitled,
             revocation=self.interruption.revocation_of,
+        )
+        self.delegation = Delegation(
+            runs=self.runs,
+            inventory=self.inventory,
+            interruption=self.interruption,
+            engine=self.engine,
+            store=made.store,
+            sealer=self.sealer,
+            clock=made.clock,
+            bounds=_bounds(settings),
         )
         self.catalogue = Catalogue(
             upstreams=made.upstreams,
@@ -334,6 +340,16 @@ class Plane:
 def log_to_stderr() -> None:
     """Events of this process go to standard error: lines for people on a terminal, else JSON."""
     logs.configure()
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        ttl_s=settings.runs.ttl,
+        idle_timeout_s=settings.runs.idle_timeout,
+        max_steps=settings.runs.max_steps,
+        implicit=settings.runs.implicit,
+        max_depth=settings.runs.max_depth,
+    )
 
 
 def _upstream(entry: UpstreamSettings) -> Upstream:

@@ -224,6 +224,8 @@ class Runs(Section):
     ttl: Annotated[Seconds, Field(ge=10, le=604_800)] = 3_600
     idle_timeout: Annotated[Seconds, Field(ge=10, le=604_800)] = 900
     max_steps: int = Field(default=1_000, ge=1, le=10_000_000)
+    # How many runs a delegated run may descend from; 0 switches delegation off.
+    max_depth: int = Field(default=4, ge=0, le=16)
     # Whether a token without a run opens one (without an intent) at its first action.
     implicit: bool = True
 

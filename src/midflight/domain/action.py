@@ -29,6 +29,7 @@ class ActionKind(enum.StrEnum):
     LIST = "list"
     TASK = "task"
     OPEN_RUN = "open_run"
+    DELEGATE = "delegate"
 
 
 class Action(Discreet):

@@ -33,6 +33,7 @@ class DenyCode(enum.StrEnum):
     UPSTREAM_BROKEN = "upstream_broken"
     OVERLOADED = "overloaded"
     INTERNAL = "internal"
+    NARROWED = "narrowed"
 
 
 class Reason(Value):

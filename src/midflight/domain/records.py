@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from midflight.domain.decision import DenyCode, Obligation, Reason
 from midflight.domain.identity import Workload
+from midflight.domain.narrowing import Narrowing
 from midflight.domain.provenance import FlowFacts
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.revocation import Scope
@@ -107,7 +108,11 @@ class Outcome(Value, tag="outcome"):
 
 
 class RunOpened(Value, tag="run_opened"):
-    """A run was minted. Its intent is the principal's words, sealed like arguments."""
+    """A run was minted. Its intent is the principal's words, sealed like arguments.
+
+    For a child run: the run that delegated, how deep it is, what is left to it, and the words that
+    it was given, sealed too.
+    """
 
     at: float
     run: str
@@ -118,6 +123,10 @@ class RunOpened(Value, tag="run_opened"):
     intent: Sealed | None
     expires_at: int
     max_steps: int
+    parent: str | None = None
+    depth: int = 0
+    narrowed: Narrowing | None = None
+    delegated: Sealed | None = None
 
 
 class RunEnded(Value, tag="run_ended"):

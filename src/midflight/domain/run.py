@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 
+from midflight.domain.narrowing import WHOLE, Narrowing
 from midflight.domain.value import Value
 
 
@@ -47,6 +48,11 @@ class Run(Value):
         max_steps: how many actions it may take.
         salt: secret of the run that keeps digests from being guessed back; never in a record.
         implicit: opened by the first action of a plain client.
+        parent: the run that delegated to this one, or None.
+        ancestors: its parent, the parent's parent and so on: whatever ends one of them ends it.
+        narrowed: what is left to it of what its parent may do.
+        delegated: the words it was given by whoever delegated, sealed as `intent` is. They are
+            data with the parent's labels, and no intent.
     """
 
     id: str
@@ -60,6 +66,14 @@ class Run(Value):
     salt: str
     implicit: bool = False
     parent: str | None = None
+    ancestors: tuple[str, ...] = ()
+    narrowed: Narrowing = WHOLE
+    delegated: str | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many runs it descends from."""
+        return len(self.ancestors)
 
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, workload={self.workload!r})"

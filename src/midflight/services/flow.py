@@ -40,8 +40,8 @@ from midflight.domain.tool import Definition
 from midflight.domain.traits import Effect, FieldKind, Reach, Role, Traits
 from midflight.domain.value import JSON, JSONObject
 from midflight.services.flow_marks import WHOLE, Marks
+from midflight.services.live_run import LiveRun
 from midflight.services.ports.flow_store import FlowStore, StoredFlow
-from midflight.services.runs import LiveRun
 from midflight.services.sealing import Sealer
 
 MAX_SUBJECTS = 10_000

@@ -24,6 +24,7 @@ from midflight.domain.identity import Caller
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Labels
 from midflight.domain.question import Question, Target
 from midflight.domain.records import Intent, Outcome, Terminal
+from midflight.domain.run import Run
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Reach, Traits
 from midflight.domain.value import JSONObject, Value
@@ -44,7 +45,7 @@ from midflight.services.ports.upstream import (
     Sink,
     Upstream,
 )
-from midflight.services.refusing import deny, from_error, revoked, terminal
+from midflight.services.refusing import deny, from_error, narrowed, revoked, terminal
 from midflight.services.runs import Runs
 from midflight.services.sealing import Sealer
 
@@ -150,7 +151,7 @@ class Guard:
 
     # gather and decide
 
-    async def _judge(self, case: Case) -> Decision:  # noqa: PLR0911 -- one return a rule, in order
+    async def _judge(self, case: Case) -> Decision:  # noqa: C901, PLR0911 -- a return a rule, in order
         action, caller = case.action, case.caller
         now = self._clock.now()
         workload = self._inventory.current(caller.workload)
@@ -170,13 +171,16 @@ class Guard:
                 f"{self._max_in_flight} actions are in flight already.",
                 "Try again when some have ended.",
             )
-        revocation = self._interruption.covering(case.scopes())
-        if revocation is not None:
-            return revoked(revocation.id, f"Revoked by {revocation.author}: {revocation.reason}")
+        covered = self._covered(case)
+        if covered is not None:
+            return covered
         found = await self._runs.find(caller, workload)
         if isinstance(found, Deny):
             return found
         case.live = found
+        inherited = self._covered(case)
+        if inherited is not None:
+            return inherited
         state = case.flow_run = await self._flow.ready(found)
         # Before anything that is kept for the action: refused ones use the budget up as well.
         exhausted = await self._runs.take_step(found)
@@ -193,14 +197,9 @@ class Guard:
         await self._sealer.key_for(found.run.id)
         case.arguments = self._sealer.seal(found.run.id, [action.arguments, action.params])
         case.digest = digest(action, run=found.run.id, salt=found.run.salt, pin=target.pin)
-        if target.pin_state is not PinState.PINNED:
-            code = DenyCode.DRIFTED if target.pin_state is PinState.DRIFTED else DenyCode.UNPINNED
-            return deny(
-                code,
-                code.value,
-                f"{action.upstream}/{action.name} is {target.pin_state.value}.",
-                why_unpinned(target.pin_state, action.upstream, action.name),
-            )
+        unfit = _unfit(found.run, action, target)
+        if unfit is not None:
+            return unfit
         case.flow = self._flow.judge(found, state, target, action, owner=workload.owner)
         # The very facts that are asked with are those that are recorded (I6).
         case.asked_at = int(now)
@@ -229,6 +228,15 @@ class Guard:
                     "The policy's annotation asks for what this version does not do.",
                 )
         return decision
+
+    def _covered(self, case: Case) -> Deny | None:
+        """The refusal by a revocation, or None. A known run brings in what it descends from."""
+        if case.live is not None and not case.live.run.ancestors:
+            return None
+        revocation = self._interruption.covering(case.scopes())
+        if revocation is None:
+            return None
+        return revoked(revocation.id, f"Revoked by {revocation.author}: {revocation.reason}")
 
     # record intent, act, observe, record outcome
 
@@ -511,6 +519,20 @@ class _GuardedSink:
         )
         await self._guard.judge_answer(self._case, action, flight=None)
         return answer
+
+
+def _unfit(run: Run, action: Action, target: Target) -> Deny | None:
+    """Why a target is not for this run, or for none; None if policy is to be asked."""
+    excluded = narrowed(run, action, target)
+    if excluded is not None or target.pin_state is PinState.PINNED:
+        return excluded
+    code = DenyCode.DRIFTED if target.pin_state is PinState.DRIFTED else DenyCode.UNPINNED
+    return deny(
+        code,
+        code.value,
+        f"{action.upstream}/{action.name} is {target.pin_state.value}.",
+        why_unpinned(target.pin_state, action.upstream, action.name),
+    )
 
 
 def taint(target: Target) -> Labels:

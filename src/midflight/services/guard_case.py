@@ -11,7 +11,7 @@ from midflight.domain.revocation import ScopeKind
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.flow import RunFlow
-from midflight.services.runs import LiveRun
+from midflight.services.live_run import LiveRun
 
 
 class Case:
@@ -60,9 +60,13 @@ class Case:
         ]
         if self.workload is not None:
             scopes.append((ScopeKind.OWNER, self.workload.owner))
-        run = self.live.run.id if self.live is not None else caller.run
-        if run is not None:
-            scopes.append((ScopeKind.RUN, run))
+        if self.live is not None:
+            run = self.live.run
+            scopes.append((ScopeKind.RUN, run.id))
+            # What revokes a run revokes what descends from it, in the same turn.
+            scopes += [(ScopeKind.RUN, ancestor) for ancestor in run.ancestors]
+        elif caller.run is not None:
+            scopes.append((ScopeKind.RUN, caller.run))
         return scopes
 
     def source(self) -> Source:

@@ -76,7 +76,9 @@ class RecordFilter:
                     if record.intent is None
                     else record.intent in self._intents
                 )
-            case RunOpened() | RunEnded() | LabelRaised():
+            case RunOpened():
+                belongs = run in (record.run, record.parent)
+            case RunEnded() | LabelRaised():
                 belongs = record.run == run
             case Revoked() | Impact():
                 belongs = record.scope.kind is ScopeKind.RUN and record.scope.id == run

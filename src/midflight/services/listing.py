@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import Deny, DenyCode
 from midflight.domain.identity import Caller, Workload
+from midflight.domain.narrowing import Narrowing, outside
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.run import RunState
@@ -73,6 +74,7 @@ class Listing:
                 (ScopeKind.WORKLOAD, caller.workload),
                 (ScopeKind.OWNER, workload.owner),
                 (ScopeKind.RUN, live.run.id),
+                *((ScopeKind.RUN, ancestor) for ancestor in live.run.ancestors),
                 (ScopeKind.TOKEN, caller.token),
             )
         )
@@ -86,6 +88,7 @@ class Listing:
         return Seat(
             workload=workload,
             run=live.facts(now=int(now)),
+            narrowed=live.run.narrowed,
             scopes=scopes,
             expires_at=caller.expires_at,
         )
@@ -105,6 +108,9 @@ class Listing:
         found: list[Definition] = []
         for upstream in await self._catalogue.ready(upstreams):
             definitions = self._catalogue.definitions(upstream, kind)
+            if not seat.narrowed.leaves_all:
+                inside = self._inside(seat.narrowed, upstream, kind)
+                definitions = [d for d in definitions if d.name in inside]
             asked = _ASKED.get(kind)
             if asked is not None:
                 visible = self._engine.visible(
@@ -118,6 +124,18 @@ class Listing:
                 definitions = [d for d in definitions if d.name in visible]
             found.extend(definitions)
         return found
+
+    def _inside(self, narrowed: Narrowing, upstream: str, kind: PinnedKind) -> frozenset[str]:
+        """Names of what is left to a delegated run."""
+        asked = _ASKED.get(kind, ActionKind.READ_RESOURCE)
+        return frozenset(
+            target.name
+            for target in self._catalogue.targets(upstream, kind)
+            if outside(
+                narrowed, kind=asked, upstream=upstream, name=target.name, traits=target.traits
+            )
+            is None
+        )
 
     def stream(self, seat: Seat, *, name: str, ended: Callable[[], None]) -> Stream:
         """Enter a long-lived stream.
@@ -136,6 +154,7 @@ class Seat(Value):
 
     workload: Workload
     run: RunFacts
+    narrowed: Narrowing
     scopes: frozenset[tuple[ScopeKind, str]]
     expires_at: int
 

@@ -6,6 +6,7 @@ A refusal is a value with a reason that names its rule (`midflight:<rule>`). Abo
 
 from __future__ import annotations
 
+from midflight.domain.action import Action
 from midflight.domain.decision import Deny, DenyCode, Reason
 from midflight.domain.errors import (
     Conflict,
@@ -16,7 +17,10 @@ from midflight.domain.errors import (
     UpstreamBroken,
     UpstreamUnavailable,
 )
+from midflight.domain.narrowing import outside
+from midflight.domain.question import Target
 from midflight.domain.records import Terminal
+from midflight.domain.run import Run
 from midflight.services.flights import Flight
 
 
@@ -33,6 +37,44 @@ def revoked(revocation: str, text: str) -> Deny:
         f"revoked:{revocation}",
         text,
         "Nothing of this scope passes until the revocation is lifted or ends.",
+    )
+
+
+def not_open(text: str) -> Deny:
+    """The refusal of what has no open run."""
+    return deny(
+        DenyCode.RUN_NOT_OPEN, "run-not-open", text, "Ask who opened the run for a new one."
+    )
+
+
+def exhausted(run: Run) -> Deny:
+    """The refusal of what the budget of its run has nothing left for."""
+    return deny(
+        DenyCode.RUN_EXHAUSTED,
+        "run-budget",
+        f"The run has used its {run.max_steps} steps.",
+        "Open a new run, or one with a larger --max-steps.",
+    )
+
+
+def narrowed(run: Run, action: Action, target: Target) -> Deny | None:
+    """The refusal of what was not left to a delegated run, or None if it was."""
+    if run.narrowed.leaves_all:
+        return None
+    why = outside(
+        run.narrowed,
+        kind=action.kind,
+        upstream=action.upstream,
+        name=action.name,
+        traits=target.traits,
+    )
+    if why is None:
+        return None
+    return deny(
+        DenyCode.NARROWED,
+        "narrowed",
+        f"{action.upstream}/{action.name} is not for this run: {why}.",
+        "The parent run may do it, or delegate for it.",
     )
 
 
@@ -70,4 +112,4 @@ def terminal(error: MidflightError, flight: Flight) -> Terminal:
     return Terminal.FAILED
 
 
-__all__ = ["deny", "from_error", "revoked", "terminal"]
+__all__ = ["deny", "exhausted", "from_error", "narrowed", "not_open", "revoked", "terminal"]

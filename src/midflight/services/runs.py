@@ -8,117 +8,27 @@ or refused; missing state is never treated as empty.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
-from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit, Reason
-from midflight.domain.errors import Conflict, Forbidden, Interrupted, NotFound
+from midflight.domain.decision import Decision, Deny, Permit
+from midflight.domain.delegation import ends_at, falls_as
+from midflight.domain.errors import Conflict, Forbidden, NotFound
 from midflight.domain.identity import Author, Caller, Workload
 from midflight.domain.labels import BOTTOM, Labels
-from midflight.domain.question import RunFacts
-from midflight.domain.records import LabelRaised, RunEnded, RunOpened
+from midflight.domain.narrowing import WHOLE, Narrowing
+from midflight.domain.records import LabelRaised, RunOpened
 from midflight.domain.revocation import Revocation, ScopeKind
 from midflight.domain.run import Run, RunState
-from midflight.domain.value import Discreet, Value
+from midflight.services.implicit_runs import ImplicitRuns
+from midflight.services.live_run import LiveRun, over
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store, StoredRun
+from midflight.services.refusing import exhausted, not_open
+from midflight.services.run_bounds import Bounds
+from midflight.services.run_ends import Ending, RunEnds
+from midflight.services.run_status import RunStatus, statuses
 from midflight.services.sealing import Sealer
-
-STEP_BLOCK = 64
-"""Steps reserved at a time: one store write for 64 actions; a crash loses at most 63 of them."""
-
-
-class Bounds(Value):
-    """Limits of runs, from the settings. Times in seconds."""
-
-    ttl_s: int = 3600
-    idle_timeout_s: int = 900
-    max_steps: int = 1000
-    implicit: bool = True
-
-
-class RunStatus(Discreet):
-    """A run as shown to people; never its salt."""
-
-    shown = ("id", "workload", "state")
-
-    id: str
-    workload: str
-    state: RunState
-    intent: str | None
-    implicit: bool
-    opened_by: str
-    opened_at: int
-    expires_at: int
-    labels: Labels
-    labels_source: str
-    steps: int
-    max_steps: int
-
-
-class LiveRun:
-    """A run in this process. Mutable; owned by `Runs`; one event loop."""
-
-    __slots__ = (
-        "_granted",
-        "_lock",
-        "flying",
-        "labels",
-        "labels_source",
-        "last_seen",
-        "run",
-        "state",
-        "steps",
-        "stored_labels",
-    )
-
-    def __init__(self, stored: StoredRun, *, now: float) -> None:
-        """`now` is monotonic seconds. Steps reserved before are taken as used."""
-        self.run = stored.run
-        self.state = stored.state
-        self.labels = stored.labels
-        self.stored_labels = stored.labels
-        self.labels_source = stored.labels_source
-        self.steps = stored.steps_reserved
-        self.last_seen = now
-        self.flying = 0
-        """Actions in flight: while there are any, the run is not idle."""
-        self._granted = stored.steps_reserved
-        self._lock = asyncio.Lock()
-
-    def look(self) -> None:
-        """Raise `Interrupted` if the run has ended: nothing leaves for it or is delivered to it.
-
-        What took its step of a budget that is used up by now may finish.
-        """
-        if self.state not in (RunState.OPEN, RunState.EXHAUSTED):
-            raise over(self.run.id, self.state)
-
-    async def take_step(self, store: Store) -> bool:
-        """Take one step of the budget; False when it is used up."""
-        while self.steps >= self._granted:
-            async with self._lock:
-                if self.steps < self._granted:
-                    continue
-                granted = await store.reserve_steps(self.run.id, STEP_BLOCK)
-                if granted == 0:
-                    return False
-                self._granted += granted
-        self.steps += 1
-        return True
-
-    def facts(self, *, now: int) -> RunFacts:
-        """What policy may know of the run."""
-        return RunFacts(
-            id=self.run.id,
-            has_intent=self.run.intent is not None,
-            implicit=self.run.implicit,
-            age_s=max(0, now - self.run.opened_at),
-            steps=self.steps,
-            labels=self.labels,
-            labels_source=self.labels_source,
-        )
 
 
 class Runs:
@@ -146,11 +56,21 @@ class Runs:
         self._clock = clock
         self._bounds = bounds
         self._entitled = entitled
-        self._revocation = revocation
+        self._ends = RunEnds(store=store, recorder=recorder, clock=clock)
         self._live: dict[str, LiveRun] = {}
-        self._implicit: dict[tuple[str, str], LiveRun] = {}
-        self._opening: dict[tuple[str, str], asyncio.Lock] = {}
+        self._revoking: dict[str, Revocation] = {}
+        self._implicit = ImplicitRuns(
+            store=store,
+            clock=clock,
+            bounds=bounds,
+            entitled=entitled,
+            revocation=revocation,
+            mint=self.mint,
+            is_over=self._over,
+            expire=self._expire,
+        )
         self._ended: dict[Callable[[str, RunState], None], None] = {}
+        self._returned: list[Callable[[str, str], None]] = []
 
     def on_ended(self, listener: Callable[[str, RunState], None]) -> None:
         """Call `listener(run id, state)` when a run has left `open` for a final state."""
@@ -160,22 +80,32 @@ class Runs:
         """Call it no more."""
         self._ended.pop(listener, None)
 
+    def on_returned(self, listener: Callable[[str, str], None]) -> None:
+        """Call `listener(child id, parent id)` when a child run has ended, however it did."""
+        self._returned.append(listener)
+
     async def start(self) -> None:
-        """End what a stopped process left open beyond its time."""
+        """End what a stopped process left open beyond its time, or beyond its parent's end."""
         now = self._clock.now()
-        for stored in await self._store.list_runs(state=RunState.OPEN, limit=1_000_000):
+        found = await self._store.list_runs(state=RunState.OPEN, limit=1_000_000)
+        for stored in found:
             if stored.run.expires_at <= now:
-                await self._expire(LiveRun(stored, now=self._clock.monotonic()))
+                await self._expire(self._lone(stored))
+        left = frozenset(s.run.id for s in found if self._ends.of(s.run.id) is None)
+        for stored in found:
+            gone = next((a for a in stored.run.ancestors if a not in left), None)
+            if gone is not None and self._ends.of(stored.run.id) is None:
+                await self._end_orphan(stored, gone)
 
     # For the guard
 
     async def find(self, caller: Caller, workload: Workload) -> LiveRun | Deny:
         """The run that a caller acts in, opened if it is implicit, or why there is none."""
         if caller.run is None:
-            return await self._find_implicit(caller, workload)
+            return await self._implicit.find(caller, workload)
         live = self._live.get(caller.run) or await self._load(caller.run)
         if live is None or live.run.workload != workload.id:
-            return _not_open("The run of this token does not exist for this workload.")
+            return not_open("The run of this token does not exist for this workload.")
         return await self._usable(live)
 
     def live(self, run_id: str) -> LiveRun | None:
@@ -187,22 +117,31 @@ class Runs:
         if await live.take_step(self._store):
             return None
         await self._end(live, RunState.EXHAUSTED, author="midflight", proof="budget", reason="")
-        return _exhausted(live.run)
+        return exhausted(live.run)
 
     def landed(self, live: LiveRun) -> None:
         """An action of the run is over. The last one of a used-up budget takes the run with it."""
         live.flying -= 1
-        live.last_seen = self._clock.monotonic()
+        self._seen(live)
         if not live.flying and live.state is RunState.EXHAUSTED:
             self._tell_ended(live)
 
     async def join_labels(self, live: LiveRun, labels: Labels, *, source: str) -> None:
-        """Join labels into the run: in memory at once, and in the store before this returns."""
+        """Join labels into the run's: in memory at once, and in the store before this returns.
+
+        Its kin get them as well (`LiveRun.kin`), those it descends from first, so that no crash
+        leaves a child with a label that its parent does not have.
+        """
         # Asked of what the store has: a join that failed there must be tried again.
+        if live.spread_labels.covers(labels):
+            return
+        for each in _raise(live, labels, source=source):
+            await self._store_labels(each, labels, source=_source(source, live, each))
+        live.spread_labels = live.spread_labels.join(labels)
+
+    async def _store_labels(self, live: LiveRun, labels: Labels, *, source: str) -> None:
         if live.stored_labels.covers(labels):
             return
-        live.labels = live.labels.join(labels)
-        live.labels_source = live.labels_source or source
         joined = await self._store.join_labels(live.run.id, labels, source=source)
         live.labels = live.labels.join(joined)
         live.stored_labels = live.stored_labels.join(joined)
@@ -229,13 +168,7 @@ class Runs:
             Forbidden: policy does not entitle the author to open runs for this workload.
             Conflict: a limit above the settings'.
         """
-        decision = self._entitled(workload, author.name, author.proof)
-        if not isinstance(decision, Permit):
-            reasons = ", ".join(reason.policy for reason in decision.reasons)
-            raise Forbidden(
-                f"{author.name} may not open runs for {workload.id} ({reasons}).",
-                hint="A policy must permit open_run for this workload and opener.",
-            )
+        self.check_opening(workload, author)
         ttl = self._bounds.ttl_s if ttl_s is None else ttl_s
         steps = self._bounds.max_steps if max_steps is None else max_steps
         if not (0 < ttl <= self._bounds.ttl_s and 0 < steps <= self._bounds.max_steps):
@@ -243,7 +176,7 @@ class Runs:
                 f"A run has at most {self._bounds.ttl_s} s and {self._bounds.max_steps} steps.",
                 hint="Raise [runs] ttl and max_steps in midflight.toml if that is meant.",
             )
-        live = await self._mint(
+        live = await self.mint(
             workload=workload.id,
             intent=intent,
             author=author,
@@ -255,29 +188,53 @@ class Runs:
         )
         return live.run
 
+    def check_opening(self, workload: Workload, author: Author) -> None:
+        """`Forbidden` unless policy entitles the author to open runs for this workload."""
+        decision = self._entitled(workload, author.name, author.proof)
+        if not isinstance(decision, Permit):
+            reasons = ", ".join(reason.policy for reason in decision.reasons)
+            raise Forbidden(
+                f"{author.name} may not open runs for {workload.id} ({reasons}).",
+                hint="A policy must permit open_run for this workload and opener.",
+            )
+
+    async def opened(self, run_id: str) -> LiveRun:
+        """A run that is open and has time left. `NotFound` or `Conflict` if it is not."""
+        live = self._live.get(run_id) or await self._load(run_id)
+        if live is None:
+            raise NotFound(f"There is no run {run_id}.", hint="midflight run list shows runs.")
+        usable = await self._usable(live)
+        if isinstance(usable, Deny):
+            raise Conflict(f"Run {run_id} has ended ({live.state.value}).", hint=usable.help)
+        return live
+
     async def close_run(self, run_id: str, *, author: Author, reason: str = "") -> None:
         """Close an open run. `NotFound` if there is none, `Conflict` if it has ended."""
         live = self._live.get(run_id) or await self._load(run_id)
         if live is None:
             raise NotFound(f"There is no run {run_id}.", hint="midflight run list shows runs.")
-        if not await self._end(
+        done = await self._end(
             live, RunState.CLOSED, author=author.name, proof=author.proof, reason=reason
-        ):
+        )
+        if not done and not await self._ends.store_again(run_id):
             raise Conflict(f"Run {run_id} has already ended ({live.state.value}).")
 
     async def list_runs(
         self, *, workload: str | None = None, state: RunState | None = None
     ) -> Sequence[RunStatus]:
         """Runs, newest first."""
-        stored = await self._store.list_runs(workload=workload, state=state)
-        return [await self._status(entry) for entry in stored]
+        found = await self._store.list_runs(workload=workload, state=state)
+        return await statuses(found, known=self._known, store=self._store, sealer=self._sealer)
 
     async def show(self, run_id: str) -> RunStatus:
         """One run. `NotFound` if there is none."""
         stored = await self._store.get_run(run_id)
         if stored is None:
             raise NotFound(f"There is no run {run_id}.", hint="midflight run list shows runs.")
-        return await self._status(stored)
+        (status,) = await statuses(
+            [stored], known=self._known, store=self._store, sealer=self._sealer
+        )
+        return status
 
     # Ends that come by themselves
 
@@ -285,6 +242,8 @@ class Runs:
         """A revocation of a run ends it for good."""
         if revocation.scope.kind is not ScopeKind.RUN or revocation.lifts is not None:
             return
+        # Remembered until it is done: a run must not go on when a bounded revocation of it is over.
+        self._revoking[revocation.id] = revocation
         live = self._live.get(revocation.scope.id) or await self._load(revocation.scope.id)
         if live is not None:
             await self._end(
@@ -294,9 +253,13 @@ class Runs:
                 proof=revocation.proof,
                 reason=revocation.reason,
             )
+        self._revoking.pop(revocation.id, None)
 
     async def sweep(self) -> int:
         """End every run of this process whose time is over; how many."""
+        await self._ends.store_rest()
+        for revocation in list(self._revoking.values()):
+            await self.revoked(revocation)
         ended = 0
         for live in list(self._live.values()):
             if self._over(live):
@@ -305,79 +268,26 @@ class Runs:
 
     # Inside
 
-    async def _find_implicit(  # noqa: PLR0911 -- one return a reason
-        self, caller: Caller, workload: Workload
-    ) -> LiveRun | Deny:
-        if not self._bounds.implicit:
-            return _not_open("Implicit runs are switched off, and this token names no run.")
-        key = (workload.id, caller.process)
-        live = self._implicit.get(key)
-        if live is not None and live.state is RunState.OPEN and not self._over(live):
-            live.last_seen = self._clock.monotonic()
-            return live
-        async with self._opening.setdefault(key, asyncio.Lock()):
-            live = self._implicit.get(key)
-            if live is not None and live.state is RunState.OPEN:
-                if not self._over(live):
-                    return live
-                await self._expire(live)
-            decision = self._entitled(workload, "midflight:implicit", caller.proof)
-            match decision:
-                case Deny():
-                    return decision
-                case Challenge():
-                    return _not_open("Policy lets nobody open an implicit run unasked.")
-                case Permit():
-                    pass
-            before = await self._store.list_runs(workload=workload.id)
-            stopped = self._stopped(before, live)
-            if stopped is not None:
-                return stopped
-            labels, source = _inherited(before)
-            live = await self._mint(
-                workload=workload.id,
-                intent=None,
-                author=Author(name="midflight:implicit", proof=caller.proof),
-                ttl_s=self._bounds.ttl_s,
-                max_steps=self._bounds.max_steps,
-                labels=labels,
-                labels_source=source,
-                implicit=True,
-            )
-            self._implicit[key] = live
-            return live
-
-    def _stopped(self, before: Sequence[StoredRun], known: LiveRun | None) -> Deny | None:
-        """Why no implicit run may follow those (newest first; `known` of this process), or None.
-
-        A fresh one would undo what ended the last: a revocation would stop its agent for the time
-        of one action, and a budget would be one of a moment.
-        """
-        last = next((stored for stored in before if stored.run.implicit), known)
-        if last is None:
-            return None
-        if known is not None and known.run.id == last.run.id:
-            last = known  # the store may not have heard of its end yet
-        if last.state is RunState.EXHAUSTED and (
-            self._clock.now() < last.run.expires_at or (known is not None and known.flying)
-        ):
-            return _exhausted(last.run)
-        revocation = self._revocation(last.run.id)
-        if revocation is None or any(
-            not stored.run.implicit and stored.run.opened_at > revocation.at for stored in before
-        ):
-            return None
-        return _not_open(f"Run {last.run.id} was revoked, and no operator has opened one since.")
-
     async def _usable(self, live: LiveRun) -> LiveRun | Deny:
-        if live.state is RunState.OPEN and self._over(live):
-            await self._expire(live)
+        for each in (live, *live.ancestors()):
+            if each.state is RunState.OPEN and self._over(each):
+                await self._expire(each)
         if live.state is not RunState.OPEN:
-            return _not_open(f"Run {live.run.id} has ended ({live.state.value}).")
-        live.last_seen = self._clock.monotonic()
+            return not_open(f"Run {live.run.id} has ended ({live.state.value}).")
+        if live.parent is not None and not live.spread_labels.covers(live.labels):
+            # Labels that came from its kin, when it was loaded or since.
+            await self.join_labels(live, live.labels, source=live.parent.run.id)
+        self._seen(live)
         return live
 
-    async def _mint(
+    def _seen(self, live: LiveRun) -> None:
+        """The run acts, and what it descends from waits for it and is not idle."""
+        now = self._clock.monotonic()
+        live.last_seen = now
+        for each in live.ancestors():
+            each.last_seen = now
+
+    async def mint(
         self,
         *,
         workload: str,
@@ -387,22 +297,37 @@ class Runs:
         max_steps: int,
         labels: Labels,
         labels_source: str,
-        implicit: bool,
+        implicit: bool = False,
+        parent: LiveRun | None = None,
+        narrowed: Narrowing = WHOLE,
+        delegated: str | None = None,
     ) -> LiveRun:
+        """Make a run: in the store and on record before this returns. Asks nobody.
+
+        Raises:
+            Conflict: the parent has ended meanwhile, and the child with it.
+        """
         now = self._clock.now()
         run_id = f"run_{self._clock.token()}"
         await self._sealer.key_for(run_id)
+        expires_at = int(now) + ttl_s
+        if parent is not None:
+            expires_at = ends_at(now=int(now), ttl_s=ttl_s, parent_ends=parent.run.expires_at)
         run = Run(
             id=run_id,
             workload=workload,
-            intent=None if intent is None else self._sealer.seal_text(run_id, intent),
+            intent=self._sealed_text(run_id, intent),
             opened_by=f"{author.name} ({author.proof})",
             opened_at=int(now),
-            expires_at=int(now) + ttl_s,
+            expires_at=expires_at,
             idle_timeout=self._bounds.idle_timeout_s,
             max_steps=max_steps,
             salt=self._clock.token(),
             implicit=implicit,
+            parent=None if parent is None else parent.run.id,
+            ancestors=() if parent is None else (parent.run.id, *parent.run.ancestors),
+            narrowed=narrowed,
+            delegated=self._sealed_text(run_id, delegated),
         )
         await self._store.create_run(run, labels=labels, labels_source=labels_source)
         ticket = self._recorder.append(
@@ -416,6 +341,10 @@ class Runs:
                 intent=None if intent is None else self._sealer.seal(run.id, intent),
                 expires_at=run.expires_at,
                 max_steps=max_steps,
+                parent=run.parent,
+                depth=run.depth,
+                narrowed=None if narrowed.leaves_all else narrowed,
+                delegated=None if delegated is None else self._sealer.seal(run.id, delegated),
             )
         )
         await ticket.durable()
@@ -426,25 +355,89 @@ class Runs:
             labels_source=labels_source,
             steps_reserved=0,
         )
-        live = LiveRun(stored, now=self._clock.monotonic())
-        self._live[run.id] = live
+        alike = () if parent is None else await self._alike(run)
+        live = LiveRun(stored, now=self._clock.monotonic(), parent=parent)
+        if parent is not None and parent.state is not RunState.OPEN:
+            await self._fall(live, parent.run.id, parent.state)
+            raise Conflict(f"Run {parent.run.id} has ended ({parent.state.value}).")
+        self._enter(live)
+        # What it was told may be known to all runs of its workload, and what they know to it.
+        _raise(live, labels, source=live.run.id)
+        self._raise_alike(live, alike)
         return live
 
+    def _sealed_text(self, run_id: str, text: str | None) -> str | None:
+        return None if text is None else self._sealer.seal_text(run_id, text)
+
+    def _known(self, run_id: str) -> LiveRun | None:
+        """A run that lives in this process or has ended in it."""
+        return self._ends.of(run_id) or self._live.get(run_id)
+
+    def _lone(self, stored: StoredRun) -> LiveRun:
+        return LiveRun(stored, now=self._clock.monotonic())
+
+    def _enter(self, live: LiveRun) -> None:
+        self._live[live.run.id] = live
+        if live.parent is not None:
+            live.parent.children.add(live)
+
     async def _load(self, run_id: str) -> LiveRun | None:
+        """A run that is not live: made so if it is open, with all that it descends from."""
         stored = await self._store.get_run(run_id)
         if stored is None:
             return None
-        live = LiveRun(stored, now=self._clock.monotonic())
+        parent: LiveRun | None = None
+        alike: Sequence[StoredRun] = ()
+        if stored.state is RunState.OPEN and stored.run.parent is not None:
+            parent = self._live.get(stored.run.parent) or await self._load(stored.run.parent)
+            alike = await self._alike(stored.run)
+        # Loads may race with each other and with ends, and all must end up with the one object
+        # that carries the state: there is no wait from here to where it is entered.
+        known = self._known(run_id)
+        if known is not None:
+            return known
+        live = LiveRun(stored, now=self._clock.monotonic(), parent=parent)
         if stored.state is not RunState.OPEN:
             return live
-        # Two loads may race; both must end up with the one object that carries the state.
-        return self._live.setdefault(run_id, live)
+        if stored.run.parent is not None and (parent is None or parent.state is not RunState.OPEN):
+            state = RunState.CLOSED if parent is None else parent.state
+            await self._fall(live, stored.run.parent, state)
+            return live
+        self._enter(live)
+        self._raise_alike(live, alike)
+        return live
+
+    async def _alike(self, run: Run) -> Sequence[StoredRun]:
+        """Those of a child's family that are or were for its workload."""
+        first = await self._store.get_run(run.ancestors[-1])
+        found = [] if first is None else [first]
+        below = await self._store.children([run.ancestors[-1]])
+        while below:
+            found += below
+            below = await self._store.children([stored.run.id for stored in below])
+        return [stored for stored in found if stored.run.workload == run.workload]
+
+    def _raise_alike(self, live: LiveRun, alike: Sequence[StoredRun]) -> None:
+        """Give a run that has just been entered the labels of its family's for its workload.
+
+        Of those that live here, or have ended here, memory has newer ones.
+        """
+        for stored in alike:
+            known = self._known(stored.run.id)
+            labels = stored.labels if known is None else stored.labels.join(known.labels)
+            if not live.labels.covers(labels):
+                _raise(live, labels, source=stored.run.id)
+        for each in live.family():  # those that were opened meanwhile
+            if each.run.workload == live.run.workload and not live.labels.covers(each.labels):
+                _raise(live, each.labels, source=each.run.id)
 
     def _over(self, live: LiveRun) -> bool:
         if self._clock.now() >= live.run.expires_at:
             return True
         idle = self._clock.monotonic() - live.last_seen
-        return not live.flying and idle > live.run.idle_timeout
+        if live.flying or idle <= live.run.idle_timeout:
+            return False
+        return not any(each.flying for each in live.descendants())
 
     async def _expire(self, live: LiveRun) -> bool:
         return await self._end(
@@ -454,79 +447,78 @@ class Runs:
     async def _end(
         self, live: LiveRun, state: RunState, *, author: str, proof: str, reason: str
     ) -> bool:
+        """End a run and all that descends from it. False if it had ended before."""
         if live.state is not RunState.OPEN:
             return False
-        live.state = state  # denied here at once, whatever the store says next
+        # Denied and cut here at once, all in this turn, whatever the store says next.
+        below = list(live.descendants())
+        endings = [self._leave(live, state, author=author, proof=proof, reason=reason)]
+        endings += [
+            self._leave(each, falls_as(state), **_fallen(live.run.id, state)) for each in below
+        ]
+        done = await self._ends.store(endings[0])
+        for ending in endings[1:]:
+            await self._ends.store(ending)
+        await self._end_unloaded(live.run.id, state)
+        return done
+
+    def _leave(
+        self, live: LiveRun, state: RunState, *, author: str, proof: str, reason: str
+    ) -> Ending:
+        live.state = state
         self._live.pop(live.run.id, None)
-        done = await self._store.end_run(live.run.id, state)
-        if done:
-            self._recorder.append(
-                RunEnded(
-                    at=self._clock.now(),
-                    run=live.run.id,
-                    state=state.value,
-                    author=author,
-                    proof=proof,
-                    reason=reason,
-                )
-            )
+        if live.parent is not None:
+            live.parent.children.discard(live)
+        ending = self._ends.note(live, author=author, proof=proof, reason=reason)
         if state is not RunState.EXHAUSTED or not live.flying:
             self._tell_ended(live)
-        return done
+        return ending
+
+    async def _end_unloaded(self, run_id: str, state: RunState) -> None:
+        """End the descendants that nobody has used since this process began."""
+        below = await self._store.children([run_id])
+        while below:
+            for stored in below:
+                if stored.state is RunState.OPEN and self._ends.of(stored.run.id) is None:
+                    live = self._live.get(stored.run.id) or self._lone(stored)
+                    await self._fall(live, run_id, state)
+            below = await self._store.children([stored.run.id for stored in below])
+
+    async def _end_orphan(self, stored: StoredRun, gone: str) -> None:
+        ancestor = await self._store.get_run(gone)
+        state = RunState.CLOSED if ancestor is None else ancestor.state
+        await self._fall(self._lone(stored), gone, state)
+
+    async def _fall(self, live: LiveRun, ancestor: str, state: RunState) -> None:
+        """End a run because one that it descends from has ended so."""
+        await self._end(live, falls_as(state), **_fallen(ancestor, state))
 
     def _tell_ended(self, live: LiveRun) -> None:
         for listener in list(self._ended):
             listener(live.run.id, live.state)
-
-    async def _status(self, stored: StoredRun) -> RunStatus:
-        live = self._live.get(stored.run.id)
-        return RunStatus(
-            id=stored.run.id,
-            workload=stored.run.workload,
-            state=stored.state if live is None else live.state,
-            intent=await self._sealer.open_text(stored.run.id, stored.run.intent),
-            implicit=stored.run.implicit,
-            opened_by=stored.run.opened_by,
-            opened_at=stored.run.opened_at,
-            expires_at=stored.run.expires_at,
-            labels=stored.labels if live is None else live.labels,
-            labels_source=stored.labels_source if live is None else live.labels_source,
-            steps=stored.steps_reserved if live is None else live.steps,
-            max_steps=stored.run.max_steps,
-        )
+        if live.run.parent is not None:
+            for returned in self._returned:
+                returned(live.run.id, live.run.parent)
 
 
-def over(run: str, state: RunState) -> Interrupted:
-    """What becomes of an action whose run has ended under it."""
-    return Interrupted(
-        f"Run {run} has ended ({state.value}).",
-        revocation="",
-        hint="Ask who opened the run for a new one.",
-    )
+def _fallen(ancestor: str, state: RunState) -> dict[str, str]:
+    reason = f"run {ancestor}, which it descends from, has ended ({state.value})"
+    return {"author": "midflight", "proof": "parent", "reason": reason}
 
 
-def _inherited(before: Sequence[StoredRun]) -> tuple[Labels, str]:
-    """Labels that an implicit run begins with after those (newest first), and their source.
-
-    Without attestation it may be the same process that acted in any of them, so it has seen what
-    they have: in the last implicit run, which inherited in its turn, and in all open since then.
-    """
-    labels, source = BOTTOM, ""
-    last = next((stored.run.opened_at for stored in before if stored.run.implicit), 0)
-    for stored in before:
-        if stored.run.expires_at >= last and not labels.covers(stored.labels):
-            labels = labels.join(stored.labels)
-            source = f"{source} {stored.labels_source}".strip()
-    return labels, source
+def _raise(live: LiveRun, labels: Labels, *, source: str) -> list[LiveRun]:
+    """Join labels into a run and its kin, in memory; all of them, outermost first."""
+    kin = live.kin()
+    for each in kin:
+        if not each.labels.covers(labels):
+            each.labels = each.labels.join(labels)
+            each.labels_source = each.labels_source or _source(source, live, each)
+    return kin
 
 
-def _exhausted(run: Run) -> Deny:
-    return _deny(
-        DenyCode.RUN_EXHAUSTED,
-        "run-budget",
-        f"The run has used its {run.max_steps} steps.",
-        "Open a new run, or one with a larger --max-steps.",
-    )
+def _source(source: str, grown: LiveRun, other: LiveRun) -> str:
+    """What raised the labels of `other`: the record, and the run it belongs to if another one."""
+    return source if other is grown else f"{source}@{grown.run.id}"
 
 
 def _describe(labels: Labels) -> str:
@@ -534,15 +526,4 @@ def _describe(labels: Labels) -> str:
     return " ".join([*parts, *sorted(labels.compartments)])
 
 
-def _deny(code: DenyCode, rule: str, text: str, help_text: str) -> Deny:
-    reason = Reason(policy=f"midflight:{rule}", text=text, help=help_text)
-    return Deny(version="", code=code, reasons=(reason,), help=help_text)
-
-
-def _not_open(text: str) -> Deny:
-    return _deny(
-        DenyCode.RUN_NOT_OPEN, "run-not-open", text, "Ask who opened the run for a new one."
-    )
-
-
-__all__ = ["STEP_BLOCK", "Bounds", "LiveRun", "RunStatus", "Runs", "over"]
+__all__ = ["Bounds", "LiveRun", "RunStatus", "Runs", "over"]

@@ -21,6 +21,7 @@ from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
 from midflight.domain.traits import Reach, Traits
 from midflight.services.catalogue import Catalogue
+from midflight.services.delegation import Delegation
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
@@ -82,6 +83,16 @@ class MemoryPlane:
             bounds=bounds or Bounds(),
             entitled=_entitled,
             revocation=self.interruption.revocation_of,
+        )
+        self.delegation = Delegation(
+            runs=self.runs,
+            inventory=self.inventory,
+            interruption=self.interruption,
+            engine=self.engine,
+            store=self.store,
+            sealer=self.sealer,
+            clock=self.clock,
+            bounds=bounds or Bounds(),
         )
         upstreams = {upstream.name: upstream}
         self.catalogue = Catalogue(

@@ -100,11 +100,22 @@ KIND_GROUPS: Mapping[ActionKind, tuple[str, ...]] = {
     ActionKind.NOTIFY: (),
     ActionKind.TASK: (),
     ActionKind.OPEN_RUN: (),
+    ActionKind.DELEGATE: (),
 }
 # Messages whose arguments have a type of their own.
 KIND_SHAPES: Mapping[ActionKind, RecordOf] = {
     ActionKind.OPEN_RUN: RecordOf(
         members={"opener": Member(id="opener", shape=Scalar.STRING, required=True)}, closed=True
+    ),
+    ActionKind.DELEGATE: RecordOf(
+        members={
+            "delegate": Member(id="delegate", shape=Scalar.STRING, required=True),
+            "owner": Member(id="owner", shape=Scalar.STRING, required=True),
+            "team": Member(id="team", shape=Scalar.STRING, required=True),
+            "depth": Member(id="depth", shape=Scalar.LONG, required=True),
+            "opener": Member(id="opener", shape=Scalar.STRING, required=True),
+        },
+        closed=True,
     ),
 }
 _GROUPS: tuple[str, ...] = (ActionKind.CALL_TOOL.value, *(effect.value for effect in Effect))

@@ -5,7 +5,7 @@ For tests and for trying out. Atomic because no method awaits between looking an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -91,6 +91,12 @@ class MemoryStore(MemoryFlow):
         found = await self.list_runs(workload=workload, limit=1)
         return found[0] if found else None
 
+    async def children(self, run_ids: Collection[str]) -> Sequence[StoredRun]:
+        """Runs that were delegated by any of these, in the order of their opening."""
+        self._check_open()
+        parents = frozenset(run_ids)
+        return [stored for stored in self._runs.values() if stored.run.parent in parents]
+
     async def end_run(self, run_id: str, state: RunState) -> bool:
         """Move an open run to a final state. False if it was not open: the first end stands."""
         self._check_open()
@@ -168,11 +174,11 @@ class MemoryStore(MemoryFlow):
         return self._seal_keys.get(key_id)
 
     async def erase_seal_key(self, key_id: str) -> bool:
-        """Forget a sealing key, and the salt and intent of the run of that id."""
+        """Forget a sealing key, and the salt and the words of the run of that id."""
         self._check_open()
         stored = self._runs.get(key_id)
         if stored is not None:
-            bare = msgspec.structs.replace(stored.run, salt="", intent=None)
+            bare = msgspec.structs.replace(stored.run, salt="", intent=None, delegated=None)
             self._runs[key_id] = msgspec.structs.replace(stored, run=bare)
         return self._seal_keys.pop(key_id, None) is not None
 

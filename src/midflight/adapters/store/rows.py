@@ -44,6 +44,8 @@ def run_row(run: Run, *, labels: Labels, labels_source: str) -> dict[str, Any]:
     """The row of a run as it is opened. `seq` is the store's to give."""
     return {
         **msgspec.structs.asdict(run),
+        "ancestors": _write(run.ancestors) if run.ancestors else None,
+        "narrowed": None if run.narrowed.leaves_all else _write(run.narrowed),
         "state": RunState.OPEN.value,
         "labels_source": labels_source,
         "steps_reserved": 0,
@@ -53,8 +55,11 @@ def run_row(run: Run, *, labels: Labels, labels_source: str) -> dict[str, Any]:
 
 def read_run(row: Row) -> StoredRun:
     """The run of a row, with what changes while it lives."""
+    fields = {name: row[name] for name in _RUN_FIELDS}
+    fields["ancestors"] = _decode(row["ancestors"] or "[]")
+    fields["narrowed"] = _decode(row["narrowed"] or "{}")
     return StoredRun(
-        run=_read({name: row[name] for name in _RUN_FIELDS}, Run),
+        run=_read(fields, Run),
         state=_read(row["state"], RunState),
         labels=read_labels(row),
         labels_source=row["labels_source"],

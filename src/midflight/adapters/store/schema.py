@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0005_flow"
+REVISION = "0003"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")
@@ -74,9 +74,13 @@ runs = Table(
     Column("compartments", Text, nullable=False),
     Column("labels_source", Text, nullable=False),
     Column("steps_reserved", WIDE, nullable=False),
+    Column("ancestors", Text),
+    Column("narrowed", Text),
+    Column("delegated", Text),
     CheckConstraint("steps_reserved >= 0 AND steps_reserved <= max_steps", name="budget"),
     Index(None, "workload", "seq"),
     Index(None, "state", "seq"),
+    Index(None, "parent", "seq"),
 )
 
 pins = Table(

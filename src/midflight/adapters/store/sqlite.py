@@ -8,7 +8,7 @@ waits for a writer. PostgreSQL gets an adapter of its own over the same schema.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ from midflight.services.ports.store import StoredRevocation, StoredRun
 
 PRUNE_EVERY = 512
 """Uses between two looks for expired entries of single use."""
+PARENTS_AT_ONCE = 500
+"""Runs whose children one statement asks for: databases bound the number of parameters."""
 
 # Statements of the hot calls are built once: building one costs more than running it.
 _NEW_RUN = insert(runs)
@@ -150,6 +152,15 @@ class SqliteStore(SqliteFlow):
         """The run of the workload that was opened last, whatever its state."""
         found = await self.list_runs(workload=workload, limit=1)
         return found[0] if found else None
+
+    async def children(self, run_ids: Collection[str]) -> Sequence[StoredRun]:
+        """Runs that were delegated by any of these, in the order of their opening."""
+        wanted = list(run_ids)
+        found: list[rows.Row] = []
+        for at in range(0, len(wanted), PARENTS_AT_ONCE):
+            some = wanted[at : at + PARENTS_AT_ONCE]
+            found += await self._read(select(runs).where(runs.c.parent.in_(some)))
+        return [rows.read_run(row) for row in sorted(found, key=lambda row: row["seq"])]
 
     async def end_run(self, run_id: str, state: RunState) -> bool:
         """Move an open run to a final state. False if it was not open: the first end stands."""
@@ -254,13 +265,13 @@ class SqliteStore(SqliteFlow):
         return found[0]["wrapped"] if found else None
 
     async def erase_seal_key(self, key_id: str) -> bool:
-        """Forget a sealing key, and the salt and intent of the run of that id.
+        """Forget a sealing key, and the salt and the words of the run of that id.
 
         The bytes are overwritten in the file, and the write-ahead log that still has them is
         emptied unless another process is reading it just then; in that case it is overwritten by
         later writes. Copies that a backup or the disk keeps are beyond this method.
         """
-        bare = update(runs).where(runs.c.id == key_id).values(salt="", intent=None)
+        bare = update(runs).where(runs.c.id == key_id).values(salt="", intent=None, delegated=None)
         forget = delete(seal_keys).where(seal_keys.c.id == key_id)
 
         def erase(connection: Connection) -> int:
@@ -329,4 +340,4 @@ def _execute(connection: Connection, statement: Executable) -> int:
     return connection.execute(statement).rowcount
 
 
-__all__ = ["PRUNE_EVERY", "SqliteStore"]
+__all__ = ["PARENTS_AT_ONCE", "PRUNE_EVERY", "SqliteStore"]

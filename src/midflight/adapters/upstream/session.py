@@ -149,7 +149,7 @@ class Conversation:
     async def perform(self, link: Link, passage: Passage) -> Reply:
         """Carry one action and return its final answer."""
         action = passage.action
-        if action.kind is ActionKind.ANSWER or action.kind is ActionKind.OPEN_RUN:
+        if action.kind in (ActionKind.ANSWER, ActionKind.OPEN_RUN, ActionKind.DELEGATE):
             raise UpstreamUnavailable(
                 f"Upstream {self._peer} cannot be sent {action.method} on its own.",
                 hint="An answer travels with the call it belongs to.",

@@ -27,7 +27,8 @@ def _outcome(record: dict[str, Any]) -> list[Any]:
 
 
 def _run_opened(record: dict[str, Any]) -> list[Any]:
-    return [record["run"], "for", record["workload"], "by", record["author"]]
+    under = [] if record["parent"] is None else ["under", record["parent"]]
+    return [record["run"], *under, "for", record["workload"], "by", record["author"]]
 
 
 def _run_ended(record: dict[str, Any]) -> list[Any]:

@@ -10,6 +10,7 @@ from midflight.apps.cli.output import JsonFlag, note, print_fields, print_json, 
 from midflight.apps.cli.session import Session, segment, workload_id
 from midflight.apps.durations import iso, seconds
 from midflight.domain.run import RunState
+from midflight.domain.traits import Effect
 
 app = typer.Typer(help="Runs: one governed execution for one purpose.", no_args_is_help=True)
 
@@ -44,6 +45,50 @@ def open_run(
     note(f"A token for it: midflight workload token {workload} --run {opened['id']}")
 
 
+@app.command(
+    epilog="Example: midflight run delegate RUN --workload agents/reader"
+    ' --text "Read the changelog and list the fixes" --only git/git_log --effect read'
+)
+def delegate(
+    context: typer.Context,
+    parent: Annotated[str, typer.Argument(help="Id of the run that delegates.")],
+    workload: Annotated[str, typer.Option(help="SPIFFE ID or path of the workload to do it.")],
+    text: Annotated[str, typer.Option(help="What the child run is told: data, not an intent.")],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="An upstream or a tool (UPSTREAM/TOOL) that is left to it; repeatable."),
+    ] = None,
+    effect: Annotated[
+        list[Effect] | None, typer.Option(help="An effect that is left to it; repeatable.")
+    ] = None,
+    ttl: Annotated[
+        str | None, typer.Option(help="How long it may live: 10m. It ends with its parent.")
+    ] = None,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(help="Actions it may take, out of its parent's; default: half of them."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Open a child run: its parent's intent and labels, and less than its parent may do."""
+    try:
+        ttl_s = None if ttl is None else seconds(ttl)
+    except ValueError as error:
+        raise typer.BadParameter(f"{ttl!r} {error}", param_hint="--ttl") from None
+    client = Session.of(context).client()
+    child = client.post(
+        f"/v1/runs/{segment(parent)}/delegate",
+        workload=workload_id(client, workload),
+        text=text,
+        only=only or None,
+        effects=[one.value for one in effect] if effect else None,
+        ttl_s=ttl_s,
+        max_steps=max_steps,
+    )
+    _show(child, as_json=as_json)
+    note(f"A token for it: midflight workload token {workload} --run {child['id']}")
+
+
 @app.command(epilog='Example: midflight run close RUN --reason "done"')
 def close(
     context: typer.Context,
@@ -74,10 +119,24 @@ def list_runs(
         print_json(found)
         return
     print_table(
-        ("run", "workload", "state", "labels", "steps", "opened", "intent"),
+        (
+            "run",
+            "parent",
+            "depth",
+            "children",
+            "workload",
+            "state",
+            "labels",
+            "steps",
+            "opened",
+            "intent",
+        ),
         [
             (
                 r["id"],
+                r["parent"],
+                r["depth"],
+                len(r["children"]),
                 r["workload"],
                 r["state"],
                 labels(r["labels"]),
@@ -113,6 +172,16 @@ def labels(found: dict[str, Any]) -> str:
     return " ".join(words)
 
 
+def narrowed(found: dict[str, Any]) -> str | None:
+    """What is left to a delegated run, in words; None for everything."""
+    words = [
+        f"{name} {', '.join(sorted(found[key]))}"
+        for name, key in (("only", "only"), ("effects", "effects"))
+        if found[key] is not None
+    ]
+    return "; ".join(words) or None
+
+
 def _show(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
@@ -123,8 +192,10 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
             "labels": labels(found["labels"]),
             "opened_at": iso(found["opened_at"]),
             "expires_at": iso(found["expires_at"]),
+            "narrowed": narrowed(found["narrowed"]),
+            "children": " ".join(found["children"]) or None,
         }
     )
 
 
-__all__ = ["app", "labels"]
+__all__ = ["app", "labels", "narrowed"]

@@ -55,6 +55,7 @@ listen = "127.0.0.1:8600"
 # ttl = "1h"
 # idle_timeout = "15m"
 # max_steps = 1000
+# max_depth = 4
 # implicit = true                     # a token without a run opens one, without an intent
 
 [control]

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from midflight.apps.compose import Parts
     from midflight.apps.settings import Settings
     from midflight.services.catalogue import Catalogue
+    from midflight.services.delegation import Delegation
     from midflight.services.identity import Identity
     from midflight.services.interruption import Interruption
     from midflight.services.inventory import Inventory
@@ -70,6 +71,11 @@ class Plane(Protocol):
     @property
     def runs(self) -> Runs:
         """Opening and closing runs."""
+        ...
+
+    @property
+    def delegation(self) -> Delegation:
+        """Opening child runs."""
         ...
 
     @property

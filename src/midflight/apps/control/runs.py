@@ -9,7 +9,9 @@ from midflight.apps.control.operation import Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
 from midflight.domain.errors import Malformed
+from midflight.domain.narrowing import Narrowing
 from midflight.domain.run import RunState
+from midflight.domain.traits import Effect
 from midflight.services.runs import RunStatus
 
 # Long enough for a work order, short enough to be read by a person who explains a decision.
@@ -21,6 +23,21 @@ class NewRun(Input):
 
     workload: str
     intent: str
+    ttl_s: int | None = None
+    max_steps: int | None = None
+
+
+class NewChild(Input):
+    """A child run to open under run `id`; what is left out, the child has of its parent.
+
+    `text` is what the child is told: data with the parent's labels, and no intent.
+    """
+
+    id: str
+    workload: str
+    text: str
+    only: tuple[str, ...] | None = None
+    effects: tuple[Effect, ...] | None = None
     ttl_s: int | None = None
     max_steps: int | None = None
 
@@ -50,6 +67,8 @@ class RunVerbs:
 
     def __init__(self, plane: Plane) -> None:
         self._runs = plane.runs
+        self._delegation = plane.delegation
+        self._upstreams = frozenset(entry.name for entry in plane.settings.upstream)
         self._inventory = plane.inventory
 
     async def list_runs(self, given: WantedRuns, operator: Operator) -> Sequence[RunStatus]:
@@ -80,10 +99,42 @@ class RunVerbs:
         )
         return await self._runs.show(run.id)
 
+    async def delegate(self, given: NewChild, operator: Operator) -> RunStatus:
+        """Open a child run."""
+        child = await self._delegation.delegate(
+            given.id,
+            workload=given.workload,
+            text=given.text,
+            author=operator.author,
+            narrowed=self._narrowing(given),
+            ttl_s=given.ttl_s,
+            max_steps=given.max_steps,
+        )
+        return await self._runs.show(child.id)
+
     async def close_run(self, given: EndedRun, operator: Operator) -> RunStatus:
         """End an open run."""
         await self._runs.close_run(given.id, author=operator.author, reason=given.reason)
         return await self._runs.show(given.id)
+
+    def _narrowing(self, given: NewChild) -> Narrowing:
+        # An empty list could be meant as nothing or as everything, so it is neither.
+        if given.only == () or given.effects == ():
+            raise Malformed(
+                "only and effects name something or are left out.",
+                hint="What is left out, the child has of its parent.",
+            )
+        for entry in given.only or ():
+            upstream, slash, tool = entry.partition("/")
+            if upstream not in self._upstreams or (slash and not tool):
+                raise Malformed(
+                    f"{entry[:80]!r} names no upstream and no tool of one.",
+                    hint="Write UPSTREAM or UPSTREAM/TOOL; midflight tool list shows them.",
+                )
+        return Narrowing(
+            only=None if given.only is None else frozenset(given.only),
+            effects=None if given.effects is None else frozenset(given.effects),
+        )
 
     def operations(self) -> Sequence[Operation[Any]]:
         """The rows of the table."""
@@ -114,6 +165,14 @@ class RunVerbs:
             ),
             Operation(
                 method="POST",
+                path="/v1/runs/{id}/delegate",
+                summary="Open a child run, which has its parent's intent and less than its parent.",
+                input=NewChild,
+                answer=RunStatus,
+                act=self.delegate,
+            ),
+            Operation(
+                method="POST",
                 path="/v1/runs/{id}/close",
                 summary="Close an open run.",
                 input=EndedRun,
@@ -123,4 +182,4 @@ class RunVerbs:
         )
 
 
-__all__ = ["EndedRun", "NamedRun", "NewRun", "RunVerbs", "WantedRuns"]
+__all__ = ["EndedRun", "NamedRun", "NewChild", "NewRun", "RunVerbs", "WantedRuns"]

@@ -7,7 +7,7 @@ Errors: `StoreUnavailable` when the store does not answer; the others where said
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from midflight.domain.identity import Workload
@@ -84,6 +84,10 @@ class Store(FlowStore, Protocol):
         """The run of the workload that was opened last, whatever its state."""
         ...
 
+    async def children(self, run_ids: Collection[str]) -> Sequence[StoredRun]:
+        """Runs that were delegated by any of these, whatever their state, in order of opening."""
+        ...
+
     async def end_run(self, run_id: str, state: RunState) -> bool:
         """Move an open run to a final state. False if it was not open: the first end stands."""
         ...
@@ -141,7 +145,7 @@ class Store(FlowStore, Protocol):
     async def erase_seal_key(self, key_id: str) -> bool:
         """Forget a sealing key for good. False if there was none.
 
-        The salt and the intent of the run of that id go with it.
+        The salt, the intent and the delegated words of the run of that id go with it.
         """
         ...
 

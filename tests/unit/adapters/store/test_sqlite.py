@@ -130,6 +130,37 @@ async def test_a_store_of_a_newer_version_is_refused_and_left_alone(path: Path) 
         await store.get_run("run_a")
 
 
+async def test_a_run_that_was_opened_before_delegation_is_read_as_whole(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    await store.create_run(RUN, labels=BOTTOM, labels_source="")
+    await store.close()
+    change(
+        path,
+        "DROP INDEX ix_runs_parent_seq",
+        *(
+            f"ALTER TABLE runs DROP COLUMN {name}"
+            for name in ("ancestors", "narrowed", "delegated")
+        ),
+        "UPDATE alembic_version SET version_num = '0005_flow'",
+    )
+    await store.open()
+    stored = await store.get_run(RUN.id)
+    await store.close()
+    assert stored is not None
+    assert stored.run == RUN
+
+
+@pytest.mark.parametrize("narrowed", ["{", "[]", '{"only": 1}', '{"effects": ["fly"]}'])
+async def test_a_narrowing_that_cannot_be_read_is_not_taken_for_none(
+    store: SqliteStore, path: Path, narrowed: str
+) -> None:
+    await store.create_run(RUN, labels=BOTTOM, labels_source="")
+    change(path, f"UPDATE runs SET narrowed = '{narrowed}'")
+    with pytest.raises(StoreUnavailable, match="no"):
+        await store.get_run(RUN.id)
+
+
 async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"my diary\n" * 1_000)
