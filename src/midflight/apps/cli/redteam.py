@@ -31,7 +31,7 @@ def replay(
     traits: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A file of reviewed traits, one an upstream. Default: proposed, nobody looked."
+            help="A traits file; one an upstream. What none holds is proposed, and nobody looked."
         ),
     ] = None,
     policies: Annotated[

@@ -6,18 +6,19 @@ come from a reviewed file, or are proposed from the manifest alone: then no pers
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import msgspec
 
 from midflight.domain.errors import Misconfigured
 from midflight.domain.proposal import propose
+from midflight.domain.reviews import Review, Reviews
 from midflight.domain.tool import Definition, PinnedKind
 from midflight.domain.traits import Traits
 from midflight.domain.value import JSONObject
+from midflight.wire.traits_file import parse
 
 Manifest = Mapping[str, Sequence[JSONObject]]
 TraitsOf = Mapping[tuple[str, str], Traits]
@@ -61,65 +62,30 @@ def traits_of(manifest: Manifest, files: Sequence[Path] = ()) -> TraitsOf:
     Raises:
         Misconfigured: a file cannot be read, or says what traits cannot.
     """
-    reviews: dict[tuple[str, str], _Review] = {}
+    reviews: dict[tuple[str, str], Review] = {}
     for path in files:
-        reviews |= _read(path)
-    found: dict[tuple[str, str], Traits] = {}
+        found = _read(path)
+        reviews |= {(found.upstream, review.name): review for review in found.tools}
+    traits: dict[tuple[str, str], Traits] = {}
     for upstream, tools in manifest.items():
         for tool in tools:
             name = str(tool["name"])
             definition = Definition(upstream=upstream, kind=PinnedKind.TOOL, name=name, body=tool)
             review = reviews.get((upstream, name))
-            found[upstream, name] = (
-                review.traits
-                if review is not None and review.digest == definition.digest()
-                else propose(definition).traits
-            )
-    return found
+            if review is not None and review.digest == definition.digest():
+                traits[upstream, name] = review.traits
+            else:
+                traits[upstream, name] = propose(definition).traits
+    return traits
 
 
-class _Review(NamedTuple):
-    digest: str
-    traits: Traits
-
-
-def _read(path: Path) -> dict[tuple[str, str], _Review]:
-    """The reviews in one traits file, which is about one upstream."""
+def _read(path: Path) -> Reviews:
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        upstream = str(tables["upstream"])
-        return {
-            (upstream, name): _review(entry)
-            for name, entry in cast("dict[str, dict[str, Any]]", tables["tool"]).items()
-        }
+        return parse(path.read_text(encoding="utf-8"), name=str(path))
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read: {error.strerror}.") from None
-    except (
-        tomllib.TOMLDecodeError,
-        msgspec.ValidationError,
-        UnicodeDecodeError,
-        AttributeError,
-        KeyError,
-        TypeError,
-    ) as error:
-        raise Misconfigured(
-            f"{path} is no traits file: {error}.",
-            hint="It names its upstream, and has a table [tool.NAME] for each tool.",
-        ) from None
-
-
-def _review(entry: dict[str, Any]) -> _Review:
-    said = dict(entry)
-    digest, reviewed = str(said.pop("digest")), said.pop("reviewed", False)
-    roles = cast("dict[str, str]", said.pop("arguments", {}))
-    said["arguments"] = [{"path": path, "role": role} for path, role in roles.items()]
-    traits = msgspec.convert(said, Traits)
-    return _Review(
-        digest=digest,
-        traits=msgspec.structs.replace(
-            traits, reviewed=reviewed is True, proposed=reviewed is not True
-        ),
-    )
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{path} is no UTF-8.") from None
 
 
 __all__ = ["Manifest", "TraitsOf", "read_manifest", "traits_of"]
