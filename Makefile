@@ -1,5 +1,6 @@
 # The house: `make` says what there is. A fresh machine needs Python 3.11 or later and make.
-# After `make sync` nothing touches a network, but for `bench` (once), `smoke`, `lock` and `audit`.
+# After `make sync` nothing touches a network, but for `bench` and `redteam` (once), `smoke`, `lock`
+# and `audit`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -12,6 +13,7 @@ export UV_NO_PROGRESS := 1
 
 VENV := .venv
 TOOLS := .tools
+CASES := $(TOOLS)/redteam/cases
 COUNTERPARTS := tests/conformance
 RUN := $(VENV)/bin/python -m
 
@@ -79,6 +81,14 @@ coverage: sync  ## Run the tests and show what they do not reach
 bench: sync $(TOOLS)/peers/.synced  ## Measure, beside peers, against the targets
 	@$(RUN) bench $(ARGS)
 
+.PHONY: redteam
+redteam: sync $(TOOLS)/redteam/.synced  ## Replay the AgentDojo benchmark against the standard policies
+	@$(VENV)/bin/midflight redteam agentdojo --out $(CASES)
+	@for kind in attack attack_interleaved benign benign_poisoned; do \
+		echo; echo "$$kind"; \
+		$(VENV)/bin/midflight redteam replay $(CASES)/$$kind.jsonl --tools $(CASES)/tools.json \
+			--json $(CASES)/$$kind.report.json | sed -n '/^suite/,$$p'; done
+
 # What it needs
 
 .PHONY: sync
@@ -108,7 +118,7 @@ $(VENV)/.synced: $(VENV)/.locked pyproject.toml
 	@touch $@
 
 # Environments of their own: what lives there needs other versions of the same libraries.
-$(TOOLS)/demo/.synced $(TOOLS)/peers/.synced: $(TOOLS)/%/.synced: requirements/%.txt \
+$(TOOLS)/demo/.synced $(TOOLS)/peers/.synced $(TOOLS)/redteam/.synced: $(TOOLS)/%/.synced: requirements/%.txt \
 		$(filter $(TOOLS)/%,$(UV))
 	@echo "Installing requirements/$*.txt into $(TOOLS)/$*"
 	@test -x $(TOOLS)/$*/bin/python || $(UV) venv --quiet --python "$(PYTHON)" $(TOOLS)/$*
@@ -127,9 +137,9 @@ $(COUNTERPARTS)/node_modules/.synced: $(COUNTERPARTS)/package-lock.json | $(VENV
 .PHONY: lock
 lock: $(VENV)/.synced  ## Resolve all dependencies again (UPGRADE=1: to the newest)
 	@$(COMPILE) pyproject.toml --output-file requirements/runtime.txt
-	@$(COMPILE) pyproject.toml --all-extras $(GROUPS:%=--group %) --constraints requirements/runtime.txt \
+	@$(COMPILE) pyproject.toml --extra demo $(GROUPS:%=--group %) --constraints requirements/runtime.txt \
 		--output-file requirements/dev.txt
-	@for name in uv demo peers; do \
+	@for name in uv demo peers redteam; do \
 		$(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt; done
 	@node=$(NPM); npm="$$node/lib/node_modules/npm/bin/npm-cli.js"; \
 	cd $(COUNTERPARTS) && "$$node/bin/node" "$$npm" $(if $(UPGRADE),update,install) \

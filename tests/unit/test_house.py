@@ -104,6 +104,32 @@ def test_the_version_is_said_once() -> None:
     assert importlib.import_module("midflight").__version__ == project["version"]
 
 
+# Of benchmarks: names of tools, tasks and people that no general rule would spell. Parted, so that
+# this file does not hold them either.
+BENCHMARK_WORDS = [
+    "update_scheduled" + "_transaction", "get_most_recent" + "_transactions", "get_ib" + "an",
+    "search_calendar" + "_events", "get_unread" + "_emails", "post_web" + "page",
+    "invite_user_to" + "_slack", "read_channel" + "_messages", "reserve_ho" + "tel",
+    "exchange_delivered_order" + "_items", "update_reservation" + "_flights", "Gor" + "illa",
+    "injection" + "_task_", "user" + "_task_", "blue" + "sparrow", "mark." + "black",
+    "US1330000001212" + "12121212", "tau_" + "retail", "bfc" + "l", "multi_turn" + "_base",
+]  # fmt: skip
+
+
+def test_nothing_that_decides_knows_a_benchmark() -> None:
+    # Only the code that makes a benchmark's cases may name what is in it.
+    generator = SOURCE / "apps" / "redteam" / "agentdojo"
+    kinds = {".py", ".cedar", ".json", ".toml"}
+    found = [
+        (path.relative_to(SOURCE).as_posix(), word)
+        for path in sorted(SOURCE.rglob("*"))
+        if path.suffix in kinds and generator not in path.parents
+        for word in BENCHMARK_WORDS
+        if word.lower() in path.read_text().lower()
+    ]
+    assert found == []
+
+
 # Modules
 
 

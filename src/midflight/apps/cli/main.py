@@ -21,6 +21,7 @@ from midflight.apps.cli import (
     ledger,
     operator,
     policy,
+    redteam,
     revoke,
     run,
     status,
@@ -72,6 +73,7 @@ app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)
 app.add_typer(revoke.app, name="revocation")
 app.command("check", epilog=check.EXAMPLE)(check.check)
 app.command("explain", epilog=explain.EXAMPLE)(explain.explain)
+app.add_typer(redteam.app, name="redteam")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(operator.app, name="operator")

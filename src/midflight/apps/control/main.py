@@ -10,6 +10,7 @@ from midflight.apps.control.ledger import LedgerVerbs
 from midflight.apps.control.operators import Operators
 from midflight.apps.control.plane import Plane
 from midflight.apps.control.policies import PolicyVerbs
+from midflight.apps.control.recording import RecordingVerbs
 from midflight.apps.control.refusals import Refusals
 from midflight.apps.control.revocations import RevocationVerbs
 from midflight.apps.control.runs import RunVerbs
@@ -47,6 +48,7 @@ def control_app(
         PolicyVerbs(plane),
         LedgerVerbs(plane),
         ExplainVerbs(plane),
+        RecordingVerbs(plane),
     )
     return ControlApi(
         operations=[operation for group in verbs for operation in group.operations()],
