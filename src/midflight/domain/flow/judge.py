@@ -19,6 +19,7 @@ from midflight.domain.flow.words import (
     COMMON_VERBS,
     GENERIC,
     IMPLIED,
+    LINKS,
     MONEY,
     MONEY_VERBS,
     Family,
@@ -45,6 +46,8 @@ from midflight.domain.value import JSONObject, Value
 MAX_VALUES = 512
 """Argument values looked at; with more of them an action counts as made up."""
 
+DICTATED = 3
+"""Words from which on a title that stands in a text counts as dictated by it."""
 OPAQUE = 16
 """Characters from which on a token that can be decoded counts as a message in code."""
 
@@ -280,8 +283,8 @@ class _Judging:
         if origin in (Origin.INTENT, Origin.ENDORSED):
             return
         if origin is Origin.UNTRUSTED:
-            if self._effect is Effect.READ and seen is not None and role is Role.URL:
-                return  # fetched as it stands: who wrote it knows it already
+            if self._follows(role, seen):
+                return
             self._concerns.add(Concern.KEY_UNTRUSTED)
         elif origin is Origin.MODEL:
             if role is Role.URL and self._effect is Effect.READ:
@@ -342,6 +345,22 @@ class _Judging:
     def _derived(self, role: Role, text: str) -> bool:
         return role is Role.AMOUNT and self._reading.arithmetic and not self._index.figure(text)
 
+    def _follows(self, role: Role, seen: Seen | None) -> bool:
+        """Whether a fetch follows a link as it stands, in what the intent asked to read.
+
+        Who wrote the link knows it already, but which links are followed tells him something, and
+        what is behind it will be read. So the intent has to speak of links and pages, and to name
+        none of its own.
+        """
+        return (
+            self._effect is Effect.READ
+            and role is Role.URL
+            and seen is not None
+            and seen.selected
+            and bool(self._reading.words & LINKS)
+            and not any(kind is Shape.LINK for kind, _ in self._reading.atoms)
+        )
+
     def _minds_unknown(self, role: Role) -> bool:
         """Whether a value from nowhere matters: always outwards, and where somebody can steer."""
         return (
@@ -393,10 +412,19 @@ class _Judging:
                     record="" if seen is None else seen.record,
                     untrusted=seen is not None and seen.named,
                 )
-        if self._outward and self._index.passages(part.text):
+        if self._outward and (self._index.passages(part.text) or self._dictated(part)):
             self._concerns.add(Concern.CONTENT_PASSAGE)
         if worst is not None:
             self._found.append(worst)
+
+    def _dictated(self, part: _Part) -> bool:
+        """Whether a title of some words stands as a whole in words that somebody wrote."""
+        if part.role is not Role.TITLE or part.text.count(" ") < DICTATED - 1:
+            return False
+        seen = self._index.look(part.text.strip())
+        if seen is None or seen.rank != TEXT:
+            return False
+        return not all(word in self._reading.words for word in _pieces(part.text))
 
     def _carried(  # noqa: PLR0911 -- one return a rule, in order
         self, kind: Shape, token: str, seen: Seen | None

@@ -203,6 +203,11 @@ RIGHTS = lexicon(
     """
 )
 """What outlives a run: who may do what."""
+LINKS = lexicon("""
+    link links url urls website websites webpage webpages page pages article articles site sites
+    blog blogs visit browse web
+""")
+"""What an intent speaks of that asks to follow links."""
 MONEY = frozenset(_NOUNS[0].split()) - {"price", "cost", "direct", "balance", "credit"}
 
 _IRREGULAR = {
@@ -338,6 +343,7 @@ __all__ = [
     "GENERIC",
     "IMPLIED",
     "INSTRUCT",
+    "LINKS",
     "MONEY",
     "MONEY_VERBS",
     "RIGHTS",
