@@ -42,7 +42,10 @@ from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
+from midflight.services.approval_desk import ApprovalDesk
+from midflight.services.approvals import Approvals
 from midflight.services.catalogue import Catalogue
+from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
@@ -210,6 +213,26 @@ class Plane:
             marks=self.marks,
             definition=self.catalogue.tool,
         )
+        self.counterparties = Counterparties(
+            store=made.store, sealer=self.sealer, recorder=self.ledger, clock=made.clock
+        )
+        self.approvals = Approvals(
+            store=made.store,
+            sealer=self.sealer,
+            recorder=self.ledger,
+            engine=self.engine,
+            clock=made.clock,
+            target=self.catalogue.target,
+            max_pending=settings.approvals.max_pending,
+        )
+        self.approval_desk = ApprovalDesk(
+            store=made.store,
+            sealer=self.sealer,
+            recorder=self.ledger,
+            clock=made.clock,
+            counterparties=self.counterparties,
+            groups=settings.approvals.groups,
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -223,6 +246,7 @@ class Plane:
             telemetry=made.telemetry,
             flow=self.flow,
             spans=self.tracing if self.tracing.active else None,
+            approvals=self.approvals,
             max_in_flight=settings.gateway.limits.in_flight,
         )
         self.listing = Listing(
@@ -261,6 +285,8 @@ class Plane:
             self.runs.on_ended(self._run_ended)
             self.runs.on_ended(self.flow.ended)
             await self.runs.start()
+            await self.approvals.sweep()
+            await self.counterparties.refresh()
             await self.catalogue.start()
             undo.push_async_callback(self.catalogue.close)
             undo.push_async_callback(self.notices.close)
@@ -302,6 +328,7 @@ class Plane:
 
     def _run_ended(self, run: str, state: RunState) -> None:
         self.interruption.run_ended(run, over(run, state))
+        self._aside(self.approvals.run_ended(run))
         for upstream in self.parts.upstreams.values():
             self._aside(upstream.end_run(run))
 
@@ -314,7 +341,13 @@ class Plane:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            for chore in (self.runs.sweep, self.flow.save, self.policies.reload_if_changed):
+            for chore in (
+                self.runs.sweep,
+                self.flow.save,
+                self.policies.reload_if_changed,
+                self.approvals.sweep,
+                self.counterparties.refresh,
+            ):
                 try:
                     await chore()
                 except MidflightError as error:
