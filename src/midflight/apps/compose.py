@@ -223,6 +223,7 @@ class Plane:
             engine=self.engine,
             clock=made.clock,
             target=self.catalogue.target,
+            workload=self.inventory.current,
             max_pending=settings.approvals.max_pending,
         )
         self.approval_desk = ApprovalDesk(

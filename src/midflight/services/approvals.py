@@ -23,6 +23,7 @@ from midflight.domain.approval import (
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit
 from midflight.domain.endorsement import endorsed
 from midflight.domain.errors import LedgerUnavailable
+from midflight.domain.identity import Workload
 from midflight.domain.question import Question, Target
 from midflight.domain.records import ApprovalAsked, ApprovalEnded
 from midflight.services.guard_case import Case
@@ -50,14 +51,15 @@ class Approvals:
         engine: PolicyEngine,
         clock: Clock,
         target: Callable[[Action], Target | None],
+        workload: Callable[[str], Workload | None],
         max_pending: int = MAX_PENDING,
         refresh: Callable[[Case], None] | None = None,
     ) -> None:
         """What it needs besides its ports.
 
-        `target` says what an action acts on now (`Catalogue.target`); `max_pending` bounds the
-        pending requests of one run; `refresh` brings `case.flow` up to date after a wait, without
-        one of its own.
+        `target` says what an action acts on now (`Catalogue.target`), `workload` how a workload is
+        registered now (`Inventory.current`); `max_pending` bounds the pending requests of one run;
+        `refresh` brings `case.flow` up to date after a wait, without one of its own.
         """
         self._store = store
         self._sealer = sealer
@@ -65,6 +67,7 @@ class Approvals:
         self._engine = engine
         self._clock = clock
         self._target = target
+        self._workload = workload
         self._max_pending = max_pending
         self._refresh = refresh
 
@@ -140,11 +143,15 @@ class Approvals:
             return None
         # Others acted while this waited, so everything is looked at once more; there is no wait
         # between here and the record of the intent.
-        if self._target(case.action) != case.target:
+        is_as_judged = (
+            self._target(case.action) == case.target
+            and self._workload(question.workload.id) == question.workload
+        )
+        if not is_as_judged:
             return deny(
-                DenyCode.DRIFTED,
+                DenyCode.APPROVAL_REQUIRED,
                 "changed-meanwhile",
-                "What it calls was pinned anew while its approval was being used.",
+                "What it calls, or the workload, was changed while its approval was being used.",
                 "Do it again; it will be asked about as it is now.",
             )
         question = self._again(case, question)

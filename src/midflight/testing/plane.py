@@ -128,6 +128,7 @@ class MemoryPlane:
             engine=self.engine,
             clock=self.clock,
             target=self.catalogue.target,
+            workload=self.inventory.current,
             max_pending=max_pending,
         )
         self.endorser = ListEndorser()
