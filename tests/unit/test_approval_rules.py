@@ -102,7 +102,7 @@ def test_one_no_among_several_refuses() -> None:
         ("dave", ("owner", "security")),
         ("Ada", ()),
         ("ada ", ()),
-        ("owner", ("owner",)),
+        ("owner", ()),
         ("", ()),
     ],
 )

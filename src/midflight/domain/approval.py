@@ -150,14 +150,16 @@ def stands_for(
     """The approvers that the operator `name` may answer for.
 
     An approver is an operator's name or a group of the settings; `owner` is the workload's owner,
-    again an operator's name or a group. Names are compared as they are written.
+    again an operator's name or a group, and the group `owner` stands for every owner. Names are
+    compared as they are written.
     """
-    return tuple(
-        approver
-        for approver in approvers
-        if name in (approver, *groups.get(approver, ()))
-        or (approver == OWNER and name in (owner, *groups.get(owner, ())))
-    )
+
+    def is_meant(approver: str) -> bool:
+        # An operator who happens to be called `owner` is not everybody's owner.
+        person = owner if approver == OWNER else approver
+        return name in (person, *groups.get(person, ()), *groups.get(approver, ()))
+
+    return tuple(approver for approver in approvers if is_meant(approver))
 
 
 def has_agreed(approvers: Sequence[str], answers: Sequence[Answer]) -> bool:
