@@ -86,7 +86,7 @@ class Approvals:
         if found is None:
             return await self._file(case, question, challenge)
         if found.state is ApprovalState.REFUSED:
-            return _refused(found)
+            return _refused(found, challenge)
         if not found.is_live(self._clock.now()):
             return await self._file(case, question, challenge)
         question = self._again(case, question)
@@ -220,14 +220,14 @@ class Approvals:
             request, max_pending=self._max_pending, now=int(now)
         )
         if filed is None:
-            return deny(
-                DenyCode.APPROVAL_REQUIRED,
+            return _no(
+                challenge,
                 "too-many-approvals",
                 f"{self._max_pending} questions of this run wait for an answer already.",
                 "Wait until some are answered (`midflight approval list`), then try again.",
             )
         if filed.state is ApprovalState.REFUSED:
-            return _refused(filed)
+            return _refused(filed, challenge)
         if filed.id == request.id:
             self._recorder.append(
                 ApprovalAsked(
@@ -276,14 +276,20 @@ class Approvals:
             return  # the ledger counts what it could not take; an end only takes away
 
 
-def _refused(request: ApprovalRequest) -> Deny:
+def _refused(request: ApprovalRequest, challenge: Challenge) -> Deny:
     by = ", ".join(answer.author for answer in request.answers if not answer.yes)
-    return deny(
-        DenyCode.APPROVAL_REQUIRED,
+    return _no(
+        challenge,
         f"refused:{request.id}",
         f"{by} refused this very action in this run, and it is not asked about again.",
         "Do something else, or ask who opened the run for a new one.",
     )
+
+
+def _no(challenge: Challenge, rule: str, text: str, help_text: str) -> Deny:
+    """A refusal of what policy would have asked about; it names the version that would have."""
+    said = deny(DenyCode.APPROVAL_REQUIRED, rule, text, help_text)
+    return msgspec.structs.replace(said, version=challenge.version)
 
 
 def _approvers(challenge: Challenge) -> tuple[str, ...]:
