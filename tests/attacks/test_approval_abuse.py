@@ -254,7 +254,7 @@ async def sees_secrets(plane: AskingPlane, run: str) -> None:
 
 
 async def flows(plane: AskingPlane, **changes: Any) -> None:
-    plane.flow = msgspec.structs.replace(plane.flow, **changes)
+    plane.facts = msgspec.structs.replace(plane.facts, **changes)
 
 
 async def origin_gets_worse(plane: AskingPlane, run: str) -> None:
@@ -306,7 +306,7 @@ WORSE = [
 @pytest.mark.parametrize("change", WORSE, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("when", ["approved", "pending"])
 async def test_a_worse_fact_takes_a_yes_back(change: Callable[..., Any], when: str) -> None:
-    plane = AskingPlane(flow=FLOW, groups={"security": ["bob"]})
+    plane = AskingPlane(facts=FLOW, groups={"security": ["bob"]})
     run = await plane.begin()
     approval = await plane.ask(run, **TO)
     if when == "approved":
@@ -323,7 +323,7 @@ async def test_a_worse_fact_takes_a_yes_back(change: Callable[..., Any], when: s
     shown = await plane.desk.show(fresh)
     live = plane.runs.live(run)
     assert live is not None
-    assert (shown.facts.labels, shown.facts.flow) == (live.labels, plane.flow)
+    assert (shown.facts.labels, shown.facts.flow) == (live.labels, plane.facts)
     await plane.close()
 
 
@@ -359,7 +359,7 @@ class Waits(MemoryStore):
 @pytest.mark.parametrize("change", WORSE, ids=lambda change: change.__name__)
 async def test_a_worse_fact_in_the_very_moment_of_use_counts(change: Callable[..., Any]) -> None:
     store = Waits()
-    plane = AskingPlane(flow=FLOW, store=store, groups={"security": ["bob"]})
+    plane = AskingPlane(facts=FLOW, store=store, groups={"security": ["bob"]})
     run = await plane.begin()
     approval = await approved(plane, run)
     store.meanwhile = lambda: change(plane, run)
@@ -503,7 +503,7 @@ async def test_a_yes_that_cannot_be_recorded_does_not_count() -> None:
             return super().append(*given, **more)
 
     ledger = Full()
-    plane = AskingPlane(ledger_store=ledger, flow=FLOW)
+    plane = AskingPlane(ledger_store=ledger, facts=FLOW)
     run = await plane.begin()
     approval = await plane.ask(run, **TO)
     await plane.ledger.flush()

@@ -47,7 +47,7 @@ async def test_an_action_that_was_approved_passes_once() -> None:
 
 
 async def test_what_was_asked_answered_and_done_is_on_record() -> None:
-    plane = AskingPlane(flow=FLOW)
+    plane = AskingPlane(facts=FLOW)
     run = await plane.begin()
     approval = await plane.ask(run, to="bob@x.org")
     await plane.desk.approve(approval, author=OWNER, remember_s=30 * DAY)
@@ -116,7 +116,7 @@ async def test_what_was_refused_is_not_asked_about_again_in_its_run() -> None:
 
 
 async def test_the_arguments_shown_are_those_of_the_digest() -> None:
-    plane = AskingPlane(flow=FLOW)
+    plane = AskingPlane(facts=FLOW)
     run = await plane.begin()
     approval = await plane.ask(run, to="bob@x.org", body="hello")
     (listed,) = await plane.desk.list(state=ApprovalState.PENDING)
@@ -213,19 +213,19 @@ async def test_a_policy_that_names_nobody_asks_the_owner() -> None:
 
 
 async def test_a_yes_survives_a_restart_and_so_does_its_use() -> None:
-    plane = AskingPlane(flow=FLOW)
+    plane = AskingPlane(facts=FLOW)
     run = await plane.begin()
     first = await plane.ask(run, to="bob@x.org")
     await plane.desk.approve(first, author=OWNER)
     await plane.ledger.close()
 
-    again = AskingPlane(restarts=plane, flow=FLOW)
+    again = AskingPlane(restarts=plane, facts=FLOW)
     await again.start(register=False)
     assert await again.approvals.endorsed(run) == ("bob@x.org",)
     assert isinstance(await again.act(run, to="bob@x.org"), Performed)
     await again.ledger.close()
 
-    third = AskingPlane(restarts=plane, flow=FLOW)
+    third = AskingPlane(restarts=plane, facts=FLOW)
     await third.start(register=False)
     assert await third.ask(run, to="bob@x.org") != first
     assert third.upstream.received == []
@@ -236,7 +236,7 @@ async def test_a_yes_survives_a_restart_and_so_does_its_use() -> None:
 
 
 async def test_a_yes_endorses_its_key_arguments_for_the_run() -> None:
-    plane = AskingPlane(flow=FLOW)
+    plane = AskingPlane(facts=FLOW)
     run = await plane.begin()
     approval = await plane.ask(run, to="bob@x.org", body="see https://x.org/a")
     assert plane.endorser.values == {}
@@ -252,7 +252,7 @@ async def test_a_yes_endorses_its_key_arguments_for_the_run() -> None:
 
 
 async def test_nothing_is_endorsed_before_all_have_agreed() -> None:
-    plane = AskingPlane(flow=FLOW, groups={"security": ["bob"]})
+    plane = AskingPlane(facts=FLOW, groups={"security": ["bob"]})
     plane.asking.approvers = ("owner", "security")
     run = await plane.begin()
     approval = await plane.ask(run, to="bob@x.org")
@@ -268,7 +268,7 @@ async def test_nothing_is_endorsed_before_all_have_agreed() -> None:
 
 
 async def test_what_is_remembered_is_known_to_its_owner_for_a_time() -> None:
-    plane = AskingPlane(flow=FLOW)
+    plane = AskingPlane(facts=FLOW)
     run = await plane.begin()
     approval = await plane.ask(run, to="Bob@X.org")
     await plane.desk.approve(approval, author=OWNER, remember_s=30 * DAY)
@@ -297,7 +297,7 @@ async def test_what_is_remembered_is_known_to_its_owner_for_a_time() -> None:
 async def test_what_cannot_be_remembered_is_not_approved_either(
     remember_s: int, flow: object, error: type[Exception]
 ) -> None:
-    plane = AskingPlane(flow=flow)
+    plane = AskingPlane(facts=flow)
     run = await plane.begin()
     approval = await plane.ask(run, to="bob@x.org")
     with pytest.raises(error):
@@ -307,7 +307,7 @@ async def test_what_cannot_be_remembered_is_not_approved_either(
 
 
 async def test_only_who_answers_for_the_owner_adds_to_his_list() -> None:
-    plane = AskingPlane(flow=FLOW)
+    plane = AskingPlane(facts=FLOW)
     plane.asking.approvers = ("bob",)
     run = await plane.begin()
     approval = await plane.ask(run, to="bob@x.org")
@@ -339,9 +339,9 @@ async def test_a_list_is_kept_by_hand_too() -> None:
     await plane.begin()
     known = plane.counterparties
     (added,) = await known.add(
-        "team-one", [(Role.ACCOUNT, "DE89 3704 0044 0532 0130 00")], for_s=DAY, author=OWNER
+        "team-one", [(Role.ACCOUNT, "DE89-3704-0044-0532-0130-00")], for_s=DAY, author=OWNER
     )
-    assert known.is_known("team-one", "DE89370400440532013000", plane.clock.now())
+    assert known.is_known("team-one", "de89370400440532013000", plane.clock.now())
     for role, value, for_s in (
         (Role.AMOUNT, "5", DAY),
         (Role.RECIPIENT, "", DAY),
@@ -356,7 +356,7 @@ async def test_a_list_is_kept_by_hand_too() -> None:
     with pytest.raises(NotFound):
         await known.remove("team-two", added.key, author=OWNER)
     await known.remove("team-one", added.key[:16], author=OWNER)
-    assert not known.is_known("team-one", "DE89370400440532013000", plane.clock.now())
+    assert not known.is_known("team-one", "de89370400440532013000")
     changed = [r for r in await plane.records() if isinstance(r, Changed)]
     assert [r.what for r in changed if r.what.startswith("counterparty")] == [
         "counterparty.add",
@@ -366,7 +366,7 @@ async def test_a_list_is_kept_by_hand_too() -> None:
 
 
 async def test_no_counterparty_stands_bare_in_the_store_or_the_ledger() -> None:
-    plane = AskingPlane(flow=FLOW)
+    plane = AskingPlane(facts=FLOW)
     run = await plane.begin()
     approval = await plane.ask(run, to="bob@x.org")
     await plane.desk.approve(approval, author=OWNER, remember_s=DAY)
@@ -385,7 +385,7 @@ async def test_no_counterparty_stands_bare_in_the_store_or_the_ledger() -> None:
 
 
 async def test_an_erased_owner_knows_nobody() -> None:
-    plane = AskingPlane(flow=FLOW)
+    plane = AskingPlane(facts=FLOW)
     run = await plane.begin()
     approval = await plane.ask(run, to="bob@x.org")
     await plane.desk.approve(approval, author=OWNER, remember_s=DAY)

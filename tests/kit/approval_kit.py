@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from midflight.domain.action import Action
 from midflight.domain.decision import Challenge, Decision, Permit, Reason
 from midflight.domain.identity import Author
 from midflight.domain.provenance import NO_FLOW, ArgumentFacts, Concern, FlowFacts, Origin
@@ -13,10 +14,12 @@ from midflight.domain.question import Question
 from midflight.domain.traits import Effect, Reach, Role, Traits
 from midflight.services.guard import Guard, Performed, Refused
 from midflight.services.guard_case import Case
+from midflight.services.ports.upstream import Flight, Reply, Sink
 from midflight.testing import (
     OPERATOR,
     WORKLOAD,
     FixedEngine,
+    ListEndorser,
     ListSink,
     MemoryPlane,
     ScriptedUpstream,
@@ -68,11 +71,12 @@ class Asking:
 
 
 class AskingPlane(MemoryPlane):
-    """See the module. `flow` is what flow says of every action from now on."""
+    """See the module. `facts` is what flow says of every action from now on."""
 
     def __init__(self, *, restarts: MemoryPlane | None = None, **parts: Any) -> None:
         self.asking: Asking = parts.pop("asking", None) or Asking()
-        self.flow = parts.pop("flow", NO_FLOW)
+        self.facts: FlowFacts = parts.pop("facts", NO_FLOW)
+        self.endorser = ListEndorser()
         tools = [
             {"name": name, "inputSchema": {"type": "object"}} for name in ("send", "look", "browse")
         ]
@@ -81,13 +85,15 @@ class AskingPlane(MemoryPlane):
         super().__init__(
             upstream=parts.pop("upstream", None) or ScriptedUpstream("one", tools),
             engine=FixedEngine(self.asking),
+            endorser=self.endorser,
             **parts,
         )
+        self.upstream.scripts["browse"] = _page
         # Where the guard takes the facts of flow from: they are put into each case as it is judged.
         decide = Guard._decide
 
         async def with_flow(case: Case, question: Question) -> Decision:
-            case.flow = self.flow
+            self._refresh(case)
             asked = msgspec.structs.replace(question, flow=case.flow)
             return await decide(self.guard, case, asked)
 
@@ -95,7 +101,7 @@ class AskingPlane(MemoryPlane):
         self.approvals._refresh = self._refresh
 
     def _refresh(self, case: Case) -> None:
-        case.flow = self.flow
+        case.flow = self.facts
 
     async def begin(self) -> str:
         """Start it, pin the tools and open a run; its id."""
@@ -120,6 +126,10 @@ class AskingPlane(MemoryPlane):
         found = await self.store.get_approval(approval)
         assert found is not None
         return found.state.value
+
+
+async def _page(action: Action, flight: Flight, sink: Sink) -> Reply:
+    return Reply(result={"content": [{"type": "text", "text": "Somebody's words."}]})
 
 
 def asked(outcome: Performed | Refused) -> str:

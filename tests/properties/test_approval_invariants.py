@@ -116,7 +116,7 @@ class History:
         self.plane.asking.approvers = what
 
     async def _flow(self, what: Any) -> None:
-        self.plane.flow = what
+        self.plane.facts = what
 
     async def _time(self, what: int) -> None:
         self.plane.clock.advance(what)
@@ -150,7 +150,7 @@ class History:
             restarts=before,
             groups=GROUPS,
             asking=before.asking,
-            flow=before.flow,
+            facts=before.facts,
             ledger_store=before.ledger_store,
             upstream=before.upstream,
         )

@@ -43,7 +43,7 @@ from midflight.domain.run import RunState
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.approval_desk import ApprovalDesk
-from midflight.services.approvals import Approvals
+from midflight.services.approvals import Approvals, rejudging
 from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
@@ -207,14 +207,16 @@ class Plane:
         )
         self.tracing = Tracing.configure(settings.telemetry.otlp_endpoint, __version__)
         self.marks = Marks(store=made.store, sealer=self.sealer, clock=made.clock)
+        self.counterparties = Counterparties(
+            store=made.store, sealer=self.sealer, recorder=self.ledger, clock=made.clock
+        )
         self.flow = Flow(
             store=made.store,
             sealer=self.sealer,
             marks=self.marks,
             definition=self.catalogue.tool,
-        )
-        self.counterparties = Counterparties(
-            store=made.store, sealer=self.sealer, recorder=self.ledger, clock=made.clock
+            known=self.counterparties,
+            endorsed=lambda run: self.approvals.endorsed(run),  # noqa: PLW0108 -- made below
         )
         self.approvals = Approvals(
             store=made.store,
@@ -225,6 +227,7 @@ class Plane:
             target=self.catalogue.target,
             workload=self.inventory.current,
             max_pending=settings.approvals.max_pending,
+            refresh=rejudging(self.flow),
         )
         self.approval_desk = ApprovalDesk(
             store=made.store,
@@ -233,6 +236,7 @@ class Plane:
             clock=made.clock,
             counterparties=self.counterparties,
             groups=settings.approvals.groups,
+            endorser=self.flow,
         )
         self.guard = Guard(
             catalogue=self.catalogue,

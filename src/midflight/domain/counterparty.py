@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
-from urllib.parse import urlsplit, urlunsplit
 
+from midflight.domain.flow.atoms import same, shape
 from midflight.domain.traits import Role
 from midflight.domain.value import Value
 
@@ -22,11 +21,6 @@ MAX_REMEMBER_S = 366 * 86_400
 
 MAX_VALUE = 2_048
 """Characters of a value."""
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s]+\Z")
-_MAIL = re.compile(r"[^\s@/]+@[^\s@/]+\Z")
-# ISO 13616: country, check digits, up to 30 characters, written in groups or not.
-_IBAN = re.compile(r"[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]){10,30}\Z")
 
 
 class Counterparty(Value):
@@ -54,42 +48,18 @@ class Counterparty(Value):
 
 
 def canonical_value(text: str) -> str:
-    """One form for one counterparty; applying it again changes nothing.
+    """One form for one counterparty: that in which flow compares values for trust.
 
-    Mail addresses in lower case, IBANs in upper case without spaces, scheme and host of a URL in
-    lower case; all else as it stands but for the white space around it. ASCII case only: no two
-    different letters become one, so that a look-alike is never taken for the one it looks like.
+    Letters of another script stay what they are: a look-alike is never taken for the one it looks
+    like. Not to be applied to its own result: a link loses its scheme.
     """
-    text = text.strip()
-    if _URL.match(text):
-        return _canonical_url(text)
-    if _MAIL.match(text):
-        return _lower(text)
-    if _IBAN.match(text):
-        return _lower(text.replace(" ", "")).upper() if text.isascii() else text
-    return text
+    bare = text.strip()
+    return same(bare, shape(bare))
 
 
-def keyed_hash(key: bytes, value: str) -> str:
-    """The hash a value is matched by, in hex."""
-    return hmac.digest(key, canonical_value(value).encode(errors="replace"), hashlib.sha256).hex()
-
-
-def _canonical_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return text
-    return urlunsplit(parts._replace(scheme=_lower(parts.scheme), netloc=_lower_host(parts.netloc)))
-
-
-def _lower_host(netloc: str) -> str:
-    user, at, host = netloc.rpartition("@")
-    return f"{user}{at}{_lower(host)}"
-
-
-def _lower(text: str) -> str:
-    return "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in text)
+def keyed_hash(key: bytes, canonical: str) -> str:
+    """The hash that a canonical value is matched by, in hex."""
+    return hmac.digest(key, canonical.encode(errors="replace"), hashlib.sha256).hex()
 
 
 __all__ = [

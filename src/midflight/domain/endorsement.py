@@ -6,12 +6,12 @@ answer to endorses neither: which of them was shown cannot be told. Pure; no val
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from midflight.domain.counterparty import MAX_VALUE, REMEMBERED_ROLES
-from midflight.domain.provenance import FlowFacts
-from midflight.domain.traits import CONTENT_ROLES, KEY_ROLES, Role
+from midflight.domain.flow.atoms import CONTACTS, Shape, shape, tokens
+from midflight.domain.provenance import Concern, FlowFacts
+from midflight.domain.traits import KEY_ROLES, Role
 from midflight.domain.value import JSON, Value
 
 MAX_VALUES = 256
@@ -20,13 +20,12 @@ MAX_VALUES = 256
 MAX_WORDS = 9
 """Words of a name; an account written in groups has as many."""
 
-# What a person reads as an address inside prose; what ends a sentence does not belong to it.
-_ATOMS = re.compile(
-    r"(?P<url>\b[A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s<>\"'`]+)"
-    r"|(?P<recipient>[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,253}\.[A-Za-z]{2,24})"
-    r"|(?P<account>\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b)"
-)
-_ENDS = ".,;:!?)]}>"
+_CONTACT_ROLES = {
+    Shape.EMAIL: Role.RECIPIENT,
+    Shape.HANDLE: Role.RECIPIENT,
+    Shape.LINK: Role.URL,
+    Shape.ACCOUNT: Role.ACCOUNT,
+}
 
 
 class Endorsed(Value):
@@ -43,8 +42,8 @@ class Endorsed(Value):
 def endorsed(arguments: JSON, flow: FlowFacts) -> tuple[Endorsed, ...]:
     """The values that a yes to these arguments endorses, each once.
 
-    A key argument counts as a whole; of content that flow names, only the addresses, links and
-    accounts inside.
+    A key argument counts as a whole, or as the addresses that it lists; of anything else that flow
+    names, only the addresses, links and accounts inside.
     """
     leaves: dict[str, list[str]] = {}
     for path, value in _leaves(arguments, ""):
@@ -55,11 +54,12 @@ def endorsed(arguments: JSON, flow: FlowFacts) -> tuple[Endorsed, ...]:
             if len(values) != 1 or not _is_at(path, facts.path):
                 continue
             if facts.role in KEY_ROLES:
-                found[Endorsed(path=path, role=facts.role, value=values[0])] = None
-            # A text that carries an address may be named by the role of what it carries.
-            if facts.role in CONTENT_ROLES or " " in values[0].strip():
-                for role, atom in _atoms(values[0]):
-                    found[Endorsed(path=path, role=role, value=atom)] = None
+                for value in _apart(values[0], facts.role):
+                    found[Endorsed(path=path, role=facts.role, value=value)] = None
+            elif Concern.CONTENT_SECRET not in flow.concerns:
+                # A secret may look like an account: letting it out once vouches for nothing.
+                for role, value in _contacts(values[0]):
+                    found[Endorsed(path=path, role=role, value=value)] = None
     return tuple(found)[:MAX_VALUES]
 
 
@@ -104,10 +104,20 @@ def _is_name(text: str) -> bool:
     return text.strip().isprintable() and len(text.split()) <= MAX_WORDS
 
 
-def _atoms(text: str) -> Iterator[tuple[Role, str]]:
-    for found in _ATOMS.finditer(text):
-        assert found.lastgroup is not None
-        yield Role(found.lastgroup), found.group().rstrip(_ENDS)
+def _apart(text: str, role: Role) -> list[str]:
+    """The values in an argument, as flow takes them: several addresses in one text are several."""
+    if role is Role.RECIPIENT and ("," in text or ";" in text):
+        several = list(tokens(text))
+        if several and all(shape(token) in CONTACTS for token in several):
+            return several
+    return [text]
+
+
+def _contacts(text: str) -> Iterator[tuple[Role, str]]:
+    for token in tokens(text):
+        role = _CONTACT_ROLES.get(shape(token))
+        if role is not None:
+            yield role, token
 
 
 __all__ = ["MAX_VALUES", "MAX_WORDS", "Endorsed", "endorsed", "leaves", "remembered"]

@@ -26,6 +26,7 @@ from midflight.domain.errors import LedgerUnavailable
 from midflight.domain.identity import Workload
 from midflight.domain.question import Question, Target
 from midflight.domain.records import ApprovalAsked, ApprovalEnded
+from midflight.services.flow import Flow
 from midflight.services.guard_case import Case
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy import PolicyEngine
@@ -37,6 +38,17 @@ from midflight.services.sealing import Sealer
 
 MAX_PENDING = 20
 """Questions of one run that may wait at a time: more would wear people out, not protect them."""
+
+
+def rejudging(flow: Flow) -> Callable[[Case], None]:
+    """What brings the facts of flow up to date, for `Approvals`."""
+
+    def refresh(case: Case) -> None:
+        live, state, target, workload = case.live, case.flow_run, case.target, case.workload
+        if live is not None and state is not None and target is not None and workload is not None:
+            case.flow = flow.judge(live, state, target, case.action, owner=workload.owner)
+
+    return refresh
 
 
 class Approvals:
@@ -317,4 +329,4 @@ def _run_of(case: Case) -> LiveRun:
     return case.live
 
 
-__all__ = ["MAX_PENDING", "Approvals"]
+__all__ = ["MAX_PENDING", "Approvals", "rejudging"]

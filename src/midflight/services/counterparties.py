@@ -64,12 +64,13 @@ class Counterparties:
 
     # For the hot path
 
-    def is_known(self, owner: str, canonical: str, now: float) -> bool:
-        """Whether the owner's list has this value (`canonical_value`) at `now`. No I/O."""
+    def is_known(self, owner: str, value: str, now: float | None = None) -> bool:
+        """Whether the owner's list has a value, in canonical form, at `now` (else: now). No I/O."""
         known = self._known.get(owner)
         if not known:
             return False
-        return known.get(keyed_hash(self._keys[owner], canonical), 0) > now
+        ends = known.get(keyed_hash(self._keys[owner], value), 0)
+        return ends > (self._clock.now() if now is None else now)
 
     def known(self, owner: str) -> frozenset[str]:
         """The keyed hashes in an owner's list that have not ended. No I/O."""
@@ -129,7 +130,7 @@ class Counterparties:
             added = [
                 Counterparty(
                     owner=owner,
-                    key=keyed_hash(key, value),
+                    key=keyed_hash(key, canonical_value(value)),
                     text=self._sealer.seal_text(_key_id(owner), value.strip()),
                     role=role,
                     added_by=author.name,
@@ -165,7 +166,9 @@ class Counterparties:
         """
         async with self._turn:
             keys = [entry.key for entry in await self._store.list_counterparties(owner)]
-            wanted = keyed_hash(await self._key(owner), value) if keys else ""
+            wanted = ""
+            if keys:
+                wanted = keyed_hash(await self._key(owner), canonical_value(value))
             begins = [key for key in keys if len(value) >= 8 and key.startswith(value)]
             found = wanted if wanted in keys else begins[0] if len(begins) == 1 else None
             if found is None:

@@ -21,7 +21,7 @@ from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
 from midflight.domain.traits import Reach, Traits
 from midflight.services.approval_desk import ApprovalDesk
-from midflight.services.approvals import MAX_PENDING, Approvals
+from midflight.services.approvals import MAX_PENDING, Approvals, rejudging
 from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
@@ -33,6 +33,7 @@ from midflight.services.inventory import Inventory
 from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
 from midflight.services.ports.clock import Clock
+from midflight.services.ports.endorser import Endorser
 from midflight.services.ports.keys import KeyWrap
 from midflight.services.ports.ledger_store import LedgerStore
 from midflight.services.ports.policy import PolicyEngine
@@ -40,7 +41,6 @@ from midflight.services.ports.store import Store
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
 from midflight.testing.clock import FakeClock
-from midflight.testing.endorser import ListEndorser
 from midflight.testing.engine import FixedEngine
 from midflight.testing.upstream import ScriptedUpstream
 from midflight.testing.words import OPERATOR, WORKLOAD
@@ -62,6 +62,7 @@ class MemoryPlane:
         groups: Mapping[str, Sequence[str]] | None = None,
         max_pending: int = MAX_PENDING,
         wrap: KeyWrap | None = None,
+        endorser: Endorser | None = None,
     ) -> None:
         """Wire it; `start` it before use."""
         self.clock = clock or FakeClock()
@@ -112,14 +113,16 @@ class MemoryPlane:
             engine=self.engine,
         )
         self.marks = Marks(store=self.store, sealer=self.sealer, clock=self.clock)
+        self.counterparties = Counterparties(
+            store=self.store, sealer=self.sealer, recorder=self.ledger, clock=self.clock
+        )
         self.flow = Flow(
             store=self.store,
             sealer=self.sealer,
             marks=self.marks,
             definition=self.catalogue.tool,
-        )
-        self.counterparties = Counterparties(
-            store=self.store, sealer=self.sealer, recorder=self.ledger, clock=self.clock
+            known=self.counterparties,
+            endorsed=lambda run: self.approvals.endorsed(run),  # noqa: PLW0108 -- made below
         )
         self.approvals = Approvals(
             store=self.store,
@@ -130,14 +133,14 @@ class MemoryPlane:
             target=self.catalogue.target,
             workload=self.inventory.current,
             max_pending=max_pending,
+            refresh=rejudging(self.flow),
         )
-        self.endorser = ListEndorser()
         self.desk = ApprovalDesk(
             store=self.store,
             sealer=self.sealer,
             recorder=self.ledger,
             clock=self.clock,
-            endorser=self.endorser,
+            endorser=endorser or self.flow,
             counterparties=self.counterparties,
             groups=groups or {},
         )

@@ -9,10 +9,10 @@ from typing import Protocol
 class Endorser(Protocol):
     """Takes the values that a person vouched for."""
 
-    async def endorse(self, run_id: str, values: Sequence[str]) -> None:
+    async def endorse(self, run_id: str, values: Sequence[str], /) -> None:
         """From now on these values are endorsed in this run. Again: nothing changes.
 
-        In effect when it returns. A run that is not loaded here is told again when it is
+        In effect when it returns. A run that is not loaded here asks when it is
         (`Approvals.endorsed`), so nothing needs to be kept for it.
         """
         ...
