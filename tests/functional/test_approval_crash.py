@@ -19,11 +19,9 @@ import pytest
 from approval_kit import OWNER, AskingPlane
 
 from midflight.adapters.clock import SystemClock
-from midflight.adapters.keys.aes import AesKeyWrap
 from midflight.adapters.store.sqlite import SqliteStore
 from midflight.services.guard import Performed, Refused
 
-KEY = bytes(range(32))
 TO = {"to": "bob@x.org"}
 
 
@@ -44,7 +42,7 @@ class Dies(SqliteStore):
 def plane_on(folder: Path, moment: str = "") -> AskingPlane:
     store = Dies(folder / "midflight.sqlite3")
     store.moment = moment
-    plane = AskingPlane(store=store, clock=SystemClock(), wrap=AesKeyWrap(KEY))
+    plane = AskingPlane(store=store, clock=SystemClock())
 
     async def send(action: Any, flight: Any, sink: Any) -> Any:
         from midflight.services.ports.upstream import Reply  # noqa: PLC0415

@@ -81,7 +81,7 @@ class AskingPlane(MemoryPlane):
             {"name": name, "inputSchema": {"type": "object"}} for name in ("send", "look", "browse")
         ]
         if restarts is not None:
-            parts |= {"store": restarts.store, "clock": restarts.clock, "wrap": restarts.wrap}
+            parts |= {"store": restarts.store, "clock": restarts.clock}
         super().__init__(
             upstream=parts.pop("upstream", None) or ScriptedUpstream("one", tools),
             engine=FixedEngine(self.asking),

@@ -45,12 +45,12 @@ def endorsed(arguments: JSON, flow: FlowFacts) -> tuple[Endorsed, ...]:
     A key argument counts as a whole, or as the addresses that it lists; of anything else that flow
     names, only the addresses, links and accounts inside.
     """
-    leaves: dict[str, list[str]] = {}
+    places: dict[str, list[str]] = {}
     for path, value in _leaves(arguments, ""):
-        leaves.setdefault(path, []).append(value)
+        places.setdefault(path, []).append(value)
     found: dict[Endorsed, None] = {}
     for facts in flow.arguments:
-        for path, values in leaves.items():
+        for path, values in places.items():
             if len(values) != 1 or not _is_at(path, facts.path):
                 continue
             if facts.role in KEY_ROLES:
@@ -73,11 +73,6 @@ def remembered(values: Sequence[Endorsed]) -> tuple[Endorsed, ...]:
         and _is_name(entry.value)
     }
     return tuple(found.values())
-
-
-def leaves(arguments: JSON) -> tuple[tuple[str, str], ...]:
-    """Every text and number with its path, in order."""
-    return tuple(_leaves(arguments, ""))
 
 
 def _leaves(value: JSON, path: str) -> Iterator[tuple[str, str]]:
@@ -120,4 +115,4 @@ def _contacts(text: str) -> Iterator[tuple[Role, str]]:
             yield role, token
 
 
-__all__ = ["MAX_VALUES", "MAX_WORDS", "Endorsed", "endorsed", "leaves", "remembered"]
+__all__ = ["MAX_VALUES", "MAX_WORDS", "Endorsed", "endorsed", "remembered"]

@@ -34,7 +34,6 @@ from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.endorser import Endorser
-from midflight.services.ports.keys import KeyWrap
 from midflight.services.ports.ledger_store import LedgerStore
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.store import Store
@@ -61,7 +60,6 @@ class MemoryPlane:
         bounds: Bounds | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         max_pending: int = MAX_PENDING,
-        wrap: KeyWrap | None = None,
         endorser: Endorser | None = None,
     ) -> None:
         """Wire it; `start` it before use."""
