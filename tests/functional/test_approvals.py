@@ -394,3 +394,37 @@ async def test_an_erased_owner_knows_nobody() -> None:
     assert not plane.counterparties.is_known("team-one", "bob@x.org", plane.clock.now())
     assert [entry.value for entry in await plane.counterparties.list("team-one")] == [None]
     await plane.close()
+
+
+async def test_an_answer_to_an_upstream_that_is_asked_about_names_its_request() -> None:
+    from midflight.domain.action import Action, ActionKind  # noqa: PLC0415
+    from midflight.services.ports.upstream import ClientRequest, Reply  # noqa: PLC0415
+    from midflight.testing import ListSink, call, caller  # noqa: PLC0415
+
+    plane = AskingPlane()
+    run = await plane.begin()
+    plane.engine.ask = lambda q: (  # type: ignore[attr-defined]
+        plane.asking(msgspec.structs.replace(q, target=plane.catalogue.target(call("send"))))
+        if q.kind is ActionKind.ANSWER
+        else plane.asking(q)
+    )
+
+    async def asks(action: Action, flight: object, sink: ListSink) -> Reply:
+        answer = await sink.ask(ClientRequest(key="k", method="elicitation/create", params={}))
+        return Reply(result={"content": [], "structuredContent": answer})
+
+    plane.upstream.scripts["look"] = asks
+
+    async def look() -> Performed | Refused:
+        sink = ListSink(answers=[{"action": "accept", "content": {"code": "7"}}])
+        return await plane.guard.perform(call("look"), caller(run), sink=sink)
+
+    refused = await look()
+    assert isinstance(refused, Refused)
+    (waiting,) = await plane.desk.list()
+    assert waiting.kind == "answer"
+    assert f"midflight approval show {waiting.id}" in refused.decision.help  # type: ignore[union-attr]
+    await plane.desk.approve(waiting.id, author=OWNER)
+    assert isinstance(await look(), Performed)
+    assert await plane.state(waiting.id) == "used"
+    await plane.close()

@@ -375,7 +375,10 @@ class Guard:
             self._refuse(inner, judged)
             raise Conflict(
                 f"The answer to {case.action.name} is not permitted "
-                f"({', '.join(reason.policy for reason in judged.reasons)})."
+                f"({', '.join(reason.policy for reason in judged.reasons)}).",
+                hint=f"midflight approval show {judged.approval}, then give the same answer again."
+                if isinstance(judged, Challenge) and judged.approval
+                else "",
             )
         self._outcome(inner, Terminal.DONE)
 
