@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from typing import Any
 
+import msgspec
 import pytest
 
 from midflight.adapters.store.ledger_memory import MemoryLedgerStore
@@ -87,7 +88,11 @@ async def test_a_challenge_is_a_refusal_that_says_who_may_approve() -> None:
     plane = await started(engine=FixedEngine(lambda _: challenge))
     refused = await plane.guard.perform(call("send"), caller(), sink=ListSink())
     assert isinstance(refused, Refused)
-    assert refused.decision == challenge
+    assert isinstance(refused.decision, Challenge)
+    assert refused.decision.approval.startswith("apr_")
+    assert refused.decision == msgspec.structs.replace(
+        challenge, approval=refused.decision.approval
+    )
     (outcome,) = await outcomes(plane)
     assert outcome.code is DenyCode.APPROVAL_REQUIRED
     assert plane.upstream.received == []

@@ -25,6 +25,8 @@ from typer.testing import CliRunner
 
 from midflight.apps.cli.main import app
 from midflight.apps.settings import Settings
+from midflight.domain.approval import TRANSITIONS as APPROVALS
+from midflight.domain.approval import ApprovalState
 from midflight.domain.run import TRANSITIONS, RunState
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +98,20 @@ def test_the_picture_of_a_runs_states_is_the_table() -> None:
     drawn = set(re.findall(r"^ +(?:open )?──► (\w+)", picture, re.MULTILINE))
     assert drawn == {state.value for state in TRANSITIONS[RunState.OPEN]}
     assert not any(TRANSITIONS[state] for state in RunState if state is not RunState.OPEN)
+
+
+def test_the_picture_of_an_approvals_states_is_the_table() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    picture = text.split("## One approval", 1)[1].split("##", 1)[0]
+    before, after = picture.split("    approved ─►", 1)
+    arrow = re.compile(r"─+► (\w+)")
+    drawn = {
+        ApprovalState.PENDING: set(arrow.findall(before)),
+        ApprovalState.APPROVED: set(arrow.findall("─►" + after)),
+    }
+    for state, words in drawn.items():
+        assert words == {s.value for s in APPROVALS[state]}
+    assert {state for state, following in APPROVALS.items() if following} == drawn.keys()
 
 
 def test_the_upstream_of_the_readme_is_one() -> None:

@@ -93,6 +93,7 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
         "identity",
         "runs",
         "control",
+        "approvals",
         "telemetry",
     ):
         check(getattr(settings, section), section)

@@ -42,7 +42,10 @@ from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
+from midflight.services.approval_desk import ApprovalDesk
+from midflight.services.approvals import Approvals, rejudging
 from midflight.services.catalogue import Catalogue
+from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
@@ -204,11 +207,36 @@ class Plane:
         )
         self.tracing = Tracing.configure(settings.telemetry.otlp_endpoint, __version__)
         self.marks = Marks(store=made.store, sealer=self.sealer, clock=made.clock)
+        self.counterparties = Counterparties(
+            store=made.store, sealer=self.sealer, recorder=self.ledger, clock=made.clock
+        )
         self.flow = Flow(
             store=made.store,
             sealer=self.sealer,
             marks=self.marks,
             definition=self.catalogue.tool,
+            known=self.counterparties,
+            endorsed=lambda run: self.approvals.endorsed(run),  # noqa: PLW0108 -- made below
+        )
+        self.approvals = Approvals(
+            store=made.store,
+            sealer=self.sealer,
+            recorder=self.ledger,
+            engine=self.engine,
+            clock=made.clock,
+            target=self.catalogue.target,
+            workload=self.inventory.current,
+            max_pending=settings.approvals.max_pending,
+            refresh=rejudging(self.flow),
+        )
+        self.approval_desk = ApprovalDesk(
+            store=made.store,
+            sealer=self.sealer,
+            recorder=self.ledger,
+            clock=made.clock,
+            counterparties=self.counterparties,
+            groups=settings.approvals.groups,
+            endorser=self.flow,
         )
         self.guard = Guard(
             catalogue=self.catalogue,
@@ -223,6 +251,7 @@ class Plane:
             telemetry=made.telemetry,
             flow=self.flow,
             spans=self.tracing if self.tracing.active else None,
+            approvals=self.approvals,
             max_in_flight=settings.gateway.limits.in_flight,
         )
         self.listing = Listing(
@@ -261,6 +290,8 @@ class Plane:
             self.runs.on_ended(self._run_ended)
             self.runs.on_ended(self.flow.ended)
             await self.runs.start()
+            await self.approvals.sweep()
+            await self.counterparties.refresh()
             await self.catalogue.start()
             undo.push_async_callback(self.catalogue.close)
             undo.push_async_callback(self.notices.close)
@@ -302,6 +333,7 @@ class Plane:
 
     def _run_ended(self, run: str, state: RunState) -> None:
         self.interruption.run_ended(run, over(run, state))
+        self._aside(self.approvals.run_ended(run))
         for upstream in self.parts.upstreams.values():
             self._aside(upstream.end_run(run))
 
@@ -314,7 +346,13 @@ class Plane:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            for chore in (self.runs.sweep, self.flow.save, self.policies.reload_if_changed):
+            for chore in (
+                self.runs.sweep,
+                self.flow.save,
+                self.policies.reload_if_changed,
+                self.approvals.sweep,
+                self.counterparties.refresh,
+            ):
                 try:
                     await chore()
                 except MidflightError as error:

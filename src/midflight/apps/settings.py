@@ -32,6 +32,7 @@ from midflight.apps.settings_file import (
 )
 from midflight.apps.settings_sections import (
     BASE,
+    Approvals,
     Control,
     Gateway,
     Identity,
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     identity: Identity = Identity()
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)
+    approvals: Approvals = Approvals()
     telemetry: Telemetry = Telemetry()
     upstream: tuple[Upstream, ...] = ()
 

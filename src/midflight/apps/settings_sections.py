@@ -269,6 +269,23 @@ class Control(Section):
         return value
 
 
+class Approvals(Section):
+    """`[approvals]`: who may answer what policies ask, besides operators who are named there."""
+
+    # Approver or owner, and the operators that are it; `owner` stands for every owner.
+    groups: dict[str, tuple[str, ...]] = {}
+    # Questions of one run that may wait at a time; beyond it the answer is no.
+    max_pending: int = Field(default=20, ge=1, le=1_000)
+
+    @field_validator("groups")
+    @classmethod
+    def _check_groups(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for names in ((group, *members) for group, members in value.items()):
+            if len(names) == 1 or any(not name.strip() or len(name) > 128 for name in names):
+                raise ValueError('is not of the form { security = ["alice", "bob"] }')
+        return value
+
+
 class Telemetry(Section):
     """`[telemetry]`: where numbers go. Nothing leaves unless an endpoint is set."""
 
@@ -374,6 +391,7 @@ class Upstream(Section):
 
 __all__ = [
     "BASE",
+    "Approvals",
     "Control",
     "Gateway",
     "Identity",

@@ -69,12 +69,16 @@ class Deny(Value, tag="deny"):
 
 
 class Challenge(Value, tag="challenge"):
-    """Not without a person. All of `approvers` must agree within `expires_s` seconds."""
+    """Not without a person. All of `approvers` must agree within `expires_s` seconds.
+
+    `approval` is the id of the request that was filed; empty where none is.
+    """
 
     version: str
     reasons: tuple[Reason, ...]
     approvers: tuple[str, ...] = ()
     expires_s: int = 600
+    approval: str = ""
 
 
 Decision: TypeAlias = Permit | Deny | Challenge

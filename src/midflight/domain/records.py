@@ -200,6 +200,56 @@ class Observed(Value, tag="observed"):
     details: JSONObject = {}
 
 
+class ApprovalAsked(Value, tag="approval_asked"):
+    """People are asked about an action: request `approval` is about `digest`, until `expires_at`.
+
+    `instead` is the request that it takes the place of, because the facts became worse.
+    """
+
+    at: float
+    approval: str
+    digest: str
+    run: str
+    workload: str
+    owner: str
+    upstream: str
+    name: str
+    policies: tuple[str, ...]
+    approvers: tuple[str, ...]
+    expires_at: int
+    instead: str = ""
+
+
+class ApprovalAnswered(Value, tag="approval_answered"):
+    """Somebody answered a request, before that took effect.
+
+    `stands_for` names the approvers he may answer for; `endorses` the arguments whose values a yes
+    endorses, by path; `remember_s` for how long the owner's list keeps them.
+    """
+
+    at: float
+    approval: str
+    digest: str
+    run: str
+    yes: bool
+    author: str
+    proof: str
+    stands_for: tuple[str, ...]
+    endorses: tuple[str, ...] = ()
+    remember_s: int = 0
+
+
+class ApprovalEnded(Value, tag="approval_ended"):
+    """A request ended without being used: `state` is `expired` or `void`; `reason` says why."""
+
+    at: float
+    approval: str
+    digest: str
+    run: str
+    state: str
+    reason: str = ""
+
+
 class Started(Value, tag="started"):
     """A writer began. `version` is Midflight's, `policy` the active policy version."""
 
@@ -219,9 +269,15 @@ Record: TypeAlias = (
     | Changed
     | Observed
     | Started
+    | ApprovalAsked
+    | ApprovalAnswered
+    | ApprovalEnded
 )
 
 __all__ = [
+    "ApprovalAnswered",
+    "ApprovalAsked",
+    "ApprovalEnded",
     "Changed",
     "Facts",
     "Impact",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -103,13 +103,16 @@ class Flow:
         marks: Marks,
         definition: Callable[[str, str], Definition | None],
         known: Known | None = None,
+        endorsed: Callable[[str], Awaitable[Sequence[str]]] | None = None,
         own_domains: frozenset[str] = frozenset(),
     ) -> None:
         """What it needs besides.
 
         `definition(upstream, tool)` is what is served; `own_domains` are those of the owner, whose
-        addresses are no strangers'.
+        addresses are no strangers'; `endorsed(run)` is what people have endorsed in a run before
+        this process knew it.
         """
+        self._endorsed_before = endorsed
         self._store = store
         self._sealer = sealer
         self._marks = marks
@@ -143,6 +146,9 @@ class Flow:
         state = RunFlow(index, NOTHING if intent is None else read(intent))
         if stored is not None:
             state.done = {(u, n): c for u, n, c in stored.done}
+        if self._endorsed_before is not None and (stored is not None or live.steps):
+            before = await self._endorsed_before(live.run.id)
+            state.endorsed.update(same(text, shape(text)) for text in before)
         # Two may have waited; both must end up with the one that carries the state.
         return self._runs.setdefault(live.run.id, state)
 

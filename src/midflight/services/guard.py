@@ -28,6 +28,7 @@ from midflight.domain.run import Run
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Reach, Traits
 from midflight.domain.value import JSONObject, Value
+from midflight.services.approvals import Approvals
 from midflight.services.catalogue import Catalogue, why_unpinned
 from midflight.services.flights import Flight
 from midflight.services.flow import Flow, RunFlow
@@ -85,12 +86,15 @@ class Guard:
         telemetry: Telemetry,
         flow: Flow,
         spans: Spans | None = None,
+        approvals: Approvals | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
         """All parts are shared with the control plane; the guard owns none of them.
 
-        `max_in_flight` bounds what runs at once; beyond it actions are refused.
+        `max_in_flight` bounds what runs at once; beyond it actions are refused. Without
+        `approvals` a challenge is a refusal that nobody can answer.
         """
+        self._approvals = approvals
         self._max_in_flight = max_in_flight
         self._flow = flow
         self._spans = spans
@@ -204,20 +208,17 @@ class Guard:
         # The very facts that are asked with are those that are recorded (I6).
         case.asked_at = int(now)
         facts = case.run_facts = found.facts(now=int(now))
-        decided = self._clock.monotonic()
-        decision = self._engine.decide(
-            Question(
-                kind=action.kind,
-                workload=workload,
-                run=facts,
-                target=target,
-                arguments=action.arguments,
-                source=case.source(),
-                at=int(now),
-                flow=case.flow,
-            )
+        question = Question(
+            kind=action.kind,
+            workload=workload,
+            run=facts,
+            target=target,
+            arguments=action.arguments,
+            source=case.source(),
+            at=int(now),
+            flow=case.flow,
         )
-        self._telemetry.decided(seconds=self._clock.monotonic() - decided)
+        decision = await self._decide(case, question)
         if isinstance(decision, Permit):
             owed = [o.name for o in decision.obligations if o.name not in HONOURED]
             if owed:
@@ -237,6 +238,14 @@ class Guard:
         if revocation is None:
             return None
         return revoked(revocation.id, f"Revoked by {revocation.author}: {revocation.reason}")
+
+    async def _decide(self, case: Case, question: Question) -> Decision:
+        began = self._clock.monotonic()
+        decision = self._engine.decide(question)
+        self._telemetry.decided(seconds=self._clock.monotonic() - began)
+        if isinstance(decision, Challenge) and self._approvals is not None:
+            return await self._approvals.settle(case, question, decision)
+        return decision
 
     # record intent, act, observe, record outcome
 
@@ -328,6 +337,7 @@ class Guard:
                 decided=permit.version,
                 reasons=permit.reasons,
                 obligations=permit.obligations,
+                approval=case.approval or None,
             )
         )
         case.intent = ticket.id
@@ -365,7 +375,10 @@ class Guard:
             self._refuse(inner, judged)
             raise Conflict(
                 f"The answer to {case.action.name} is not permitted "
-                f"({', '.join(reason.policy for reason in judged.reasons)})."
+                f"({', '.join(reason.policy for reason in judged.reasons)}).",
+                hint=f"midflight approval show {judged.approval}, then give the same answer again."
+                if isinstance(judged, Challenge) and judged.approval
+                else "",
             )
         self._outcome(inner, Terminal.DONE)
 

@@ -19,6 +19,7 @@ class Case:
 
     __slots__ = (
         "action",
+        "approval",
         "arguments",
         "asked_at",
         "began",
@@ -45,6 +46,7 @@ class Case:
         self.flow_run: RunFlow | None = None
         self.arguments: Sealed | None = None
         self.intent = ""
+        self.approval = ""
         self.asked_at = 0
         self.run_facts: RunFacts | None = None
 
@@ -89,6 +91,7 @@ class Case:
             or (self.live.facts(now=int(now)) if self.live is not None else None),
             source=self.source(),
             at=self.asked_at or int(now),
+            approved=bool(self.approval),
             flow=None if self.flow == NO_FLOW else self.flow,
         )
 

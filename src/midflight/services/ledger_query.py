@@ -12,6 +12,9 @@ from midflight.domain.chain import Damaged, Entry, decode
 from midflight.domain.errors import Malformed
 from midflight.domain.outline import outline
 from midflight.domain.records import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    ApprovalEnded,
     Changed,
     Facts,
     Impact,
@@ -78,7 +81,9 @@ class RecordFilter:
                 )
             case RunOpened():
                 belongs = run in (record.run, record.parent)
-            case RunEnded() | LabelRaised():
+            case (
+                RunEnded() | LabelRaised() | ApprovalAsked() | ApprovalAnswered() | ApprovalEnded()
+            ):
                 belongs = record.run == run
             case Revoked() | Impact():
                 belongs = record.scope.kind is ScopeKind.RUN and record.scope.id == run

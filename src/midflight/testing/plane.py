@@ -6,7 +6,7 @@ Wired as `apps/compose.py` wires it, but for sockets, keys and Cedar.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from midflight.adapters.fabric.local import LocalFabric
@@ -20,7 +20,10 @@ from midflight.domain.records import Record
 from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
 from midflight.domain.traits import Reach, Traits
+from midflight.services.approval_desk import ApprovalDesk
+from midflight.services.approvals import MAX_PENDING, Approvals, rejudging
 from midflight.services.catalogue import Catalogue
+from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
@@ -30,6 +33,7 @@ from midflight.services.inventory import Inventory
 from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
 from midflight.services.ports.clock import Clock
+from midflight.services.ports.endorser import Endorser
 from midflight.services.ports.ledger_store import LedgerStore
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.store import Store
@@ -54,6 +58,9 @@ class MemoryPlane:
         clock: Clock | None = None,
         reach: Reach = Reach.OPEN,
         bounds: Bounds | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        max_pending: int = MAX_PENDING,
+        endorser: Endorser | None = None,
     ) -> None:
         """Wire it; `start` it before use."""
         self.clock = clock or FakeClock()
@@ -104,11 +111,36 @@ class MemoryPlane:
             engine=self.engine,
         )
         self.marks = Marks(store=self.store, sealer=self.sealer, clock=self.clock)
+        self.counterparties = Counterparties(
+            store=self.store, sealer=self.sealer, recorder=self.ledger, clock=self.clock
+        )
         self.flow = Flow(
             store=self.store,
             sealer=self.sealer,
             marks=self.marks,
             definition=self.catalogue.tool,
+            known=self.counterparties,
+            endorsed=lambda run: self.approvals.endorsed(run),  # noqa: PLW0108 -- made below
+        )
+        self.approvals = Approvals(
+            store=self.store,
+            sealer=self.sealer,
+            recorder=self.ledger,
+            engine=self.engine,
+            clock=self.clock,
+            target=self.catalogue.target,
+            workload=self.inventory.current,
+            max_pending=max_pending,
+            refresh=rejudging(self.flow),
+        )
+        self.desk = ApprovalDesk(
+            store=self.store,
+            sealer=self.sealer,
+            recorder=self.ledger,
+            clock=self.clock,
+            endorser=endorser or self.flow,
+            counterparties=self.counterparties,
+            groups=groups or {},
         )
         self.guard = Guard(
             catalogue=self.catalogue,
@@ -122,6 +154,7 @@ class MemoryPlane:
             clock=self.clock,
             telemetry=self.telemetry,
             flow=self.flow,
+            approvals=self.approvals,
         )
         self.listing = Listing(
             catalogue=self.catalogue,
@@ -144,6 +177,7 @@ class MemoryPlane:
         self.runs.on_ended(self._run_ended)
         self.runs.on_ended(self.flow.ended)
         await self.runs.start()
+        await self.counterparties.refresh()
         await self.catalogue.start()
         await self.catalogue.refresh(self.upstream.name)
         if register:
@@ -182,6 +216,7 @@ class MemoryPlane:
 
     def _run_ended(self, run: str, state: RunState) -> None:
         self.interruption.run_ended(run, over(run, state))
+        self._aside(self.approvals.run_ended(run))
         self._aside(self.upstream.end_run(run))
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:

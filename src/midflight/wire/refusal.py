@@ -81,6 +81,8 @@ def _data(decision: Deny | Challenge, record_id: str) -> JSONObject:
     if isinstance(decision, Challenge):
         data["approvers"] = list(decision.approvers)
         data["expires_s"] = decision.expires_s
+        if decision.approval:
+            data["approval"] = decision.approval
     return data
 
 
@@ -93,10 +95,10 @@ def _help(decision: Deny | Challenge) -> str:
         return decision.help
     if isinstance(decision, Challenge):
         who = ", ".join(decision.approvers) or "an approver"
-        return (
-            f"ask {who} to approve it within {decision.expires_s} seconds, "
-            "then do exactly the same again."
-        )
+        asked = f"ask {who} to approve it within {decision.expires_s} seconds"
+        if decision.approval:
+            asked += f" (`midflight approval show {decision.approval}`)"
+        return f"{asked}, then do exactly the same again."
     return _first_help(decision.reasons)
 
 

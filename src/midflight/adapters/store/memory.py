@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from midflight.adapters.store.memory_approvals import MemoryApprovals
 from midflight.adapters.store.memory_flow import MemoryFlow
 from midflight.adapters.store.rows import join_sources
 from midflight.domain.errors import Conflict, NotFound, StoreUnavailable
@@ -20,14 +21,14 @@ from midflight.domain.tool import Pin, PinnedKind
 from midflight.services.ports.store import StoredRevocation, StoredRun
 
 
-class MemoryStore(MemoryFlow):
+class MemoryStore(MemoryFlow, MemoryApprovals):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self) -> None:
-        super().__init__()
+        MemoryFlow.__init__(self)
+        MemoryApprovals.__init__(self)
         self._is_open = False
         self._workloads: dict[str, Workload] = {}
-        self._runs: dict[str, StoredRun] = {}
         self._pins: dict[tuple[str, str, str], Pin] = {}
         self._revocations: list[StoredRevocation] = []
         self._seal_keys: dict[str, bytes] = {}

@@ -37,15 +37,15 @@ def workload_row(workload: Workload) -> dict[str, Any]:
 
 def read_workload(row: Row) -> Workload:
     """The workload of a row."""
-    return _read(_plain(row), Workload)
+    return read_value(_plain(row), Workload)
 
 
 def run_row(run: Run, *, labels: Labels, labels_source: str) -> dict[str, Any]:
     """The row of a run as it is opened. `seq` is the store's to give."""
     return {
         **msgspec.structs.asdict(run),
-        "ancestors": _write(run.ancestors) if run.ancestors else None,
-        "narrowed": None if run.narrowed.leaves_all else _write(run.narrowed),
+        "ancestors": write_text(run.ancestors) if run.ancestors else None,
+        "narrowed": None if run.narrowed.leaves_all else write_text(run.narrowed),
         "state": RunState.OPEN.value,
         "labels_source": labels_source,
         "steps_reserved": 0,
@@ -56,11 +56,11 @@ def run_row(run: Run, *, labels: Labels, labels_source: str) -> dict[str, Any]:
 def read_run(row: Row) -> StoredRun:
     """The run of a row, with what changes while it lives."""
     fields = {name: row[name] for name in _RUN_FIELDS}
-    fields["ancestors"] = _decode(row["ancestors"] or "[]")
-    fields["narrowed"] = _decode(row["narrowed"] or "{}")
+    fields["ancestors"] = decode_text(row["ancestors"] or "[]")
+    fields["narrowed"] = decode_text(row["narrowed"] or "{}")
     return StoredRun(
-        run=_read(fields, Run),
-        state=_read(row["state"], RunState),
+        run=read_value(fields, Run),
+        state=read_value(row["state"], RunState),
         labels=read_labels(row),
         labels_source=row["labels_source"],
         steps_reserved=row["steps_reserved"],
@@ -72,17 +72,17 @@ def labels_row(labels: Labels) -> dict[str, Any]:
     return {
         "untrusted": labels.untrusted,
         "confidentiality": int(labels.confidentiality),
-        "compartments": _write(sorted(labels.compartments)),
+        "compartments": write_text(sorted(labels.compartments)),
     }
 
 
 def read_labels(row: Row) -> Labels:
     """The labels in a run's row."""
-    return _read(
+    return read_value(
         {
             "untrusted": row["untrusted"],
             "confidentiality": row["confidentiality"],
-            "compartments": _decode(row["compartments"]),
+            "compartments": decode_text(row["compartments"]),
         },
         Labels,
     )
@@ -102,15 +102,15 @@ def pin_row(pin: Pin) -> dict[str, Any]:
     return {
         **msgspec.structs.asdict(pin),
         "kind": pin.kind.value,
-        "body": _write(pin.body),
-        "traits": _write(pin.traits),
+        "body": write_text(pin.body),
+        "traits": write_text(pin.traits),
     }
 
 
 def read_pin(row: Row) -> Pin:
     """The pin of a row."""
-    return _read(
-        {**_plain(row), "body": _decode(row["body"]), "traits": _decode(row["traits"])}, Pin
+    return read_value(
+        {**_plain(row), "body": decode_text(row["body"]), "traits": decode_text(row["traits"])}, Pin
     )
 
 
@@ -127,25 +127,28 @@ def read_revocation(row: Row) -> StoredRevocation:
     fields = _plain(row)
     position = fields.pop("position")
     fields["scope"] = {"kind": fields.pop("scope_kind"), "id": fields.pop("scope_id")}
-    return StoredRevocation(position=position, revocation=_read(fields, Revocation))
+    return StoredRevocation(position=position, revocation=read_value(fields, Revocation))
 
 
 def _plain(row: Row) -> dict[str, Any]:
     return {str(key): value for key, value in row.items()}
 
 
-def _write(value: object) -> str:
+def write_text(value: object) -> str:
+    """A value as JSON for a column of text."""
     return msgspec.json.encode(value, order="sorted").decode()
 
 
-def _decode(text: str) -> object:
+def decode_text(text: str) -> object:
+    """The JSON of a column again. `StoreUnavailable` if it is none."""
     try:
         return msgspec.json.decode(text)
     except msgspec.MsgspecError:
         raise _unreadable("JSON") from None
 
 
-def _read(value: object, kind: type[T]) -> T:
+def read_value(value: object, kind: type[T]) -> T:
+    """Plain fields as a value of the domain. `StoreUnavailable` if they are none."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.MsgspecError:
@@ -161,6 +164,8 @@ def _unreadable(kind: str) -> StoreUnavailable:
 
 
 __all__ = [
+    "Row",
+    "decode_text",
     "join_sources",
     "labels_row",
     "pin_row",
@@ -168,8 +173,10 @@ __all__ = [
     "read_pin",
     "read_revocation",
     "read_run",
+    "read_value",
     "read_workload",
     "revocation_row",
     "run_row",
     "workload_row",
+    "write_text",
 ]

@@ -145,10 +145,53 @@ flow_marks = Table(
     Column("at", WIDE, nullable=False),
 )
 
+# `seq` is the order in which they were filed. At most one of a digest is live; the store cares.
+approvals = Table(
+    "approvals",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("digest", Text, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("workload", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("upstream", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("arguments", Text, nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("approvers", Text, nullable=False),
+    Column("shown", Text, nullable=False),
+    Column("created_at", WIDE, nullable=False),
+    Column("expires_at", WIDE, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("answers", Text, nullable=False),
+    Index(None, "digest", "seq"),
+    Index(None, "run", "seq"),
+    Index(None, "state", "seq"),
+)
+
+counterparties = Table(
+    "counterparties",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("added_by", Text, nullable=False),
+    Column("proof", Text, nullable=False),
+    Column("added_at", WIDE, nullable=False),
+    Column("expires_at", WIDE, nullable=False),
+    Column("approval", Text, nullable=False),
+)
+
 __all__ = [
     "METADATA",
     "REVISION",
     "WIDE",
+    "approvals",
+    "counterparties",
     "flow_marks",
     "flows",
     "pins",

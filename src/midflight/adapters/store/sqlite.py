@@ -36,6 +36,7 @@ from midflight.adapters.store.schema import (
     used_once,
     workloads,
 )
+from midflight.adapters.store.sqlite_approvals import SqliteApprovals
 from midflight.adapters.store.sqlite_file import SqliteFile, empty_log
 from midflight.adapters.store.sqlite_flow import SqliteFlow
 from midflight.domain.errors import Conflict, NotFound
@@ -78,7 +79,7 @@ _USE_ONCE = _USE.on_conflict_do_update(
 _PRUNE = delete(used_once).where(used_once.c.until < bindparam("now"))
 
 
-class SqliteStore(SqliteFlow):
+class SqliteStore(SqliteFlow, SqliteApprovals):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self, path: Path | str) -> None:

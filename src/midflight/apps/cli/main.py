@@ -13,7 +13,9 @@ from typer.core import TyperGroup
 
 from midflight import __version__
 from midflight.apps.cli import (
+    approval,
     check,
+    counterparty,
     demo,
     doctor,
     explain,
@@ -69,6 +71,8 @@ app.add_typer(workload.app, name="workload")
 app.add_typer(run.app, name="run")
 app.add_typer(tool.app, name="tool")
 app.add_typer(traits.app, name="traits")
+app.add_typer(approval.app, name="approval")
+app.add_typer(counterparty.app, name="counterparty")
 app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)
 app.add_typer(revoke.app, name="revocation")
 app.command("check", epilog=check.EXAMPLE)(check.check)

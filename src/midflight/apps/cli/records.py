@@ -61,6 +61,19 @@ def _started(record: dict[str, Any]) -> list[Any]:
     return ["Midflight", record["version"], "with policies", record["policy"][:12]]
 
 
+def _approval_asked(record: dict[str, Any]) -> list[Any]:
+    who = ", ".join(record["approvers"])
+    return [record["approval"], f"{record['upstream']}/{record['name']}", "asks", who]
+
+
+def _approval_answered(record: dict[str, Any]) -> list[Any]:
+    return [record["approval"], "yes" if record["yes"] else "no", "by", record["author"]]
+
+
+def _approval_ended(record: dict[str, Any]) -> list[Any]:
+    return [record["approval"], record["state"], record["reason"]]
+
+
 def _unknown(record: dict[str, Any]) -> list[Any]:
     del record
     return []
@@ -86,6 +99,9 @@ _WORDS: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
     "changed": _changed,
     "observed": _observed,
     "started": _started,
+    "approval_asked": _approval_asked,
+    "approval_answered": _approval_answered,
+    "approval_ended": _approval_ended,
 }
 
 __all__ = ["summary"]

@@ -64,6 +64,12 @@ listen = "127.0.0.1:8600"
 # socket = ".midflight/control.sock"
 # listen = "127.0.0.1:8601"           # the control API for holders of `midflight operator token`
 
+[approvals]
+# Who may answer for an approver that policies name, or for an owner, besides the operator of that
+# name. Operators are named as in [control]; "owner" stands for the owner of every workload.
+# groups = { "security" = ["alice", "bob"] }
+# max_pending = 20                    # questions of one run that may wait at a time
+
 [telemetry]
 # otlp_endpoint = "http://127.0.0.1:4318"
 # metrics = true

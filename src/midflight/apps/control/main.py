@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from midflight.apps.control.api import ControlApi
+from midflight.apps.control.approvals import ApprovalVerbs
+from midflight.apps.control.counterparties import CounterpartyVerbs
 from midflight.apps.control.explaining import ExplainVerbs
 from midflight.apps.control.ledger import LedgerVerbs
 from midflight.apps.control.operators import Operators
@@ -45,6 +47,8 @@ def control_app(
         ToolVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
         TraitsVerbs(plane),
         RevocationVerbs(plane),
+        ApprovalVerbs(plane),
+        CounterpartyVerbs(plane),
         PolicyVerbs(plane),
         LedgerVerbs(plane),
         ExplainVerbs(plane),

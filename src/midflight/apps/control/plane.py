@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from midflight.apps.compose import Parts
     from midflight.apps.settings import Settings
+    from midflight.services.approval_desk import ApprovalDesk
     from midflight.services.catalogue import Catalogue
+    from midflight.services.counterparties import Counterparties
     from midflight.services.delegation import Delegation
     from midflight.services.identity import Identity
     from midflight.services.interruption import Interruption
@@ -81,6 +83,16 @@ class Plane(Protocol):
     @property
     def interruption(self) -> Interruption:
         """Revoking and lifting."""
+        ...
+
+    @property
+    def approval_desk(self) -> ApprovalDesk:
+        """Answering what policies ask."""
+        ...
+
+    @property
+    def counterparties(self) -> Counterparties:
+        """Whom owners know."""
         ...
 
     @property

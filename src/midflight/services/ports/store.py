@@ -16,6 +16,7 @@ from midflight.domain.revocation import Revocation
 from midflight.domain.run import Run, RunState
 from midflight.domain.tool import Pin, PinnedKind
 from midflight.domain.value import Value
+from midflight.services.ports.approval_store import ApprovalStore
 from midflight.services.ports.flow_store import FlowStore
 
 
@@ -39,7 +40,7 @@ class StoredRevocation(Value):
     revocation: Revocation
 
 
-class Store(FlowStore, Protocol):
+class Store(FlowStore, ApprovalStore, Protocol):
     """See the module."""
 
     async def open(self) -> None:

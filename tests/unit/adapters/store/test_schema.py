@@ -12,6 +12,8 @@ from alembic.script import ScriptDirectory
 
 from midflight.adapters.store import schema
 from midflight.adapters.store.sqlite_file import SqliteFile
+from midflight.domain.approval import ApprovalRequest
+from midflight.domain.counterparty import Counterparty
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
 from midflight.domain.revocation import Revocation
@@ -57,6 +59,8 @@ def test_the_revision_of_the_schema_is_the_last_migration() -> None:
         ),
         ("pins", Pin, set(), set()),
         ("revocations", Revocation, {"position", "scope_kind", "scope_id"}, {"scope"}),
+        ("approvals", ApprovalRequest, {"seq"}, set()),
+        ("counterparties", Counterparty, set(), set()),
     ],
 )
 def test_every_field_of_a_stored_value_has_a_column(

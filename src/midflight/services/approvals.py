@@ -1,0 +1,332 @@
+"""Approvals on the path of an action: a question is filed, and a yes is used up.
+
+What the guard calls when policy says `Challenge`. A yes is used before the action leaves, once, for
+the very digest it was given for, and only while the facts are no worse than those that were shown;
+policy decides again, as approved, on the facts of now. People answer at `approval_desk.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from midflight.domain.action import Action
+from midflight.domain.approval import (
+    OWNER,
+    ApprovalRequest,
+    ApprovalState,
+    Shown,
+    has_agreed,
+    worse,
+)
+from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit
+from midflight.domain.endorsement import endorsed
+from midflight.domain.errors import LedgerUnavailable
+from midflight.domain.identity import Workload
+from midflight.domain.question import Question, Target
+from midflight.domain.records import ApprovalAsked, ApprovalEnded
+from midflight.services.flow import Flow
+from midflight.services.guard_case import Case
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.policy import PolicyEngine
+from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.store import Store
+from midflight.services.refusing import deny
+from midflight.services.runs import LiveRun
+from midflight.services.sealing import Sealer
+
+MAX_PENDING = 20
+"""Questions of one run that may wait at a time: more would wear people out, not protect them."""
+
+
+def rejudging(flow: Flow) -> Callable[[Case], None]:
+    """What brings the facts of flow up to date, for `Approvals`."""
+
+    def refresh(case: Case) -> None:
+        live, state, target, workload = case.live, case.flow_run, case.target, case.workload
+        if live is not None and state is not None and target is not None and workload is not None:
+            case.flow = flow.judge(live, state, target, case.action, owner=workload.owner)
+
+    return refresh
+
+
+class Approvals:
+    """See the module. Own state: none; the store is the record."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        sealer: Sealer,
+        recorder: Recorder,
+        engine: PolicyEngine,
+        clock: Clock,
+        target: Callable[[Action], Target | None],
+        workload: Callable[[str], Workload | None],
+        max_pending: int = MAX_PENDING,
+        refresh: Callable[[Case], None] | None = None,
+    ) -> None:
+        """What it needs besides its ports.
+
+        `target` says what an action acts on now (`Catalogue.target`), `workload` how a workload is
+        registered now (`Inventory.current`); `max_pending` bounds the pending requests of one run;
+        `refresh` brings `case.flow` up to date after a wait, without one of its own.
+        """
+        self._store = store
+        self._sealer = sealer
+        self._recorder = recorder
+        self._engine = engine
+        self._clock = clock
+        self._target = target
+        self._workload = workload
+        self._max_pending = max_pending
+        self._refresh = refresh
+
+    # For the guard
+
+    async def settle(self, case: Case, question: Question, challenge: Challenge) -> Decision:
+        """What becomes of a challenge: a permit if a yes is used up for it, else a question.
+
+        `case` then carries the facts that were decided on last, and the id of the approval used.
+        The caller records the intent in the same turn of the loop.
+
+        Raises:
+            StoreUnavailable, LedgerUnavailable: so the answer is no.
+        """
+        found = await self._store.last_approval(case.digest)
+        if found is None:
+            return await self._file(case, question, challenge)
+        if found.state is ApprovalState.REFUSED:
+            return _refused(found, challenge)
+        if not found.is_live(self._clock.now()):
+            return await self._file(case, question, challenge)
+        question = self._again(case, question)
+        why = self._worse(found, case, question, challenge)
+        if why is not None:
+            await self._void(found, why)
+        elif found.state is ApprovalState.PENDING:
+            return self._waiting(found, challenge)
+        else:
+            decision = await self._use(case, question, found)
+            if decision is not None:
+                return decision
+        return await self._file(case, question, challenge, instead=found.id)
+
+    # Beside it
+
+    async def endorsed(self, run_id: str) -> Sequence[str]:
+        """Every value that was endorsed in a run, for whoever loads the run again."""
+        found: dict[str, None] = {}
+        for request in await self._store.list_approvals(run=run_id):
+            if request.arguments is None or not has_agreed(request.approvers, request.answers):
+                continue
+            match await self._sealer.open(request.arguments):
+                case [dict(arguments), _]:  # pyright: ignore[reportUnknownVariableType]
+                    values = endorsed(arguments, request.shown.flow)  # pyright: ignore[reportUnknownArgumentType]
+                    found.update(dict.fromkeys(entry.value for entry in values))
+                case _:
+                    pass
+        return tuple(found)
+
+    async def run_ended(self, run_id: str) -> None:
+        """What still waits for an answer, or for its use, goes with the run."""
+        for request in await self._store.void_approvals(run_id):
+            self._ended(request, ApprovalState.VOID, "The run has ended.")
+
+    async def sweep(self) -> None:
+        """End what nobody answered or used in time."""
+        for request in await self._store.expire_approvals(now=int(self._clock.now())):
+            self._ended(request, ApprovalState.EXPIRED, "Its time was over.")
+
+    # Using a yes
+
+    async def _use(  # noqa: PLR0911 -- one return a reason, in order
+        self, case: Case, question: Question, request: ApprovalRequest
+    ) -> Decision | None:
+        """Use it up and decide again; None if it could not be used, or not for these facts."""
+        decision = self._engine.decide(_approved(question))
+        if not isinstance(decision, Permit):
+            await self._void(request, "Policy does not permit it any more, even if approved.")
+            return decision if isinstance(decision, Deny) else None
+        # From here on it is spent, whatever happens next: a crash must not leave it to be used
+        # again, and of two that try at the same time one gets it.
+        if not await self._store.use_approval(request.id, now=int(self._clock.now())):
+            return None
+        # Others acted while this waited, so everything is looked at once more; there is no wait
+        # between here and the record of the intent.
+        is_as_judged = (
+            self._target(case.action) == case.target
+            and self._workload(question.workload.id) == question.workload
+        )
+        if not is_as_judged:
+            return deny(
+                DenyCode.APPROVAL_REQUIRED,
+                "changed-meanwhile",
+                "What it calls, or the workload, was changed while its approval was being used.",
+                "Do it again; it will be asked about as it is now.",
+            )
+        question = self._again(case, question)
+        first = self._engine.decide(question)
+        if isinstance(first, Deny):
+            return first
+        if isinstance(first, Challenge) and self._worse(request, case, question, first):
+            return None
+        decision = self._engine.decide(_approved(question))
+        if not isinstance(decision, Permit):
+            return decision if isinstance(decision, Deny) else None
+        case.approval = request.id
+        case.run_facts, case.asked_at, case.flow = question.run, question.at, question.flow
+        return decision
+
+    def _again(self, case: Case, question: Question) -> Question:
+        """The question with the facts of now."""
+        now = int(self._clock.now())
+        if self._refresh is not None:
+            self._refresh(case)
+        return msgspec.structs.replace(
+            question, run=_run_of(case).facts(now=now), at=now, flow=case.flow
+        )
+
+    def _worse(
+        self, request: ApprovalRequest, case: Case, question: Question, challenge: Challenge
+    ) -> str | None:
+        """Why what was shown does not cover what is asked now, or None."""
+        if request.run != _run_of(case).run.id or request.digest != case.digest:
+            return "It is about another action."
+        if request.owner != question.workload.owner:
+            return "The workload has another owner since it was shown."
+        policies = {reason.policy for reason in challenge.reasons}
+        news = sorted(policies - {reason.policy for reason in request.reasons})
+        if news:
+            return f"More policies ask than were shown: {', '.join(news)}."
+        if not set(_approvers(challenge)) <= set(request.approvers):
+            return "Policy asks for other approvers than those that were asked."
+        return worse(request.shown, _shown(question, challenge))
+
+    # Filing a question
+
+    async def _file(
+        self, case: Case, question: Question, challenge: Challenge, *, instead: str = ""
+    ) -> Decision:
+        now = self._clock.now()
+        run = _run_of(case).run
+        request = ApprovalRequest(
+            id=f"apr_{self._clock.token()}",
+            digest=case.digest,
+            run=run.id,
+            workload=question.workload.id,
+            owner=question.workload.owner,
+            kind=case.action.kind.value,
+            method=case.action.method,
+            upstream=case.action.upstream,
+            name=case.action.name,
+            arguments=case.arguments,
+            reasons=challenge.reasons,
+            approvers=_approvers(challenge),
+            shown=_shown(question, challenge),
+            created_at=int(now),
+            expires_at=min(int(now) + challenge.expires_s, run.expires_at),
+        )
+        filed = await self._store.file_approval(
+            request, max_pending=self._max_pending, now=int(now)
+        )
+        if filed is None:
+            return _no(
+                challenge,
+                "too-many-approvals",
+                f"{self._max_pending} questions of this run wait for an answer already.",
+                "Wait until some are answered (`midflight approval list`), then try again.",
+            )
+        if filed.state is ApprovalState.REFUSED:
+            return _refused(filed, challenge)
+        if filed.id == request.id:
+            self._recorder.append(
+                ApprovalAsked(
+                    at=now,
+                    approval=request.id,
+                    digest=request.digest,
+                    run=request.run,
+                    workload=request.workload,
+                    owner=request.owner,
+                    upstream=request.upstream,
+                    name=request.name,
+                    policies=tuple(reason.policy for reason in request.reasons),
+                    approvers=request.approvers,
+                    expires_at=request.expires_at,
+                    instead=instead,
+                )
+            )
+        return self._waiting(filed, challenge)
+
+    def _waiting(self, request: ApprovalRequest, challenge: Challenge) -> Challenge:
+        """The refusal that names the request, and how long it may still be answered."""
+        return msgspec.structs.replace(
+            challenge,
+            approvers=request.approvers,
+            expires_s=max(0, request.expires_at - int(self._clock.now())),
+            approval=request.id,
+        )
+
+    async def _void(self, request: ApprovalRequest, why: str) -> None:
+        if await self._store.end_approval(request.id, ApprovalState.VOID):
+            self._ended(request, ApprovalState.VOID, why)
+
+    def _ended(self, request: ApprovalRequest, state: ApprovalState, why: str) -> None:
+        try:
+            self._recorder.append(
+                ApprovalEnded(
+                    at=self._clock.now(),
+                    approval=request.id,
+                    digest=request.digest,
+                    run=request.run,
+                    state=state.value,
+                    reason=why,
+                )
+            )
+        except LedgerUnavailable:
+            return  # the ledger counts what it could not take; an end only takes away
+
+
+def _refused(request: ApprovalRequest, challenge: Challenge) -> Deny:
+    by = ", ".join(answer.author for answer in request.answers if not answer.yes)
+    return _no(
+        challenge,
+        f"refused:{request.id}",
+        f"{by} refused this very action in this run, and it is not asked about again.",
+        "Do something else, or ask who opened the run for a new one.",
+    )
+
+
+def _no(challenge: Challenge, rule: str, text: str, help_text: str) -> Deny:
+    """A refusal of what policy would have asked about; it names the version that would have."""
+    said = deny(DenyCode.APPROVAL_REQUIRED, rule, text, help_text)
+    return msgspec.structs.replace(said, version=challenge.version)
+
+
+def _approvers(challenge: Challenge) -> tuple[str, ...]:
+    """Who must agree; a policy that names nobody asks the owner."""
+    return challenge.approvers or (OWNER,)
+
+
+def _shown(question: Question, challenge: Challenge) -> Shown:
+    return Shown(
+        labels=question.run.labels,
+        labels_source=question.run.labels_source,
+        flow=question.flow,
+        pin=question.target.pin,
+        traits=question.target.traits,
+        version=challenge.version,
+    )
+
+
+def _approved(question: Question) -> Question:
+    return msgspec.structs.replace(question, approved=True)
+
+
+def _run_of(case: Case) -> LiveRun:
+    assert case.live is not None
+    return case.live
+
+
+__all__ = ["MAX_PENDING", "Approvals", "rejudging"]
