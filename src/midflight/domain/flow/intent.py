@@ -41,6 +41,8 @@ _OPENERS = lexicon(
         either otherwise again afterwards here that's
     """
 )
+_EACH = lexicon("each every")
+_OBJECTS = lexicon("the a an this that them it")
 _LEADS = lexicon(
     """
         by start consider considering mind of for like to and as with in about after
@@ -242,7 +244,10 @@ def _asks(lower: list[str], i: int, raw: str) -> bool:  # noqa: PLR0911 -- one r
             # A noun in a row of nouns has nothing behind it that it could be done to.
             if following in ("", ",", "or") and i:
                 return False
-            return not i or before in _OPENERS or before.endswith("ly")
+            if not i or before in _OPENERS or before.endswith("ly"):
+                return True
+            # "To each of them write the message"
+            return following in _OBJECTS and not _EACH.isdisjoint(around)
         case "ing":
             return not i or before in _LEADS
         case "ed":
