@@ -19,14 +19,9 @@ from bench.report import Row, at_most, percentile
 from midflight.domain.flow import fields
 from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import Reading, read
-from midflight.domain.flow.judge import (
-    Circumstances,
-    Subject,
-    judge,
-    linked_records,
-    selected,
-    subject,
-)
+from midflight.domain.flow.judge import judge
+from midflight.domain.flow.selecting import linked_records, selected
+from midflight.domain.flow.subject import Circumstances, Subject, subject
 from midflight.domain.flow.yields import Reviewed
 from midflight.domain.traits import Argument, Effect, Reach, Role, Traits
 

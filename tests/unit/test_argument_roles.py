@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from midflight.domain.flow.judge import parts, subject
+from midflight.domain.flow.subject import parts, subject
 from midflight.domain.traits import Argument, Role, Traits
 
 

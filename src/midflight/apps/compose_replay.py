@@ -29,7 +29,7 @@ from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Decision, Permit
 from midflight.domain.errors import Misconfigured
 from midflight.domain.flow.atoms import same, shape
-from midflight.domain.flow.judge import subject, values
+from midflight.domain.flow.subject import subject, values
 from midflight.domain.identity import Author, Caller, Workload
 from midflight.domain.question import Question, RunFacts, Source, Target
 from midflight.domain.run import Run

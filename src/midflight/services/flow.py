@@ -22,15 +22,9 @@ from midflight.domain.flow.atoms import same, shape
 from midflight.domain.flow.fields import Leaf
 from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import NOTHING, Reading, joined, read
-from midflight.domain.flow.judge import (
-    Circumstances,
-    Subject,
-    judge,
-    linked_records,
-    selected,
-    subject,
-    values,
-)
+from midflight.domain.flow.judge import judge
+from midflight.domain.flow.selecting import linked_records, selected
+from midflight.domain.flow.subject import Circumstances, Subject, subject, values
 from midflight.domain.flow.yields import Reviewed
 from midflight.domain.labels import UNTRUSTED, Labels
 from midflight.domain.provenance import NO_FLOW, FlowFacts

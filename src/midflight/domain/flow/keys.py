@@ -1,0 +1,224 @@
+"""Key arguments: where each value came from, and what speaks against it.
+
+A value has the best origin that holds it as it stands; one that was put together has the origin of
+its worst piece. Below: `subject.py`, `index.py`. Above: `judge.py`.
+"""
+
+from __future__ import annotations
+
+from midflight.domain.flow.atoms import CONTACTS, Shape, host, same, shape
+from midflight.domain.flow.index import CONTACT, NAME, SYSTEM, TEXT, Seen, people
+from midflight.domain.flow.subject import (
+    STOP,
+    Matter,
+    Part,
+    pieces_of,
+    values_of,
+)
+from midflight.domain.flow.text import strict
+from midflight.domain.flow.words import (
+    LINKS,
+    Family,
+    related,
+)
+from midflight.domain.provenance import RANK, ArgumentFacts, Concern, Origin
+from midflight.domain.traits import (
+    Effect,
+    Role,
+)
+
+_CHOOSY = frozenset({Effect.PAY, Effect.DELETE, Effect.GRANT, Effect.EXECUTE})
+
+
+def judge_key(matter: Matter, part: Part) -> None:
+    """Judge where each value of one key argument came from."""
+    values = values_of(part)
+    for text in values:
+        origin, seen = _origin(matter, text, part.role)
+        _weigh(matter, part, text, origin, seen)
+        matter.found.append(
+            ArgumentFacts(
+                path=part.path,
+                role=part.role,
+                origin=origin,
+                field="" if seen is None else seen.field,
+                record="" if seen is None else seen.record,
+                untrusted=seen is not None and seen.named,
+            )
+        )
+
+
+def _origin(matter: Matter, text: str, role: Role) -> tuple[Origin, Seen | None]:
+    kind = shape(text)
+    exact = same(text, kind)
+    seen = matter.index.look(text)
+    if _in_intent(matter, text, kind, exact, role):
+        return Origin.INTENT, seen
+    if matter.about.endorsed(exact):
+        return Origin.ENDORSED, seen
+    if seen is None and (" " in text or kind is Shape.ID):
+        return _assembled(matter, text)
+    if seen is None:
+        return Origin.MODEL, None
+    if seen.rank == TEXT:
+        return Origin.UNTRUSTED, seen
+    return Origin.TRUSTED, seen
+
+
+def _assembled(matter: Matter, text: str) -> tuple[Origin, Seen | None]:
+    """A value of several pieces has the origin of its worst."""
+    worst, where = Origin.INTENT, None
+    pieces = [p for p in pieces_of(text) if p not in STOP]
+    for piece in pieces:
+        kind = shape(piece)
+        exact = same(piece, kind)
+        seen = matter.index.look(piece)
+        if exact in matter.reading.words or (kind, exact) in matter.reading.atoms:
+            origin = Origin.INTENT
+        elif seen is None:
+            origin = Origin.MODEL
+        else:
+            origin = Origin.UNTRUSTED if seen.rank == TEXT else Origin.TRUSTED
+        if RANK[origin] > RANK[worst]:
+            worst, where = origin, seen
+    return (worst, where) if pieces else (Origin.MODEL, None)
+
+
+def _in_intent(matter: Matter, text: str, kind: Shape, exact: str, role: Role) -> bool:
+    reading = matter.reading
+    if (kind, exact) in reading.atoms and (kind is not Shape.WORD):
+        short = kind is Shape.NUMBER and len(exact) < 3 and role is Role.OBJECT
+        return not short or _numbered(matter, exact)
+    plain = strict(text)
+    if plain in reading.names:
+        return True
+    if kind is Shape.HANDLE:
+        return exact in reading.words
+    if kind is Shape.WORD or " " in text:
+        return all(w in reading.words for w in plain.split() if w not in STOP)
+    return False
+
+
+def _numbered(matter: Matter, exact: str) -> bool:
+    """A short number counts as said only beside what it numbers: "file 13", not "June 13"."""
+    nouns = matter.subject.does.nouns | matter.subject.does.described_nouns
+    wishes = matter.reading.wishes
+    return any(exact in wish.names and related(wish.nouns, nouns) for wish in wishes)
+
+
+def _weigh(matter: Matter, part: Part, text: str, origin: Origin, seen: Seen | None) -> None:
+    """Which concerns an origin raises, by role."""
+    role, tainted = part.role, matter.index.text_seen
+    if origin in (Origin.INTENT, Origin.ENDORSED):
+        return
+    if origin is Origin.UNTRUSTED:
+        if _follows(matter, role, seen):
+            return
+        matter.concerns.add(Concern.KEY_UNTRUSTED)
+    elif origin is Origin.MODEL:
+        if role is Role.URL and matter.effect is Effect.READ:
+            if tainted:
+                matter.concerns.add(Concern.URL_ASSEMBLED)
+        elif _minds_unknown(matter, role) and not _derived(matter, role, text):
+            matter.concerns.add(Concern.KEY_UNKNOWN)
+    elif seen is not None:
+        _weigh_trusted(matter, role, text, seen)
+
+
+def _weigh_trusted(matter: Matter, role: Role, text: str, seen: Seen) -> None:
+    if role is Role.OBJECT and _meant_other(matter, seen):
+        matter.concerns.add(Concern.KEY_UNLINKED)
+    if seen.named and role is not Role.AMOUNT:
+        matter.concerns.add(Concern.KEY_CONTESTED)
+    if role in (Role.RECIPIENT, Role.ACCOUNT, Role.URL):
+        own = matter.about.own and host(text) in matter.about.own
+        if (
+            (seen.rank == CONTACT and not own and not _meant(matter, role, text, seen))
+            or (seen.rank == NAME and shape(text) in CONTACTS)
+            or not (seen.linked or seen.selected)
+        ):
+            matter.concerns.add(Concern.KEY_UNLINKED)
+
+
+def _meant(matter: Matter, role: Role, text: str, seen: Seen) -> bool:
+    """Whether somebody who merely takes part in something is whom the intent means.
+
+    Anybody can put himself there. So it takes a record that the intent names (whoever is in it
+    knows of it already), or a name that the intent says and that is nobody else's, or a choice
+    that the intent leaves to the data; never for money or rights, never where the intent says
+    who gets it, and never for who is named in words that somebody wrote.
+    """
+    if role is not Role.RECIPIENT or matter.effect not in (Effect.SEND, Effect.WRITE):
+        return False
+    if seen.named or _names_recipients(matter):
+        return False
+    if seen.linked:
+        return True
+    if not seen.selected:
+        return False
+    if shape(text) in CONTACTS:
+        return any(
+            len(piece) > 2 and piece in matter.reading.names and matter.index.alone(piece)
+            for piece in people(text)
+        )
+    return matter.reading.chooses
+
+
+def _names_recipients(matter: Matter) -> bool:
+    return any(
+        shape(name) in CONTACTS
+        for wish in matter.reading.wishes
+        if wish.families & {Family.SEND, Family.GRANT}
+        for name in wish.names
+    )
+
+
+def _meant_other(matter: Matter, seen: Seen) -> bool:
+    """Whether the intent names another thing of the kind that this is."""
+    if not matter.index.text_seen or seen.linked:
+        return False
+    if seen.rank == SYSTEM:
+        # Some record is named by the intent, and this is the id of another one.
+        return not matter.reading.chooses and seen.field in matter.index.linked_fields
+    return seen.rank == NAME and matter.effect in _CHOOSY and _named_other(matter)
+
+
+def _named_other(matter: Matter) -> bool:
+    """Whether the principal named things of this kind, so that another one was not meant."""
+    if not matter.index.text_seen:
+        return False
+    found = (matter.index.look(name) for name in matter.reading.names if " " in name)
+    return any(seen is not None and seen.rank == NAME for seen in found)
+
+
+def _derived(matter: Matter, role: Role, text: str) -> bool:
+    return role is Role.AMOUNT and matter.reading.arithmetic and not matter.index.figure(text)
+
+
+def _follows(matter: Matter, role: Role, seen: Seen | None) -> bool:
+    """Whether a fetch follows a link as it stands, in what the intent asked to read.
+
+    Who wrote the link knows it already, but which links are followed tells him something, and
+    what is behind it will be read. So the intent has to speak of links and pages, and to name
+    none of its own.
+    """
+    return (
+        matter.effect is Effect.READ
+        and role is Role.URL
+        and seen is not None
+        and seen.selected
+        and bool(matter.reading.words & LINKS)
+        and not any(kind is Shape.LINK for kind, _ in matter.reading.atoms)
+    )
+
+
+def _minds_unknown(matter: Matter, role: Role) -> bool:
+    """Whether a value from nowhere matters: always outwards, and where somebody can steer."""
+    return (
+        matter.index.text_seen
+        or role in (Role.RECIPIENT, Role.ACCOUNT, Role.URL)
+        or not matter.reading.words  # nobody said what the run is for
+    )
+
+
+__all__ = ["judge_key"]

@@ -1,0 +1,201 @@
+"""What is judged: a tool, the values of its arguments, and what the run knows.
+
+Below: `index.py`, `intent.py`, `proposal/`. Above: `keys.py`, `content.py`, `asking.py`,
+`judge.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, cast
+
+from midflight.domain.flow.atoms import CONTACTS, number, shape, tokens
+from midflight.domain.flow.fields import words_of
+from midflight.domain.flow.index import RunIndex
+from midflight.domain.flow.intent import Reading
+from midflight.domain.flow.text import strict
+from midflight.domain.flow.words import (
+    lexicon,
+)
+from midflight.domain.paths import Place, argument_path, bare
+from midflight.domain.proposal.naming import Doing, doing
+from midflight.domain.proposal.roles import risky, role_of
+from midflight.domain.provenance import ArgumentFacts, Concern
+from midflight.domain.traits import (
+    Effect,
+    Reach,
+    Role,
+    Traits,
+)
+from midflight.domain.value import JSONObject, Value
+
+MAX_VALUES = 512
+"""Argument values looked at; with more of them an action counts as made up."""
+
+_OUTWARD = frozenset({Effect.SEND, Effect.PAY, Effect.GRANT, Effect.INSTRUCT, Effect.EXECUTE})
+STOP = lexicon("the a an of and or to in on for at by with from is re")
+"""Words that say nothing about a value."""
+_JOINTS = str.maketrans("_/-.", "    ")
+
+
+class Subject(Value):
+    """What is judged: a tool, as far as flow needs to know it.
+
+    Attributes:
+        traits: reviewed or proposed.
+        does: what its name and description say.
+        schema: its input schema, for arguments that the traits do not name.
+    """
+
+    name: str
+    traits: Traits
+    does: Doing
+    roles: dict[Place, Role]
+
+
+class Circumstances(Value):
+    """What the run has done and knows besides its index.
+
+    Attributes:
+        done: how many effects of this tool have been permitted in the run.
+        endorsed: whether a value, in strict form, was approved for the run or its owner.
+        own: domains of the owner.
+        gated: the intent has to ask for an effect.
+    """
+
+    done: int
+    endorsed: Callable[[str], bool]
+    own: frozenset[str] = frozenset()
+    gated: bool = True
+
+
+class Part(Value):
+    """One value of the arguments."""
+
+    path: str
+    role: Role
+    text: str
+
+
+class Matter:
+    """One action before the judge: what it is, what is known, and what was found so far."""
+
+    __slots__ = (
+        "about",
+        "concerns",
+        "effect",
+        "found",
+        "index",
+        "outward",
+        "parts",
+        "reading",
+        "subject",
+    )
+
+    def __init__(
+        self,
+        subject: Subject,
+        arguments: JSONObject,
+        *,
+        index: RunIndex,
+        reading: Reading,
+        about: Circumstances,
+    ) -> None:
+        self.subject = subject
+        self.index = index
+        self.reading = reading
+        self.about = about
+        self.parts = list(islice(parts(subject, arguments), MAX_VALUES))
+        self.concerns: set[Concern] = set()
+        self.found: list[ArgumentFacts] = []
+        self.effect = subject.traits.effect
+        self.outward = self.effect in _OUTWARD or (
+            self.effect is not Effect.READ and subject.traits.reach is Reach.OPEN
+        )
+
+
+def subject(name: str, description: str, traits: Traits) -> Subject:
+    """A tool to be judged; made once for each pinned definition."""
+    return Subject(
+        name=name,
+        traits=traits,
+        does=doing(name, description),
+        roles={argument_path(a.path).place: a.role for a in traits.arguments},
+    )
+
+
+def parts(subject: Subject, arguments: JSONObject) -> Iterator[Part]:
+    """Every value of the arguments with its role, depth first."""
+    for name, value in arguments.items():
+        yield from _parts(subject, value, name, (name,), name)
+
+
+def _parts(subject: Subject, value: Any, path: str, place: Place, name: str) -> Iterator[Part]:
+    if isinstance(value, dict):
+        for key, inner in cast("JSONObject", value).items():
+            yield from _parts(subject, inner, f"{path}.{key}", (*place, key), key)
+    elif isinstance(value, list):
+        for at, inner in enumerate(cast("list[Any]", value)):
+            yield from _parts(subject, inner, f"{path}[{at}]", (*place, None), name)
+    elif value is True and risky(name):
+        yield Part(path=path, role=Role.SCOPE, text=words_of(name).replace("_", " "))
+    elif isinstance(value, bool) or value is None:
+        return
+    else:
+        role = subject.roles.get(bare(place))
+        if role is None:
+            role = role_of(name, {"type": "string" if isinstance(value, str) else "number"})[0]
+        text = value if isinstance(value, str) else _numeral(value)
+        if text.strip():
+            yield Part(path=path, role=role, text=text)
+
+
+def values(subject: Subject, arguments: JSONObject) -> Iterator[tuple[Role, str]]:
+    """The values of the arguments with their roles, several addresses in one string apart."""
+    for part in parts(subject, arguments):
+        for text in values_of(part):
+            yield part.role, text
+
+
+def values_of(part: Part) -> list[str]:
+    """The values in an argument: several addresses in one string are several."""
+    text = part.text.strip()
+    if part.role is Role.RECIPIENT and ("," in text or ";" in text):
+        several = list(tokens(text))
+        # Several addresses in one string; anything else is one value, however long.
+        return several if all(shape(t) in CONTACTS for t in several) and several else [text]
+    if part.role is Role.AMOUNT:
+        return [number(text) or text]
+    return [text]
+
+
+def pieces_of(text: str) -> list[str]:
+    """The words of a text, those inside of ids and paths too."""
+    plain = strict(text)
+    found: list[str] = []
+    for word in plain.translate(_JOINTS).split():
+        bare = word.strip("'\"(),:;!?#@")
+        if bare:
+            found.append(bare)
+    return found
+
+
+def _numeral(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+__all__ = [
+    "STOP",
+    "Circumstances",
+    "Matter",
+    "Part",
+    "Subject",
+    "parts",
+    "pieces_of",
+    "subject",
+    "values",
+    "values_of",
+]
