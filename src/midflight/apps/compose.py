@@ -52,6 +52,8 @@ from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
+from midflight.services.monitor_history import MonitorHistory
+from midflight.services.monitors import Monitors
 from midflight.services.policy import Policies
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.fabric import Fabric
@@ -164,6 +166,14 @@ class Plane:
             jwks_uri=f"{settings.public_url}/.well-known/jwks.json",
         )
         self.engine = CedarEngine()
+        self.monitors = Monitors(made.clock)
+        self.monitor_history = MonitorHistory(
+            self.monitors,
+            store=made.store,
+            ledger=self.ledger,
+            wrap=made.wrap,
+            clock=made.clock,
+        )
         self.policies = Policies(
             switch=self.engine,
             compiler=CedarCompiler(),
@@ -171,6 +181,7 @@ class Plane:
             history=settings.state.directory / "policies",
             recorder=self.ledger,
             clock=made.clock,
+            declare=self.monitors.declare,
         )
         self.interruption = Interruption(
             store=made.store, fabric=made.fabric, recorder=self.ledger, clock=made.clock
@@ -216,6 +227,7 @@ class Plane:
             interruption=self.interruption,
             inventory=self.inventory,
             engine=self.engine,
+            monitors=self.monitors,
             recorder=self.ledger,
             sealer=self.sealer,
             upstreams=made.upstreams,
@@ -253,6 +265,7 @@ class Plane:
             await self.policies.load()
             await self.ledger.start(__version__, self.engine.version)
             undo.push_async_callback(self.ledger.close)
+            undo.push_async_callback(self._keep_monitors)
             await self.inventory.refresh()
             await self.marks.start()
             undo.push_async_callback(self.flow.save)
@@ -260,6 +273,7 @@ class Plane:
             await self.interruption.start()
             self.runs.on_ended(self._run_ended)
             self.runs.on_ended(self.flow.ended)
+            await self.monitor_history.start()
             await self.runs.start()
             await self.catalogue.start()
             undo.push_async_callback(self.catalogue.close)
@@ -280,7 +294,13 @@ class Plane:
                 kind=ActionKind.OPEN_RUN,
                 workload=workload,
                 run=RunFacts(
-                    id="", has_intent=False, implicit=False, age_s=0, steps=0, labels=BOTTOM
+                    id="",
+                    has_intent=False,
+                    implicit=False,
+                    age_s=0,
+                    steps=0,
+                    labels=BOTTOM,
+                    monitors=self.monitors.peek(workload, "midflight"),
                 ),
                 target=Target(
                     upstream="midflight",
@@ -302,6 +322,7 @@ class Plane:
 
     def _run_ended(self, run: str, state: RunState) -> None:
         self.interruption.run_ended(run, over(run, state))
+        self.monitors.run_ended(run)
         for upstream in self.parts.upstreams.values():
             self._aside(upstream.end_run(run))
 
@@ -314,11 +335,22 @@ class Plane:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            for chore in (self.runs.sweep, self.flow.save, self.policies.reload_if_changed):
+            for chore in (
+                self.runs.sweep,
+                self.flow.save,
+                self.policies.reload_if_changed,
+                self.monitor_history.sweep,
+            ):
                 try:
                     await chore()
                 except MidflightError as error:
                     log.warning("chore_failed", chore=chore.__name__, why=str(error))
+
+    async def _keep_monitors(self) -> None:
+        try:
+            await self.monitor_history.close()
+        except MidflightError as error:  # the ledger has everything; the next start reads it
+            log.warning("monitors_not_kept", why=error.message)
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

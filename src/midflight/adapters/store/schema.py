@@ -118,6 +118,13 @@ seal_keys = Table(
     Column("wrapped", LargeBinary, nullable=False),
 )
 
+snapshots = Table(
+    "snapshots",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
 used_once = Table(
     "used_once",
     METADATA,
@@ -155,6 +162,7 @@ __all__ = [
     "revocations",
     "runs",
     "seal_keys",
+    "snapshots",
     "used_once",
     "workloads",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from midflight.apps.control.api import ControlApi
 from midflight.apps.control.explaining import ExplainVerbs
 from midflight.apps.control.ledger import LedgerVerbs
+from midflight.apps.control.monitors import MonitorVerbs
 from midflight.apps.control.operators import Operators
 from midflight.apps.control.plane import Plane
 from midflight.apps.control.policies import PolicyVerbs
@@ -46,6 +47,7 @@ def control_app(
         TraitsVerbs(plane),
         RevocationVerbs(plane),
         PolicyVerbs(plane),
+        MonitorVerbs(plane),
         LedgerVerbs(plane),
         ExplainVerbs(plane),
         RecordingVerbs(plane),

@@ -8,7 +8,7 @@ from alembic import op
 from midflight.domain.errors import Conflict
 
 revision = "0005_flow"
-down_revision = "0001"
+down_revision = "0002_monitors"
 branch_labels = None
 depends_on = None
 
