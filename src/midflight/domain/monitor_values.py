@@ -2,7 +2,8 @@
 
 Money is carried as an integer of minor units: a number is taken exactly as it is written (`0.1` is
 one tenth, whatever its bits), its sign is left out (money that flows back is money that flows), and
-it is rounded up to the unit. What is there and is no number, or is not there although the
+it is rounded up to the unit. Of a role, an argument called `…_cents` or `…_minor` is in hundredths
+already. What is there and is no number, or is not there although the
 declaration names it, is not known: the sum is saturated while that counts. Text of an argument
 leaves here only as a keyed hash. Above: `services/monitors.py`.
 """
@@ -28,6 +29,7 @@ KEY_BYTES = 12
 
 PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[\*\])*\Z")
 _STEP = re.compile(r"[^.\[\]]+|\[\*\]")
+_MINOR = re.compile(r"(?:\A|[._-])(?:cents|minor)(?:\[\*\])?\Z", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?\Z")
 _EXACT = decimal.Context(prec=400, rounding=decimal.ROUND_CEILING)
 
@@ -38,9 +40,10 @@ def amount_of(monitor: Monitor, arguments: JSONObject, traits: Traits) -> int:
     Of a role, arguments that are not there add nothing.
     """
     total, found = 0, False
-    for number, value in enumerate(_values(monitor, arguments, traits)):
+    for number, (path, value) in enumerate(_values(monitor, arguments, traits)):
         found = True
-        amount = _units(value, monitor.places)
+        minor = monitor.role is not None and _MINOR.search(path) is not None
+        amount = _units(value, monitor.places - 2 if minor else monitor.places)
         if amount is None or number >= MAX_VALUES:
             return SATURATED
         total += amount
@@ -61,7 +64,7 @@ def keys_of(
     bound = b"\0".join((monitor.fingerprint.encode(), scope.encode(), salt.encode()))
     keys: dict[str, None] = {}
     beyond = 0
-    for value in _values(monitor, arguments, traits):
+    for _, value in _values(monitor, arguments, traits):
         if len(keys) >= MAX_KEYS:
             beyond += 1
             continue
@@ -71,7 +74,8 @@ def keys_of(
     return tuple(keys), beyond
 
 
-def _values(monitor: Monitor, arguments: JSONObject, traits: Traits) -> Iterator[Any]:
+def _values(monitor: Monitor, arguments: JSONObject, traits: Traits) -> Iterator[tuple[str, Any]]:
+    """(path, value) of what the monitor is about."""
     if monitor.argument:
         yield from _at(arguments, monitor.argument)
         return
@@ -88,8 +92,8 @@ def _values(monitor: Monitor, arguments: JSONObject, traits: Traits) -> Iterator
             yield from _at(arguments, name)
 
 
-def _at(arguments: JSONObject, path: str) -> Iterator[Any]:
-    """The values at a path. A list stands for its members; `null` is as if it were not there."""
+def _at(arguments: JSONObject, path: str) -> Iterator[tuple[str, Any]]:
+    """(path, value) of the values at a path. A list stands for its members; `null` is as if it were not there."""
     found: list[Any] = [arguments]
     for step in _STEP.findall(path):
         after: list[Any] = []
@@ -101,14 +105,16 @@ def _at(arguments: JSONObject, path: str) -> Iterator[Any]:
         found = after
     for value in found:
         members = cast("list[Any]", value) if isinstance(value, list) else [value]
-        yield from (member for member in members if member is not None)
+        yield from ((path, member) for member in members if member is not None)
 
 
 def _units(value: object, places: int) -> int | None:
     # `type`, not isinstance: a boolean is an int in Python and no number in JSON.
     if type(value) is int:
-        return min(abs(value) * 10**places, SATURATED)
-    if type(value) is float:
+        if places >= 0:
+            return min(abs(value) * 10**places, SATURATED)
+        text = str(value) if abs(value) < SATURATED else str(SATURATED)
+    elif type(value) is float:
         text = repr(value)
     elif type(value) is str and _NUMBER.match(value) is not None:
         text = value
