@@ -345,12 +345,12 @@ class Sequence_:  # noqa: N801 -- `Sequence` is taken
 
 
 def _take(starts: list[int | None], bits: int, now: int) -> None:
-    # From the last step down, so that one event is never two steps of one walk.
+    # From the last step down, so that one event is never two steps of one walk. Starts of a step
+    # only grow, so what led to the step before is never older than what led here last time.
     for step in range(len(starts) - 1, 0, -1):
         before = starts[step - 1]
         if bits >> step & 1 and before is not None:
-            own = starts[step]
-            starts[step] = before if own is None else max(own, before)
+            starts[step] = before
     if bits & 1:
         starts[0] = now
 

@@ -93,7 +93,10 @@ def _values(monitor: Monitor, arguments: JSONObject, traits: Traits) -> Iterator
 
 
 def _at(arguments: JSONObject, path: str) -> Iterator[tuple[str, Any]]:
-    """(path, value) of the values at a path. A list stands for its members; `null` is as if it were not there."""
+    """(path, value) of the values at a path.
+
+    A list stands for its members; `null` is as if it were not there.
+    """
     found: list[Any] = [arguments]
     for step in _STEP.findall(path):
         after: list[Any] = []
