@@ -15,7 +15,7 @@ import os
 
 import msgspec
 
-from midflight.domain.chain import Damaged, Entry, parse_record_id
+from midflight.domain.chain import Damaged, Entry, is_intact, parse_record_id
 from midflight.domain.errors import Conflict, Malformed, MidflightError, NotFound
 from midflight.domain.identity import Author
 from midflight.domain.monitor import Advanced, Per
@@ -228,6 +228,8 @@ class MonitorHistory:
     def _replay(self, entry: Entry | Damaged) -> None:
         if isinstance(entry, Damaged):
             raise Malformed(f"The ledger is damaged: {entry.text}")
+        if not is_intact(entry):
+            raise Malformed(f"Entry {entry.id} of the ledger was altered.")
         line = _LINE.decode(entry.body)
         if line.advanced is not None:
             # Several writers may have had clocks of their own; a cell's time never steps back.
