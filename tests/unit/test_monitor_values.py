@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midflight.domain.monitor import SATURATED, Monitor, MonitorKind, Per, Selection
-from midflight.domain.monitor_values import MAX_KEYS, MAX_VALUES, amount_of, keys_of
+from midflight.domain.monitor_values import (
+    MAX_KEYS,
+    MAX_VALUES,
+    bound_to,
+    keys_of,
+    places_of,
+)
+from midflight.domain.monitor_values import amount_of as amount_at
 from midflight.domain.traits import Argument, Role, Traits
 
 KEY = bytes(32)
@@ -17,6 +26,10 @@ KEY = bytes(32)
 
 def monitor(kind: MonitorKind = MonitorKind.SUM, **more: Any) -> Monitor:
     return Monitor(name="m", kind=kind, per=Per.RUN, steps=(Selection(),), **more)
+
+
+def amount_of(declared: Monitor, arguments: dict[str, Any], traits: Traits) -> int:
+    return amount_at(declared, places_of(declared, traits), arguments)
 
 
 def amount(value: Any, places: int = 2) -> int:
@@ -60,6 +73,12 @@ def test_a_number_is_taken_as_it_is_written_and_the_rest_is_not_known(
     value: Any, units: int
 ) -> None:
     assert amount(value) == units
+
+
+@given(st.floats(-1e18, 1e18), st.integers(0, 6))
+def test_a_float_is_what_its_shortest_decimal_says(value: float, places: int) -> None:
+    units = abs(Decimal(repr(value))) * 10**places
+    assert amount(value, places) == min(math.ceil(units), SATURATED)
 
 
 @given(st.integers(-(10**15), 10**15), st.integers(0, 6))
@@ -107,8 +126,10 @@ def test_more_values_than_are_looked_at_are_not_known() -> None:
 
 
 def keys(arguments: dict[str, Any], **more: Any) -> tuple[tuple[str, ...], int]:
-    given_: dict[str, Any] = {"key": KEY, "scope": "run_a", "salt": "s"} | more
-    return keys_of(monitor(MonitorKind.DISTINCT, argument="to"), arguments, Traits(), **given_)
+    given_: dict[str, Any] = {"key": KEY, "of": "m", "scope": "run_a", "salt": "s"} | more
+    bound = bound_to(given_["of"], given_["scope"], given_["salt"])
+    places = places_of(monitor(MonitorKind.DISTINCT, argument="to"), Traits())
+    return keys_of(places, arguments, key=given_["key"], bound=bound)
 
 
 def test_equal_values_have_one_key_and_different_ones_two() -> None:
@@ -125,9 +146,9 @@ def test_a_key_tells_nothing_without_its_secrets_and_differs_by_scope() -> None:
     assert "boss" not in one
     assert len(one) == 24
     others = [keys({"to": "boss@example.org"}, **more)[0][0] for more in (
-        {"key": b"1" * 32}, {"scope": "run_b"}, {"salt": "t"}
+        {"key": b"1" * 32}, {"scope": "run_b"}, {"salt": "t"}, {"of": "n"}
     )]  # fmt: skip
-    assert len({one, *others}) == 4
+    assert len({one, *others}) == 5
 
 
 def test_values_beyond_those_that_are_told_apart_count_each() -> None:

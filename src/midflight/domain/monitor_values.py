@@ -13,13 +13,13 @@ from __future__ import annotations
 import decimal
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, cast
 
 from midflight.domain.canonical import canonical
 from midflight.domain.monitor import SATURATED, Monitor
 from midflight.domain.traits import Traits
-from midflight.domain.value import JSONObject
+from midflight.domain.value import JSONObject, Value
 
 MAX_KEYS = 64
 """Values of one action that are told apart; each one beyond counts as a new one."""
@@ -31,84 +31,97 @@ PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[\*\])*\Z")
 _STEP = re.compile(r"[^.\[\]]+|\[\*\]")
 _MINOR = re.compile(r"(?:\A|[._-])(?:cents|minor)(?:\[\*\])?\Z", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?\Z")
+_SURE = 10**15
 _EXACT = decimal.Context(prec=400, rounding=decimal.ROUND_CEILING)
 
 
-def amount_of(monitor: Monitor, arguments: JSONObject, traits: Traits) -> int:
+class Place(Value):
+    """Where in the arguments a monitor looks: a path, and whether it is in hundredths already."""
+
+    steps: tuple[str, ...]
+    minor: bool = False
+
+
+def places_of(monitor: Monitor, traits: Traits) -> tuple[Place, ...]:
+    """Where a monitor looks in the arguments of a tool. The same for all of its calls."""
+    role = monitor.role
+    if role is None:
+        return (Place(steps=_steps(monitor.argument)),) if monitor.argument else ()
+    paths = [argument.path for argument in traits.arguments if argument.role is role]
+    named = {_steps(argument.path)[:1] for argument in traits.arguments}
+    # What nobody said anything about, and is called as the role is.
+    paths += [name for name in (role.value, f"{role.value}s") if (name,) not in named]
+    return tuple(Place(steps=_steps(p), minor=_MINOR.search(p) is not None) for p in paths)
+
+
+def amount_of(monitor: Monitor, places: Sequence[Place], arguments: JSONObject) -> int:
     """What an action adds to a sum, in its unit; `SATURATED` if that is not known.
 
     Of a role, arguments that are not there add nothing.
     """
-    total, found = 0, False
-    for number, (path, value) in enumerate(_values(monitor, arguments, traits)):
-        found = True
-        minor = monitor.role is not None and _MINOR.search(path) is not None
-        amount = _units(value, monitor.places - 2 if minor else monitor.places)
-        if amount is None or number >= MAX_VALUES:
-            return SATURATED
-        total += amount
-    if not found and monitor.argument:
+    total, seen = 0, 0
+    for place in places:
+        unit = monitor.places - 2 if place.minor else monitor.places
+        for value in _at(arguments, place.steps):
+            seen += 1
+            amount = _units(value, unit)
+            if amount is None or seen > MAX_VALUES:
+                return SATURATED
+            total += amount
+    if not seen and monitor.argument:
         return SATURATED
     return min(total, SATURATED)
 
 
 def keys_of(
-    monitor: Monitor, arguments: JSONObject, traits: Traits, *, key: bytes, scope: str, salt: str
+    places: Sequence[Place], arguments: JSONObject, *, key: bytes, bound: bytes
 ) -> tuple[tuple[str, ...], int]:
     """Keyed hashes of the values that a `distinct` tells apart, and how many more there are.
 
-    `key` is the plane's secret; `salt` the run's, for what is counted per run, so that the hashes
-    cannot be guessed back once the run's secrets are erased. Values are compared as JSON, without
-    folding: two that only a reader takes for one count as two.
+    `key` is the plane's secret. `bound` says what the values are told apart for (`bound_to`).
+    Values are compared as JSON, without folding: two that only a reader takes for one count twice.
     """
-    bound = b"\0".join((monitor.fingerprint.encode(), scope.encode(), salt.encode()))
     keys: dict[str, None] = {}
     beyond = 0
-    for _, value in _values(monitor, arguments, traits):
-        if len(keys) >= MAX_KEYS:
-            beyond += 1
-            continue
-        hashed = hashlib.blake2b(key=key, digest_size=KEY_BYTES)
-        hashed.update(len(bound).to_bytes(8) + bound + canonical(value))
-        keys[hashed.hexdigest()] = None
+    for place in places:
+        for value in _at(arguments, place.steps):
+            if len(keys) >= MAX_KEYS:
+                beyond += 1
+                continue
+            text = bound + canonical(value)
+            keys[hashlib.blake2b(text, key=key, digest_size=KEY_BYTES).hexdigest()] = None
     return tuple(keys), beyond
 
 
-def _values(monitor: Monitor, arguments: JSONObject, traits: Traits) -> Iterator[tuple[str, Any]]:
-    """(path, value) of what the monitor is about."""
-    if monitor.argument:
-        yield from _at(arguments, monitor.argument)
-        return
-    role = monitor.role
-    if role is None:
-        return
-    named = {_STEP.findall(argument.path)[0] for argument in traits.arguments if argument.path}
-    for argument in traits.arguments:
-        if argument.role is role:
-            yield from _at(arguments, argument.path)
-    # What nobody said anything about, and is called as the role is.
-    for name in (role.value, f"{role.value}s"):
-        if name not in named:
-            yield from _at(arguments, name)
+def bound_to(fingerprint: str, scope: str, salt: str) -> bytes:
+    """What a key is hashed with, so that equal values differ between monitors and scopes.
 
-
-def _at(arguments: JSONObject, path: str) -> Iterator[tuple[str, Any]]:
-    """(path, value) of the values at a path.
-
-    A list stands for its members; `null` is as if it were not there.
+    `salt` is the run's, for what is counted per run: once the run's secrets are erased the keys
+    cannot be guessed back.
     """
+    parts = [part.encode() for part in (fingerprint, scope, salt)]
+    return b"".join(len(part).to_bytes(4) + part for part in parts)
+
+
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(_STEP.findall(path))
+
+
+def _at(arguments: JSONObject, steps: Sequence[str]) -> Sequence[Any]:
+    """The values at a path. A list stands for its members; `null` is as if it were not there."""
     found: list[Any] = [arguments]
-    for step in _STEP.findall(path):
-        after: list[Any] = []
-        for value in found:
-            if step == "[*]":
-                after.extend(cast("list[Any]", value) if isinstance(value, list) else ())
-            elif isinstance(value, dict) and step in value:
-                after.append(cast("JSONObject", value)[step])
-        found = after
+    for step in steps:
+        if step == "[*]":
+            lists = [cast("list[Any]", value) for value in found if isinstance(value, list)]
+            found = [member for members in lists for member in members]
+        else:
+            found = [v[step] for v in found if isinstance(v, dict) and step in v]
+    if len(found) == 1 and not isinstance(found[0], list) and found[0] is not None:
+        return found
+    flat: list[Any] = []
     for value in found:
-        members = cast("list[Any]", value) if isinstance(value, list) else [value]
-        yield from ((path, member) for member in members if member is not None)
+        flat.extend(cast("list[Any]", value) if isinstance(value, list) else [value])
+    return [value for value in flat if value is not None]
 
 
 def _units(value: object, places: int) -> int | None:
@@ -118,6 +131,12 @@ def _units(value: object, places: int) -> int | None:
             return min(abs(value) * 10**places, SATURATED)
         text = str(value) if abs(value) < SATURATED else str(SATURATED)
     elif type(value) is float:
+        if places >= 0 and abs(value) < _SURE:
+            # Up to 15 digits no two decimals have the same float: what divides back is the one.
+            scale = 10**places
+            units = round(abs(value) * scale)
+            if units < _SURE and units / scale == abs(value):
+                return units
         text = repr(value)
     elif type(value) is str and _NUMBER.match(value) is not None:
         text = value
@@ -130,4 +149,14 @@ def _units(value: object, places: int) -> int | None:
     return min(int(exact.to_integral_value(decimal.ROUND_CEILING, context=_EXACT)), SATURATED)
 
 
-__all__ = ["KEY_BYTES", "MAX_KEYS", "MAX_VALUES", "PATH", "amount_of", "keys_of"]
+__all__ = [
+    "KEY_BYTES",
+    "MAX_KEYS",
+    "MAX_VALUES",
+    "PATH",
+    "Place",
+    "amount_of",
+    "bound_to",
+    "keys_of",
+    "places_of",
+]

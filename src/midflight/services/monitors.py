@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import StoreUnavailable
@@ -30,13 +31,17 @@ from midflight.domain.monitor import (
     Per,
 )
 from midflight.domain.monitor_cells import Cell, Hold, make_cell
-from midflight.domain.monitor_values import amount_of, keys_of
+from midflight.domain.monitor_values import Place, amount_of, bound_to, keys_of, places_of
 from midflight.domain.question import Target
 from midflight.domain.run import Run
+from midflight.domain.traits import Traits
 from midflight.domain.value import Value
 from midflight.services.ports.clock import Clock
 
 MAX_PLANS = 4_096
+
+Step: TypeAlias = "tuple[Kept, int, tuple[Place, ...]]"
+"""A monitor that an action advances, which steps of it, and where it looks in the arguments."""
 
 _PLACE = {per: place for place, per in enumerate(Per)}
 
@@ -191,7 +196,7 @@ class Monitors:
         self._clock = clock
         self._base = int(clock.now() * MICROS) - int(clock.monotonic() * MICROS)
         self._kept: tuple[Kept, ...] = ()
-        self._plans: dict[tuple[object, ...], tuple[tuple[Kept, int], ...]] = {}
+        self._plans: dict[tuple[str, str, str], tuple[Traits, tuple[Step, ...]]] = {}
         self._key = b""
         self.is_restored = False
 
@@ -211,9 +216,10 @@ class Monitors:
             raise StoreUnavailable("What monitors counted before the start is not read yet.")
         now = self.now()
         scopes = (run.id, workload.id, workload.owner, action.upstream)
-        for kept, bits in self._plan(action, target):
+        for step in self._plan(action, target):
+            kept = step[0]
             scope = scopes[kept.place]
-            advance = self._measure(kept, bits, action, target, scope=scope, salt=run.salt)
+            advance = self._measure(step, action, scope=scope, salt=run.salt)
             if advance is not None:
                 cell = kept.cell(scope)
                 hold = cell.reserve(now, advance.amount, advance.keys)
@@ -293,54 +299,41 @@ class Monitors:
             values[kept.name] = value
         return values
 
-    def _plan(self, action: Action, target: Target) -> tuple[tuple[Kept, int], ...]:
+    def _plan(self, action: Action, target: Target) -> tuple[Step, ...]:
         kind, traits = action.kind, target.traits
         # Only tools are selected by name; names of resources have no end.
         name = action.name if kind is ActionKind.CALL_TOOL else ""
-        key = (kind, action.upstream, name, traits.effect, traits.reach)
-        plan = self._plans.get(key)
-        if plan is None:
-            found = (
-                (
-                    kept,
-                    kept.monitor.steps_of(
-                        kind=kind,
-                        upstream=action.upstream,
-                        name=name,
-                        effect=traits.effect,
-                        reach=traits.reach,
-                    ),
-                )
-                for kept in self._kept
+        key = (kind, action.upstream, name)
+        known = self._plans.get(key)
+        if known is not None and (known[0] is traits or known[0] == traits):
+            return known[1]
+        steps: list[Step] = []
+        for kept in self._kept:
+            bits = kept.monitor.steps_of(
+                kind=kind,
+                upstream=action.upstream,
+                name=name,
+                effect=traits.effect,
+                reach=traits.reach,
             )
-            plan = tuple((kept, bits) for kept, bits in found if bits)
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            self._plans[key] = plan
-        return plan
+            if bits:
+                steps.append((kept, bits, places_of(kept.monitor, traits)))
+        if len(self._plans) >= MAX_PLANS:
+            self._plans.clear()
+        self._plans[key] = (traits, tuple(steps))
+        return tuple(steps)
 
-    def _measure(
-        self, kept: Kept, bits: int, action: Action, target: Target, *, scope: str, salt: str
-    ) -> Advance | None:
+    def _measure(self, step: Step, action: Action, *, scope: str, salt: str) -> Advance | None:
         """What an action adds, or None if that is nothing."""
+        kept, amount, places = step
         monitor = kept.monitor
         keys: tuple[str, ...] = ()
-        match monitor.kind:
-            case MonitorKind.COUNT | MonitorKind.RATE:
-                amount = 1
-            case MonitorKind.SEQUENCE:
-                amount = bits
-            case MonitorKind.SUM:
-                amount = amount_of(monitor, action.arguments, target.traits)
-            case MonitorKind.DISTINCT:
-                keys, amount = keys_of(
-                    monitor,
-                    action.arguments,
-                    target.traits,
-                    key=self._key,
-                    scope=scope,
-                    salt=salt if monitor.per is Per.RUN else "",
-                )
+        kind = monitor.kind
+        if kind is MonitorKind.SUM:
+            amount = amount_of(monitor, places, action.arguments)
+        elif kind is MonitorKind.DISTINCT:
+            bound = bound_to(kept.fingerprint, scope, salt if monitor.per is Per.RUN else "")
+            keys, amount = keys_of(places, action.arguments, key=self._key, bound=bound)
         if not amount and not keys:
             return None
         return Advance(
