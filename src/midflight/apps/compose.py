@@ -274,6 +274,8 @@ class Plane:
             self.runs.on_ended(self._run_ended)
             self.runs.on_ended(self.flow.ended)
             await self.monitor_history.start()
+            if self.monitor_history.problem:
+                log.warning("monitors_lost", why=self.monitor_history.problem)
             await self.runs.start()
             await self.catalogue.start()
             undo.push_async_callback(self.catalogue.close)

@@ -13,7 +13,6 @@ neither empties a window nor stops it. Above: the guard. Below: `domain/monitor_
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
@@ -79,13 +78,15 @@ class MonitorStatus(Value):
 class Kept:
     """A declared monitor and its cells. Belongs to `Monitors` and its history."""
 
-    __slots__ = ("cells", "fingerprint", "lost", "monitor", "name", "place")
+    __slots__ = ("attempts", "cells", "fingerprint", "kind", "lost", "monitor", "name", "place")
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
         self.name = monitor.name
         self.fingerprint = monitor.fingerprint
         self.place = _PLACE[monitor.per]
+        self.kind = monitor.kind
+        self.attempts = monitor.counts is Counts.ATTEMPTED
         self.cells: dict[str, Cell] = {}
         self.lost: Lost | None = None
 
@@ -108,12 +109,8 @@ class Kept:
         return self.monitor.per is not Per.RUN or opened_at <= lost.wall
 
 
-class _State(enum.Enum):
-    """Where a reservation is."""
-
-    RESERVED = 0
-    CONFIRMED = 1
-    OVER = 2
+# Where a reservation is. Plain numbers: members of an enum cost more than what is done with them.
+_RESERVED, _CONFIRMED, _OVER = range(3)
 
 
 class Reservation:
@@ -133,7 +130,7 @@ class Reservation:
     ) -> None:
         self._clock = clock
         self._holds = holds
-        self._state = _State.RESERVED
+        self._state = _RESERVED
         self._at = 0
         self.values = values
 
@@ -145,7 +142,7 @@ class Reservation:
     @property
     def attempts(self) -> bool:
         """Whether it counts somewhere although it is refused."""
-        return any(kept.monitor.counts is Counts.ATTEMPTED for kept, *_ in self._holds)
+        return any(kept.attempts for kept, *_ in self._holds)
 
     def advanced(self) -> Advanced | None:
         """What its intent has to say. `confirm` follows in the same turn."""
@@ -153,31 +150,31 @@ class Reservation:
 
     def attempted(self) -> Advanced | None:
         """What the record of its refusal has to say. `refuse` follows in the same turn."""
-        return self._advanced([h for h in self._holds if h[0].monitor.counts is Counts.ATTEMPTED])
+        return self._advanced([h for h in self._holds if h[0].attempts])
 
     def confirm(self) -> None:
         """Its intent is appended."""
-        if self._state is _State.RESERVED:
-            self._state = _State.CONFIRMED
+        if self._state is _RESERVED:
+            self._state = _CONFIRMED
             self._holds = [(k, c, c.confirm(hold, self._at), a) for k, c, hold, a in self._holds]
 
     def refuse(self) -> None:
         """It is not permitted: nothing is left of it but attempts, where those are counted."""
-        if self._state is not _State.RESERVED:
+        if self._state is not _RESERVED:
             return
-        self._state = _State.OVER
+        self._state = _OVER
         for kept, cell, hold, _ in self._holds:
-            if kept.monitor.counts is Counts.ATTEMPTED:
+            if kept.attempts:
                 cell.land(cell.confirm(hold, self._at))
             else:
                 cell.refuse(hold)
 
     def land(self) -> None:
         """It is over. Refuses what was not confirmed."""
-        if self._state is _State.RESERVED:
+        if self._state is _RESERVED:
             self.refuse()
-        elif self._state is _State.CONFIRMED:
-            self._state = _State.OVER
+        elif self._state is _CONFIRMED:
+            self._state = _OVER
             for _, cell, hold, _ in self._holds:
                 cell.land(hold)
 
@@ -326,13 +323,13 @@ class Monitors:
     def _measure(self, step: Step, action: Action, *, scope: str, salt: str) -> Advance | None:
         """What an action adds, or None if that is nothing."""
         kept, amount, places = step
-        monitor = kept.monitor
         keys: tuple[str, ...] = ()
-        kind = monitor.kind
-        if kind is MonitorKind.SUM:
-            amount = amount_of(monitor, places, action.arguments)
-        elif kind is MonitorKind.DISTINCT:
-            bound = bound_to(kept.fingerprint, scope, salt if monitor.per is Per.RUN else "")
+        if not places:
+            pass  # its events are counted as they are
+        elif kept.kind is MonitorKind.SUM:
+            amount = amount_of(kept.monitor, places, action.arguments)
+        else:
+            bound = bound_to(kept.fingerprint, scope, salt if kept.monitor.per is Per.RUN else "")
             keys, amount = keys_of(places, action.arguments, key=self._key, bound=bound)
         if not amount and not keys:
             return None

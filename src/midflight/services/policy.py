@@ -105,7 +105,7 @@ class Policies:
         history: Path,
         recorder: Recorder,
         clock: Clock,
-        declare: Callable[[Sequence[Monitor]], object] = len,
+        declare: Callable[[Sequence[Monitor]], None] | None = None,
     ) -> None:
         """`directory` holds the files, `history` the sets that were active.
 
@@ -242,7 +242,8 @@ class Policies:
         # Kept before it decides anything: a record must never name a version nobody has.
         await asyncio.to_thread(self._history.keep, policies.version, policies.sources)
         self._switch.activate(policies)
-        self._declare(policies.monitors)
+        if self._declare is not None:
+            self._declare(policies.monitors)
         self._active = policies
         self.problems = ()
         self._inspected = -1
