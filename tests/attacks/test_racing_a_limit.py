@@ -158,7 +158,9 @@ async def test_a_sum_cannot_be_split_into_payments_at_once() -> None:
     assert sum(a["amount"] for a in paid(plane)) == pytest.approx(100)
 
 
-@pytest.mark.parametrize("amount", [-60, "-60", [30, 30], 60.001, "60.00", 2**70, 1e300])
+@pytest.mark.parametrize(
+    "amount", [-60, "-60", [30, 30], 60.001, "60.00", 2**70, 1e300, {"value": 60}]
+)
 async def test_an_amount_in_a_strange_form_is_not_smaller(amount: Any) -> None:
     # The tool declares a number; a looser one takes them all, and so does this one's schema.
     plane = await plane_with(PAID, limit("paid", 100_00))
@@ -176,7 +178,9 @@ def plane_traits(plane: MemoryPlane) -> Any:
     return target.traits
 
 
-@pytest.mark.parametrize("amount", [True, "sixty", "6e1", "NaN", {"value": 60}, "0x3c", "６０"])
+@pytest.mark.parametrize(
+    "amount", [True, "sixty", "6e1", "NaN", {"value": "much", "x": 0}, {}, "0x3c", "６０"]
+)
 async def test_an_amount_that_cannot_be_read_counts_as_all_there_is(amount: Any) -> None:
     plane = await plane_with(PAID, limit("paid", 100_00))
     plane.upstream.tools[0] = {"name": "pay", "inputSchema": {"type": "object"}}

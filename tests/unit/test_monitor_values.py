@@ -16,7 +16,7 @@ from midflight.domain.monitor_values import (
     MAX_VALUES,
     bound_to,
     keys_of,
-    places_of,
+    where,
 )
 from midflight.domain.monitor_values import amount_of as amount_at
 from midflight.domain.traits import Argument, Role, Traits
@@ -29,7 +29,9 @@ def monitor(kind: MonitorKind = MonitorKind.SUM, **more: Any) -> Monitor:
 
 
 def amount_of(declared: Monitor, arguments: dict[str, Any], traits: Traits) -> int:
-    return amount_at(declared, places_of(declared, traits), arguments)
+    look = where(declared, traits)
+    assert look is not None
+    return amount_at(declared, look, arguments)
 
 
 def amount(value: Any, places: int = 2) -> int:
@@ -57,6 +59,10 @@ def amount(value: Any, places: int = 2) -> int:
         (1e300, SATURATED),
         (SATURATED, SATURATED),
         ("9" * 40, SATURATED),
+        ("$12.50", 1250),
+        ("12.5 EUR", 1250),
+        ("EUR 12", 1200),
+        ("$€1", SATURATED),
         (True, SATURATED),
         ("", SATURATED),
         ("1e3", SATURATED),
@@ -65,7 +71,10 @@ def amount(value: Any, places: int = 2) -> int:
         (float("nan"), SATURATED),
         (float("inf"), SATURATED),
         ({}, SATURATED),
-        ([[1]], SATURATED),
+        ([[1], [2]], 300),
+        ({"value": "12.50", "currency": "EUR"}, 1250),
+        ({"value": "sixty", "extra": 0}, SATURATED),
+        ({"currency": "EUR"}, SATURATED),
         (None, SATURATED),
     ],
 )
@@ -109,7 +118,7 @@ def test_a_role_is_where_the_traits_say_and_absent_is_nothing() -> None:
     assert amount_of(sums, {"tip": "much"}, traits) == SATURATED
 
 
-@pytest.mark.parametrize("name", ["amount_cents", "cents", "total.amount_minor", "prices-cents"])
+@pytest.mark.parametrize("name", ["amount_cents", "cents", "total.amount_minor", "price-cents"])
 def test_what_is_called_cents_is_in_hundredths_already(name: str) -> None:
     traits = Traits(arguments=(Argument(path=name, role=Role.AMOUNT),))
     arguments: Any = 1250
@@ -128,8 +137,9 @@ def test_more_values_than_are_looked_at_are_not_known() -> None:
 def keys(arguments: dict[str, Any], **more: Any) -> tuple[tuple[str, ...], int]:
     given_: dict[str, Any] = {"key": KEY, "of": "m", "scope": "run_a", "salt": "s"} | more
     bound = bound_to(given_["of"], given_["scope"], given_["salt"])
-    places = places_of(monitor(MonitorKind.DISTINCT, argument="to"), Traits())
-    return keys_of(places, arguments, key=given_["key"], bound=bound)
+    look = where(monitor(MonitorKind.DISTINCT, **given_.pop("by", {"argument": "to"})), Traits())
+    assert look is not None
+    return keys_of(look, arguments, key=given_["key"], bound=bound)
 
 
 def test_equal_values_have_one_key_and_different_ones_two() -> None:
@@ -149,6 +159,18 @@ def test_a_key_tells_nothing_without_its_secrets_and_differs_by_scope() -> None:
         {"key": b"1" * 32}, {"scope": "run_b"}, {"salt": "t"}, {"of": "n"}
     )]  # fmt: skip
     assert len({one, *others}) == 5
+
+
+def test_recipients_in_one_text_are_several() -> None:
+    by = {"role": Role.RECIPIENT}
+    one = keys({"to": "a@x.org, b@x.org;c@x.org\n d@x.org ,"}, by=by)
+    assert one == keys({"to": ["a@x.org", "b@x.org", "c@x.org", "d@x.org"]}, by=by)
+    assert len(one[0]) == 4
+    assert len(keys({"to": "a@x.org, b@x.org"})[0]) == 1  # a declaration that names an argument
+
+
+def test_more_recipients_than_are_looked_at_are_not_known() -> None:
+    assert keys({"to": ["a"] * (MAX_VALUES + 1)})[1] == SATURATED
 
 
 def test_values_beyond_those_that_are_told_apart_count_each() -> None:

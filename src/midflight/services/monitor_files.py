@@ -22,8 +22,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from midflight.domain.action import ActionKind
+from midflight.domain.errors import Malformed
 from midflight.domain.monitor import MICROS, Counts, Monitor, MonitorKind, Per, Selection
-from midflight.domain.monitor_values import PATH
+from midflight.domain.paths import argument_path
 from midflight.domain.traits import Effect, Reach, Role
 from midflight.services.ports.policy_sets import PolicyProblem, PolicySource
 
@@ -260,8 +261,12 @@ def _text(value: Any) -> str:
 
 def _path(value: Any) -> str:
     text = _text(value)
-    if PATH.match(text) is None:
-        raise ValueError("is no path such as `amount`, `payment.amount` or `items[*].price`")
+    try:
+        steps = argument_path(text).steps
+    except Malformed as error:
+        raise ValueError(f"is no path of an argument: {error}") from None
+    if any(step.deep for step in steps):
+        raise ValueError("says `..`; name every step, as in `payment.amount` or `items[*].price`")
     return text
 
 

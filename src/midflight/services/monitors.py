@@ -30,7 +30,7 @@ from midflight.domain.monitor import (
     Per,
 )
 from midflight.domain.monitor_cells import Cell, Hold, make_cell
-from midflight.domain.monitor_values import Place, amount_of, bound_to, keys_of, places_of
+from midflight.domain.monitor_values import Where, amount_of, bound_to, keys_of, where
 from midflight.domain.question import Target
 from midflight.domain.run import Run
 from midflight.domain.traits import Traits
@@ -39,7 +39,7 @@ from midflight.services.ports.clock import Clock
 
 MAX_PLANS = 4_096
 
-Step: TypeAlias = "tuple[Kept, int, tuple[Place, ...]]"
+Step: TypeAlias = "tuple[Kept, int, Where | None]"
 """A monitor that an action advances, which steps of it, and where it looks in the arguments."""
 
 _PLACE = {per: place for place, per in enumerate(Per)}
@@ -314,7 +314,7 @@ class Monitors:
                 reach=traits.reach,
             )
             if bits:
-                steps.append((kept, bits, places_of(kept.monitor, traits)))
+                steps.append((kept, bits, where(kept.monitor, traits)))
         if len(self._plans) >= MAX_PLANS:
             self._plans.clear()
         self._plans[key] = (traits, tuple(steps))
@@ -322,15 +322,15 @@ class Monitors:
 
     def _measure(self, step: Step, action: Action, *, scope: str, salt: str) -> Advance | None:
         """What an action adds, or None if that is nothing."""
-        kept, amount, places = step
+        kept, amount, look = step
         keys: tuple[str, ...] = ()
-        if not places:
+        if look is None:
             pass  # its events are counted as they are
         elif kept.kind is MonitorKind.SUM:
-            amount = amount_of(kept.monitor, places, action.arguments)
+            amount = amount_of(kept.monitor, look, action.arguments)
         else:
             bound = bound_to(kept.fingerprint, scope, salt if kept.monitor.per is Per.RUN else "")
-            keys, amount = keys_of(places, action.arguments, key=self._key, bound=bound)
+            keys, amount = keys_of(look, action.arguments, key=self._key, bound=bound)
         if not amount and not keys:
             return None
         return Advance(
