@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 from monitor_kit import PAY, TRAITS, parsed, perform, values
 
-from midflight.adapters.keys.aes import AesKeyWrap
 from midflight.adapters.policy.cedar import CedarEngine
 from midflight.adapters.store.ledger_sqlite import SqliteLedgerStore
 from midflight.adapters.store.ledger_sqlite_reader import SqliteLedgerReader
@@ -26,7 +25,6 @@ from midflight.domain.chain import Entry, decode
 from midflight.domain.records import Intent
 from midflight.services.guard import Performed
 from midflight.testing import WORKLOAD, MemoryPlane, ScriptedUpstream, call
-from midflight.testing import plane as plane_module
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +33,6 @@ DECLARED = (
     'effects = ["pay"]\nrole = "amount"\nplaces = 2\n'
     '[[monitor]]\nname = "payees"\nkind = "distinct"\nper = "workload"\nrole = "recipient"\n'
 )
-KEY = AesKeyWrap(bytes(range(32)))
 CHILD = """
 import asyncio, os, sys
 from pathlib import Path
@@ -71,7 +68,6 @@ asyncio.run(main())
 
 async def start(folder: Path) -> MemoryPlane:
     """The plane over the files of a folder: the first one, or the one after a crash."""
-    plane_module.WRAP = KEY
     made = parsed(DECLARED)
     plane = MemoryPlane(
         upstream=ScriptedUpstream("one", [PAY]),
@@ -123,9 +119,8 @@ def recorded(folder: Path) -> tuple[int, set[str]]:
 
 
 async def test_no_payment_is_forgotten_by_a_process_that_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(plane_module, "WRAP", KEY)
     chance = random.Random(7)
     arrived: list[str] = []
     for _ in range(3):
