@@ -190,13 +190,15 @@ class MonitorHistory:
         return writer != saved_writer or seq - saved_seq >= EVERY_RECORDS
 
     async def _store_snapshot(self) -> None:
+        now = self._monitors.now()
         snapshot = Snapshot(
             record=self._ledger.last,
-            at=self._monitors.now(),
+            at=now,
             cells=tuple(
                 SavedCell(of=kept.fingerprint, scope=scope, saved=cell.save())
                 for kept in self._monitors.kept()
                 for scope, cell in kept.cells.items()
+                if not cell.is_idle(now)
             ),
             lost={k.fingerprint: k.lost for k in self._monitors.kept() if k.lost is not None},
         )

@@ -48,11 +48,15 @@ def reset(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The monitor's name.")],
     yes: YesFlag = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Let a monitor count from zero, for everybody it counts. It is recorded who did."""
     if not yes:
         typer.confirm(f"Forget everything that {name} has counted?", abort=True, err=True)
-    Session.of(context).client().post(f"/v1/monitors/{segment(name)}/reset")
+    done = Session.of(context).client().post(f"/v1/monitors/{segment(name)}/reset")
+    if as_json:
+        print_json(done)
+        return
     note(f"{name} counts from zero.")
 
 
