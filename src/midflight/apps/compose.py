@@ -200,6 +200,7 @@ class Plane:
             inventory=self.inventory,
             interruption=self.interruption,
             engine=self.engine,
+            monitors=self.monitors,
             store=made.store,
             sealer=self.sealer,
             clock=made.clock,

@@ -21,7 +21,7 @@ from typing import Any, cast
 from midflight.domain.canonical import canonical
 from midflight.domain.monitor import SATURATED, Monitor
 from midflight.domain.paths import argument_path
-from midflight.domain.proposal.rules import role_of
+from midflight.domain.proposal.roles import role_of
 from midflight.domain.traits import Role, Traits
 from midflight.domain.value import JSONObject, Value
 

@@ -223,10 +223,11 @@ class Monitors:
                 holds.append((kept, cell, hold, advance))
         return Reservation(self, self._read(now, scopes, run.opened_at), holds)
 
-    def peek(self, workload: Workload, upstream: str) -> dict[str, int]:
-        """What every monitor says of a run that is not there yet."""
-        opened_at = int(self._clock.now()) + 1
-        return self._read(self.now(), ("", workload.id, workload.owner, upstream), opened_at)
+    def peek(self, workload: Workload, upstream: str, *, run: Run | None = None) -> dict[str, int]:
+        """What every monitor says without a further event; without `run`, of one to be opened."""
+        scopes = ("" if run is None else run.id, workload.id, workload.owner, upstream)
+        opened_at = int(self._clock.now()) + 1 if run is None else run.opened_at
+        return self._read(self.now(), scopes, opened_at)
 
     def now(self) -> int:
         """Microseconds of the monitors' own time."""

@@ -98,6 +98,7 @@ class MemoryPlane:
             inventory=self.inventory,
             interruption=self.interruption,
             engine=self.engine,
+            monitors=self.monitors,
             store=self.store,
             sealer=self.sealer,
             clock=self.clock,
