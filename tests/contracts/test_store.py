@@ -543,3 +543,26 @@ async def test_text_is_kept_as_it_is(store: Store, text: str) -> None:
     assert stored.labels.compartments == {text}
     assert await store.use_once(text, text, until=2, now=1)
     assert not await store.use_once(text, text, until=2, now=1)
+
+
+async def test_a_snapshot_is_replaced_and_apart_from_others(store: Store) -> None:
+    assert await store.get_snapshot("one") is None
+    await store.put_snapshot("one", b"first")
+    await store.put_snapshot("two", b"\0\xff")
+    await store.put_snapshot("one", b"second")
+    assert await store.get_snapshot("one") == b"second"
+    assert await store.get_snapshot("two") == b"\0\xff"
+
+
+async def test_a_snapshot_outlives_the_process(store: Store) -> None:
+    await store.put_snapshot("one", b"kept")
+    await store.close()
+    await store.open()
+    assert await store.get_snapshot("one") == b"kept"
+
+
+async def test_a_closed_store_takes_and_gives_no_snapshot(closed_store: Store) -> None:
+    with pytest.raises(StoreUnavailable):
+        await closed_store.put_snapshot("one", b"x")
+    with pytest.raises(StoreUnavailable):
+        await closed_store.get_snapshot("one")

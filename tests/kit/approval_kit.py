@@ -100,8 +100,9 @@ class AskingPlane(MemoryPlane):
         self.guard._decide = with_flow  # type: ignore[method-assign]
         self.approvals._refresh = self._refresh
 
-    def _refresh(self, case: Case) -> None:
+    def _refresh(self, case: Case) -> dict[str, int]:
         case.flow = self.facts
+        return {}
 
     async def begin(self) -> str:
         """Start it, pin the tools and open a run; its id."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from policy_kit import AGENT, facts, question, tool
+from policy_kit import AGENT, question, tool
+from policy_kit import facts as run_facts
 
 import midflight
 from midflight.adapters.policy.cedar import CedarEngine
@@ -16,7 +17,7 @@ from midflight.adapters.policy.compiler import CedarCompiler
 from midflight.adapters.policy.parsing import CedarSet
 from midflight.domain.decision import Challenge, Deny, Permit
 from midflight.domain.provenance import Concern, FlowFacts
-from midflight.domain.question import Source
+from midflight.domain.question import RunFacts, Source
 from midflight.domain.traits import Effect
 from midflight.services.policy import check_directory
 from midflight.services.policy_cases import Case, read_cases, run_cases
@@ -29,6 +30,12 @@ CASES: Sequence[tuple[Path, Case]] = [(pack, case) for pack in PACKS for case in
 
 def read_pack(pack: Path) -> CedarSet:
     return CedarCompiler().parse(read_sources(pack))
+
+
+def facts(**more: object) -> RunFacts:
+    """A run of which the standard pack's monitors have seen nothing."""
+    monitors = {monitor.name: 0 for monitor in read_pack(ROOT / "standard").monitors}
+    return run_facts(monitors=monitors, **more)  # type: ignore[arg-type]
 
 
 def standard(*targets: object) -> CedarEngine:
@@ -72,7 +79,9 @@ def test_every_policy_is_tried_by_some_promise(pack: Path) -> None:
     cases = read_cases(pack)
     idle = []
     for left_out in whole.policies:
-        rest = CedarSet((), [p for p in whole.policies.values() if p.id != left_out])
+        rest = CedarSet(
+            (), [p for p in whole.policies.values() if p.id != left_out], whole.monitors
+        )
         if not run_cases(CedarEngine(rest), cases):
             idle.append(left_out)
     assert idle == []
@@ -104,7 +113,7 @@ def test_no_effect_with_a_concern_passes_unasked(
 @pytest.mark.parametrize("reach", ["open", "closed"])
 def test_no_unreviewed_tool_passes_unasked(effect: Effect, reach: str) -> None:
     target = tool("act", effect.value, reach=reach, reviewed=False)
-    decision = standard(target).decide(question(target, {}))
+    decision = standard(target).decide(question(target, {}, run=facts()))
     assert isinstance(decision, (Challenge, Deny))
 
 

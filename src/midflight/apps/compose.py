@@ -55,6 +55,8 @@ from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
+from midflight.services.monitor_history import MonitorHistory
+from midflight.services.monitors import Monitors
 from midflight.services.policy import Policies
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.fabric import Fabric
@@ -167,6 +169,14 @@ class Plane:
             jwks_uri=f"{settings.public_url}/.well-known/jwks.json",
         )
         self.engine = CedarEngine()
+        self.monitors = Monitors(made.clock)
+        self.monitor_history = MonitorHistory(
+            self.monitors,
+            store=made.store,
+            ledger=self.ledger,
+            wrap=made.wrap,
+            clock=made.clock,
+        )
         self.policies = Policies(
             switch=self.engine,
             compiler=CedarCompiler(),
@@ -174,6 +184,7 @@ class Plane:
             history=settings.state.directory / "policies",
             recorder=self.ledger,
             clock=made.clock,
+            declare=self.monitors.declare,
         )
         self.interruption = Interruption(
             store=made.store, fabric=made.fabric, recorder=self.ledger, clock=made.clock
@@ -192,6 +203,7 @@ class Plane:
             inventory=self.inventory,
             interruption=self.interruption,
             engine=self.engine,
+            monitors=self.monitors,
             store=made.store,
             sealer=self.sealer,
             clock=made.clock,
@@ -227,7 +239,7 @@ class Plane:
             target=self.catalogue.target,
             workload=self.inventory.current,
             max_pending=settings.approvals.max_pending,
-            refresh=rejudging(self.flow),
+            refresh=rejudging(self.flow, self.monitors),
         )
         self.approval_desk = ApprovalDesk(
             store=made.store,
@@ -244,6 +256,7 @@ class Plane:
             interruption=self.interruption,
             inventory=self.inventory,
             engine=self.engine,
+            monitors=self.monitors,
             recorder=self.ledger,
             sealer=self.sealer,
             upstreams=made.upstreams,
@@ -282,6 +295,7 @@ class Plane:
             await self.policies.load()
             await self.ledger.start(__version__, self.engine.version)
             undo.push_async_callback(self.ledger.close)
+            undo.push_async_callback(self._keep_monitors)
             await self.inventory.refresh()
             await self.marks.start()
             undo.push_async_callback(self.flow.save)
@@ -289,6 +303,9 @@ class Plane:
             await self.interruption.start()
             self.runs.on_ended(self._run_ended)
             self.runs.on_ended(self.flow.ended)
+            await self.monitor_history.start()
+            if self.monitor_history.problem:
+                log.warning("monitors_lost", why=self.monitor_history.problem)
             await self.runs.start()
             await self.approvals.sweep()
             await self.counterparties.refresh()
@@ -311,7 +328,13 @@ class Plane:
                 kind=ActionKind.OPEN_RUN,
                 workload=workload,
                 run=RunFacts(
-                    id="", has_intent=False, implicit=False, age_s=0, steps=0, labels=BOTTOM
+                    id="",
+                    has_intent=False,
+                    implicit=False,
+                    age_s=0,
+                    steps=0,
+                    labels=BOTTOM,
+                    monitors=self.monitors.peek(workload, "midflight"),
                 ),
                 target=Target(
                     upstream="midflight",
@@ -334,6 +357,7 @@ class Plane:
     def _run_ended(self, run: str, state: RunState) -> None:
         self.interruption.run_ended(run, over(run, state))
         self._aside(self.approvals.run_ended(run))
+        self.monitors.run_ended(run)
         for upstream in self.parts.upstreams.values():
             self._aside(upstream.end_run(run))
 
@@ -352,11 +376,18 @@ class Plane:
                 self.policies.reload_if_changed,
                 self.approvals.sweep,
                 self.counterparties.refresh,
+                self.monitor_history.sweep,
             ):
                 try:
                     await chore()
                 except MidflightError as error:
                     log.warning("chore_failed", chore=chore.__name__, why=str(error))
+
+    async def _keep_monitors(self) -> None:
+        try:
+            await self.monitor_history.close()
+        except MidflightError as error:  # the ledger has everything; the next start reads it
+            log.warning("monitors_not_kept", why=error.message)
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

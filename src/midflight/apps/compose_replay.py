@@ -9,6 +9,7 @@ a run-time needs is here: no sockets, no tokens, no sealed ledger on disk.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ from midflight.domain.errors import Misconfigured
 from midflight.domain.flow.atoms import same, shape
 from midflight.domain.flow.subject import subject, values
 from midflight.domain.identity import Author, Caller, Workload
+from midflight.domain.monitor import Monitor
 from midflight.domain.question import Question, RunFacts, Source, Target
 from midflight.domain.run import Run
 from midflight.domain.tool import Definition, Pin, PinnedKind
@@ -43,6 +45,7 @@ from midflight.services.guard import Guard
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ledger import Ledger
+from midflight.services.monitors import Monitors
 from midflight.services.policy_files import read_sources
 from midflight.services.ports.policy_sets import Severity
 from midflight.services.runs import Bounds, Runs
@@ -164,12 +167,17 @@ class ReplayPlane:
             known=known,
             own_domains=own_domains,
         )
+        # Nothing was counted before a case, so there is no history to restore.
+        self.monitors = Monitors(clock)
+        self.monitors.declare(house.monitors)
+        self.monitors.resume(key=os.urandom(32), at=0)
         self.guard = Guard(
             catalogue=house.catalogue,
             runs=self.runs,
             interruption=self.interruption,
             inventory=self.inventory,
             engine=house.witness,
+            monitors=self.monitors,
             recorder=ledger,
             sealer=self.sealer,
             upstreams=house.upstreams,
@@ -251,6 +259,7 @@ class House:
         self.clock = SystemClock()
         self.wrap = AesKeyWrap.fresh()
         self.engine = CedarEngine()
+        self.monitors: Sequence[Monitor] = ()
         self.witness = Witness(self.engine)
         self.store = MemoryStore()
         self.ledger = Ledger(MemoryLedgerStore(), signer=None, clock=self.clock)
@@ -309,6 +318,7 @@ async def open_house(
         )
     chosen = await asyncio.to_thread(compiler.parse, sources)
     house.engine.activate(chosen)
+    house.monitors = chosen.monitors
     await house.ledger.start(__version__, house.engine.version)
     try:
         await house.catalogue.start()

@@ -16,7 +16,10 @@ from midflight.domain.value import Discreet, JSONObject, Value
 
 
 class RunFacts(Value):
-    """What is true of the run when the action is judged."""
+    """What is true of the run when the action is judged.
+
+    `monitors` holds the value of each declared monitor, with this action and all in flight.
+    """
 
     id: str
     has_intent: bool
@@ -25,6 +28,7 @@ class RunFacts(Value):
     steps: int
     labels: Labels = BOTTOM
     labels_source: str = ""
+    monitors: dict[str, int] = {}
 
 
 class Source(Value):

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from midflight.domain.decision import DenyCode, Obligation, Reason
 from midflight.domain.identity import Workload
+from midflight.domain.monitor import Advanced
 from midflight.domain.narrowing import Narrowing
 from midflight.domain.provenance import FlowFacts
 from midflight.domain.question import RunFacts, Source
@@ -66,7 +67,10 @@ class Facts(Value):
 
 
 class Intent(Value, tag="intent"):
-    """An action was permitted and is about to leave. `decided` is the policy version."""
+    """An action was permitted and is about to leave.
+
+    `decided` is the policy version; `advanced` what it added to monitors.
+    """
 
     at: float
     digest: str
@@ -76,6 +80,7 @@ class Intent(Value, tag="intent"):
     reasons: tuple[Reason, ...]
     obligations: tuple[Obligation, ...] = ()
     approval: str | None = None
+    advanced: Advanced | None = None
 
 
 class Outcome(Value, tag="outcome"):
@@ -89,6 +94,7 @@ class Outcome(Value, tag="outcome"):
         took_us: microseconds from decoding to this record.
         detail: what the upstream said or what failed, safe for strangers.
         revocation: id of the revocation that cut it.
+        advanced: what the attempt added to monitors, when there is no intent.
     """
 
     at: float
@@ -105,6 +111,7 @@ class Outcome(Value, tag="outcome"):
     took_us: int = 0
     detail: str = ""
     revocation: str | None = None
+    advanced: Advanced | None = None
 
 
 class RunOpened(Value, tag="run_opened"):

@@ -8,6 +8,7 @@ policy decides again, as approved, on the facts of now. People answer at `approv
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -28,6 +29,7 @@ from midflight.domain.question import Question, Target
 from midflight.domain.records import ApprovalAsked, ApprovalEnded
 from midflight.services.flow import Flow
 from midflight.services.guard_case import Case
+from midflight.services.monitors import Monitors
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.recorder import Recorder
@@ -40,13 +42,20 @@ MAX_PENDING = 20
 """Questions of one run that may wait at a time: more would wear people out, not protect them."""
 
 
-def rejudging(flow: Flow) -> Callable[[Case], None]:
-    """What brings the facts of flow up to date, for `Approvals`."""
+Refresh: TypeAlias = Callable[[Case], dict[str, int]]
+"""Brings `case.flow` up to date and says what the monitors say now. Waits for nothing."""
 
-    def refresh(case: Case) -> None:
+
+def rejudging(flow: Flow, monitors: Monitors) -> Refresh:
+    """What brings the facts of flow and of monitors up to date, for `Approvals`."""
+
+    def refresh(case: Case) -> dict[str, int]:
         live, state, target, workload = case.live, case.flow_run, case.target, case.workload
-        if live is not None and state is not None and target is not None and workload is not None:
-            case.flow = flow.judge(live, state, target, case.action, owner=workload.owner)
+        if live is None or state is None or target is None or workload is None:
+            return {}
+        case.flow = flow.judge(live, state, target, case.action, owner=workload.owner)
+        # The action itself is in there: its reservation is held while this waits.
+        return monitors.peek(workload, case.action.upstream, run=live.run)
 
     return refresh
 
@@ -65,7 +74,7 @@ class Approvals:
         target: Callable[[Action], Target | None],
         workload: Callable[[str], Workload | None],
         max_pending: int = MAX_PENDING,
-        refresh: Callable[[Case], None] | None = None,
+        refresh: Refresh | None = None,
     ) -> None:
         """What it needs besides its ports.
 
@@ -182,11 +191,9 @@ class Approvals:
     def _again(self, case: Case, question: Question) -> Question:
         """The question with the facts of now."""
         now = int(self._clock.now())
-        if self._refresh is not None:
-            self._refresh(case)
-        return msgspec.structs.replace(
-            question, run=_run_of(case).facts(now=now), at=now, flow=case.flow
-        )
+        counted = question.run.monitors if self._refresh is None else self._refresh(case)
+        facts = _run_of(case).facts(now=now, monitors=counted)
+        return msgspec.structs.replace(question, run=facts, at=now, flow=case.flow)
 
     def _worse(
         self, request: ApprovalRequest, case: Case, question: Question, challenge: Challenge

@@ -24,6 +24,7 @@ from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.live_run import LiveRun
+from midflight.services.monitors import Monitors
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.store import Store
@@ -53,6 +54,7 @@ class Delegation:
         inventory: Inventory,
         interruption: Interruption,
         engine: PolicyEngine,
+        monitors: Monitors,
         store: Store,
         sealer: Sealer,
         clock: Clock,
@@ -63,6 +65,7 @@ class Delegation:
         self._inventory = inventory
         self._interruption = interruption
         self._engine = engine
+        self._monitors = monitors
         self._store = store
         self._sealer = sealer
         self._clock = clock
@@ -206,7 +209,10 @@ class Delegation:
             Question(
                 kind=ActionKind.DELEGATE,
                 workload=delegator,
-                run=above.facts(now=now),
+                run=above.facts(
+                    now=now,
+                    monitors=self._monitors.peek(delegator, _TARGET.upstream, run=above.run),
+                ),
                 target=_TARGET,
                 arguments={
                     "delegate": delegate.id,

@@ -11,6 +11,7 @@ refuses (I4). Ordinary async functions over frozen values: speed comes from doin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from midflight.domain.action import Action, ActionKind, digest
@@ -35,6 +36,7 @@ from midflight.services.flow import Flow, RunFlow
 from midflight.services.guard_case import Case, is_closed_read
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
+from midflight.services.monitors import Monitors
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.recorder import Recorder, Ticket
@@ -79,6 +81,7 @@ class Guard:
         interruption: Interruption,
         inventory: Inventory,
         engine: PolicyEngine,
+        monitors: Monitors,
         recorder: Recorder,
         sealer: Sealer,
         upstreams: Mapping[str, Upstream],
@@ -103,6 +106,7 @@ class Guard:
         self._interruption = interruption
         self._inventory = inventory
         self._engine = engine
+        self._monitors = monitors
         self._recorder = recorder
         self._sealer = sealer
         self._upstreams = upstreams
@@ -136,6 +140,18 @@ class Guard:
                 outcome is recorded.
         """
         case = Case(action, caller, self._clock.monotonic())
+        done = await self._perform(case, sink=sink, client_info=client_info, answers=answers)
+        await _settle(case)
+        return done
+
+    async def _perform(
+        self,
+        case: Case,
+        *,
+        sink: Sink,
+        client_info: JSONObject | None,
+        answers: Sequence[Action],
+    ) -> Performed | Refused:
         try:
             judged = await self._judge(case)
             if not isinstance(judged, Permit):
@@ -207,7 +223,8 @@ class Guard:
         case.flow = self._flow.judge(found, state, target, action, owner=workload.owner)
         # The very facts that are asked with are those that are recorded (I6).
         case.asked_at = int(now)
-        facts = case.run_facts = found.facts(now=int(now))
+        reservation = case.reservation = self._monitors.reserve(action, target, workload, found.run)
+        facts = case.run_facts = found.facts(now=int(now), monitors=reservation.values)
         question = Question(
             kind=action.kind,
             workload=workload,
@@ -281,7 +298,7 @@ class Guard:
             # In flight before the first wait, so that a revocation meanwhile is not missed.
             self._interruption.take_off(flight)
             live.look()
-            if not is_closed_read(action, target):
+            if case.advances or not is_closed_read(action, target):
                 await ticket.durable()
             elif not self._recorder.available:
                 raise LedgerUnavailable("The ledger cannot be written.")  # noqa: TRY301 -- ends below
@@ -328,6 +345,8 @@ class Guard:
             self._outcome(case, state, detail=detail, code=code, flight=flight)
 
     def _intend(self, case: Case, permit: Permit) -> Ticket:
+        reservation = case.reservation
+        assert reservation is not None
         ticket = self._recorder.append(
             Intent(
                 at=self._clock.now(),
@@ -338,8 +357,10 @@ class Guard:
                 reasons=permit.reasons,
                 obligations=permit.obligations,
                 approval=case.approval or None,
+                advanced=reservation.advanced(),
             )
         )
+        reservation.confirm()
         case.intent = ticket.id
         return ticket
 
@@ -373,6 +394,7 @@ class Guard:
             raise
         if not isinstance(judged, Permit):
             self._refuse(inner, judged)
+            await _settle(inner)
             raise Conflict(
                 f"The answer to {case.action.name} is not permitted "
                 f"({', '.join(reason.policy for reason in judged.reasons)}).",
@@ -445,6 +467,11 @@ class Guard:
     ) -> str:
         now, took = self._clock.now(), self._clock.monotonic() - case.began
         interrupted = flight.interrupted if flight is not None else None
+        reservation = case.reservation
+        attempted = None
+        if reservation is not None:
+            attempted = None if case.intent else reservation.attempted()
+            reservation.land()  # and refuses, if there is no intent
         self._telemetry.action(
             kind=case.action.kind.value,
             upstream=case.action.upstream,
@@ -471,9 +498,11 @@ class Guard:
                     revocation=(interrupted.revocation or None)
                     if interrupted is not None
                     else None,
+                    advanced=attempted,
                 )
             )
             record = ticket.id
+            case.owed = ticket if attempted is not None else None
         except LedgerUnavailable:
             record = ""  # the ledger counts what it could not take, and says so when it is back
         if self._spans is not None:
@@ -546,6 +575,14 @@ def _unfit(run: Run, action: Action, target: Target) -> Deny | None:
         f"{action.upstream}/{action.name} is {target.pin_state.value}.",
         why_unpinned(target.pin_state, action.upstream, action.name),
     )
+
+
+async def _settle(case: Case) -> None:
+    """Wait for the record of a refusal that monitors count, so that no restart forgets it."""
+    if case.owed is not None:
+        # A refusal stays one: where the disk does not take it, memory still counts it.
+        with contextlib.suppress(LedgerUnavailable):
+            await case.owed.durable()
 
 
 def taint(target: Target) -> Labels:

@@ -12,6 +12,8 @@ from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.flow import RunFlow
 from midflight.services.live_run import LiveRun
+from midflight.services.monitors import Reservation
+from midflight.services.ports.recorder import Ticket
 
 
 class Case:
@@ -29,6 +31,8 @@ class Case:
         "flow_run",
         "intent",
         "live",
+        "owed",
+        "reservation",
         "run_facts",
         "target",
         "workload",
@@ -49,6 +53,9 @@ class Case:
         self.approval = ""
         self.asked_at = 0
         self.run_facts: RunFacts | None = None
+        self.reservation: Reservation | None = None
+        self.owed: Ticket | None = None
+        """The record of a refusal that monitors count: it is durable before the answer."""
 
     def scopes(self) -> list[tuple[ScopeKind, str]]:
         """Every scope whose revocation covers it."""
@@ -74,6 +81,11 @@ class Case:
     def source(self) -> Source:
         """Where it came in."""
         return Source(point="mcp", proof=self.caller.proof, peer=self.caller.peer)
+
+    @property
+    def advances(self) -> bool:
+        """Whether some monitor counts it, so that its intent must not be lost."""
+        return self.reservation is not None and self.reservation.advances
 
     def facts(self, now: float) -> Facts:
         """What a record keeps of it."""

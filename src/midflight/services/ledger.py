@@ -22,6 +22,7 @@ from functools import partial
 from midflight.domain.chain import (
     GENESIS,
     WRITER_LENGTH,
+    Damaged,
     Entry,
     encode,
     entry_hash,
@@ -126,6 +127,11 @@ class Ledger:
     def writer(self) -> str:
         """The name of this writer's chain: 8 hex characters, once started."""
         return self._writer
+
+    @property
+    def last(self) -> str:
+        """Id of the record that was appended last by this writer, once started."""
+        return f"{self._writer}-{self._seq}"
 
     @property
     def backlog(self) -> int:
@@ -284,12 +290,20 @@ class Ledger:
         Read in pages, between which flushes get their turn.
         """
         wanted = RecordFilter(run=run, kinds=kinds)
+        async for page in self.pages(after=after):
+            for found in select(page, wanted):
+                yield found
+
+    async def pages(
+        self, *, after: int = 0
+    ) -> AsyncIterator[Sequence[tuple[int, Entry | Damaged]]]:
+        """What is on disk behind a position, in commit order, a page at a time."""
         while True:
             page = await self._thread.call(
                 lambda start=after: list(self._store.entries(after=start, limit=_PAGE))
             )
-            for found in select(page, wanted):
-                yield found
+            if page:
+                yield page
             if len(page) < _PAGE:
                 return
             after = page[-1][0]

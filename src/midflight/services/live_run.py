@@ -91,8 +91,8 @@ class LiveRun:
             self.steps += count
             return True
 
-    def facts(self, *, now: int) -> RunFacts:
-        """What policy may know of the run."""
+    def facts(self, *, now: int, monitors: dict[str, int] | None = None) -> RunFacts:
+        """What policy may know of the run; `monitors` is what each says with this action."""
         return RunFacts(
             id=self.run.id,
             has_intent=self.run.intent is not None,
@@ -101,6 +101,7 @@ class LiveRun:
             steps=self.steps,
             labels=self.labels,
             labels_source=self.labels_source,
+            monitors=monitors or {},
         )
 
     def ancestors(self) -> Iterator[LiveRun]:

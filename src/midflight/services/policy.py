@@ -11,19 +11,23 @@ Parsing and validating happen in a thread. Below: `policy_files.py`, `policy_cas
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import msgspec
 
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import Decision
 from midflight.domain.errors import LedgerUnavailable, Misconfigured, NotFound
 from midflight.domain.identity import Author
+from midflight.domain.monitor import Monitor
 from midflight.domain.provenance import NO_FLOW
 from midflight.domain.question import Question, Target
 from midflight.domain.records import Changed, Facts, Observed
 from midflight.domain.value import JSONObject, Value
+from midflight.services.monitor_files import is_declaring
 from midflight.services.policy_cases import Broken, read_cases, run_cases
-from midflight.services.policy_files import History, cedar_files, files_of, read_sources, stamp
+from midflight.services.policy_files import History, files_of, read_sources, set_files, stamp
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy_sets import (
     PolicyCompiler,
@@ -101,8 +105,13 @@ class Policies:
         history: Path,
         recorder: Recorder,
         clock: Clock,
+        declare: Callable[[Sequence[Monitor]], None] | None = None,
     ) -> None:
-        """`directory` holds the files, `history` the sets that were active."""
+        """`directory` holds the files, `history` the sets that were active.
+
+        `declare` is told the monitors of a set in the very turn in which it becomes active.
+        """
+        self._declare = declare
         self._switch = switch
         self._compiler = compiler
         self._directory = directory
@@ -222,7 +231,7 @@ class Policies:
     def _look(self) -> str:
         # DENY files count, too: a set is activated only together with its promises.
         cases = files_of(self._directory, ".json")
-        return stamp([*cedar_files(self._directory), *cases])
+        return stamp([*set_files(self._directory), *cases])
 
     def _read(self) -> _Candidate | None:
         """Read and look at what the directory holds; None if it holds no policy at all."""
@@ -233,6 +242,8 @@ class Policies:
         # Kept before it decides anything: a record must never name a version nobody has.
         await asyncio.to_thread(self._history.keep, policies.version, policies.sources)
         self._switch.activate(policies)
+        if self._declare is not None:
+            self._declare(policies.monitors)
         self._active = policies
         self.problems = ()
         self._inspected = -1
@@ -296,6 +307,9 @@ class Policies:
             return _noted(unknown, "The tool's definition of then is not kept any more.")
         note = ""
         then: Decision | None = None
+        today, unknown_monitors = _with_monitors(question, active)
+        if unknown_monitors:
+            note = f"Not declared then, so taken as 0 now: {', '.join(unknown_monitors)}."
         try:
             past = self._compiler.parse(self._history.sources(version))
             if past.version == version:
@@ -304,7 +318,7 @@ class Policies:
                 note = "The kept text of that version has been altered."
         except (NotFound, Misconfigured) as error:
             note = error.message
-        now = None if active is None else self._compiler.engine(active, [target]).decide(question)
+        now = None if active is None else self._compiler.engine(active, [target]).decide(today)
         return Explanation(version=version, active=self.version, then=then, now=now, note=note)
 
     def _schema_of(self, facts: Facts) -> tuple[bool, JSONObject | None]:
@@ -373,7 +387,7 @@ def _look_at(
     compiler: PolicyCompiler, directory: Path, targets: Sequence[Target]
 ) -> _Candidate | None:
     sources = read_sources(directory)
-    if not sources:
+    if all(is_declaring(source) for source in sources):
         return None
     policies = compiler.parse(sources)
     cases = read_cases(directory)
@@ -401,6 +415,19 @@ def _nothing(directory: Path) -> Misconfigured:
         [f"{directory}: holds no file that ends in .cedar"],
         hint="`midflight init` writes the standard pack.",
     )
+
+
+def _with_monitors(
+    question: Question, policies: PolicySet | None
+) -> tuple[Question, tuple[str, ...]]:
+    """The question with a value for every monitor of a set, and those that it had none for."""
+    known = question.run.monitors
+    names = () if policies is None else (monitor.name for monitor in policies.monitors)
+    missing = tuple(name for name in names if name not in known)
+    if not missing:
+        return question, ()
+    run = msgspec.structs.replace(question.run, monitors=dict.fromkeys(missing, 0) | known)
+    return msgspec.structs.replace(question, run=run), missing
 
 
 def _noted(explanation: Explanation, note: str) -> Explanation:

@@ -7,13 +7,14 @@ one question, with defaults for what it leaves out, and says which answer is exp
      "question": {"kind": "call_tool", "run": {"labels": {"untrusted": true}}, …}}
 
 Every ALLOW must be a Permit; every DENY a Deny or a Challenge, the one in `expect` if it is there.
+Monitors that a file does not set in `run.monitors` are at 0.
 Above: `policy.py`. Below: `domain/question.py`.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,7 +29,8 @@ from midflight.domain.question import Question, RunFacts, Source, Target
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Traits
 from midflight.domain.value import JSONObject, Value
-from midflight.services.policy_files import files_of
+from midflight.services.monitor_files import is_declaring, parse_monitors
+from midflight.services.policy_files import files_of, read_sources
 from midflight.services.ports.policy import PolicyEngine
 
 # Monday, 6 January 2025, 12:00 UTC: an ordinary working hour.
@@ -138,6 +140,8 @@ class Broken(Value):
 
 def read_cases(directory: Path) -> Sequence[Case]:
     """All ALLOW and DENY files below a directory. `Misconfigured` with every one that is wrong."""
+    declaring = [source for source in read_sources(directory) if is_declaring(source)]
+    monitors = {monitor.name: 0 for monitor in parse_monitors(declaring, taken=())[0]}
     cases: list[Case] = []
     problems: list[str] = []
     for path in files_of(directory, ".json"):
@@ -147,7 +151,7 @@ def read_cases(directory: Path) -> Sequence[Case]:
         name = path.relative_to(directory).as_posix()
         try:
             file = msgspec.json.decode(path.read_bytes(), type=_File)
-            cases.append(_case(name, folder, file))
+            cases.append(_case(name, folder, file, monitors))
         except (OSError, ValueError) as error:
             problems.append(f"{name}: {error}")
     if problems:
@@ -178,7 +182,7 @@ def answer(decision: Decision) -> Expected:
             return Expected.CHALLENGE
 
 
-def _case(name: str, folder: str, file: _File) -> Case:
+def _case(name: str, folder: str, file: _File, monitors: Mapping[str, int]) -> Case:
     if folder == "ALLOW":
         expected = frozenset({Expected.PERMIT})
     else:
@@ -187,7 +191,13 @@ def _case(name: str, folder: str, file: _File) -> Case:
         if file.expect not in expected:
             raise ValueError(f"expects {file.expect.value} in {folder}")
         expected = frozenset({file.expect})
-    return Case(name=name, question=file.question, expected=expected, policy=file.policy)
+    question = file.question
+    undeclared = sorted(question.run.monitors.keys() - monitors.keys())
+    if undeclared:
+        raise ValueError(f"sets a monitor that no file declares: {', '.join(undeclared)}")
+    run = msgspec.structs.replace(question.run, monitors={**monitors, **question.run.monitors})
+    question = msgspec.structs.replace(question, run=run)
+    return Case(name=name, question=question, expected=expected, policy=file.policy)
 
 
 __all__ = ["Broken", "Case", "Expected", "answer", "read_cases", "run_cases"]

@@ -1,4 +1,4 @@
-"""Policy sets on disk: a directory of `*.cedar` files, and the history of activated sets.
+"""Policy sets on disk: `*.cedar` files, declarations of monitors, and the history of both.
 
 Reading is strict (UTF-8, regular files, bounded) and reports every problem. The history keeps the
 text of each set that was active, and the input schemas of the tools it was validated against, so
@@ -20,6 +20,8 @@ from midflight.domain.canonical import sha256_hex
 from midflight.domain.errors import Misconfigured, NotFound
 from midflight.domain.question import Target
 from midflight.domain.value import JSONObject
+from midflight.services.monitor_files import SUFFIX as MONITORS_SUFFIX
+from midflight.services.monitor_files import concerns_monitors
 from midflight.services.ports.policy_sets import PolicySource
 
 SUFFIX = ".cedar"
@@ -30,7 +32,9 @@ _HEX = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def read_sources(directory: Path) -> tuple[PolicySource, ...]:
-    """All `*.cedar` files below a directory, by name. None at all if it holds none.
+    """The files of a set below a directory, policies first: none at all if it holds none.
+
+    Those are all `*.cedar` files, and the `*.toml` files that declare monitors.
 
     Raises:
         Misconfigured: with every file that cannot be read.
@@ -38,7 +42,7 @@ def read_sources(directory: Path) -> tuple[PolicySource, ...]:
     sources: list[PolicySource] = []
     problems: list[str] = []
     total = 0
-    paths = cedar_files(directory)
+    paths = set_files(directory)
     if len(paths) > MAX_FILES:
         raise Misconfigured(f"{directory} holds more than {MAX_FILES} policy files.")
     for path in paths:
@@ -46,7 +50,9 @@ def read_sources(directory: Path) -> tuple[PolicySource, ...]:
         try:
             raw = path.read_bytes()
             total += len(raw)
-            sources.append(PolicySource(name=name, text=raw.decode("utf-8")))
+            text = raw.decode("utf-8")
+            if name.endswith(SUFFIX) or concerns_monitors(name, text):
+                sources.append(PolicySource(name=name, text=text))
         except OSError as error:
             problems.append(f"{name}: cannot be read: {error.strerror}")
         except UnicodeDecodeError as error:
@@ -61,6 +67,11 @@ def read_sources(directory: Path) -> tuple[PolicySource, ...]:
 def cedar_files(directory: Path) -> Sequence[Path]:
     """The policy files of a directory and its folders, by name; none if it is not there."""
     return files_of(directory, SUFFIX)
+
+
+def set_files(directory: Path) -> Sequence[Path]:
+    """The files of a directory and its folders that can be part of a set."""
+    return [*cedar_files(directory), *files_of(directory, MONITORS_SUFFIX)]
 
 
 def files_of(directory: Path, suffix: str) -> Sequence[Path]:
@@ -166,5 +177,6 @@ __all__ = [
     "cedar_files",
     "files_of",
     "read_sources",
+    "set_files",
     "stamp",
 ]

@@ -6,6 +6,7 @@ Wired as `apps/compose.py` wires it, but for sockets, keys and Cedar.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from midflight.adapters.store.ledger_memory import MemoryLedgerStore
 from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.domain.decision import Decision, Permit
+from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Workload
 from midflight.domain.records import Record
 from midflight.domain.revocation import Revocation
@@ -32,6 +34,8 @@ from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
+from midflight.services.monitor_history import MonitorHistory
+from midflight.services.monitors import Monitors
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.endorser import Endorser
 from midflight.services.ports.ledger_store import LedgerStore
@@ -71,7 +75,12 @@ class MemoryPlane:
         self.telemetry = QuietTelemetry()
         self.ledger = Ledger(self.ledger_store, signer=None, clock=self.clock)
         # One key for all planes, so that a plane over the same store is the same one started again.
-        self.sealer = Sealer(self.store, AesKeyWrap(bytes(32)), self.clock)
+        wrap = AesKeyWrap(bytes(32))
+        self.sealer = Sealer(self.store, wrap, self.clock)
+        self.monitors = Monitors(self.clock)
+        self.monitor_history = MonitorHistory(
+            self.monitors, store=self.store, ledger=self.ledger, wrap=wrap, clock=self.clock
+        )
         self.inventory = Inventory(
             store=self.store,
             recorder=self.ledger,
@@ -96,6 +105,7 @@ class MemoryPlane:
             inventory=self.inventory,
             interruption=self.interruption,
             engine=self.engine,
+            monitors=self.monitors,
             store=self.store,
             sealer=self.sealer,
             clock=self.clock,
@@ -131,7 +141,7 @@ class MemoryPlane:
             target=self.catalogue.target,
             workload=self.inventory.current,
             max_pending=max_pending,
-            refresh=rejudging(self.flow),
+            refresh=rejudging(self.flow, self.monitors),
         )
         self.desk = ApprovalDesk(
             store=self.store,
@@ -148,6 +158,7 @@ class MemoryPlane:
             interruption=self.interruption,
             inventory=self.inventory,
             engine=self.engine,
+            monitors=self.monitors,
             recorder=self.ledger,
             sealer=self.sealer,
             upstreams=upstreams,
@@ -176,6 +187,7 @@ class MemoryPlane:
         await self.interruption.start()
         self.runs.on_ended(self._run_ended)
         self.runs.on_ended(self.flow.ended)
+        await self.monitor_history.start()
         await self.runs.start()
         await self.counterparties.refresh()
         await self.catalogue.start()
@@ -200,6 +212,8 @@ class MemoryPlane:
         await asyncio.gather(*self._beside)
         await self.catalogue.close()
         await self.fabric.close()
+        with contextlib.suppress(MidflightError):  # the ledger has everything
+            await self.monitor_history.close()
         await self.ledger.close()
         await self.store.close()
 
@@ -217,6 +231,7 @@ class MemoryPlane:
     def _run_ended(self, run: str, state: RunState) -> None:
         self.interruption.run_ended(run, over(run, state))
         self._aside(self.approvals.run_ended(run))
+        self.monitors.run_ended(run)
         self._aside(self.upstream.end_run(run))
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:

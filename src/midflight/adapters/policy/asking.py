@@ -47,7 +47,10 @@ class Asking:
         self._schema = plan.schema
         self._question = question
         self._context = build_context(
-            question, _carry(seat, plan, question.arguments), seen=plan.slice.mentions
+            question,
+            _carry(seat, plan, question.arguments),
+            seen=plan.slice.mentions,
+            monitors=plan.slice.monitors,
         )
         self._entities = now.facts(seat, plan, question.workload, question.target)
         self._request: JSONObject = {

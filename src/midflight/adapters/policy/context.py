@@ -6,6 +6,7 @@ Below: `arguments.py`, `schema.py`. Above: `cedar.py`, `visible.py`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from midflight.adapters.policy.arguments import Carried
 from midflight.adapters.policy.schema import CONTEXT, Mentions
@@ -17,9 +18,18 @@ _DAY = 86_400
 _INDEX = re.compile(r"\[[0-9]+\]")
 
 
-def build_context(question: Question, carried: Carried, *, seen: Mentions) -> JSONObject:
-    """The context of a question, without what `seen` leaves out."""
+def build_context(
+    question: Question, carried: Carried, *, seen: Mentions, monitors: Iterable[str] = ()
+) -> JSONObject:
+    """The context of a question, without what `seen` leaves out.
+
+    `monitors` are those of the declared ones that policies look at.
+    """
     context = facts_context(question.run, question.source, question.at, seen=seen)
+    if monitors:
+        # What is declared and has no value stays out: Cedar refuses a question without it.
+        values = question.run.monitors
+        context["run"] |= {name: values[name] for name in monitors if name in values}
     if seen.group("flow"):
         context["flow"] = flow_context(question.flow)
     if seen.group("approval"):

@@ -34,7 +34,10 @@ class Generation:
         self.number = number
         self.policies = policies
         self.targets = targets
-        self.index = SliceIndex(policies.policies.values() if policies else ())
+        self.index = SliceIndex(
+            policies.policies.values() if policies else (),
+            (monitor.name for monitor in policies.monitors) if policies else (),
+        )
         self.entities = Bounded[tuple[object, ...], cedarpy.Entities](MAX_ENTITIES)
         self.items = Bounded[tuple[ActionKind, str, str], Seat](MAX_ITEM_SEATS)
         self.tools: dict[tuple[str, str], Seat] = {}

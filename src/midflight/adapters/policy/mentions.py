@@ -23,10 +23,20 @@ def mentions(policy: pst.Template) -> Mentions:
     return Mentions(names=frozenset(walk.names), whole=frozenset(walk.whole))
 
 
+def attributes_of(policy: pst.Template, record: pst.Expr) -> frozenset[str]:
+    """The names that conditions look at, or ask `has` for, directly on one record."""
+    walk = _Walk(record)
+    for clause in policy.clauses:
+        walk.visit(clause.expr, accessed=False)
+    return frozenset(walk.direct)
+
+
 class _Walk:
-    def __init__(self) -> None:
+    def __init__(self, record: pst.Expr | None = None) -> None:
         self.names: set[str] = set()
         self.whole: set[str] = set()
+        self.direct: set[str] = set()
+        self._record = record
 
     def visit(  # noqa: C901, PLR0912 -- one arm a node
         self, expr: pst.Expr, *, accessed: bool
@@ -41,11 +51,15 @@ class _Walk:
                     self.whole.add("context")
             case pst.GetAttr(base=base, attr=attr):
                 self.names.add(attr)
+                if base == self._record:
+                    self.direct.add(attr)
                 if not accessed and base == pst.Var(name="context"):
                     self.whole.add(attr)
                 self.visit(base, accessed=True)
             case pst.HasAttr(base=base, attrs=attrs):
                 self.names.update(attrs)
+                if base == self._record:
+                    self.direct.add(attrs[0])
                 self.visit(base, accessed=True)
             case pst.UnaryOp(arg=arg):
                 self.visit(arg, accessed=False)
@@ -73,4 +87,4 @@ class _Walk:
                 assert_never(expr)
 
 
-__all__ = ["mentions"]
+__all__ = ["attributes_of", "mentions"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from cedarpy import policies_to_json_str, policies_to_pst, pst
@@ -18,10 +18,12 @@ from cedarpy import policies_to_json_str, policies_to_pst, pst
 from midflight.adapters.policy.annotations import Notes, annotation_problems, read_notes
 from midflight.adapters.policy.mentions import mentions
 from midflight.adapters.policy.names import parse_tool_action_id
-from midflight.adapters.policy.schema import Mentions
+from midflight.adapters.policy.schema import CONTEXT, Mentions
 from midflight.domain.canonical import sha256_hex
 from midflight.domain.errors import Misconfigured
+from midflight.domain.monitor import Monitor
 from midflight.domain.value import JSON, Value
+from midflight.services.monitor_files import is_declaring, parse_monitors
 from midflight.services.ports.policy_sets import PolicyProblem, PolicySource
 
 # Tagged, so that a set never has the digest of something else.
@@ -70,12 +72,19 @@ class Policy(Value):
 class CedarSet:
     """A parsed set of policies, in the order of its files. Equal meaning, equal version."""
 
-    def __init__(self, sources: Sequence[PolicySource], policies: Sequence[Policy]) -> None:
+    def __init__(
+        self,
+        sources: Sequence[PolicySource],
+        policies: Sequence[Policy],
+        monitors: Iterable[Monitor] = (),
+    ) -> None:
         self.sources = tuple(sources)
         self.policies = {policy.id: policy for policy in policies}
-        self.version = sha256_hex(
-            [_VERSION_TAG, *(self.policies[i].canonical for i in sorted(self.policies))]
-        )
+        self.monitors = tuple(monitors)
+        meaning = [self.policies[i].canonical for i in sorted(self.policies)]
+        if self.monitors:
+            meaning.append(["monitors", *(monitor.canonical() for monitor in self.monitors)])
+        self.version = sha256_hex([_VERSION_TAG, *meaning])
 
     def __len__(self) -> int:
         return len(self.policies)
@@ -91,9 +100,12 @@ def parse_set(sources: Sequence[PolicySource]) -> CedarSet:
         Misconfigured: with every problem of every file.
     """
     policies: list[Policy] = []
-    problems: list[PolicyProblem] = []
     first: dict[str, Statement] = {}
+    declaring = [source for source in sources if is_declaring(source)]
+    monitors, problems = parse_monitors(declaring, taken=CONTEXT["run"])
     for source in sources:
+        if is_declaring(source):
+            continue
         for statement in split_statements(source):
             found, wrong = _parse_statement(statement)
             problems.extend(wrong)
@@ -111,7 +123,7 @@ def parse_set(sources: Sequence[PolicySource]) -> CedarSet:
             [str(problem) for problem in problems],
             hint="The set was not activated.",
         )
-    return CedarSet(sources, policies)
+    return CedarSet(sources, policies, monitors)
 
 
 def split_statements(source: PolicySource) -> Iterator[Statement]:

@@ -155,13 +155,20 @@ def tool_groups(target: Target) -> tuple[str, ...]:
 
 
 def slice_schema(
-    action: str, *, groups: Iterable[str], resource: str, shape: RecordOf | None, seen: Mentions
+    action: str,
+    *,
+    groups: Iterable[str],
+    resource: str,
+    shape: RecordOf | None,
+    seen: Mentions,
+    monitors: Iterable[str] = (),
 ) -> JSONObject:
     """The schema of one action, with the part of its context that `seen` may look at.
 
-    `shape` is that of the arguments, or None if the action has none that are typed.
+    `shape` is that of the arguments, or None if the action has none that are typed; `monitors`
+    are those of them that are declared.
     """
-    return _document({action: _action(groups, resource, _context(shape, seen))})
+    return _document({action: _action(groups, resource, _context(shape, seen, monitors))})
 
 
 def bare_schema(actions: Mapping[str, Iterable[str]], *, resource: str) -> JSONObject:
@@ -171,7 +178,9 @@ def bare_schema(actions: Mapping[str, Iterable[str]], *, resource: str) -> JSONO
     )
 
 
-def whole_schema(targets: Iterable[Target], *, seen: Mentions = EVERYTHING) -> JSONObject:
+def whole_schema(
+    targets: Iterable[Target], *, seen: Mentions = EVERYTHING, monitors: Iterable[str] = ()
+) -> JSONObject:
     """The schema of everything registered, against which policies are validated.
 
     Each effect also has one tool without arguments, `/any-<effect>`: a policy for a group must
@@ -180,16 +189,16 @@ def whole_schema(targets: Iterable[Target], *, seen: Mentions = EVERYTHING) -> J
     """
     actions: JSONObject = {}
     for kind, groups in KIND_GROUPS.items():
-        context = _context(KIND_SHAPES.get(kind), EVERYTHING)
+        context = _context(KIND_SHAPES.get(kind), EVERYTHING, monitors)
         actions[kind.value] = _action(groups, "Item", context)
     for effect in Effect:
         groups = (ActionKind.CALL_TOOL.value, effect.value)
-        context = _context(EMPTY, EVERYTHING)
+        context = _context(EMPTY, EVERYTHING, monitors)
         actions[tool_action_id("", f"any-{effect.value}")] = _action(groups, "Tool", context)
     for target in targets:
         shape = narrow(arguments_shape(target.schema), seen)
         actions[tool_action_id(target.upstream, target.name)] = _action(
-            tool_groups(target), "Tool", _context(shape, EVERYTHING)
+            tool_groups(target), "Tool", _context(shape, EVERYTHING, monitors)
         )
     return _document(actions)
 
@@ -210,11 +219,12 @@ def _action(groups: Iterable[str], resource: str, context: JSONObject) -> JSONOb
     }
 
 
-def _context(shape: RecordOf | None, seen: Mentions) -> JSONObject:
+def _context(shape: RecordOf | None, seen: Mentions, monitors: Iterable[str]) -> JSONObject:
     attributes: JSONObject = {}
-    for group, members in CONTEXT.items():
+    for group, fixed in CONTEXT.items():
         if seen.group(group):
             inside = seen.inside(group)
+            members = {**fixed, **dict.fromkeys(monitors, _LONG)} if group == "run" else fixed
             attributes[group] = _record(
                 {k: v for k, v in members.items() if inside is None or k in inside}
             )

@@ -93,6 +93,7 @@ class Seat:
             resource=resource_type(self.kind),
             shape=self.shape,
             seen=part.mentions,
+            monitors=part.monitors,
         )
         wanted = part.mentions.inside("args") if part.mentions.group("args") else frozenset[str]()
         return Plan(slice=part, schema=make_schema(document), wanted=wanted)

@@ -39,6 +39,7 @@ class Slice(Value):
         mentions: what they look at.
         tells_apart: some condition looks at the name of the resource or action, so that two
             targets with equal facts can have different answers.
+        monitors: the declared monitors that they look at.
         permits: permits made so far, by the policies that determined them: what one says follows
             from those alone, and most questions have one of a few answers.
     """
@@ -47,6 +48,7 @@ class Slice(Value):
     handle: cedarpy.PolicySet
     mentions: Mentions
     tells_apart: bool
+    monitors: tuple[str, ...] = ()
     permits: dict[tuple[str, ...], Permit] = {}
 
     @property
@@ -58,7 +60,8 @@ class Slice(Value):
 class SliceIndex:
     """All policies of a set by bucket, and the slices made so far."""
 
-    def __init__(self, policies: Iterable[Policy]) -> None:
+    def __init__(self, policies: Iterable[Policy], monitors: Iterable[str] = ()) -> None:
+        self._monitors = tuple(monitors)
         self._buckets: dict[Bucket, list[tuple[int, Policy]]] = {}
         for position, policy in enumerate(policies):
             for bucket in buckets(policy.template):
@@ -79,21 +82,23 @@ class SliceIndex:
         order = tuple(sorted(found))
         known = self._slices.get(order)
         if known is None:
-            known = make_slice([found[position] for position in order])
+            known = make_slice([found[position] for position in order], self._monitors)
             self._slices.put(order, known)
         return known
 
 
-def make_slice(policies: Sequence[Policy]) -> Slice:
-    """A slice of exactly these policies."""
+def make_slice(policies: Sequence[Policy], monitors: Iterable[str] = ()) -> Slice:
+    """A slice of exactly these policies. `monitors` are all that are declared."""
     seen = Mentions()
     for policy in policies:
         seen = seen.join(policy.mentions)
+    inside = seen.inside("run") if seen.group("run") else frozenset[str]()
     return Slice(
         policies={policy.id: policy for policy in policies},
         handle=make_handle(policies),
         mentions=seen,
         tells_apart=any(policy.tells_apart for policy in policies),
+        monitors=tuple(name for name in monitors if inside is None or name in inside),
     )
 
 

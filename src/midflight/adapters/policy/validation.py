@@ -18,6 +18,7 @@ from cedarpy import pst
 from midflight.adapters.policy.calls import validate
 from midflight.adapters.policy.names import tool_action_id
 from midflight.adapters.policy.parsing import CedarSet, Policy
+from midflight.adapters.policy.remembered import idle_monitors, undeclared
 from midflight.adapters.policy.worlds import (
     Name,
     World,
@@ -42,7 +43,11 @@ def inspect_set(policies: CedarSet, targets: Sequence[Target]) -> list[PolicyPro
     registered = {(target.upstream, target.name): target for target in targets}
     problems: list[PolicyProblem] = []
     awake: list[Policy] = []
+    declared = tuple(monitor.name for monitor in policies.monitors)
     for policy in policies.policies.values():
+        if (text := undeclared(policy.template, declared)) is not None:
+            problems.append(_problem(policy, text, Severity.ERROR))
+            continue
         missing = sorted(named_tools(policy) - set(registered))
         if missing:
             names = ", ".join("/".join(name) for name in missing)
@@ -51,7 +56,7 @@ def inspect_set(policies: CedarSet, targets: Sequence[Target]) -> list[PolicyPro
         if trimmed is not None:
             awake.append(headed(trimmed, registered))
     sound: list[Policy] = []
-    for group, world in worlds(awake, registered):
+    for group, world in worlds(awake, registered, declared):
         invalid = _validate([policy.statement.text for policy in group], world.schema)
         for position, policy in enumerate(group):
             if position in invalid:
@@ -61,7 +66,8 @@ def inspect_set(policies: CedarSet, targets: Sequence[Target]) -> list[PolicyPro
         sound.extend(valid)
     problems.extend(_covered(sound))
     order = {identifier: position for position, identifier in enumerate(policies.policies)}
-    return sorted(problems, key=lambda p: (p.severity is not Severity.ERROR, order[p.policy]))
+    problems.sort(key=lambda p: (p.severity is not Severity.ERROR, order[p.policy]))
+    return [*problems, *idle_monitors(policies.monitors, targets)]
 
 
 def _without(policy: Policy, missing: Iterable[Name]) -> Policy | None:
@@ -101,9 +107,11 @@ def _blame(policy: Policy, errors: Sequence[str], world: World) -> Iterable[Poli
     named = {name: world.targets[name] for name in named_tools(policy) if name in world.targets}
     headed = [name for name in sorted(named) if _heads(policy, name)]
     text = policy.statement.text
-    if not headed and (
-        general := _validate([text], make_world_schema(named.values(), world.seen)).get(0)
-    ):
+
+    def world_schema(targets: Iterable[Target]) -> cedarpy.Schema:
+        return make_world_schema(targets, world.seen, world.monitors)
+
+    if not headed and (general := _validate([text], world_schema(named.values())).get(0)):
         yield _error(policy, general)
         return
     blamed = False
@@ -112,7 +120,7 @@ def _blame(policy: Policy, errors: Sequence[str], world: World) -> Iterable[Poli
         if headed:
             head = pst.ActionEq(entity=action_uid(tool_action_id(*name)))
             narrowed = with_template(policy, action=head)
-        schema = make_world_schema((named | {name: world.targets[name]}).values(), world.seen)
+        schema = world_schema((named | {name: world.targets[name]}).values())
         if found := _validate([narrowed.statement.text], schema).get(0):
             blamed = True
             for tool in world.alike.get(name, (name,)):

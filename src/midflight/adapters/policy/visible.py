@@ -1,7 +1,7 @@
 """What a workload may see in a list: all but what no argument and no approval could permit.
 
 Asked by Cedar's partial evaluation, with everything unknown that can differ between listing and
-calling: arguments, approval, the time, age and steps of the run, the caller's address. Hiding is a
+calling: arguments, approval, the time, age, steps and monitors, the caller's address. Hiding is a
 courtesy to the agent and no protection, so doubt means visible; `decide` judges the call anyway.
 Answers are kept per workload and coarse facts, for as long as the set and the registration last.
 Below: `seats.py`. Above: `cedar.py`.
@@ -19,7 +19,7 @@ from midflight.adapters.policy.bounded import Bounded
 from midflight.adapters.policy.calls import is_authorized_partial
 from midflight.adapters.policy.context import facts_context
 from midflight.adapters.policy.entities import build_entities, resource_type, resource_uid
-from midflight.adapters.policy.schema import Mentions, bare_schema
+from midflight.adapters.policy.schema import bare_schema
 from midflight.adapters.policy.seats import Seat, make_schema
 from midflight.adapters.policy.slices import Slice
 from midflight.domain.action import ActionKind
@@ -90,9 +90,9 @@ class View:
             key = (*traits, tuple(shared.policies), target.name if shared.tells_apart else None)
             found = alike.get(key)
             if found is None:
-                found = alike[key] = ask.part(shared, self._context(shared.mentions))
+                found = alike[key] = ask.part(shared, self._context(shared))
             if own.policies and not found.forbids:
-                found = found.join(ask.part(own, self._context(own.mentions)))
+                found = found.join(ask.part(own, self._context(own)))
             if found.may_permit and not found.forbids:
                 answers[_key(kind, target)] = True
                 names.add(target.name)
@@ -100,10 +100,12 @@ class View:
             self._known.put(key, visible)
         return names
 
-    def _context(self, seen: Mentions) -> JSONObject:
+    def _context(self, policies: Slice) -> JSONObject:
+        seen = policies.mentions
         context = facts_context(self._run, self._source, 0, seen=seen)
         if "run" in context:
             context["run"] |= {name: _unknown(name) for name in ("age_s", "steps", "labels_source")}
+            context["run"] |= {name: _unknown(f"monitor {name}") for name in policies.monitors}
         if "source" in context:
             context["source"]["peer"] = _unknown("peer")
         for group in ("time", "approval", "args", "untyped"):

@@ -41,15 +41,18 @@ class World(Value):
     alike: Mapping[Name, Sequence[Name]]
     targets: Mapping[Name, Target]
     seen: Mentions
+    monitors: tuple[str, ...] = ()
 
     @property
     def schema(self) -> cedarpy.Schema:
         """The schema of all of them."""
-        return make_world_schema(self.targets.values(), self.seen)
+        return make_world_schema(self.targets.values(), self.seen, self.monitors)
 
 
 def worlds(
-    policies: Iterable[Policy], registered: Mapping[Name, Target]
+    policies: Iterable[Policy],
+    registered: Mapping[Name, Target],
+    monitors: tuple[str, ...] = (),
 ) -> Iterable[tuple[list[Policy], World]]:
     """Policies in groups that look at the same arguments, each with the tools to hold it against.
 
@@ -68,7 +71,7 @@ def worlds(
             alike.setdefault(look, []).append(name)
         stand_ins = {names[0]: tuple(names) for names in alike.values()}
         targets = named | {name: registered[name] for name in stand_ins}
-        yield group, World(alike=stand_ins, targets=targets, seen=seen)
+        yield group, World(alike=stand_ins, targets=targets, seen=seen, monitors=monitors)
 
 
 def _arguments_of(policy: Policy, known: frozenset[str]) -> Mentions:
@@ -125,9 +128,12 @@ def action_uid(identifier: str) -> pst.EntityUid:
     return pst.EntityUid(type=pst.EntityType(basename="Action"), id=identifier)
 
 
-def make_world_schema(targets: Iterable[Target], seen: Mentions) -> cedarpy.Schema:
+def make_world_schema(
+    targets: Iterable[Target], seen: Mentions, monitors: Iterable[str] = ()
+) -> cedarpy.Schema:
     """The whole schema over these tools, with the arguments that `seen` may look at."""
-    document = _ENCODER.encode(whole_schema(targets, seen=seen)).decode()
+    whole = whole_schema(targets, seen=seen, monitors=tuple(monitors))
+    document = _ENCODER.encode(whole).decode()
     return cedarpy.Schema.from_json_str(document, release_gil=True)
 
 

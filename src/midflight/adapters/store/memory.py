@@ -32,6 +32,7 @@ class MemoryStore(MemoryFlow, MemoryApprovals):
         self._pins: dict[tuple[str, str, str], Pin] = {}
         self._revocations: list[StoredRevocation] = []
         self._seal_keys: dict[str, bytes] = {}
+        self._snapshots: dict[str, bytes] = {}
         self._used: dict[tuple[str, str], int] = {}
 
     async def open(self) -> None:
@@ -182,6 +183,16 @@ class MemoryStore(MemoryFlow, MemoryApprovals):
             bare = msgspec.structs.replace(stored.run, salt="", intent=None, delegated=None)
             self._runs[key_id] = msgspec.structs.replace(stored, run=bare)
         return self._seal_keys.pop(key_id, None) is not None
+
+    async def put_snapshot(self, name: str, body: bytes) -> None:
+        """Keep a service's snapshot, replacing the one of that name."""
+        self._check_open()
+        self._snapshots[name] = body
+
+    async def get_snapshot(self, name: str) -> bytes | None:
+        """The snapshot of that name, or None."""
+        self._check_open()
+        return self._snapshots.get(name)
 
     async def use_once(self, purpose: str, key: str, *, until: int, now: int) -> bool:
         """Note that `key` was used; False if it already was, or if `until` has passed."""

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0003"
+REVISION = "0005_flow"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")
@@ -118,6 +118,13 @@ seal_keys = Table(
     Column("wrapped", LargeBinary, nullable=False),
 )
 
+snapshots = Table(
+    "snapshots",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
 used_once = Table(
     "used_once",
     METADATA,
@@ -198,6 +205,7 @@ __all__ = [
     "revocations",
     "runs",
     "seal_keys",
+    "snapshots",
     "used_once",
     "workloads",
 ]

@@ -33,6 +33,7 @@ from midflight.adapters.store.schema import (
     revocations,
     runs,
     seal_keys,
+    snapshots,
     used_once,
     workloads,
 )
@@ -253,7 +254,7 @@ class SqliteStore(SqliteFlow, SqliteApprovals):
         )
         return [rows.read_revocation(row) for row in found]
 
-    # Secrets that can be erased, and single use
+    # Secrets that can be erased, snapshots, and single use
 
     async def put_seal_key(self, key_id: str, wrapped: bytes) -> None:
         """Store a wrapped sealing key. `Conflict` if the id exists."""
@@ -282,6 +283,19 @@ class SqliteStore(SqliteFlow, SqliteApprovals):
         erased = await self._writer.run(erase) == 1
         await self._writer.run(empty_log, is_apart=True)
         return erased
+
+    async def put_snapshot(self, name: str, body: bytes) -> None:
+        """Keep a service's snapshot, replacing the one of that name."""
+        statement = sqlite_insert(snapshots).values(name=name, body=body)
+        statement = statement.on_conflict_do_update(
+            index_elements=[snapshots.c.name], set_={"body": body}
+        )
+        await self._writer.run(lambda connection: _execute(connection, statement))
+
+    async def get_snapshot(self, name: str) -> bytes | None:
+        """The snapshot of that name, or None."""
+        found = await self._read(select(snapshots.c.body).where(snapshots.c.name == name))
+        return found[0]["body"] if found else None
 
     async def use_once(self, purpose: str, key: str, *, until: int, now: int) -> bool:
         """Note that `key` was used; False if it already was, or if `until` has passed."""

@@ -21,6 +21,7 @@ from midflight.apps.cli import (
     explain,
     init,
     ledger,
+    monitor,
     operator,
     policy,
     redteam,
@@ -80,6 +81,7 @@ app.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 app.add_typer(redteam.app, name="redteam")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
+app.add_typer(monitor.app, name="monitor")
 app.add_typer(operator.app, name="operator")
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from midflight.services.interruption import Interruption
     from midflight.services.inventory import Inventory
     from midflight.services.ledger import Ledger
+    from midflight.services.monitor_history import MonitorHistory
+    from midflight.services.monitors import Monitors
     from midflight.services.policy import Policies
     from midflight.services.ports.clock import Clock
     from midflight.services.ports.telemetry import Telemetry
@@ -58,6 +60,16 @@ class Plane(Protocol):
     @property
     def policies(self) -> Policies:
         """The active policy set and its verbs."""
+        ...
+
+    @property
+    def monitors(self) -> Monitors:
+        """What is counted."""
+        ...
+
+    @property
+    def monitor_history(self) -> MonitorHistory:
+        """What was counted before, and setting it back."""
         ...
 
     @property

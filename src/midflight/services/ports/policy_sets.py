@@ -9,6 +9,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from midflight.domain.monitor import Monitor
 from midflight.domain.question import Target
 from midflight.domain.value import Value
 from midflight.services.ports.policy import PolicyEngine
@@ -62,6 +63,11 @@ class PolicySet(Protocol):
     @property
     def sources(self) -> Sequence[PolicySource]:
         """The text it was parsed from."""
+        ...
+
+    @property
+    def monitors(self) -> Sequence[Monitor]:
+        """The monitors that it declares, by name."""
         ...
 
     def __len__(self) -> int:

@@ -133,7 +133,7 @@ class Store(FlowStore, ApprovalStore, Protocol):
         """All entries behind a position, in order."""
         ...
 
-    # Secrets that can be erased, and single use
+    # Secrets that can be erased
 
     async def put_seal_key(self, key_id: str, wrapped: bytes) -> None:
         """Store a wrapped sealing key. `Conflict` if the id exists."""
@@ -149,6 +149,18 @@ class Store(FlowStore, ApprovalStore, Protocol):
         The salt, the intent and the delegated words of the run of that id go with it.
         """
         ...
+
+    # What services keep of their own
+
+    async def put_snapshot(self, name: str, body: bytes) -> None:
+        """Keep a service's snapshot, replacing the one of that name."""
+        ...
+
+    async def get_snapshot(self, name: str) -> bytes | None:
+        """The snapshot of that name, or None."""
+        ...
+
+    # Single use
 
     async def use_once(self, purpose: str, key: str, *, until: int, now: int) -> bool:
         """Note that `key` was used; False if it already was. Entries end after `until` (Unix s).

@@ -7,8 +7,8 @@ from alembic import op
 
 from midflight.domain.errors import Conflict
 
-revision = "0003"
-down_revision = "0005_flow"
+revision = "0003_delegation"
+down_revision = "0002_monitors"
 branch_labels = None
 depends_on = None
 

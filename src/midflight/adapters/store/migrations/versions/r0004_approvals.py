@@ -8,7 +8,7 @@ from alembic import op
 from midflight.domain.errors import Conflict
 
 revision = "0004_approvals"
-down_revision = "0001"
+down_revision = "0003_delegation"
 branch_labels = None
 depends_on = None
 
