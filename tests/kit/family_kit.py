@@ -111,8 +111,8 @@ class Family(MemoryPlane):
         await self.ledger.close()
 
 
-async def family(**parts: Any) -> Family:
-    tools = [{"name": name, "inputSchema": {"type": "object"}} for name in TRAITS]
+async def family(tools: list[dict[str, Any]] | None = None, **parts: Any) -> Family:
+    tools = tools or [{"name": name, "inputSchema": {"type": "object"}} for name in TRAITS]
     plane = Family(
         upstream=ScriptedUpstream("one", tools), **{"engine": FixedEngine(careful)} | parts
     )

@@ -67,6 +67,7 @@ from midflight.services.ports.telemetry import Telemetry
 from midflight.services.ports.upstream import Upstream
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
+from midflight.services.turns import Turns
 from midflight.wire import tokens
 
 log = structlog.get_logger(__name__)
@@ -250,6 +251,14 @@ class Plane:
             groups=settings.approvals.groups,
             endorser=self.flow,
         )
+        self.turns = Turns(
+            runs=self.runs,
+            store=made.store,
+            sealer=self.sealer,
+            recorder=self.ledger,
+            clock=made.clock,
+            said=self.flow.add_intent,
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -303,6 +312,7 @@ class Plane:
             await self.interruption.start()
             self.runs.on_ended(self._run_ended)
             self.runs.on_ended(self.flow.ended)
+            self.runs.on_returned(self.flow.returned)
             await self.monitor_history.start()
             if self.monitor_history.problem:
                 log.warning("monitors_lost", why=self.monitor_history.problem)

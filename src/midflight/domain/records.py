@@ -136,6 +136,16 @@ class RunOpened(Value, tag="run_opened"):
     delegated: Sealed | None = None
 
 
+class IntentAdded(Value, tag="intent_added"):
+    """Whoever opened a run has said more: the principal's words, sealed like arguments."""
+
+    at: float
+    run: str
+    author: str
+    proof: str
+    intent: Sealed
+
+
 class RunEnded(Value, tag="run_ended"):
     """A run left `open`."""
 
@@ -269,6 +279,7 @@ Record: TypeAlias = (
     Intent
     | Outcome
     | RunOpened
+    | IntentAdded
     | RunEnded
     | LabelRaised
     | Revoked
@@ -289,6 +300,7 @@ __all__ = [
     "Facts",
     "Impact",
     "Intent",
+    "IntentAdded",
     "LabelRaised",
     "Observed",
     "Outcome",

@@ -132,15 +132,22 @@ class Flow:
         if stored is not None:
             index.restore(stored.index)
             index.phrase_seen = stored.phrase_seen
-        elif live.steps or live.labels.untrusted:
+        elif not live.fresh or live.labels.untrusted:
             # It has done something that this process did not see.
             index.restored = True
             index.phrase_seen = True
         intent = await self._sealer.open_text(live.run.id, live.run.intent)
         state = RunFlow(index, NOTHING if intent is None else read(intent))
+        if live.run.parent is not None:
+            # What its parent has seen is not in here, and may be behind what it was told.
+            index.phrase_seen = True
+            if live.labels.untrusted:
+                text = await self._sealer.open_text(live.run.id, live.run.delegated)
+                index.restored = True
+                index.add_words(text or "", record=f"delegated by {live.run.parent}", field="text")
         if stored is not None:
             state.done = {(u, n): c for u, n, c in stored.done}
-        if self._endorsed_before is not None and (stored is not None or live.steps):
+        if self._endorsed_before is not None and (stored is not None or not live.fresh):
             before = await self._endorsed_before(live.run.id)
             state.endorsed.update(same(text, shape(text)) for text in before)
         # Two may have waited; both must end up with the one that carries the state.
@@ -167,7 +174,7 @@ class Flow:
             index=state.index,
             reading=state.reading,
             about=Circumstances(
-                done=state.done.get((action.upstream, action.name), 0),
+                done=self._done(live, state, (action.upstream, action.name)),
                 endorsed=endorsed,
                 own=self._own,
                 gated=action.kind is ActionKind.CALL_TOOL,
@@ -296,19 +303,14 @@ class Flow:
         if state is not None:
             state.reading = joined(state.reading, read(text))
 
-    def delegated(
-        self, parent: str, child: str, text: str, *, key: str, intent: str | None
-    ) -> None:
-        """A child run has opened: it knows what its parent knows, and the text is data."""
-        before = self._runs.get(parent)
-        index = RunIndex(_key(key))
-        index.restored = True
-        if before is not None:
-            index.text_seen = before.index.text_seen
-            index.phrase_seen = before.index.phrase_seen
-        index.phrase_seen = True
-        index.add_words(text, record=f"delegated by {parent}", field="text")
-        self._runs[child] = RunFlow(index, NOTHING if intent is None else read(intent))
+    def returned(self, child: str, parent: str) -> None:
+        """A child run is over. What it brings back, its parent has not seen field by field."""
+        del child
+        state = self._runs.get(parent)
+        if state is not None:
+            state.index.phrase_seen = True
+            state.index.restored = True
+            state.unsaved = True
 
     async def save(self) -> None:
         """Write what has changed: called now and then, and at the end."""
@@ -331,6 +333,13 @@ class Flow:
         self._runs.pop(run_id, None)
 
     # Inside
+
+    def _done(self, live: LiveRun, state: RunFlow, tool: tuple[str, str]) -> int:
+        """Effects of a tool in the run, and in all that share its intent."""
+        if live.parent is None and not live.children:
+            return state.done.get(tool, 0)
+        family = (self._runs.get(other.run.id) for other in live.family())
+        return sum(other.done.get(tool, 0) for other in family if other is not None)
 
     def _subject(self, target: Target, action: Action) -> tuple[_Tool, JSONObject] | None:
         match action.kind:

@@ -19,6 +19,7 @@ from midflight.domain.records import (
     Facts,
     Impact,
     Intent,
+    IntentAdded,
     LabelRaised,
     Observed,
     Outcome,
@@ -82,7 +83,12 @@ class RecordFilter:
             case RunOpened():
                 belongs = run in (record.run, record.parent)
             case (
-                RunEnded() | LabelRaised() | ApprovalAsked() | ApprovalAnswered() | ApprovalEnded()
+                IntentAdded()
+                | RunEnded()
+                | LabelRaised()
+                | ApprovalAsked()
+                | ApprovalAnswered()
+                | ApprovalEnded()
             ):
                 belongs = record.run == run
             case Revoked() | Impact():

@@ -26,6 +26,7 @@ class LiveRun:
         "_lock",
         "children",
         "flying",
+        "fresh",
         "labels",
         "labels_source",
         "last_seen",
@@ -47,6 +48,8 @@ class LiveRun:
         """What all runs that must have this one's labels are known to have in the store."""
         self.labels_source = stored.labels_source
         self.steps = stored.steps_reserved
+        self.fresh = not stored.steps_reserved
+        """It had not acted when this process took it up."""
         self.last_seen = now
         self.flying = 0
         """Actions in flight: while there are any, the run is not idle."""

@@ -43,6 +43,7 @@ from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.store import Store
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
+from midflight.services.turns import Turns
 from midflight.testing.clock import FakeClock
 from midflight.testing.engine import FixedEngine
 from midflight.testing.upstream import ScriptedUpstream
@@ -152,6 +153,14 @@ class MemoryPlane:
             counterparties=self.counterparties,
             groups=groups or {},
         )
+        self.turns = Turns(
+            runs=self.runs,
+            store=self.store,
+            sealer=self.sealer,
+            recorder=self.ledger,
+            clock=self.clock,
+            said=self.flow.add_intent,
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -187,6 +196,7 @@ class MemoryPlane:
         await self.interruption.start()
         self.runs.on_ended(self._run_ended)
         self.runs.on_ended(self.flow.ended)
+        self.runs.on_returned(self.flow.returned)
         await self.monitor_history.start()
         await self.runs.start()
         await self.counterparties.refresh()

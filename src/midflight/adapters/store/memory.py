@@ -99,6 +99,16 @@ class MemoryStore(MemoryFlow, MemoryApprovals):
         parents = frozenset(run_ids)
         return [stored for stored in self._runs.values() if stored.run.parent in parents]
 
+    async def set_intent(self, run_id: str, *, before: str, after: str) -> bool:
+        """Replace the sealed intent of an open run; False if it is not open or not `before`."""
+        self._check_open()
+        stored = self._runs.get(run_id)
+        if stored is None or stored.state is not RunState.OPEN or stored.run.intent != before:
+            return False
+        run = msgspec.structs.replace(stored.run, intent=after)
+        self._runs[run_id] = msgspec.structs.replace(stored, run=run)
+        return True
+
     async def end_run(self, run_id: str, state: RunState) -> bool:
         """Move an open run to a final state. False if it was not open: the first end stands."""
         self._check_open()

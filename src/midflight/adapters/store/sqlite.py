@@ -164,6 +164,19 @@ class SqliteStore(SqliteFlow, SqliteApprovals):
             found += await self._read(select(runs).where(runs.c.parent.in_(some)))
         return [rows.read_run(row) for row in sorted(found, key=lambda row: row["seq"])]
 
+    async def set_intent(self, run_id: str, *, before: str, after: str) -> bool:
+        """Replace the sealed intent of an open run; False if it is not open or not `before`."""
+        statement = (
+            update(runs)
+            .where(
+                runs.c.id == run_id,
+                runs.c.state == RunState.OPEN.value,
+                runs.c.intent == before,
+            )
+            .values(intent=after)
+        )
+        return await self._writer.run(lambda connection: _execute(connection, statement)) == 1
+
     async def end_run(self, run_id: str, state: RunState) -> bool:
         """Move an open run to a final state. False if it was not open: the first end stands."""
         before = [old.value for old, after in TRANSITIONS.items() if state in after]

@@ -31,6 +31,10 @@ def _run_opened(record: dict[str, Any]) -> list[Any]:
     return [record["run"], *under, "for", record["workload"], "by", record["author"]]
 
 
+def _intent_added(record: dict[str, Any]) -> list[Any]:
+    return [record["run"], "by", record["author"]]
+
+
 def _run_ended(record: dict[str, Any]) -> list[Any]:
     return [record["run"], record["state"], "by", record["author"], record["reason"]]
 
@@ -92,6 +96,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
     "intent": _intent,
     "outcome": _outcome,
     "run_opened": _run_opened,
+    "intent_added": _intent_added,
     "run_ended": _run_ended,
     "label_raised": _label_raised,
     "revoked": _revoked,

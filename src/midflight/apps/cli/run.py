@@ -89,6 +89,18 @@ def delegate(
     note(f"A token for it: midflight workload token {workload} --run {child['id']}")
 
 
+@app.command(epilog='Example: midflight run say RUN --text "And tell Ann, too"')
+def say(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="The run's id.")],
+    text: Annotated[str, typer.Option(help="What to add, in the principal's own words.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Say more: a later turn of the principal, by whoever opened the run."""
+    client = Session.of(context).client()
+    _show(client.post(f"/v1/runs/{segment(run)}/say", text=text), as_json=as_json)
+
+
 @app.command(epilog='Example: midflight run close RUN --reason "done"')
 def close(
     context: typer.Context,

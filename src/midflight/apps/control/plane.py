@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from midflight.services.ports.telemetry import Telemetry
     from midflight.services.runs import Runs
     from midflight.services.sealing import Sealer
+    from midflight.services.turns import Turns
 
 
 class Plane(Protocol):
@@ -90,6 +91,11 @@ class Plane(Protocol):
     @property
     def delegation(self) -> Delegation:
         """Opening child runs."""
+        ...
+
+    @property
+    def turns(self) -> Turns:
+        """Later turns of the principal."""
         ...
 
     @property

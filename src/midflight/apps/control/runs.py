@@ -42,6 +42,13 @@ class NewChild(Input):
     max_steps: int | None = None
 
 
+class Turn(Input):
+    """Something more that the principal says, in the principal's own words."""
+
+    id: str
+    text: str
+
+
 class NamedRun(Input):
     """A run by id."""
 
@@ -67,6 +74,7 @@ class RunVerbs:
 
     def __init__(self, plane: Plane) -> None:
         self._runs = plane.runs
+        self._turns = plane.turns
         self._delegation = plane.delegation
         self._upstreams = frozenset(entry.name for entry in plane.settings.upstream)
         self._inventory = plane.inventory
@@ -83,12 +91,7 @@ class RunVerbs:
 
     async def open_run(self, given: NewRun, operator: Operator) -> RunStatus:
         """Mint a run."""
-        intent = given.intent.strip()
-        if not intent or len(intent) > MAX_INTENT:
-            raise Malformed(
-                f"An intent is 1 to {MAX_INTENT:,} characters.",
-                hint="Say in the principal's own words what the run is for.",
-            )
+        intent = _words(given.intent)
         workload = await self._inventory.get(given.workload)
         run = await self._runs.open_run(
             workload=workload,
@@ -111,6 +114,11 @@ class RunVerbs:
             max_steps=given.max_steps,
         )
         return await self._runs.show(child.id)
+
+    async def say(self, given: Turn, operator: Operator) -> RunStatus:
+        """Add to the intent."""
+        await self._turns.say(given.id, _words(given.text), author=operator.author)
+        return await self._runs.show(given.id)
 
     async def close_run(self, given: EndedRun, operator: Operator) -> RunStatus:
         """End an open run."""
@@ -173,6 +181,14 @@ class RunVerbs:
             ),
             Operation(
                 method="POST",
+                path="/v1/runs/{id}/say",
+                summary="Say more: a later turn of the principal, by whoever opened the run.",
+                input=Turn,
+                answer=RunStatus,
+                act=self.say,
+            ),
+            Operation(
+                method="POST",
                 path="/v1/runs/{id}/close",
                 summary="Close an open run.",
                 input=EndedRun,
@@ -180,6 +196,16 @@ class RunVerbs:
                 act=self.close_run,
             ),
         )
+
+
+def _words(text: str) -> str:
+    intent = text.strip()
+    if not intent or len(intent) > MAX_INTENT:
+        raise Malformed(
+            f"An intent is 1 to {MAX_INTENT:,} characters.",
+            hint="Say in the principal's own words what the run is for.",
+        )
+    return intent
 
 
 __all__ = ["EndedRun", "NamedRun", "NewChild", "NewRun", "RunVerbs", "WantedRuns"]

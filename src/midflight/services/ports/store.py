@@ -89,6 +89,10 @@ class Store(FlowStore, ApprovalStore, Protocol):
         """Runs that were delegated by any of these, whatever their state, in order of opening."""
         ...
 
+    async def set_intent(self, run_id: str, *, before: str, after: str) -> bool:
+        """Replace the sealed intent of an open run; False if it is not open or not `before`."""
+        ...
+
     async def end_run(self, run_id: str, state: RunState) -> bool:
         """Move an open run to a final state. False if it was not open: the first end stands."""
         ...
