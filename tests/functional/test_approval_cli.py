@@ -77,6 +77,16 @@ def tainted(plane: RunningPlane) -> str:
     return run
 
 
+def test_a_refusal_explains_where_its_values_came_from(plane: RunningPlane) -> None:
+    run = tainted(plane)
+    refused = act(plane, run, "send_mail", to="bob@x.org")
+    assert isinstance(refused, Refused)
+    told = good("explain", refused.record).stdout
+    read = plane.records("intent")[0]["id"]
+    assert f"to: recipient: first seen in field description of record {read}, untrusted" in told
+    assert "key-untrusted: A key argument comes from words that somebody wrote." in told
+
+
 def test_an_action_waits_is_seen_approved_and_passes_once(plane: RunningPlane) -> None:
     run = tainted(plane)
     approval = asked(act(plane, run, "send_mail", to="bob@x.org"))

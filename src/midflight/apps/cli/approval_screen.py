@@ -59,7 +59,7 @@ def screen(found: dict[str, Any]) -> list[str]:
         "",
         "a person is asked by",
         *(f"  {_reason(reason)}" for reason in found["reasons"]),
-        *_section("what speaks against it", [_concern(name) for name in flow["concerns"]]),
+        *_section("what speaks against it", [concern(name) for name in flow["concerns"]]),
         *_section("answers", [_answer(answer) for answer in found["answers"]]),
         *_section("on yes", _on_yes(found)),
     ]
@@ -111,14 +111,14 @@ def _arguments(found: dict[str, Any], flow: dict[str, Any]) -> Iterator[str]:
         entries = known.get(path, []) if path not in seen else []
         seen.add(path)
         for entry in entries:
-            yield f"      {_origin(entry)}"
+            yield f"      {origin(entry)}"
             if entry["role"] in KEY_ROLES and isinstance(value, str) and not value.isascii():
                 yield f"      beyond ASCII, look twice: {_cut(json.dumps(value), HEAD, TAIL)}"
     if len(values) > MAX_LINES:
         yield f"  ({len(values) - MAX_LINES:,} more values; --json prints all)"
     for path in known:
         if path not in seen:
-            yield from (f"  {name(path)}: {_origin(entry)}" for entry in known[path][:MAX_LINES])
+            yield from (f"  {name(path)}: {origin(entry)}" for entry in known[path][:MAX_LINES])
 
 
 def _leaves(value: Any, path: str, shown: str) -> Iterator[tuple[str, str, Any]]:
@@ -142,7 +142,8 @@ def _leaves(value: Any, path: str, shown: str) -> Iterator[tuple[str, str, Any]]
             return
 
 
-def _origin(entry: dict[str, Any]) -> str:
+def origin(entry: dict[str, Any]) -> str:
+    """Where one value came from, in words."""
     words = [f"{entry['role']}: "]
     if entry["field"] or entry["record"]:
         words.append(f"first seen in field {name(entry['field']) or '?'}")
@@ -161,7 +162,8 @@ def _reason(reason: dict[str, Any]) -> str:
     return _cut(visible(f"{reason['policy']}{text}"), HEAD, TAIL)
 
 
-def _concern(word: str) -> str:
+def concern(word: str) -> str:
+    """A concern with what it means."""
     return f"{word}: {CONCERNS[Concern(word)]}"
 
 
@@ -203,4 +205,15 @@ def _cut(text: str, head: int, tail: int) -> str:
     return f"{text[:head]} <<{len(text) - head - tail:,} characters left out>> {end}".rstrip()
 
 
-__all__ = ["CONCERNS", "HEAD", "MAX_LINES", "MAX_NAME", "TAIL", "name", "quoted", "screen"]
+__all__ = [
+    "CONCERNS",
+    "HEAD",
+    "MAX_LINES",
+    "MAX_NAME",
+    "TAIL",
+    "concern",
+    "name",
+    "origin",
+    "quoted",
+    "screen",
+]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from midflight.apps.cli.approval_screen import concern, name, origin
 from midflight.apps.cli.output import (
     EXIT_NO,
     JsonFlag,
@@ -46,6 +47,7 @@ def _print(found: dict[str, Any]) -> None:
     workload: dict[str, Any] = facts.get("workload") or {}
     derived: dict[str, Any] = found["derived"] or {}
     traits: dict[str, Any] = facts.get("traits") or {}
+    flow: dict[str, Any] = facts.get("flow") or {"arguments": [], "concerns": []}
     print_fields(
         {
             "record": found["record"],
@@ -60,6 +62,8 @@ def _print(found: dict[str, Any]) -> None:
             "run labels": labels(run["labels"]) if run else None,
             "labels from": run.get("labels_source"),
             "pin": facts.get("pin_state"),
+            "values": [f"{name(entry['path'])}: {origin(entry)}" for entry in flow["arguments"]],
+            "against it": [concern(word) for word in flow["concerns"]],
             "traits": f"{traits['effect']}, {traits['reach']} world" if traits else None,
             "then": _decision(derived.get("then")),
             "now": _decision(derived.get("now")),
