@@ -414,7 +414,10 @@ def _tainted(leaf: Leaf, marked: frozenset[int]) -> Leaf:
     """A value of a record that an untrusted run wrote: somebody's words, but for its id."""
     if WHOLE not in marked and marked.isdisjoint(leaf.records):
         return leaf
-    if leaf.kind is FieldKind.SYSTEM and _ID.search(fields.words_of(leaf.name)) is not None:
+    if (
+        leaf.kind in (FieldKind.SYSTEM, FieldKind.OWN)
+        and _ID.search(fields.words_of(leaf.name)) is not None
+    ):
         return leaf
     return msgspec.structs.replace(leaf, kind=FieldKind.TEXT)
 

@@ -242,7 +242,11 @@ class RunIndex:
         if leaf.secret:
             self.secret_seen = True
         bare = leaf.text.strip()[:MAX_TEXT]
-        if len(bare) > PHRASE * 2 and len(_PIECES.split(bare)) >= PHRASE:
+        if (
+            leaf.kind is not FieldKind.OWN
+            and len(bare) > PHRASE * 2
+            and len(_PIECES.split(bare)) >= PHRASE
+        ):
             self.phrase_seen = True
         if " " not in bare:
             return

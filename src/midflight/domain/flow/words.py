@@ -63,7 +63,7 @@ _VERBS: dict[Family, str] = {
             overwrite tweak improve finalize merge link tag label sync postpone
             delay confirm transition reopen pause resume reset restore populate
             rearrange sort follow unfollow subscribe archive star pin like vote rate
-            bookmark append
+            bookmark append commit push rebase squash revert stage bump patch migrate
         """
     ),
     Family.DELETE: (

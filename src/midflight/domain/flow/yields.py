@@ -97,7 +97,7 @@ class Reviewed:
     def _kind(self, leaf: Leaf) -> FieldKind:
         kind = leaf.kind
         if self._own:
-            return FieldKind.OWN if kind is FieldKind.TEXT else kind
+            return kind if kind is FieldKind.CONTACT else FieldKind.OWN
         if self._open and (kind is not FieldKind.SYSTEM or leaf.shape in CONTACTS):
             return FieldKind.TEXT
         return kind
