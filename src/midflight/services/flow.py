@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
+from urllib.parse import unquote
 
 import msgspec
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.flow import fields
-from midflight.domain.flow.atoms import same, shape
+from midflight.domain.flow.atoms import Shape, grouped, looks, same, shape, tokens
 from midflight.domain.flow.fields import Leaf
-from midflight.domain.flow.index import RunIndex
+from midflight.domain.flow.index import SHORT, RunIndex
 from midflight.domain.flow.intent import NOTHING, Reading, joined, read
 from midflight.domain.flow.judge import judge
 from midflight.domain.flow.selecting import linked_records, selected
@@ -39,6 +40,9 @@ from midflight.services.ports.flow_store import FlowStore, StoredFlow
 from midflight.services.sealing import Sealer
 
 MAX_SUBJECTS = 10_000
+UNKNOWN = 1 << 30
+"""How many effects a run has had of which that is not known."""
+MAX_ENDS = 16
 MAX_MADE = 64
 """Ids of one result that are marked."""
 
@@ -65,7 +69,7 @@ class Nobody:
 class RunFlow:
     """The flow state of one open run. Mutable; owned by `Flow`; one event loop."""
 
-    __slots__ = ("done", "endorsed", "flying", "index", "reading", "unsaved")
+    __slots__ = ("done", "endorsed", "index", "lost", "reading", "unsaved")
 
     def __init__(self, index: RunIndex, reading: Reading) -> None:
         self.index = index
@@ -73,6 +77,8 @@ class RunFlow:
         self.done: dict[tuple[str, str], int] = {}
         """Effects of each tool that were permitted and have not failed, those in flight too."""
         self.endorsed: set[str] = set()
+        self.lost = False
+        """What it has done was not stored: it counts as having done all that it may."""
         self.unsaved = False
 
 
@@ -145,6 +151,7 @@ class Flow:
                 text = await self._sealer.open_text(live.run.id, live.run.delegated)
                 index.restored = True
                 index.add_words(text or "", record=f"delegated by {live.run.parent}", field="text")
+        state.lost = stored is None and not live.fresh
         if stored is not None:
             state.done = {(u, n): c for u, n, c in stored.done}
         if self._endorsed_before is not None and (stored is not None or not live.fresh):
@@ -208,13 +215,7 @@ class Flow:
             or not live.labels.untrusted
         ):
             return
-        tool = self._tool(target)
-        keys = [
-            same(text, shape(text))
-            for role, text in values(tool.subject, action.arguments)
-            if role in (Role.OBJECT, Role.PATH, Role.TITLE)
-        ]
-        await self._marks.add(action.upstream, keys, run=live.run.id)
+        await self._marks.add(action.upstream, self._keys(target, action), run=live.run.id)
 
     async def mark_made(
         self, live: LiveRun, target: Target, action: Action, result: JSONObject
@@ -260,14 +261,15 @@ class Flow:
         )
         found = fields.leaves({"error": said} if failed else said, effect=effect)
         if effect:
-            given = {text.strip() for _, text in values(tool.subject, action.arguments)}
-            found = (leaf for leaf in found if leaf.text.strip() not in given)
+            found = list(_unechoed(found, [t for _, t in values(tool.subject, action.arguments)]))
         labels = tool.reviewed.floor
         kept: list[Leaf] = []
         for leaf, brings in tool.reviewed.apply(found):
             kept.append(leaf)
             labels = labels.join(brings)
         marked = self._marks.within(action.upstream, kept)
+        if not effect:
+            marked |= self._marks.asked(action.upstream, self._keys(target, action))
         if marked:
             kept = [_tainted(leaf, marked) for leaf in kept]
             labels = labels.join(UNTRUSTED)
@@ -336,10 +338,13 @@ class Flow:
 
     def _done(self, live: LiveRun, state: RunFlow, tool: tuple[str, str]) -> int:
         """Effects of a tool in the run, and in all that share its intent."""
+        if state.lost:
+            return UNKNOWN
         if live.parent is None and not live.children:
             return state.done.get(tool, 0)
         family = (self._runs.get(other.run.id) for other in live.family())
-        return sum(other.done.get(tool, 0) for other in family if other is not None)
+        known = [other for other in family if other is not None]
+        return sum(UNKNOWN if other.lost else other.done.get(tool, 0) for other in known)
 
     def _subject(self, target: Target, action: Action) -> tuple[_Tool, JSONObject] | None:
         match action.kind:
@@ -348,13 +353,26 @@ class Flow:
             case ActionKind.ANSWER:
                 # What a client answers to an upstream's question is sent to it.
                 sent = msgspec.structs.replace(target.traits, effect=Effect.SEND)
-                return self._tool(msgspec.structs.replace(target, traits=sent)), action.arguments
+                return self._tool(msgspec.structs.replace(target, traits=sent)), _answered(action)
             case ActionKind.READ_RESOURCE if target.traits.reach is Reach.OPEN:
                 return self._tool(target), {"uri": action.name}
             case ActionKind.GET_PROMPT | ActionKind.COMPLETE if target.traits.reach is Reach.OPEN:
                 return self._tool(target), {"text": action.arguments}
             case _:
                 return None
+
+    def _keys(self, target: Target, action: Action) -> list[str]:
+        """Strict forms of what an action names: what a mark is put on, and looked up by."""
+        if action.kind is ActionKind.READ_RESOURCE:
+            # The last parts of an address can be the name under which it was written.
+            parts = unquote(action.name, errors="replace").replace(":", "/").split("/")
+            ends = ["/".join(parts[at:]) for at in range(len(parts))][-MAX_ENDS:]
+            return [action.name, *(same(end, shape(end)) for end in ends if end)]
+        return [
+            same(text, shape(text))
+            for role, text in values(self._tool(target).subject, action.arguments)
+            if role in (Role.OBJECT, Role.PATH, Role.TITLE)
+        ]
 
     def _tool(self, target: Target) -> _Tool:
         key = (target.upstream, target.name, target.pin, target.traits)
@@ -408,6 +426,57 @@ def _repeats(text: str, structured: JSON) -> bool:
     said = fields.document(text)
     inner = structured.get("result") if isinstance(structured, dict) else None
     return (said is not None and said in (structured, inner)) or text == inner
+
+
+def _answered(action: Action) -> JSONObject:
+    """What of an answer are values: not the protocol's own words around them."""
+    content = action.arguments.get("content")
+    if action.name == "elicitation/create":
+        return cast("JSONObject", content) if isinstance(content, dict) else {}
+    if action.name == "sampling/createMessage":
+        blocks = cast("list[Any]", content) if isinstance(content, list) else [content]
+        return {"text": [_block(block, None) for block in blocks]}
+    return action.arguments
+
+
+def _unechoed(found: Sequence[Leaf], given: Sequence[str]) -> Iterator[Leaf]:
+    """What a tool says about an effect without what it was given: an echo vouches for nothing.
+
+    Compared in the forms of `atoms.py`, or a slug or a status line would turn what the model made
+    up into a field of the upstream. Words of others stay: they only taint.
+    """
+    whole = {form for text in given for form in _forms(text.strip())}
+    pieces = {
+        form
+        for text in given
+        for token in (*tokens(text), *grouped(text))
+        if (kind := shape(token)) is not Shape.WORD
+        and not (kind is Shape.NUMBER and len(token) < SHORT)
+        for form in _forms(token)
+    }
+    for leaf in found:
+        forms = _forms(leaf.text.strip())
+        if not whole.isdisjoint(forms):
+            continue
+        if leaf.kind is FieldKind.TEXT:
+            yield leaf
+            continue
+        if not pieces.isdisjoint(forms):
+            continue
+        kept = [token for token in tokens(leaf.text) if pieces.isdisjoint(_forms(token))]
+        if " " not in leaf.text or len(kept) == len(list(tokens(leaf.text))):
+            yield leaf
+        elif kept:
+            text = " ".join(kept)
+            looks_like = shape(text)
+            yield msgspec.structs.replace(
+                leaf, text=text, shape=looks_like, exact=same(text, looks_like)
+            )
+
+
+def _forms(text: str) -> tuple[str, str]:
+    found = shape(text)
+    return same(text, found), looks(text, found)
 
 
 def _tainted(leaf: Leaf, marked: frozenset[int]) -> Leaf:

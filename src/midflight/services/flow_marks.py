@@ -9,6 +9,7 @@ in memory for reading. Above: `flow.py`. Below: `ports/flow_store.py`.
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from collections.abc import Iterable, Sequence
 
 from midflight.domain.flow.atoms import Shape, shape
@@ -56,7 +57,7 @@ class Marks:
             StoreUnavailable: not marked, so it must not be written.
         """
         known = self._marks.setdefault(upstream, set())
-        hashed = [self._hash(key) for key in keys if _tells(key)] or [_ANY]
+        hashed = [self._hash(form) for key in keys if _tells(key) for form in _forms(key)] or [_ANY]
         if len(known) >= MAX_MARKS:
             hashed = [_ANY]
         new = [key for key in dict.fromkeys(hashed) if key not in known]
@@ -73,13 +74,41 @@ class Marks:
             return frozenset({WHOLE})
         marked: set[int] = set()
         for leaf in found:
-            if leaf.kind in _KINDS and self._hash(leaf.exact) in known:
-                marked.add(leaf.records[-1] if leaf.records else WHOLE)
+            if leaf.kind in _KINDS and any(self._hash(f) in known for f in _forms(leaf.exact)):
+                marked.add(_home(leaf))
         return frozenset(marked)
+
+    def asked(self, upstream: str, keys: Iterable[str]) -> frozenset[int]:
+        """`WHOLE` if what a read asks for (values in strict form) is marked.
+
+        What comes back need not repeat its key: the text of a document does not hold its name.
+        """
+        known = self._marks.get(upstream)
+        if not known:
+            return frozenset()
+        hit = any(self._hash(form) in known for key in keys for form in _forms(key))
+        return frozenset({WHOLE}) if hit else frozenset()
 
     def _hash(self, value: str) -> str:
         raw = value.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(raw, digest_size=16, key=self._key).hexdigest()
+
+
+def _forms(key: str) -> list[str]:
+    """A key, and for a path the other ways to write it: one file has many."""
+    if "/" not in key and "\\" not in key:
+        return [key]
+    plain = posixpath.normpath(key.replace("\\", "/")).strip("/")
+    return [key, plain, plain.rpartition("/")[2]]
+
+
+def _home(leaf: Leaf) -> int:
+    """The record that a key is the key of: the element of a list that it is in, however deep."""
+    if not leaf.records:
+        return WHOLE
+    last = max((at for at, step in enumerate(leaf.path) if step is None), default=-1)
+    above = sum(step is not None for step in leaf.path[: last + 1])
+    return leaf.records[min(above, len(leaf.records) - 1)]
 
 
 def _tells(key: str) -> bool:

@@ -20,10 +20,8 @@ class MemoryFlow:
         """Add to the flow state of a run: the index is appended to, the rest is replaced."""
         self._check_open()
         before = self._flows.get(run_id)
-        if before is not None:
-            index = (before.index + flow.index)[-MAX_INDEX:]
-            flow = msgspec.structs.replace(flow, index=index)
-        self._flows[run_id] = flow
+        index = (b"" if before is None else before.index) + flow.index
+        self._flows[run_id] = msgspec.structs.replace(flow, index=index[-MAX_INDEX:])
 
     async def get_flow(self, run_id: str) -> StoredFlow | None:
         """The flow state of a run, or None if none was stored."""

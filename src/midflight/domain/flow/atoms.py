@@ -57,6 +57,7 @@ _DIGITS = re.compile(r"[0-9]{2}[ -][0-9A-Z]{2}")
 _GROUPED = re.compile(
     r"\b(?:[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{2,4}){3,8}|\+?[0-9]{2,4}(?:[ -][0-9]{2,4}){2,6})\b"
 )
+_THOUSANDS = re.compile(r"(?<![\w.,])[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,4})?(?![\w])")
 # Ends of file names: everything else with a dot and letters behind it may be a host.
 _FILES = lexicon(
     """
@@ -84,13 +85,18 @@ def telling(text: str) -> Iterator[tuple[str, str]]:
     """
     before = ""
     for token in text.translate(_BETWEEN).split():
-        if token.isalpha() and token.isascii():
+        if token.isalpha() and token.isascii() and not _mixed(token):
             before = token
             continue
         bare = token if token.isalnum() else token.strip(_EDGE)
-        if bare and not (bare.isalpha() and bare.isascii()):
+        if bare and (not (bare.isalpha() and bare.isascii()) or _mixed(bare)):
             yield bare[:MAX_TOKEN], before
         before = bare
+
+
+def _mixed(word: str) -> bool:
+    """Letters alone that are no word: a short text in base64 can have no digit."""
+    return len(word) >= 12 and not (word[1:].islower() or word.isupper())
 
 
 def shape(token: str) -> Shape:  # noqa: C901, PLR0911 -- one return a shape, in order
@@ -131,6 +137,13 @@ def grouped(text: str) -> Iterator[str]:
             yield whole
 
 
+def thousands(text: str) -> Iterator[str]:
+    """Numbers that have a comma between their thousands, which cuts tokens elsewhere."""
+    if "," in text:
+        for found in _THOUSANDS.finditer(text):
+            yield found[0]
+
+
 def same(token: str, of: Shape) -> str:
     """The form in which tokens of a shape are compared for trust."""
     match of:
@@ -160,6 +173,8 @@ def number(token: str) -> str | None:
     """A number without currency and grouping, in one spelling; None if it is none."""
     if token.isdigit() and token.isascii():
         return token.lstrip("0") or "0"
+    if not token.isascii() and _UNITS.sub("", token).strip("0123456789.,-"):
+        return None  # digits of another script are not those that somebody trusted
     bare = _UNITS.sub("", token)
     if "," in bare and "." not in bare and _COMMA.search(bare) is not None:
         bare = bare.replace(",", ".")
@@ -195,6 +210,16 @@ def host(token: str) -> str:
         return ""
 
 
+def address_host(text: str) -> str:
+    """The host of a text that is one address or host and nothing else; else empty.
+
+    "eve@post.example, ann@office.example" ends like an address of the office and is none.
+    """
+    if shape(text) not in (Shape.EMAIL, Shape.LINK) or text.count("@") > 1 or "," in text:
+        return ""
+    return host(text)
+
+
 def _is_host(token: str) -> bool:
     if _HOST.match(token) is None:
         return False
@@ -209,6 +234,7 @@ def _digits(token: str) -> int:
 __all__ = [
     "CONTACTS",
     "Shape",
+    "address_host",
     "grouped",
     "host",
     "link",
@@ -217,5 +243,6 @@ __all__ = [
     "same",
     "shape",
     "telling",
+    "thousands",
     "tokens",
 ]

@@ -7,6 +7,8 @@ Below: `subject.py`. Above: `judge.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from midflight.domain.flow.atoms import CONTACTS, Shape, same, shape, telling, tokens
 from midflight.domain.flow.index import CONTACT, SHORT, TEXT, Seen
 from midflight.domain.flow.subject import (
@@ -14,7 +16,7 @@ from midflight.domain.flow.subject import (
     Part,
     pieces_of,
 )
-from midflight.domain.flow.text import decodings
+from midflight.domain.flow.text import decodings, skeleton
 from midflight.domain.provenance import ArgumentFacts, Concern, Origin
 from midflight.domain.traits import (
     Role,
@@ -33,16 +35,16 @@ def judge_content(matter: Matter, part: Part) -> None:
     worst: ArgumentFacts | None = None
     # Where a secret has been seen it may be a plain word, so then every word is looked up.
     every = matter.index.secret_seen and matter.outward
-    found = tokens(part.text) if every else (token for token, _ in telling(part.text))
-    for token in found:
-        kind = shape(token)
-        if (kind is Shape.WORD and not every) or kind is Shape.DATE:
-            continue
-        if kind is Shape.NUMBER and len(token) < SHORT:
+    for token in _tokens_of(part.text, words=every):
+        kind = shape(token if token.isascii() else skeleton(token))
+        if kind is Shape.WORD and not every:
             continue
         if (kind, same(token, kind)) in matter.reading.atoms:
             continue
         seen = matter.index.look(token)
+        small = kind is Shape.DATE or (kind is Shape.NUMBER and len(token) < SHORT)
+        if small and not (seen is not None and seen.secret and len(token) == SHORT - 1):
+            continue  # a security code has three digits
         concern = _carried(matter, kind, token, seen)
         if concern is not None:
             matter.concerns.add(concern)
@@ -58,6 +60,15 @@ def judge_content(matter: Matter, part: Part) -> None:
         matter.concerns.add(Concern.CONTENT_PASSAGE)
     if worst is not None:
         matter.found.append(worst)
+
+
+def _tokens_of(text: str, *, words: bool) -> Iterator[str]:
+    """The tokens that a text carries, those in its encodings too; plain words if `words`."""
+    for token in tokens(text) if words else (token for token, _ in telling(text)):
+        yield token
+        if len(token) >= SHORT * 2:
+            for plain in decodings(token):
+                yield from tokens(plain)
 
 
 def _dictated(matter: Matter, part: Part) -> bool:

@@ -7,6 +7,7 @@ somebody wrote. Above: `index.py`. Below: `atoms.py`.
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from typing import Any, cast
@@ -20,6 +21,8 @@ from midflight.domain.value import JSON, JSONObject, Value
 
 MAX_LEAVES = 20_000
 MAX_DEPTH = 64
+MAX_FLAT = 65_536
+"""Of what is too deep to look at piece by piece that much is read."""
 STATUS_WORDS = 24
 NAME_WORDS = 6
 """A longer string can carry an instruction, so it is text whatever its field is called."""
@@ -107,7 +110,7 @@ class _Walk:
     ) -> None:
         if len(path) > MAX_DEPTH or len(self.found) >= MAX_LEAVES:
             # Too deep or too much to look at piece by piece: all of it is somebody's words.
-            self._add(str(value), path, name, records, FieldKind.TEXT)
+            self._add(flat(value), path, name, records, FieldKind.TEXT)
         elif isinstance(value, str):
             self._text(value, path, name, records)
         elif isinstance(value, dict):
@@ -125,7 +128,7 @@ class _Walk:
         inside = (*records, self._objects)
         for key, inner in value.items():
             self.into(inner, (*path, key), key, inside)
-            if not _plain_key(key):
+            if not plain_key(key):
                 # A key that no program would choose holds data.
                 self.into(key, (*path, None), name, inside)
 
@@ -174,12 +177,15 @@ def _kind(bare: str, looks: Shape, name: str, *, effect: bool) -> FieldKind:
     if not spaces or _TYPED.match(bare) is not None:
         if sort & TEXT and looks in CONTACTS:
             return FieldKind.TEXT
-        return FieldKind.NAME if looks is Shape.WORD else FieldKind.SYSTEM
+        if looks is Shape.WORD:
+            return FieldKind.NAME
+        # Whoever may choose a name can choose one that looks like an address.
+        return FieldKind.CONTACT if sort & NAMED and looks in CONTACTS else FieldKind.SYSTEM
     # A short string that holds an address or an account is no name of anything.
     return FieldKind.TEXT if (sort & TEXT and not effect) or _calls(bare) else FieldKind.NAME
 
 
-STATUS, CONTACT, TEXT = 1, 2, 4
+STATUS, CONTACT, TEXT, NAMED = 1, 2, 4, 8
 """What the name of a field says, as bits."""
 
 
@@ -191,6 +197,7 @@ def _sort(name: str) -> int:
         (STATUS if last in _STATUS else 0)
         | (CONTACT if field in _CONTACT or last in _CONTACT else 0)
         | (TEXT if field in _TEXT or last in _TEXT else 0)
+        | (NAMED if last in _NAMED else 0)
     )
 
 
@@ -199,6 +206,7 @@ def _is_secret(name: str) -> bool:
     return _SECRET.search(words_of(name)) is not None
 
 
+_NAMED = lexicon("name title label nickname alias nick displayname subject topic")
 _STATUS = lexicon("message status result error detail info msg warning success reason")
 
 
@@ -206,7 +214,8 @@ def _calls(text: str) -> bool:
     return any(shape(token) in CONTACTS for token in tokens(text))
 
 
-def _plain_key(key: str) -> bool:
+def plain_key(key: str) -> bool:
+    """Whether a program could have chosen this key; any other holds data."""
     return len(key) <= 64 and " " not in key.strip() and shape(key) not in CONTACTS
 
 
@@ -216,9 +225,38 @@ def document(text: str) -> Any:
     if start not in ("{", "["):
         return None
     try:
-        return msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
+        # Of two members of one name one reader takes the first, another the last: it stays text.
+        json.loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError):
         return None
+    return value
+
+
+def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) != len(members):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def flat(value: Any) -> str:
+    """Everything in a value that is text or a number, keys included, as one text."""
+    found: list[str] = []
+    left = [value]
+    length = 0
+    while left and length < MAX_FLAT:
+        now = left.pop()
+        if isinstance(now, dict):
+            inner = cast("JSONObject", now)
+            left += [part for key in reversed(inner) for part in (inner[key], key)]
+        elif isinstance(now, list):
+            left += reversed(cast("list[Any]", now))
+        elif now is not None and now is not True and now is not False:
+            text = now if isinstance(now, str) else _numeral(now)
+            found.append(text)
+            length += len(text)
+    return " ".join(found)
 
 
 def _numeral(value: Any) -> str:
@@ -227,4 +265,4 @@ def _numeral(value: Any) -> str:
     return str(value)
 
 
-__all__ = ["Leaf", "document", "leaves", "words_of"]
+__all__ = ["MAX_DEPTH", "Leaf", "document", "flat", "leaves", "plain_key", "words_of"]

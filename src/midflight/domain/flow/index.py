@@ -17,7 +17,16 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from itertools import islice
 
-from midflight.domain.flow.atoms import Shape, grouped, looks, same, shape, telling, tokens
+from midflight.domain.flow.atoms import (
+    Shape,
+    grouped,
+    looks,
+    same,
+    shape,
+    telling,
+    thousands,
+    tokens,
+)
 from midflight.domain.flow.fields import Leaf
 from midflight.domain.flow.text import decodings, skeleton, strict
 from midflight.domain.flow.words import classes, singular
@@ -100,6 +109,7 @@ class RunIndex:
         "_sources",
         "_text",
         "_unsaved",
+        "forgot",
         "linked_fields",
         "phrase_seen",
         "restored",
@@ -130,6 +140,8 @@ class RunIndex:
         """Names of the fields in which records that the intent names have their ids."""
         self.restored = False
         """It was read back, so passages are missing."""
+        self.forgot = False
+        """Words of others were left out or dropped, so what is not here may stand in them."""
 
     def __len__(self) -> int:
         return len(self._known) + len(self._text) + len(self._old)
@@ -158,6 +170,7 @@ class RunIndex:
                 if rank == SYSTEM:
                     self.linked_fields.add(leaf.name)
             if rank == TEXT:
+                self.forgot = self.forgot or len(leaf.text) > MAX_TEXT
                 self._add_text(leaf.text[:MAX_TEXT], entry | _NAMED, selected=selected)
             else:
                 self._add_value(leaf, entry)
@@ -193,6 +206,8 @@ class RunIndex:
 
     def figure(self, number: str) -> bool:
         """Whether a number stands in words that somebody wrote, however short it is."""
+        if self.restored and self.text_seen and len(number) < SHORT:
+            return True  # short ones are not written down
         return number in self._figures or self.look(number) is not None
 
     def passages(self, text: str) -> bool:
@@ -200,13 +215,14 @@ class RunIndex:
 
         Of a run that was read back this is not known, so every text of some length might.
         """
-        if not self._passages:
-            return self.restored and self.text_seen and text.count(" ") >= PASSAGE - 1
+        if self.restored and self.text_seen:
+            return len(list(islice(_WORDS.finditer(text), PASSAGE))) == PASSAGE
         return any(found in self._passages for found in _passages(text))
 
     def alone(self, piece: str) -> bool:
         """Whether one address only has this name in it, of all that were seen."""
-        return bool(self._people.get(self._hash(piece)))
+        # One that was read back has not met those who were there before.
+        return not self.restored and bool(self._people.get(self._hash(piece)))
 
     def unsaved(self) -> bytes:
         """What was added since the last call: keyed hashes with their flags, nothing else."""
@@ -224,11 +240,14 @@ class RunIndex:
             key, entry = int.from_bytes(raw[at : at + 8], "big"), raw[at + 8] & (_RANK | _FLAGS)
             before = self._old.get(key)
             self._old[key] = entry if before is None else _merged(before, entry)
-            if entry & _RANK == TEXT:
+            if entry & _RANK == TEXT or entry & _NAMED:
                 self.text_seen = True
             if entry & _SECRET:
                 self.secret_seen = True
+            if entry & _LINKED and entry & _RANK == SYSTEM:
+                self.linked_fields.add("")  # in which field is not read back
         while len(self._old) > MAX_KNOWN + MAX_TEXT_ATOMS:
+            self.forgot = True
             del self._old[next(iter(self._old))]
 
     # Inside
@@ -256,11 +275,11 @@ class RunIndex:
             self._put(same(number, Shape.ACCOUNT), entry)
 
     def _meet(self, address: str) -> None:
-        if len(self._people) >= MAX_PEOPLE:
-            return
         whole = self._hash(address)
         for piece in people(address):
             key = self._hash(piece)
+            if key not in self._people and len(self._people) >= MAX_PEOPLE:
+                continue  # not met, so nobody is meant by it
             # Zero for a name that several addresses have in them.
             self._people[key] = whole if self._people.get(key, whole) == whole else 0
 
@@ -268,12 +287,15 @@ class RunIndex:
         self.text_seen = True
         for token, before in telling(text):
             # "June 13" does not name what has the id 13; "file 13" does.
-            if len(token) >= SHORT or not token.isdigit() or _numbers(before):
+            short = len(token) < SHORT and token.isdigit() and token.isascii()
+            if not short or _numbers(before):
                 self._add_token(token, entry)
             else:
                 self._figures.add(token)
         for number in grouped(text):
             self._put(same(number, Shape.ACCOUNT), entry)
+        for number in thousands(text):
+            self._put(same(number, Shape.NUMBER), entry)
         for name in _CAPITALS.findall(text):
             self._put(skeleton(name), entry)
         for name in _QUOTED.findall(text):
@@ -342,6 +364,7 @@ class RunIndex:
 
     def _bound(self) -> None:
         _forget(self._known, MAX_KNOWN)
+        self.forgot = self.forgot or len(self._text) > MAX_TEXT_ATOMS
         _forget(self._text, MAX_TEXT_ATOMS)
         _forget(self._passages, MAX_PASSAGES)
 

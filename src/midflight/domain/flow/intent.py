@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from midflight.domain.flow.atoms import CONTACTS, Shape, grouped, same, shape, tokens
+from midflight.domain.flow.atoms import CONTACTS, Shape, grouped, same, shape, thousands, tokens
 from midflight.domain.flow.text import strict
 from midflight.domain.flow.words import DEVERBAL, GENERIC, VERBS, Family, lexicon, singular
 from midflight.domain.value import Value
@@ -19,7 +19,11 @@ from midflight.domain.value import Value
 MAX_INTENT_WORDS = 8_000
 
 _CLAUSE = re.compile(r"(?:[.;:!?](?=\s|\Z)|\n|—|–|\s-\s|\bthen\b|\bafter that\b|(?<=\s)\d+\.\s)")
-_WORD = re.compile(r"'[^'\n]{1,200}'|\"[^\"\n]{1,200}\"|[\w#@$€£][\w.@#:/$€£%+-]*|,")
+_WORD = re.compile(
+    r"(?<!\w)'[^'\n]{1,200}'(?!\w)|\"[^\"\n]{1,200}\"|\b(?:\w+n't|let's|that's|i'd)\b"
+    r"|[\w#@$€£][\w.@#:/$€£%+-]*|,",
+    re.IGNORECASE,
+)
 _QUOTED = re.compile(
     r"(?<!\w)'([^'\n]{1,200})'(?!\w)|\"([^\"\n]{1,200})\"|“([^”\n]{1,200})”|`([^`\n]{1,200})`"
 )
@@ -138,6 +142,7 @@ def read(intent: str) -> Reading:
     words: set[str] = set()
     atoms = {(found, same(token, found)) for token in tokens(text) for found in (shape(token),)}
     atoms |= {(Shape.ACCOUNT, same(token, Shape.ACCOUNT)) for token in grouped(text)}
+    atoms |= {(Shape.NUMBER, same(token, Shape.NUMBER)) for token in thousands(text)}
     names = _names(text)
     left = MAX_INTENT_WORDS
     for clause in _CLAUSE.split(text):
@@ -187,7 +192,8 @@ def _names(text: str) -> set[str]:
 
 def _wishes(found: list[str], lower: list[str]) -> list[Wish]:
     verbs = [(VERBS[lower[i]][0], i) for i in range(len(lower)) if _asks(lower, i, found[i])]
-    verbs += _nominal(lower)
+    taken = {i for _, i in verbs}
+    verbs += [entry for entry in _nominal(lower) if entry[1] not in taken]
     verbs.sort(key=lambda entry: entry[1])
     everything = _nouns(lower)
     wishes: list[Wish] = []

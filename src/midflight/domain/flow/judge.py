@@ -19,7 +19,7 @@ from midflight.domain.flow.subject import (
     Subject,
 )
 from midflight.domain.labels import BOTTOM
-from midflight.domain.provenance import NO_FLOW, RANK, FlowFacts, Origin
+from midflight.domain.provenance import NO_FLOW, RANK, Concern, FlowFacts, Origin
 from midflight.domain.traits import (
     CONTENT_ROLES,
     KEY_ROLES,
@@ -51,10 +51,13 @@ def judge(
         if part.role in KEY_ROLES:
             if not read or part.role in (Role.URL, Role.RECIPIENT):
                 judge_key(matter, part)
-        elif part.role in CONTENT_ROLES or (not read and shape(part.text) not in _PLAIN):
+        elif part.role in CONTENT_ROLES or (not read and not _is_plain(part.text)):
             judge_content(matter, part)
     is_asked = read or asked(matter)
-    origins = (a.origin for a in matter.found if a.role in KEY_ROLES)
+    origins = [a.origin for a in matter.found if a.role in KEY_ROLES]
+    if matter.cut:
+        matter.concerns.add(Concern.KEY_UNKNOWN)
+        origins.append(Origin.MODEL)
     return FlowFacts(
         arguments=tuple(matter.found),
         origin=max(origins, key=RANK.__getitem__, default=Origin.INTENT),
@@ -62,6 +65,11 @@ def judge(
         concerns=tuple(sorted(matter.concerns)),
         carries=BOTTOM,
     )
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a setting or a time carries nothing: one word, number or date."""
+    return shape(text) in _PLAIN and len(text.split()) < 2
 
 
 __all__ = ["judge"]

@@ -6,7 +6,7 @@ its worst piece. Below: `subject.py`, `index.py`. Above: `judge.py`.
 
 from __future__ import annotations
 
-from midflight.domain.flow.atoms import CONTACTS, Shape, host, same, shape
+from midflight.domain.flow.atoms import CONTACTS, Shape, address_host, same, shape
 from midflight.domain.flow.index import CONTACT, NAME, SYSTEM, TEXT, Seen, people
 from midflight.domain.flow.subject import (
     STOP,
@@ -95,7 +95,8 @@ def _in_intent(matter: Matter, text: str, kind: Shape, exact: str, role: Role) -
     if kind is Shape.HANDLE:
         return exact in reading.words
     if kind is Shape.WORD or " " in text:
-        return all(w in reading.words for w in plain.split() if w not in STOP)
+        said = [w in reading.words for w in plain.split() if w not in STOP]
+        return bool(said) and all(said)
     return False
 
 
@@ -128,10 +129,12 @@ def _weigh(matter: Matter, part: Part, text: str, origin: Origin, seen: Seen | N
 def _weigh_trusted(matter: Matter, role: Role, text: str, seen: Seen) -> None:
     if role is Role.OBJECT and _meant_other(matter, seen):
         matter.concerns.add(Concern.KEY_UNLINKED)
+    if seen.secret and matter.outward and role is not Role.CREDENTIAL:
+        matter.concerns.add(Concern.CONTENT_SECRET)
     if seen.named and role is not Role.AMOUNT:
         matter.concerns.add(Concern.KEY_CONTESTED)
     if role in (Role.RECIPIENT, Role.ACCOUNT, Role.URL):
-        own = matter.about.own and host(text) in matter.about.own
+        own = matter.about.own and address_host(text) in matter.about.own
         if (
             (seen.rank == CONTACT and not own and not _meant(matter, role, text, seen))
             or (seen.rank == NAME and shape(text) in CONTACTS)
@@ -179,7 +182,10 @@ def _meant_other(matter: Matter, seen: Seen) -> bool:
         return False
     if seen.rank == SYSTEM:
         # Some record is named by the intent, and this is the id of another one.
-        return not matter.reading.chooses and seen.field in matter.index.linked_fields
+        others = matter.index.linked_fields
+        unknown = bool(others) and not seen.field  # beyond the places that are kept
+        said = seen.field in others or "" in others or unknown
+        return said and not matter.reading.chooses
     return seen.rank == NAME and matter.effect in _CHOOSY and _named_other(matter)
 
 
@@ -192,7 +198,9 @@ def _named_other(matter: Matter) -> bool:
 
 
 def _derived(matter: Matter, role: Role, text: str) -> bool:
-    return role is Role.AMOUNT and matter.reading.arithmetic and not matter.index.figure(text)
+    if role is not Role.AMOUNT or not matter.reading.arithmetic or matter.index.forgot:
+        return False  # what was forgotten may have named it
+    return not matter.index.figure(text)
 
 
 def _follows(matter: Matter, role: Role, seen: Seen | None) -> bool:

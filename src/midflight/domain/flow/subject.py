@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, cast
 
 from midflight.domain.flow.atoms import CONTACTS, number, shape, tokens
-from midflight.domain.flow.fields import words_of
+from midflight.domain.flow.fields import MAX_DEPTH, flat, plain_key, words_of
 from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import Reading
 from midflight.domain.flow.text import strict
@@ -84,6 +84,7 @@ class Matter:
     __slots__ = (
         "about",
         "concerns",
+        "cut",
         "effect",
         "found",
         "index",
@@ -106,7 +107,9 @@ class Matter:
         self.index = index
         self.reading = reading
         self.about = about
-        self.parts = list(islice(parts(subject, arguments), MAX_VALUES))
+        found = list(islice(parts(subject, arguments), MAX_VALUES + 1))
+        self.parts = found[:MAX_VALUES]
+        self.cut = len(found) > MAX_VALUES
         self.concerns: set[Concern] = set()
         self.found: list[ArgumentFacts] = []
         self.effect = subject.traits.effect
@@ -128,13 +131,16 @@ def subject(name: str, description: str, traits: Traits) -> Subject:
 def parts(subject: Subject, arguments: JSONObject) -> Iterator[Part]:
     """Every value of the arguments with its role, depth first."""
     for name, value in arguments.items():
+        if not plain_key(name):
+            yield Part(path="", role=Role.OBJECT, text=name)
         yield from _parts(subject, value, name, (name,), name)
 
 
 def _parts(subject: Subject, value: Any, path: str, place: Place, name: str) -> Iterator[Part]:
-    if isinstance(value, dict):
-        for key, inner in cast("JSONObject", value).items():
-            yield from _parts(subject, inner, f"{path}.{key}", (*place, key), key)
+    if len(place) > MAX_DEPTH:
+        yield Part(path=path, role=Role.OBJECT, text=flat(value) or "...")
+    elif isinstance(value, dict):
+        yield from _members(subject, cast("JSONObject", value), path, place, name)
     elif isinstance(value, list):
         for at, inner in enumerate(cast("list[Any]", value)):
             yield from _parts(subject, inner, f"{path}[{at}]", (*place, None), name)
@@ -149,6 +155,18 @@ def _parts(subject: Subject, value: Any, path: str, place: Place, name: str) -> 
         text = value if isinstance(value, str) else _numeral(value)
         if text.strip():
             yield Part(path=path, role=role, text=text)
+
+
+def _members(
+    subject: Subject, value: JSONObject, path: str, place: Place, name: str
+) -> Iterator[Part]:
+    # What is declared as one argument and is a map has keys that the caller chose.
+    free = subject.roles.get(bare(place))
+    for key, inner in value.items():
+        if key.strip() and (free is not None or not plain_key(key)):
+            role = role_of(name, {"type": "string"})[0] if free is None else free
+            yield Part(path=path, role=role, text=key)
+        yield from _parts(subject, inner, f"{path}.{key}", (*place, key), key)
 
 
 def values(subject: Subject, arguments: JSONObject) -> Iterator[tuple[Role, str]]:

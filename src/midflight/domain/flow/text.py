@@ -75,7 +75,8 @@ def decodings(text: str) -> tuple[str, ...]:
 
 
 def _strict_once(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold().strip()
+    # Lower case and no case folding: that would make one address of `straße` and `strasse`.
+    return unicodedata.normalize("NFC", text).lower().strip()
 
 
 def _skeleton_once(text: str) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from midflight.domain.flow.atoms import CONTACTS, Shape, host
-from midflight.domain.flow.fields import Leaf, words_of
+from midflight.domain.flow.atoms import CONTACTS, Shape, address_host
+from midflight.domain.flow.fields import MAX_DEPTH, Leaf, words_of
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Confidentiality, Labels
 from midflight.domain.paths import JSONPath, result_path
 from midflight.domain.traits import Effect, FieldKind, Reach, Traits, Yield
@@ -72,6 +72,10 @@ class Reviewed:
         ]
 
     def _told(self, leaf: Leaf, leaves: list[Leaf]) -> tuple[Leaf, Labels]:
+        if len(leaf.path) > MAX_DEPTH:
+            labels = self._whole()
+            secret = leaf.secret or labels.confidentiality is Confidentiality.SECRET
+            return msgspec.structs.replace(leaf, kind=FieldKind.TEXT, secret=secret), labels
         rule = self._rule(leaf)
         if rule is not None:
             kind = FieldKind.OWN if _vouched(rule, leaf, leaves) else rule.kind
@@ -87,6 +91,15 @@ class Reviewed:
         untrusted = kind is FieldKind.TEXT or self._open
         told = leaf if kind is leaf.kind else msgspec.structs.replace(leaf, kind=kind)
         return told, UNTRUSTED if untrusted else BOTTOM
+
+    def _whole(self) -> Labels:
+        """All that any rule speaks of: for what was too deep to tell its parts apart."""
+        labels = UNTRUSTED
+        for _, entry in self._rules:
+            labels = labels.join(
+                Labels(confidentiality=entry.confidentiality, compartments=entry.compartments)
+            )
+        return labels
 
     def _rule(self, leaf: Leaf) -> Yield | None:
         for path, entry in self._rules:
@@ -112,7 +125,9 @@ def _vouched(rule: Yield, leaf: Leaf, leaves: Iterable[Leaf]) -> bool:
         for other in leaves
         if other.name == rule.unless_field and other.records == leaf.records
     ]
-    return bool(beside) and all(host(other.text.strip()) in rule.domains for other in beside)
+    return bool(beside) and all(
+        address_host(other.text.strip()) in rule.domains for other in beside
+    )
 
 
 __all__ = ["Reviewed"]
