@@ -33,6 +33,18 @@ INDEX_HOSTS = [
     "crates" + ".io",
 ]
 LEFT_OVER = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX|HA" + r"CK)\b")
+# Names of benchmarks, and what stands in them and nowhere else: no word of everyday English.
+BENCHMARK_WORDS = [
+    "agentdojo", "taubench", "tau-bench", "tau_bench", "bfcl", "injecagent", "agentdyn",
+    "injection_task", "user_task", "important_instructions", "<information>",
+    "bluesparrow", "emma.johnson", "mark.black", "GorillaFileSystem", "TwitterAPI",
+    "get_most_recent_transactions", "send_direct_message", "exchange_delivered_order_items",
+    "modify_pending_order", "return_delivered_order_items", "get_received_emails",
+    "search_contacts_by_name", "schedule_transaction", "update_scheduled_transaction",
+    "reserve_hotel", "get_webpage", "post_webpage", "invite_user_to_slack",
+    "cancel_calendar_event", "add_calendar_event_participants", "update_reservation_flights",
+    "transfer_to_human_agents", "displayCarStatus", "get_user_id_from_username",
+]  # fmt: skip
 MACHINE_PATHS = ["/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/"]
 
 
@@ -126,6 +138,20 @@ def test_nothing_that_decides_knows_a_benchmark() -> None:
         if path.suffix in kinds and generator not in path.parents
         for word in BENCHMARK_WORDS
         if word.lower() in path.read_text().lower()
+    ]
+    assert found == []
+
+
+def test_no_rule_knows_what_it_is_measured_with() -> None:
+    # Rules that name a benchmark's tools or people would be measured on what they were told.
+    measures = {"apps/redteam", "apps/cli/redteam.py"}
+    found = [
+        (name, word)
+        for path in sorted(SOURCE.rglob("*"))
+        if path.is_file() and path.suffix in {".py", ".cedar", ".md", ".toml", ".json"}
+        if not (name := path.relative_to(SOURCE).as_posix()).startswith(tuple(measures))
+        for word in BENCHMARK_WORDS
+        if word.lower() in path.read_text("utf-8").lower()
     ]
     assert found == []
 
