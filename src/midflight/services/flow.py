@@ -36,7 +36,7 @@ from midflight.domain.traits import Effect, FieldKind, Reach, Role, Traits
 from midflight.domain.value import JSON, JSONObject
 from midflight.services.flow_marks import WHOLE, Marks
 from midflight.services.live_run import LiveRun
-from midflight.services.ports.flow_store import FlowStore, StoredFlow
+from midflight.services.ports.flow_store import MAX_INDEX, FlowStore, StoredFlow
 from midflight.services.sealing import Sealer
 
 MAX_SUBJECTS = 10_000
@@ -46,6 +46,8 @@ MAX_ENDS = 16
 MAX_MADE = 64
 """Ids of one result that are marked."""
 
+_LOST = ("", "")
+"""In place of a tool: what the run has done is not known."""
 _ID = re.compile(r"(?:^|_)(?:id|ids|uuid|key|number)$")
 
 
@@ -69,7 +71,7 @@ class Nobody:
 class RunFlow:
     """The flow state of one open run. Mutable; owned by `Flow`; one event loop."""
 
-    __slots__ = ("done", "endorsed", "index", "lost", "reading", "unsaved")
+    __slots__ = ("done", "endorsed", "index", "lost", "pending", "reading", "unsaved")
 
     def __init__(self, index: RunIndex, reading: Reading) -> None:
         self.index = index
@@ -79,6 +81,8 @@ class RunFlow:
         self.endorsed: set[str] = set()
         self.lost = False
         """What it has done was not stored: it counts as having done all that it may."""
+        self.pending = b""
+        """Chunks of the index that the store has not taken yet."""
         self.unsaved = False
 
 
@@ -154,6 +158,7 @@ class Flow:
         state.lost = stored is None and not live.fresh
         if stored is not None:
             state.done = {(u, n): c for u, n, c in stored.done}
+            state.lost = _LOST in state.done
         if self._endorsed_before is not None and (stored is not None or not live.fresh):
             before = await self._endorsed_before(live.run.id)
             state.endorsed.update(same(text, shape(text)) for text in before)
@@ -319,15 +324,22 @@ class Flow:
         for run_id, state in list(self._runs.items()):
             if not state.unsaved:
                 continue
+            chunk = state.pending = (state.pending + state.index.unsaved())[-MAX_INDEX:]
+            done = state.done | ({_LOST: UNKNOWN} if state.lost else {})
             state.unsaved = False
-            await self._store.add_flow(
-                run_id,
-                StoredFlow(
-                    index=state.index.unsaved(),
-                    phrase_seen=state.index.phrase_seen,
-                    done=tuple((u, n, c) for (u, n), c in state.done.items()),
-                ),
-            )
+            try:
+                await self._store.add_flow(
+                    run_id,
+                    StoredFlow(
+                        index=chunk,
+                        phrase_seen=state.index.phrase_seen,
+                        done=tuple((u, n, c) for (u, n), c in done.items()),
+                    ),
+                )
+            except BaseException:
+                state.unsaved = True
+                raise
+            state.pending = state.pending.removeprefix(chunk)
 
     def ended(self, run_id: str, state: RunState) -> None:
         """A run is over; nothing asks about it any more."""
