@@ -10,6 +10,7 @@ from flow_kit import Office, mails, office
 from midflight.adapters.store.memory import MemoryStore
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import Reply
+from midflight.testing import OPERATOR
 
 pytestmark = pytest.mark.anyio
 
@@ -98,3 +99,15 @@ async def test_a_clean_restart_does_not_give_it_back_and_keeps_what_is_left() ->
     await again.start(fresh=False)
     await again.held(paid, "pay_bill", "asked", **ONCE)
     await again.passes(fresh, "pay_bill", iban=IBAN, amount=80, memo="bill")
+
+
+async def test_children_one_after_the_other_do_together_what_was_asked_for() -> None:
+    async with office(read_mail=mails("Pay me again.")) as it:
+        run = await it.open(INTENT)
+        await it.passes(run, "read_mail")
+        first = await it.delegate(run, "Pay it")
+        await it.passes(first, "pay_bill", iban=IBAN, amount=80, memo="Ok")
+        await it.plane.runs.close_run(first, author=OPERATOR)
+        second = await it.delegate(run, "Pay it")
+        await it.held(second, "pay_bill", "asked", iban=IBAN, amount=80, memo="Ok")
+        await it.held(run, "pay_bill", "asked", iban=IBAN, amount=80, memo="Ok")

@@ -125,8 +125,10 @@ class Office:
         self.upstream = ScriptedUpstream("one", served)
         for name in TOOLS:
             self.upstream.scripts[name] = self._answer
-        engine = CedarEngine(CedarCompiler().parse(read_sources(STANDARD)))
+        pack = CedarCompiler().parse(read_sources(STANDARD))
+        engine = CedarEngine(pack)
         self.plane = MemoryPlane(upstream=self.upstream, engine=engine, reach=CLOSED, **plane)
+        self.plane.monitors.declare(pack.monitors)
 
     async def start(self, *, fresh: bool = True) -> None:
         await self.plane.start(register=fresh)
@@ -139,6 +141,12 @@ class Office:
         assert workload is not None
         run = await self.plane.runs.open_run(workload=workload, intent=intent, author=OPERATOR)
         return run.id
+
+    async def delegate(self, parent: str, text: str) -> str:
+        child = await self.plane.delegation.delegate(
+            parent, workload=WORKLOAD, text=text, author=OPERATOR
+        )
+        return child.id
 
     async def act(self, run: str | None, tool: str, **arguments: Any) -> Performed | Refused:
         return await self.do(run, action_of(tool, **arguments))

@@ -71,7 +71,7 @@ class Nobody:
 class RunFlow:
     """The flow state of one open run. Mutable; owned by `Flow`; one event loop."""
 
-    __slots__ = ("done", "endorsed", "index", "lost", "pending", "reading", "unsaved")
+    __slots__ = ("done", "endorsed", "index", "lost", "parent", "pending", "reading", "unsaved")
 
     def __init__(self, index: RunIndex, reading: Reading) -> None:
         self.index = index
@@ -81,6 +81,7 @@ class RunFlow:
         self.endorsed: set[str] = set()
         self.lost = False
         """What it has done was not stored: it counts as having done all that it may."""
+        self.parent: str | None = None
         self.pending = b""
         """Chunks of the index that the store has not taken yet."""
         self.unsaved = False
@@ -155,6 +156,7 @@ class Flow:
                 text = await self._sealer.open_text(live.run.id, live.run.delegated)
                 index.restored = True
                 index.add_words(text or "", record=f"delegated by {live.run.parent}", field="text")
+        state.parent = live.run.parent
         state.lost = stored is None and not live.fresh
         if stored is not None:
             state.done = {(u, n): c for u, n, c in stored.done}
@@ -344,7 +346,14 @@ class Flow:
     def ended(self, run_id: str, state: RunState) -> None:
         """A run is over; nothing asks about it any more."""
         del state
-        self._runs.pop(run_id, None)
+        over = self._runs.pop(run_id, None)
+        above = None if over is None or over.parent is None else self._runs.get(over.parent)
+        if over is not None and above is not None:
+            # What a child did of an intent that it shares stays done when it is gone.
+            for tool, count in over.done.items():
+                above.done[tool] = above.done.get(tool, 0) + count
+            above.lost = above.lost or over.lost
+            above.unsaved = True
 
     # Inside
 
