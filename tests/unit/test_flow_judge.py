@@ -240,7 +240,7 @@ def test_an_assembled_address_matters_once_text_was_seen() -> None:
     [
         ("All is well.", None),
         ("Write to ann@office.example", None),
-        (f"Write to {EVE}", Concern.CONTENT_CONTACT),
+        (f"Ask {EVE}", Concern.CONTENT_CONTACT),
         ("Write to new@post.example", Concern.CONTENT_CONTACT),
         ("See https://post.example/x", Concern.CONTENT_CONTACT),
         (f"Pay to {IBAN}", Concern.CONTENT_CONTACT),
