@@ -10,7 +10,10 @@ from flow_kit import Office, mails, office
 
 from midflight.adapters.store.memory import MemoryStore
 from midflight.domain.action import Action, ActionKind
+from midflight.domain.errors import NotFound
+from midflight.domain.records import Changed
 from midflight.services.guard import Performed
+from midflight.testing import OPERATOR
 
 pytestmark = pytest.mark.anyio
 
@@ -60,6 +63,26 @@ async def test_a_document_that_nobody_touched_stays_the_owners_word() -> None:
         await it.passes(run, "read_document", name="ledger.md")
         assert not await untrusted(it, run)
         await it.passes(run, "delete_document", name="ledger.md")
+
+
+async def test_what_an_operator_has_looked_at_is_clean_again_and_that_is_recorded() -> None:
+    async with office(read_mail=mails(ORDER), documents=DOCUMENTS) as it:
+        await plant(it)
+        (made,) = await it.plane.marks.made()
+        assert made.upstream == "one"
+        cleared = await it.plane.marks.clear("one", run=made.run, author=OPERATOR)
+        assert cleared == made.marks
+        run = await it.open("Read the plan")
+        await it.passes(run, "read_document", name="plan.md")
+        assert not await untrusted(it, run)
+        (record,) = [
+            r
+            for r in await it.plane.records()
+            if isinstance(r, Changed) and r.what == "mark.clear one"
+        ]
+        assert (record.author, record.details) == (OPERATOR.name, {"run": made.run})
+        with pytest.raises(NotFound, match="Nothing of one is marked"):
+            await it.plane.marks.clear("one", author=OPERATOR)
 
 
 async def test_a_stored_order_is_still_one_after_a_restart() -> None:

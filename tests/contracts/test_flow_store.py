@@ -116,6 +116,23 @@ async def test_the_first_mark_stays(tmp_path: Path) -> None:
     assert rows == [("run_a", 7)]
 
 
+async def test_marks_are_counted_by_upstream_and_run_and_cleared_by_either(store: Store) -> None:
+    await store.put_marks("notes", ["a", "b"], run="run_a", at=5)
+    await store.put_marks("notes", ["b", "c"], run="run_b", at=7)
+    await store.put_marks("wiki", ["a"], run="run_a", at=6)
+    assert [(m.upstream, m.run, m.marks, m.since) for m in await store.marked()] == [
+        ("notes", "run_a", 2, 5),
+        ("notes", "run_b", 1, 7),
+        ("wiki", "run_a", 1, 6),
+    ]
+    assert [m.run for m in await store.marked("wiki")] == ["run_a"]
+    assert await store.clear_marks("notes", run="run_a") == 2
+    assert await store.list_marks() == [("notes", "c"), ("wiki", "a")]
+    assert await store.clear_marks("notes") == 1
+    assert await store.clear_marks("notes") == 0
+    assert [m.upstream for m in await store.marked()] == ["wiki"]
+
+
 async def test_flows_and_marks_outlive_a_restart(tmp_path: Path) -> None:
     for _ in range(2):
         store = SqliteStore(tmp_path / "midflight.db")

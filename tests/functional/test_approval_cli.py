@@ -271,3 +271,18 @@ def test_whom_an_owner_knows_is_not_asked_about_in_any_run(plane: RunningPlane) 
 
 def test_every_concern_has_words() -> None:
     assert set(CONCERNS) == set(Concern)
+
+
+def test_marks_of_untrusted_runs_are_listed_and_cleared(plane: RunningPlane) -> None:
+    run = tainted(plane)
+    approval = asked(act(plane, run, "send_mail", to="bob@x.org"))
+    good("approval", "approve", approval)
+    assert isinstance(act(plane, run, "send_mail", to="bob@x.org"), Performed)
+    (made,) = json.loads(good("mark", "list", "--json").stdout)
+    assert (made["upstream"], made["run"]) == ("desk", run)
+    assert run in good("mark", "list").stdout
+    assert "marks" in good("mark", "clear", "desk", "--run", run).stdout
+    assert "No untrusted run has written anything." in good("mark", "list").stderr
+    nothing = midflight("mark", "clear", "desk")
+    assert nothing.exit_code == 1
+    assert "midflight mark list" in nothing.stderr

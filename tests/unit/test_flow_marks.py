@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from midflight.adapters.keys.aes import AesKeyWrap
+from midflight.adapters.store.ledger_memory import MemoryLedgerStore
 from midflight.adapters.store.memory import MemoryStore
 from midflight.domain.errors import StoreUnavailable
 from midflight.domain.flow.fields import leaves
 from midflight.services import flow_marks
 from midflight.services.flow_marks import WHOLE, Marks
+from midflight.services.ledger import Ledger
 from midflight.services.sealing import Sealer
 from midflight.testing import FakeClock
 
@@ -19,7 +21,12 @@ pytestmark = pytest.mark.anyio
 
 def marks_over(store: MemoryStore) -> Marks:
     clock = FakeClock()
-    return Marks(store=store, sealer=Sealer(store, AesKeyWrap(bytes(32)), clock), clock=clock)
+    return Marks(
+        store=store,
+        sealer=Sealer(store, AesKeyWrap(bytes(32)), clock),
+        clock=clock,
+        recorder=Ledger(MemoryLedgerStore(), signer=None, clock=clock),
+    )
 
 
 @pytest.fixture

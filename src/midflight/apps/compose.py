@@ -219,7 +219,9 @@ class Plane:
             engine=self.engine,
         )
         self.tracing = Tracing.configure(settings.telemetry.otlp_endpoint, __version__)
-        self.marks = Marks(store=made.store, sealer=self.sealer, clock=made.clock)
+        self.marks = Marks(
+            store=made.store, sealer=self.sealer, clock=made.clock, recorder=self.ledger
+        )
         self.counterparties = Counterparties(
             store=made.store, sealer=self.sealer, recorder=self.ledger, clock=made.clock
         )

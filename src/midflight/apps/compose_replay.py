@@ -158,7 +158,7 @@ class ReplayPlane:
             entitled=_entitled,
             revocation=self.interruption.revocation_of,
         )
-        self.marks = Marks(store=self.store, sealer=self.sealer, clock=clock)
+        self.marks = Marks(store=self.store, sealer=self.sealer, clock=clock, recorder=ledger)
         self.flow = Flow(
             store=self.store,
             sealer=self.sealer,

@@ -12,11 +12,15 @@ import hashlib
 import posixpath
 from collections.abc import Iterable, Sequence
 
+from midflight.domain.errors import NotFound
 from midflight.domain.flow.atoms import Shape, shape
 from midflight.domain.flow.fields import Leaf
+from midflight.domain.identity import Author
+from midflight.domain.records import Changed
 from midflight.domain.traits import FieldKind
 from midflight.services.ports.clock import Clock
-from midflight.services.ports.flow_store import FlowStore
+from midflight.services.ports.flow_store import FlowStore, Marked
+from midflight.services.ports.recorder import Recorder
 from midflight.services.sealing import Sealer
 
 WHOLE = -1
@@ -32,8 +36,11 @@ _KINDS = frozenset({FieldKind.SYSTEM, FieldKind.NAME, FieldKind.OWN})
 class Marks:
     """See the module."""
 
-    def __init__(self, *, store: FlowStore, sealer: Sealer, clock: Clock) -> None:
+    def __init__(
+        self, *, store: FlowStore, sealer: Sealer, clock: Clock, recorder: Recorder
+    ) -> None:
         """`start` it before use."""
+        self._recorder = recorder
         self._store = store
         self._sealer = sealer
         self._clock = clock
@@ -64,6 +71,37 @@ class Marks:
         if new:
             await self._store.put_marks(upstream, new, run=run, at=int(self._clock.now()))
             known.update(new)
+
+    async def made(self, upstream: str | None = None) -> Sequence[Marked]:
+        """Which runs have marked what, and since when."""
+        return await self._store.marked(upstream)
+
+    async def clear(self, upstream: str, *, author: Author, run: str | None = None) -> int:
+        """Forget marks, because somebody has looked at what was written; how many.
+
+        Raises:
+            NotFound: there are none.
+            LedgerUnavailable: the marks stay.
+        """
+        if not [entry for entry in await self._store.marked(upstream) if run in (None, entry.run)]:
+            raise NotFound(
+                f"Nothing of {upstream} is marked{f' by {run}' if run else ''}.",
+                hint="midflight mark list shows what is.",
+            )
+        ticket = self._recorder.append(
+            Changed(
+                at=self._clock.now(),
+                what=f"mark.clear {upstream}",
+                author=author.name,
+                proof=author.proof,
+                details={} if run is None else {"run": run},
+            )
+        )
+        await ticket.durable()
+        cleared = await self._store.clear_marks(upstream, run=run)
+        listed = await self._store.list_marks()
+        self._marks[upstream] = {key for name, key in listed if name == upstream}
+        return cleared
 
     def within(self, upstream: str, found: Iterable[Leaf]) -> frozenset[int]:
         """Numbers of the records of a result that hold a marked key; `WHOLE` for all of it."""

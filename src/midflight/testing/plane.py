@@ -121,7 +121,9 @@ class MemoryPlane:
             clock=self.clock,
             engine=self.engine,
         )
-        self.marks = Marks(store=self.store, sealer=self.sealer, clock=self.clock)
+        self.marks = Marks(
+            store=self.store, sealer=self.sealer, clock=self.clock, recorder=self.ledger
+        )
         self.counterparties = Counterparties(
             store=self.store, sealer=self.sealer, recorder=self.ledger, clock=self.clock
         )

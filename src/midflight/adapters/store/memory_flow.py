@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from midflight.services.ports.flow_store import MAX_INDEX, StoredFlow
+from midflight.services.ports.flow_store import MAX_INDEX, Marked, StoredFlow
 
 
 class MemoryFlow:
@@ -14,7 +14,7 @@ class MemoryFlow:
 
     def __init__(self) -> None:
         self._flows: dict[str, StoredFlow] = {}
-        self._marks: dict[tuple[str, str], None] = {}
+        self._marks: dict[tuple[str, str], tuple[str, int]] = {}
 
     async def add_flow(self, run_id: str, flow: StoredFlow) -> None:
         """Add to the flow state of a run: the index is appended to, the rest is replaced."""
@@ -35,10 +35,31 @@ class MemoryFlow:
 
     async def put_marks(self, upstream: str, keys: Sequence[str], *, run: str, at: int) -> None:
         """Mark keys of an upstream as written by an untrusted run; the first mark stays."""
-        del run, at
         self._check_open()
         for key in keys:
-            self._marks.setdefault((upstream, key))
+            self._marks.setdefault((upstream, key), (run, at))
+
+    async def marked(self, upstream: str | None = None) -> Sequence[Marked]:
+        """How many marks there are by upstream and the run that made them first."""
+        self._check_open()
+        found: dict[tuple[str, str], list[int]] = {}
+        for (name, _), (run, at) in self._marks.items():
+            if upstream in (None, name):
+                found.setdefault((name, run), []).append(at)
+        return [
+            Marked(upstream=name, run=run, marks=len(times), since=min(times))
+            for (name, run), times in sorted(found.items())
+        ]
+
+    async def clear_marks(self, upstream: str, *, run: str | None = None) -> int:
+        """Forget the marks of an upstream, or those that a run made; how many."""
+        self._check_open()
+        gone = [
+            key for key, (by, _) in self._marks.items() if key[0] == upstream and run in (None, by)
+        ]
+        for key in gone:
+            del self._marks[key]
+        return len(gone)
 
     async def list_marks(self) -> Sequence[tuple[str, str]]:
         """All marks: (upstream, key)."""

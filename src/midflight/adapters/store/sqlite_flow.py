@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from midflight.adapters.store.lane import Lane
 from midflight.adapters.store.schema import flow_marks, flows
-from midflight.services.ports.flow_store import MAX_INDEX, StoredFlow
+from midflight.services.ports.flow_store import MAX_INDEX, Marked, StoredFlow
 
 _BY_RUN = select(flows).where(flows.c.run == bindparam("run_id"))
 _INDEX = select(flows.c.index).where(flows.c.run == bindparam("run_id"))
@@ -65,6 +65,29 @@ class SqliteFlow:
         entries = [{"upstream": upstream, "key": key, "run": run, "at": at} for key in keys]
         if entries:
             await self._writer.run(lambda connection: connection.execute(_MARK, entries).rowcount)
+
+    async def marked(self, upstream: str | None = None) -> Sequence[Marked]:
+        """How many marks there are by upstream and the run that made them first."""
+        by = (flow_marks.c.upstream, flow_marks.c.run)
+        statement = (
+            select(*by, func.count().label("marks"), func.min(flow_marks.c.at).label("since"))
+            .group_by(*by)
+            .order_by(*by)
+        )
+        if upstream is not None:
+            statement = statement.where(flow_marks.c.upstream == upstream)
+        found = await self._reader.run(lambda connection: connection.execute(statement).all())
+        return [
+            Marked(upstream=name, run=run, marks=marks, since=since)
+            for name, run, marks, since in found
+        ]
+
+    async def clear_marks(self, upstream: str, *, run: str | None = None) -> int:
+        """Forget the marks of an upstream, or those that a run made; how many."""
+        statement = delete(flow_marks).where(flow_marks.c.upstream == upstream)
+        if run is not None:
+            statement = statement.where(flow_marks.c.run == run)
+        return await self._writer.run(lambda connection: connection.execute(statement).rowcount)
 
     async def list_marks(self) -> Sequence[tuple[str, str]]:
         """All marks: (upstream, key)."""

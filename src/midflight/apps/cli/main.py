@@ -21,6 +21,7 @@ from midflight.apps.cli import (
     explain,
     init,
     ledger,
+    mark,
     monitor,
     operator,
     policy,
@@ -74,6 +75,7 @@ app.add_typer(tool.app, name="tool")
 app.add_typer(traits.app, name="traits")
 app.add_typer(approval.app, name="approval")
 app.add_typer(counterparty.app, name="counterparty")
+app.add_typer(mark.app, name="mark")
 app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)
 app.add_typer(revoke.app, name="revocation")
 app.command("check", epilog=check.EXAMPLE)(check.check)

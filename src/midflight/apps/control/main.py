@@ -9,6 +9,7 @@ from midflight.apps.control.approvals import ApprovalVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
 from midflight.apps.control.explaining import ExplainVerbs
 from midflight.apps.control.ledger import LedgerVerbs
+from midflight.apps.control.marks import MarkVerbs
 from midflight.apps.control.monitors import MonitorVerbs
 from midflight.apps.control.operators import Operators
 from midflight.apps.control.plane import Plane
@@ -50,6 +51,7 @@ def control_app(
         RevocationVerbs(plane),
         ApprovalVerbs(plane),
         CounterpartyVerbs(plane),
+        MarkVerbs(plane),
         PolicyVerbs(plane),
         MonitorVerbs(plane),
         LedgerVerbs(plane),

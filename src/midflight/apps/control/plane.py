@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from midflight.services.catalogue import Catalogue
     from midflight.services.counterparties import Counterparties
     from midflight.services.delegation import Delegation
+    from midflight.services.flow_marks import Marks
     from midflight.services.identity import Identity
     from midflight.services.interruption import Interruption
     from midflight.services.inventory import Inventory
@@ -91,6 +92,11 @@ class Plane(Protocol):
     @property
     def delegation(self) -> Delegation:
         """Opening child runs."""
+        ...
+
+    @property
+    def marks(self) -> Marks:
+        """What untrusted runs have written."""
         ...
 
     @property

@@ -28,6 +28,15 @@ class StoredFlow(Value):
     done: tuple[tuple[str, str, int], ...] = ()
 
 
+class Marked(Value):
+    """Marks that one run made on an upstream. `since` is Unix seconds of the first."""
+
+    upstream: str
+    run: str
+    marks: int
+    since: int
+
+
 class FlowStore(Protocol):
     """Errors: `StoreUnavailable` when the store does not answer."""
 
@@ -47,9 +56,17 @@ class FlowStore(Protocol):
         """Mark keys of an upstream as written by an untrusted run; the first mark stays."""
         ...
 
+    async def marked(self, upstream: str | None = None) -> Sequence[Marked]:
+        """How many marks there are by upstream and the run that made them first."""
+        ...
+
+    async def clear_marks(self, upstream: str, *, run: str | None = None) -> int:
+        """Forget the marks of an upstream, or those that a run made; how many."""
+        ...
+
     async def list_marks(self) -> Sequence[tuple[str, str]]:
         """All marks: (upstream, key)."""
         ...
 
 
-__all__ = ["MAX_INDEX", "FlowStore", "StoredFlow"]
+__all__ = ["MAX_INDEX", "FlowStore", "Marked", "StoredFlow"]
