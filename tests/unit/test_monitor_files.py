@@ -112,7 +112,7 @@ effects = ["grant"]
             COUNT.replace('"count"', '"sum"') + 'argument = "a"\nrole = "amount"',
             "an `argument` (its path) or a `role`",
         ),
-        (COUNT.replace('"count"', '"distinct"') + 'argument = "a..b"', "name every step"),
+        (COUNT.replace('"count"', '"distinct"') + 'argument = "a..b"', "at any depth"),
         (COUNT.replace('"count"', '"distinct"') + 'argument = "a["', "is no path"),
         (COUNT.replace('"count"', '"sum"') + 'role = "amount"\nplaces = 7', "from 0 to 6"),
         (COUNT.replace('"count"', '"sum"') + 'role = "amount"\nplaces = true', "from 0 to 6"),

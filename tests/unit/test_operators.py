@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,13 @@ from midflight.testing import FakeClock
 
 ALICE = 1000
 # Of the chain's process only the pidfd is real, so it must be one that lives and is not ours.
-ELSEWHERE = os.getppid()
+# A process that lives as long as this one and is another. Under `nohup` or an init the parent is 1,
+# which the trees below use for themselves; then any other will do.
+ELSEWHERE = next(
+    pid
+    for pid in (os.getppid(), *(int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()))
+    if pid not in (1, 77, os.getpid())
+)
 
 
 def peer(uid: int | None = ALICE, pid: int | None = ELSEWHERE, process: str = "") -> Peer:
