@@ -11,6 +11,7 @@ import pytest
 
 from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.store.sqlite import SqliteStore
+from midflight.domain.canary import Canary, CanaryShape
 from midflight.domain.errors import Conflict, NotFound, StoreUnavailable
 from midflight.domain.identity import Mode, Tier, Workload
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Confidentiality, Labels
@@ -566,3 +567,50 @@ async def test_a_closed_store_takes_and_gives_no_snapshot(closed_store: Store) -
         await closed_store.put_snapshot("one", b"x")
     with pytest.raises(StoreUnavailable):
         await closed_store.get_snapshot("one")
+
+
+# Canaries
+
+
+def canary(name: str = "wiki", **changes: object) -> Canary:
+    fields = {
+        "name": name,
+        "shape": CanaryShape.EMAIL,
+        "upstream": "docs",
+        "windows": ((7, "ab" * 16), (65_535, "cd" * 16)),
+        "by": "ada",
+        "at": 2**33,
+    }
+    return Canary(**{**fields, **changes})
+
+
+async def test_a_canary_comes_back_as_it_was_and_in_order(store: Store) -> None:
+    await store.put_canary(canary("wiki"))
+    await store.put_canary(canary("ci", shape=CanaryShape.URL, windows=()))
+    assert await store.list_canaries() == [
+        canary("ci", shape=CanaryShape.URL, windows=()),
+        canary("wiki"),
+    ]
+
+
+async def test_a_canary_is_not_replaced_by_another_of_its_name(store: Store) -> None:
+    await store.put_canary(canary())
+    with pytest.raises(Conflict):
+        await store.put_canary(canary(by="eve"))
+    assert await store.list_canaries() == [canary()]
+
+
+async def test_a_canary_is_removed_once(store: Store) -> None:
+    await store.put_canary(canary())
+    assert await store.delete_canary("wiki")
+    assert not await store.delete_canary("wiki")
+    assert await store.list_canaries() == []
+
+
+async def test_a_waiver_comes_back_as_it_was(store: Store) -> None:
+    await store.put_workload(workload(waiver_by="ada", waiver_until=2**33))
+    await store.put_workload(workload("other"))
+    assert await store.list_workloads() == [
+        workload("other"),
+        workload(waiver_by="ada", waiver_until=2**33),
+    ]

@@ -290,3 +290,87 @@ def test_the_settings_can_be_named(
 ) -> None:
     monkeypatch.chdir(tmp_path.parent)
     assert json.loads(good("--config", str(plane.config), "status", "--json").stdout)["ready"]
+
+
+# Canaries, modes and waivers
+
+
+def test_a_canary_is_planted_listed_caught_and_removed(plane: RunningPlane, tmp_path: Path) -> None:
+    assert "Nothing is planted" in good("canary", "list").stderr
+    out = tmp_path / "canary.txt"
+    made = good(
+        "canary", "add", "wiki", "--shape", "email", "--upstream", "desk",
+        "--domain", "corp.example", "--out", str(out), "--json",
+    )  # fmt: skip
+    value = out.read_text().strip()
+    assert value.endswith("@corp.example")
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert value not in made.stdout + made.stderr
+    listed = good("canary", "list", "--json").stdout
+    assert [(c["name"], c["shape"], c["upstream"]) for c in json.loads(listed)] == [
+        ("wiki", "email", "desk")
+    ]
+    assert value.partition("@")[0] not in listed
+    run = opened(plane)
+    good("tool", "pin", "desk", "send_mail", "--effect", "send", "--reach", "open", "--yes")
+    refused = act(plane, run, "send_mail", to=value, body="hello")
+    assert isinstance(refused, Refused)
+    assert [reason.policy for reason in refused.decision.reasons] == ["midflight:canary"]
+    assert "canary" in good("run", "show", run).stdout
+    assert midflight("canary", "add", "wiki").exit_code == 1
+    assert midflight("canary", "add", "other", "--upstream", "nowhere").exit_code == 1
+    assert "wiki" in good("canary", "remove", "wiki").stdout
+    assert midflight("canary", "remove", "wiki").exit_code == 1
+    plane.do(plane.plane.ledger.flush)
+    found = [r["what"] for r in plane.records("changed")]
+    assert [what for what in found if what.startswith("canary")] == [
+        "canary.add wiki",
+        "canary.remove wiki",
+    ]
+
+
+def test_a_canary_is_printed_once_where_no_file_is_named(plane: RunningPlane) -> None:
+    printed = good("canary", "add", "key").stdout.strip()
+    assert printed.startswith("key_live_")
+    assert printed not in good("canary", "list").stdout
+
+
+def test_a_registration_is_updated_in_parts(plane: RunningPlane) -> None:
+    good(*ADD, "--team", "desk")
+    update = ("workload", "update", "agents/triage", "--json")
+    found = json.loads(good(*update, "--mode", "observe").stdout)
+    assert (found["mode"], found["team"], found["owner"]) == ("observe", "desk", "ann")
+    refused = midflight(*update, "--tier", "mandatory")
+    assert refused.exit_code == 1
+    assert "waiver" in refused.stderr
+    found = json.loads(good(*update, "--tier", "mandatory", "--waiver-until", "14d").stdout)
+    assert (found["tier"], found["mode"], found["waiver_by"]) == ("mandatory", "observe", "ann")
+    assert time.time() < found["waiver_until"] < found["review_by"]
+    # Whoever owns it now has signed nothing.
+    assert midflight(*update, "--owner", "bob").exit_code == 1
+    found = json.loads(good(*update, "--mode", "lockdown", "--owner", "bob").stdout)
+    assert (found["mode"], found["waiver_by"], found["waiver_until"]) == ("lockdown", None, None)
+    assert midflight("workload", "update", "agents/nobody", "--mode", "observe").exit_code == 1
+
+
+def test_a_waiver_can_be_given_with_the_registration(plane: RunningPlane) -> None:
+    more = ("--tier", "mandatory", "--mode", "observe", "--waiver-until", "30d", "--json")
+    found = json.loads(good(*ADD, *more).stdout)
+    assert (found["mode"], found["waiver_by"]) == ("observe", "ann")
+    assert midflight(*ADD, "--waiver-until", "1000d").exit_code == 2
+
+
+def test_a_workload_in_mode_observe_is_denied_where_no_set_is_installed(
+    plane: RunningPlane,
+) -> None:
+    run = opened(plane)
+    good("workload", "update", "agents/triage", "--mode", "observe")
+    assert json.loads(good("policy", "show", "--json").stdout)["observe"] == "none"
+    refused = act(plane, run, "read_ticket", id=1)
+    assert isinstance(refused, Refused)
+    assert [r.policy for r in refused.decision.reasons] == ["midflight:no-observe-policy"]
+    rows = json.loads(good("policy", "shadow", "--json").stdout)["rows"]
+    assert [(row["said"], row["decided"]) for row in rows] == [("permit", "no_policy")]
+    assert "no_policy" in good("policy", "shadow", "--workload", "agents/triage").stdout
+    shown = good("explain", refused.record).stdout
+    assert "if enforced" in shown

@@ -468,7 +468,7 @@ async def test_a_permit_under_an_obligation_that_is_not_kept_is_refused() -> Non
     permit = Permit(
         version="v",
         reasons=(Reason(policy="p"),),
-        obligations=(Obligation(name="redact", value="secret"),),
+        obligations=(Obligation(name="lease", value="mail"),),
     )
     plane = await started(engine=FixedEngine(lambda _: permit))
     refused = await plane.guard.perform(call("look"), caller(), sink=ListSink())

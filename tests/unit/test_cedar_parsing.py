@@ -154,14 +154,15 @@ def test_what_a_policy_looks_at_is_never_too_little(
     assert names_of(condition) == (names, whole)
 
 
-def test_obligations_add_up_and_the_strictest_limit_stays() -> None:
+def test_obligations_add_up_and_a_limit_that_another_one_covers_is_left_out() -> None:
     found = policies(
         """@id("a") @limit("20/m") @log("full") permit (principal, action, resource);
         @id("b") @limit("100/h") @redact("secret") permit (principal, action, resource);
-        @id("c") @limit("1/s") @log("full") permit (principal, action, resource);"""
+        @id("c") @limit("20/s") @log("full") permit (principal, action, resource);"""
     )
     assert join_obligations(policy.notes for policy in found.policies.values()) == (
         Obligation(name="limit", value="100/h"),
+        Obligation(name="limit", value="20/m"),
         Obligation(name="log", value="full"),
         Obligation(name="redact", value="secret"),
     )

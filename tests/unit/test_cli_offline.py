@@ -48,6 +48,7 @@ def test_init_makes_what_up_needs(home: Path) -> None:
     assert settings.state.directory.stat().st_mode & 0o777 == 0o700
     assert sorted(p.suffix for p in (home / "policies" / "standard").glob("*.cedar"))
     assert list((home / "policies" / "standard" / "DENY").glob("*.json"))
+    assert list((home / "policies" / "observe").glob("*.cedar"))
     assert not list((home / "policies").rglob("*.py*"))
     assert settings.traits.directory == home / "traits"
     assert "midflight traits propose" in (home / "traits" / "README.md").read_text()
@@ -62,7 +63,7 @@ def test_init_keeps_the_traits_that_are_there(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-@pytest.mark.parametrize("taken", ["midflight.toml", "policies/standard"])
+@pytest.mark.parametrize("taken", ["midflight.toml", "policies/standard", "policies/observe"])
 def test_init_never_overwrites(tmp_path: Path, taken: str) -> None:
     standing = tmp_path / taken
     standing.parent.mkdir(parents=True, exist_ok=True)

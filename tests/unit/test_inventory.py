@@ -141,6 +141,44 @@ async def test_a_mandatory_workload_is_not_merely_observed(inventory: Inventory)
     await inventory.register(workload_of(tier=Tier.ELEVATED, mode=Mode.OBSERVE), AUTHOR)
 
 
+NOT_MEANT = [
+    {"waiver_by": "somebody", "waiver_until": NOW + 60},
+    {"waiver_by": "alice", "waiver_until": NOW},
+    {"waiver_by": "alice", "waiver_until": None},
+    {"waiver_by": "alice", "waiver_until": NOW + 10_000_000},
+    {"waiver_by": None, "waiver_until": NOW + 60},
+]
+
+
+@pytest.mark.parametrize("waiver", NOT_MEANT)
+async def test_a_waiver_is_signed_by_the_owner_and_ends(
+    inventory: Inventory, waiver: dict[str, Any]
+) -> None:
+    with pytest.raises(Malformed, match="waiver"):
+        await inventory.register(workload_of(**waiver), AUTHOR)
+
+
+async def test_a_waiver_lets_a_mandatory_workload_be_observed_until_it_ends(
+    inventory: Inventory, clock: FakeClock
+) -> None:
+    observed = workload_of(
+        tier=Tier.MANDATORY, mode=Mode.OBSERVE, waiver_by="alice", waiver_until=NOW + 60
+    )
+    await inventory.register(observed, AUTHOR)
+    found = inventory.current(observed.id)
+    assert found is not None
+    assert found.mode is Mode.OBSERVE
+    clock.advance(59)
+    found = inventory.current(observed.id)
+    assert found is not None
+    assert found.mode is Mode.OBSERVE
+    clock.advance(1)
+    found = inventory.current(observed.id)
+    assert found is not None
+    assert found.mode is Mode.ENFORCE
+    assert Inventory.standing(found, NOW + 60) is None
+
+
 @pytest.mark.parametrize(
     ("workload", "word"),
     [

@@ -44,6 +44,7 @@ from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.approval_desk import ApprovalDesk
 from midflight.services.approvals import Approvals, rejudging
+from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
@@ -55,9 +56,12 @@ from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
+from midflight.services.moded import ModedEngine
 from midflight.services.monitor_history import MonitorHistory
 from midflight.services.monitors import Monitors
+from midflight.services.obligations import Obligations
 from midflight.services.policy import Policies
+from midflight.services.policy_files import OBSERVE
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.fabric import Fabric
 from midflight.services.ports.keys import KeyWrap, NoteSigner, TokenSigner
@@ -169,7 +173,8 @@ class Plane:
             trust_domain=settings.identity.trust_domain,
             jwks_uri=f"{settings.public_url}/.well-known/jwks.json",
         )
-        self.engine = CedarEngine()
+        standard, observing = CedarEngine(), CedarEngine()
+        self.engine = ModedEngine(standard, observing)
         self.monitors = Monitors(made.clock)
         self.monitor_history = MonitorHistory(
             self.monitors,
@@ -179,13 +184,22 @@ class Plane:
             clock=made.clock,
         )
         self.policies = Policies(
-            switch=self.engine,
+            switch=standard,
             compiler=CedarCompiler(),
             directory=settings.policy.directory,
             history=settings.state.directory / "policies",
             recorder=self.ledger,
             clock=made.clock,
             declare=self.monitors.declare,
+        )
+        self.observing = Policies(
+            switch=observing,
+            compiler=CedarCompiler(),
+            directory=settings.policy.directory / OBSERVE,
+            history=settings.state.directory / "policies",
+            recorder=self.ledger,
+            clock=made.clock,
+            name=OBSERVE,
         )
         self.interruption = Interruption(
             store=made.store, fabric=made.fabric, recorder=self.ledger, clock=made.clock
@@ -261,6 +275,14 @@ class Plane:
             clock=made.clock,
             said=self.flow.add_intent,
         )
+        self.obligations = Obligations(sealer=self.sealer, clock=made.clock)
+        self.canaries = Canaries(
+            store=made.store,
+            sealer=self.sealer,
+            runs=self.runs,
+            recorder=self.ledger,
+            clock=made.clock,
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -274,6 +296,8 @@ class Plane:
             clock=made.clock,
             telemetry=made.telemetry,
             flow=self.flow,
+            obligations=self.obligations,
+            canaries=self.canaries,
             spans=self.tracing if self.tracing.active else None,
             approvals=self.approvals,
             max_in_flight=settings.gateway.limits.in_flight,
@@ -304,11 +328,14 @@ class Plane:
             undo.push_async_callback(self.parts.store.close)
             undo.push_async_callback(self.parts.fabric.close)
             await self.policies.load()
+            await self.observing.load()
             await self.ledger.start(__version__, self.engine.version)
             undo.push_async_callback(self.ledger.close)
             undo.push_async_callback(self._keep_monitors)
             await self.inventory.refresh()
             await self.marks.start()
+            await self.canaries.start()
+            await self.obligations.limits.start(self.ledger)
             undo.push_async_callback(self.flow.save)
             self.interruption.on_revoked(self._revoked)
             await self.interruption.start()
@@ -389,6 +416,7 @@ class Plane:
                 self.approvals.sweep,
                 self.counterparties.refresh,
                 self.monitor_history.sweep,
+                self.observing.reload_if_changed,
             ):
                 try:
                     await chore()

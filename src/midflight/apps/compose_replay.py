@@ -38,6 +38,7 @@ from midflight.domain.run import Run
 from midflight.domain.tool import Definition, Pin, PinnedKind
 from midflight.domain.traits import KEY_ROLES, Reach, Role, Traits
 from midflight.domain.value import JSONObject
+from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
@@ -46,6 +47,7 @@ from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ledger import Ledger
 from midflight.services.monitors import Monitors
+from midflight.services.obligations import Obligations
 from midflight.services.policy_files import read_sources
 from midflight.services.ports.policy_sets import Severity
 from midflight.services.runs import Bounds, Runs
@@ -171,6 +173,9 @@ class ReplayPlane:
         self.monitors = Monitors(clock)
         self.monitors.declare(house.monitors)
         self.monitors.resume(key=os.urandom(32), at=0)
+        self.canaries = Canaries(
+            store=self.store, sealer=self.sealer, runs=self.runs, recorder=ledger, clock=clock
+        )
         self.guard = Guard(
             catalogue=house.catalogue,
             runs=self.runs,
@@ -184,6 +189,8 @@ class ReplayPlane:
             clock=clock,
             telemetry=QuietTelemetry(),
             flow=self.flow,
+            obligations=Obligations(sealer=self.sealer, clock=clock),
+            canaries=self.canaries,
         )
 
     @asynccontextmanager
@@ -192,6 +199,7 @@ class ReplayPlane:
         await self.store.open()
         await self.inventory.refresh()
         await self.marks.start()
+        await self.canaries.start()
         await self.interruption.start()
         self.runs.on_ended(self.flow.ended)
         await self.runs.start()

@@ -34,6 +34,8 @@ class DenyCode(enum.StrEnum):
     OVERLOADED = "overloaded"
     INTERNAL = "internal"
     NARROWED = "narrowed"
+    LIMITED = "limited"
+    CANARY = "canary"
 
 
 class Reason(Value):
@@ -51,12 +53,24 @@ class Obligation(Value):
     value: str
 
 
+class Shadow(Value):
+    """What another set of policies would have said to the same question, and did not.
+
+    `decided` is `permit`, `challenge` or `deny`.
+    """
+
+    version: str
+    decided: str
+    reasons: tuple[Reason, ...] = ()
+
+
 class Permit(Value, tag="permit"):
     """Yes, under these obligations. `version` names the policy set that said so."""
 
     version: str
     reasons: tuple[Reason, ...]
     obligations: tuple[Obligation, ...] = ()
+    shadow: Shadow | None = None
 
 
 class Deny(Value, tag="deny"):
@@ -66,12 +80,14 @@ class Deny(Value, tag="deny"):
     code: DenyCode
     reasons: tuple[Reason, ...]
     help: str = ""
+    shadow: Shadow | None = None
 
 
 class Challenge(Value, tag="challenge"):
     """Not without a person. All of `approvers` must agree within `expires_s` seconds.
 
     `approval` is the id of the request that was filed; empty where none is.
+    `obligations` are those of the permit that it becomes with their approval.
     """
 
     version: str
@@ -79,8 +95,19 @@ class Challenge(Value, tag="challenge"):
     approvers: tuple[str, ...] = ()
     expires_s: int = 600
     approval: str = ""
+    obligations: tuple[Obligation, ...] = ()
+    shadow: Shadow | None = None
 
 
 Decision: TypeAlias = Permit | Deny | Challenge
 
-__all__ = ["Challenge", "Decision", "Deny", "DenyCode", "Obligation", "Permit", "Reason"]
+__all__ = [
+    "Challenge",
+    "Decision",
+    "Deny",
+    "DenyCode",
+    "Obligation",
+    "Permit",
+    "Reason",
+    "Shadow",
+]

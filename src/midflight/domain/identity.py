@@ -43,6 +43,8 @@ class Workload(Value):
         kind: `agent`, `service` or `pipeline`.
         uid: the local user it runs as, or None. Such peers are refused on the control socket.
         disabled: registered, and denied.
+        waiver_by, waiver_until: who signed that one of tier mandatory may be only observed, and
+            the Unix second at which that ends.
     """
 
     id: str
@@ -56,6 +58,8 @@ class Workload(Value):
     uid: int | None = None
     disabled: bool = False
     registered_at: int = 0
+    waiver_by: str | None = None
+    waiver_until: int | None = None
 
 
 class Author(Value):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from typing import TypeAlias
 
-from midflight.domain.decision import DenyCode, Obligation, Reason
+from midflight.domain.decision import DenyCode, Obligation, Reason, Shadow
 from midflight.domain.identity import Workload
 from midflight.domain.monitor import Advanced
 from midflight.domain.narrowing import Narrowing
@@ -69,7 +69,8 @@ class Facts(Value):
 class Intent(Value, tag="intent"):
     """An action was permitted and is about to leave.
 
-    `decided` is the policy version; `advanced` what it added to monitors.
+    `decided` is the policy version; `advanced` what it added to monitors; `shadow` what the
+    standard set would have said, for a workload that is only observed.
     """
 
     at: float
@@ -81,6 +82,7 @@ class Intent(Value, tag="intent"):
     obligations: tuple[Obligation, ...] = ()
     approval: str | None = None
     advanced: Advanced | None = None
+    shadow: Shadow | None = None
 
 
 class Outcome(Value, tag="outcome"):
@@ -95,6 +97,8 @@ class Outcome(Value, tag="outcome"):
         detail: what the upstream said or what failed, safe for strangers.
         revocation: id of the revocation that cut it.
         advanced: what the attempt added to monitors, when there is no intent.
+        result: what was delivered, where policy asked for it (`@log("full")`).
+        shadow: as in `Intent`, when there is none.
     """
 
     at: float
@@ -112,6 +116,8 @@ class Outcome(Value, tag="outcome"):
     detail: str = ""
     revocation: str | None = None
     advanced: Advanced | None = None
+    result: Sealed | None = None
+    shadow: Shadow | None = None
 
 
 class RunOpened(Value, tag="run_opened"):

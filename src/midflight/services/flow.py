@@ -28,6 +28,7 @@ from midflight.domain.flow.selecting import linked_records, selected
 from midflight.domain.flow.subject import Circumstances, Subject, subject, values
 from midflight.domain.flow.yields import Reviewed
 from midflight.domain.labels import UNTRUSTED, Labels
+from midflight.domain.obligation import REDACTED
 from midflight.domain.provenance import NO_FLOW, FlowFacts
 from midflight.domain.question import Target
 from midflight.domain.run import RunState
@@ -241,7 +242,7 @@ class Flow:
             return
         made = [
             leaf.exact
-            for leaf in fields.leaves(result_values(result), effect=True)
+            for leaf in fields.leaves(*result_values(result), effect=True)
             if leaf.kind is FieldKind.SYSTEM and _ID.search(fields.words_of(leaf.name)) is not None
         ]
         if made:
@@ -266,7 +267,9 @@ class Flow:
         effect = failed or (
             target.traits.effect is not Effect.READ and action.kind is ActionKind.CALL_TOOL
         )
-        found = fields.leaves({"error": said} if failed else said, effect=effect)
+        documents = [{"error": each} for each in said] if failed else said
+        # What a policy has hidden the run never sees, so it does not carry its labels either.
+        found = [leaf for leaf in fields.leaves(*documents, effect=effect) if leaf.text != REDACTED]
         if effect:
             found = list(_unechoed(found, [t for _, t in values(tool.subject, action.arguments)]))
         labels = tool.reviewed.floor
@@ -411,8 +414,8 @@ class Flow:
         return found
 
 
-def result_values(result: JSONObject) -> JSON:
-    """What of an MCP result is data: the structured content, else the texts of its contents."""
+def result_values(result: JSONObject) -> Sequence[JSON]:
+    """What of an MCP result is data: the structured content, and texts that say something else."""
     structured = result.get("structuredContent")
     texts: list[Any] = [structured] if structured is not None else []
     for name in ("content", "contents", "messages"):
@@ -427,7 +430,7 @@ def result_values(result: JSONObject) -> JSON:
     found = [text for text in texts if text not in ("", None)]
     if rest:
         found.append(rest)
-    return found[0] if len(found) == 1 else found
+    return found
 
 
 def _block(block: Any, structured: JSON) -> Any:

@@ -14,6 +14,8 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from midflight.domain.action import Action, ActionKind, digest
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit, Reason
 from midflight.domain.errors import (
@@ -30,6 +32,7 @@ from midflight.domain.tool import PinState
 from midflight.domain.traits import Reach, Traits
 from midflight.domain.value import JSONObject, Value
 from midflight.services.approvals import Approvals
+from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue, why_unpinned
 from midflight.services.flights import Flight
 from midflight.services.flow import Flow, RunFlow
@@ -37,6 +40,7 @@ from midflight.services.guard_case import Case, is_closed_read
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.monitors import Monitors
+from midflight.services.obligations import Obligations
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.recorder import Recorder, Ticket
@@ -51,9 +55,6 @@ from midflight.services.ports.upstream import (
 from midflight.services.refusing import deny, from_error, narrowed, revoked, terminal
 from midflight.services.runs import Runs
 from midflight.services.sealing import Sealer
-
-HONOURED = frozenset({"log"})
-"""Obligations that are kept (everything is recorded in full); under any other nothing passes."""
 
 
 class Performed(Value):
@@ -88,6 +89,8 @@ class Guard:
         clock: Clock,
         telemetry: Telemetry,
         flow: Flow,
+        obligations: Obligations,
+        canaries: Canaries,
         spans: Spans | None = None,
         approvals: Approvals | None = None,
         max_in_flight: int = 10_000,
@@ -100,6 +103,8 @@ class Guard:
         self._approvals = approvals
         self._max_in_flight = max_in_flight
         self._flow = flow
+        self._obligations = obligations
+        self._canaries = canaries
         self._spans = spans
         self._catalogue = catalogue
         self._runs = runs
@@ -140,6 +145,7 @@ class Guard:
                 outcome is recorded.
         """
         case = Case(action, caller, self._clock.monotonic())
+        case.beside = [client_info, sink.capabilities]
         done = await self._perform(case, sink=sink, client_info=client_info, answers=answers)
         await _settle(case)
         return done
@@ -171,7 +177,7 @@ class Guard:
 
     # gather and decide
 
-    async def _judge(self, case: Case) -> Decision:  # noqa: C901, PLR0911 -- a return a rule, in order
+    async def _judge(self, case: Case) -> Decision:  # noqa: PLR0911 -- a return a rule, in order
         action, caller = case.action, case.caller
         now = self._clock.now()
         workload = self._inventory.current(caller.workload)
@@ -220,6 +226,9 @@ class Guard:
         unfit = _unfit(found.run, action, target)
         if unfit is not None:
             return unfit
+        planted = await self._canaries.leaving(case, target)
+        if planted is not None:
+            return planted
         case.flow = self._flow.judge(found, state, target, action, owner=workload.owner)
         # The very facts that are asked with are those that are recorded (I6).
         case.asked_at = int(now)
@@ -236,16 +245,8 @@ class Guard:
             flow=case.flow,
         )
         decision = await self._decide(case, question)
-        if isinstance(decision, Permit):
-            owed = [o.name for o in decision.obligations if o.name not in HONOURED]
-            if owed:
-                return deny(
-                    DenyCode.POLICY_ERROR,
-                    "obligation",
-                    f"A policy permits it under an obligation that is not kept: {', '.join(owed)}.",
-                    "The policy's annotation asks for what this version does not do.",
-                )
-        return decision
+        # In this turn of the loop, so that parallel calls are counted with this one.
+        return self._obligations.take(case, decision)
 
     def _covered(self, case: Case) -> Deny | None:
         """The refusal by a revocation, or None. A known run brings in what it descends from."""
@@ -260,6 +261,12 @@ class Guard:
         began = self._clock.monotonic()
         decision = self._engine.decide(question)
         self._telemetry.decided(seconds=self._clock.monotonic() - began)
+        case.shadow = decision.shadow
+        if isinstance(decision, Challenge):
+            # Before a person is asked, and before a yes is used up.
+            in_vain = self._obligations.before(case, decision)
+            if in_vain is not None:
+                return in_vain
         if isinstance(decision, Challenge) and self._approvals is not None:
             return await self._approvals.settle(case, question, decision)
         return decision
@@ -317,13 +324,14 @@ class Guard:
                 flight=flight,
                 sink=guarded,
             )
-            await self._take_in(case, flow, reply)
+            reply = await self._take_in(case, flow, reply)
             flight.look()  # what came back after the cut is not delivered
             live.look()  # nor into what follows an ended run, which has not its labels
             flight.completed = True
             failed = reply.error is not None or (reply.result or {}).get("isError") is True
             if failed:
                 self._flow.undone(flow, target, action)
+            case.result = self._obligations.keep(case, reply)
             state = Terminal.FAILED if reply.error is not None else Terminal.DONE
             return Performed(record=ticket.id, reply=reply)
         except asyncio.CancelledError:
@@ -347,6 +355,7 @@ class Guard:
     def _intend(self, case: Case, permit: Permit) -> Ticket:
         reservation = case.reservation
         assert reservation is not None
+        assert case.obliged is not None, "a permit whose obligations nobody has taken on"
         ticket = self._recorder.append(
             Intent(
                 at=self._clock.now(),
@@ -358,6 +367,7 @@ class Guard:
                 obligations=permit.obligations,
                 approval=case.approval or None,
                 advanced=reservation.advanced(),
+                shadow=case.shadow,
             )
         )
         reservation.confirm()
@@ -411,8 +421,9 @@ class Guard:
             labels = taint(self._catalogue.notices(upstream))
             await self._runs.join_labels(live, labels, source=f"notice of {upstream}")
 
-    async def observe_early(self, case: Case, said: JSONObject) -> None:
-        """Something of the result is about to be delivered: its labels go first."""
+    async def observe_early(self, case: Case, said: JSONObject) -> JSONObject:
+        """Something of the result is about to be delivered: what of it may be; its labels first."""
+        said = self._obligations.early(case, said)
         assert case.live is not None
         assert case.target is not None
         assert case.flow_run is not None
@@ -420,12 +431,15 @@ class Guard:
             case.flow_run, case.target, case.action, said, record=case.intent
         )
         await self._runs.join_labels(case.live, labels, source=case.intent)
+        await self._canaries.arriving(case, said)
         case.live.look()
+        return said
 
-    async def _take_in(self, case: Case, flow: RunFlow, reply: Reply) -> None:
-        """Labels and values of a result, before it is delivered."""
+    async def _take_in(self, case: Case, flow: RunFlow, said: Reply) -> Reply:
+        """Labels and values of what may be delivered of a result, before it is."""
         assert case.live is not None
         assert case.target is not None
+        reply = self._obligations.deliver(case, said)
         failed = reply.error is not None
         result = {"error": reply.error} if reply.error is not None else (reply.result or {})
         labels = self._flow.observe(
@@ -437,7 +451,9 @@ class Guard:
             failed=failed or result.get("isError") is True,
         )
         await self._runs.join_labels(case.live, labels, source=case.intent)
-        await self._flow.mark_made(case.live, case.target, case.action, result)
+        await self._canaries.arriving(case, result)
+        await self._flow.mark_made(case.live, case.target, case.action, said.result or {})
+        return reply
 
     # Records
 
@@ -465,6 +481,7 @@ class Guard:
         flight: Flight | None = None,
         whole: bool = False,
     ) -> str:
+        self._obligations.land(case)
         now, took = self._clock.now(), self._clock.monotonic() - case.began
         interrupted = flight.interrupted if flight is not None else None
         reservation = case.reservation
@@ -499,6 +516,8 @@ class Guard:
                     if interrupted is not None
                     else None,
                     advanced=attempted,
+                    result=case.result,
+                    shadow=None if case.intent else case.shadow,
                 )
             )
             record = ticket.id
@@ -545,13 +564,13 @@ class _GuardedSink:
 
     async def notify(self, method: str, params: JSONObject) -> None:
         """Labels first, then the client."""
-        await self._guard.observe_early(self._case, params)
+        params = await self._guard.observe_early(self._case, params)
         await self._sink.notify(method, params)
 
     async def ask(self, request: ClientRequest) -> JSONObject:
         """Labels first, then the client; its answer is judged before it goes out."""
-        await self._guard.observe_early(self._case, request.params)
-        answer = await self._sink.ask(request)
+        params = await self._guard.observe_early(self._case, request.params)
+        answer = await self._sink.ask(msgspec.structs.replace(request, params=params))
         action = Action(
             kind=ActionKind.ANSWER,
             upstream=self._case.action.upstream,

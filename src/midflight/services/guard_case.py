@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from midflight.domain.action import Action, ActionKind
+from midflight.domain.decision import Shadow
 from midflight.domain.identity import Caller, Workload
+from midflight.domain.obligation import Owed
 from midflight.domain.provenance import NO_FLOW, FlowFacts
 from midflight.domain.question import RunFacts, Source, Target
 from midflight.domain.records import Facts, Sealed
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
+from midflight.domain.value import JSON
 from midflight.services.flow import RunFlow
+from midflight.services.limits import Use
 from midflight.services.live_run import LiveRun
 from midflight.services.monitors import Reservation
 from midflight.services.ports.recorder import Ticket
@@ -25,16 +29,21 @@ class Case:
         "arguments",
         "asked_at",
         "began",
+        "beside",
         "caller",
         "digest",
         "flow",
         "flow_run",
         "intent",
         "live",
+        "obliged",
         "owed",
         "reservation",
+        "result",
         "run_facts",
+        "shadow",
         "target",
+        "use",
         "workload",
     )
 
@@ -56,6 +65,13 @@ class Case:
         self.reservation: Reservation | None = None
         self.owed: Ticket | None = None
         """The record of a refusal that monitors count: it is durable before the answer."""
+        self.beside: JSON = None
+        """What the client says of itself, which an upstream gets to see."""
+        self.obliged: Owed | None = None
+        """What the permit asks for, once it is taken on."""
+        self.use: Use | None = None
+        self.result: Sealed | None = None
+        self.shadow: Shadow | None = None
 
     def scopes(self) -> list[tuple[ScopeKind, str]]:
         """Every scope whose revocation covers it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -43,8 +43,14 @@ class Inventory:
     # For the hot path
 
     def current(self, workload_id: str) -> Workload | None:
-        """The workload as last written or refreshed. No I/O."""
-        return self._current.get(workload_id)
+        """The workload as last written or refreshed, in the mode that is in force. No I/O.
+
+        One of tier mandatory is enforced from the second on at which its waiver ends.
+        """
+        found = self._current.get(workload_id)
+        if found is None or found.mode is not Mode.OBSERVE:
+            return found
+        return in_force(found, self._clock.now())
 
     def by_uid(self, uid: int) -> Workload | None:
         """A workload, disabled ones included, that runs as this local user, or None. No I/O.
@@ -159,11 +165,22 @@ class Inventory:
                 f"The workload cannot be registered: {'; '.join(problems)}.",
                 hint="See `midflight workload add --help`.",
             )
-        if workload.tier is Tier.MANDATORY and workload.mode is Mode.OBSERVE:
+        if in_force(workload, now).mode is not workload.mode:
             raise Conflict(
-                "A workload of tier mandatory cannot be in mode observe.",
-                hint="Choose enforce or lockdown.",
+                "A workload of tier mandatory cannot be in mode observe without a waiver.",
+                hint="Choose enforce or lockdown, or have its owner sign one that ends"
+                " (`--waiver-until 30d`).",
             )
+
+
+def in_force(workload: Workload, now: float) -> Workload:
+    """The workload in the mode that counts at `now` (Unix seconds)."""
+    if workload.mode is not Mode.OBSERVE or workload.tier is not Tier.MANDATORY:
+        return workload
+    signed = bool(workload.waiver_by) and workload.waiver_by == workload.owner
+    if signed and workload.waiver_until is not None and now < workload.waiver_until:
+        return workload
+    return msgspec.structs.replace(workload, mode=Mode.ENFORCE)
 
 
 def _problems(workload: Workload, now: int, domain: str) -> Sequence[str]:
@@ -183,7 +200,18 @@ def _problems(workload: Workload, now: int, domain: str) -> Sequence[str]:
         found.append("review_by is not in the future")
     if workload.uid is not None and workload.uid < 0:
         found.append("uid is negative")
+    found.extend(_waiver_problems(workload, now))
     return found
+
+
+def _waiver_problems(workload: Workload, now: int) -> Iterator[str]:
+    by, until = workload.waiver_by, workload.waiver_until
+    if by is None and until is None:
+        return
+    if by != workload.owner:
+        yield "its waiver is not signed by its owner"
+    if until is None or not now < until <= workload.review_by:
+        yield "its waiver does not end in the future and before it is reviewed"
 
 
 def _unknown(workload_id: str) -> NotFound:
@@ -192,4 +220,4 @@ def _unknown(workload_id: str) -> NotFound:
     )
 
 
-__all__ = ["KINDS", "Inventory"]
+__all__ = ["KINDS", "Inventory", "in_force"]

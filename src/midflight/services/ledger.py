@@ -282,6 +282,10 @@ class Ledger:
 
         return await self._thread.call(read)
 
+    async def size(self) -> int:
+        """How many records are on disk."""
+        return await self._thread.call(self._store.size)
+
     async def query(
         self, *, run: str | None = None, kinds: Collection[str] = (), after: int = 0
     ) -> AsyncIterator[Recorded]:

@@ -11,7 +11,7 @@ Parsing and validating happen in a thread. Below: `policy_files.py`, `policy_cas
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,7 +27,15 @@ from midflight.domain.records import Changed, Facts, Observed
 from midflight.domain.value import JSONObject, Value
 from midflight.services.monitor_files import is_declaring
 from midflight.services.policy_cases import Broken, read_cases, run_cases
-from midflight.services.policy_files import History, files_of, read_sources, set_files, stamp
+from midflight.services.policy_files import (
+    OBSERVE,
+    History,
+    cedar_files,
+    files_of,
+    read_sources,
+    set_files,
+    stamp,
+)
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy_sets import (
     PolicyCompiler,
@@ -106,12 +114,15 @@ class Policies:
         recorder: Recorder,
         clock: Clock,
         declare: Callable[[Sequence[Monitor]], None] | None = None,
+        name: str = "standard",
     ) -> None:
         """`directory` holds the files, `history` the sets that were active.
 
-        `declare` is told the monitors of a set in the very turn in which it becomes active.
+        `declare` is told the monitors of a set in the very turn in which it becomes active; `name`
+        tells records of several sets apart.
         """
         self._declare = declare
+        self.name = name
         self._switch = switch
         self._compiler = compiler
         self._directory = directory
@@ -148,8 +159,10 @@ class Policies:
             self._stamp = seen
             return self.version
 
-    async def activate(self, author: Author) -> str:
+    async def activate(self, author: Author, *, if_any: bool = False) -> str:
         """Read the directory and activate the set, on an operator's word; its version.
+
+        With `if_any` a directory that holds none leaves everything as it is.
 
         Raises:
             Misconfigured: with every problem; the old set stays active.
@@ -158,6 +171,8 @@ class Policies:
             seen = await asyncio.to_thread(self._look)
             candidate = await asyncio.to_thread(self._read)
             if candidate is None:
+                if if_any:
+                    return self.version
                 raise _nothing(self._directory)
             _demand_usable(candidate)
             before = self.version
@@ -340,6 +355,7 @@ class Policies:
                 author=author.name,
                 proof=author.proof,
                 details={
+                    "set": self.name,
                     "version": candidate.policies.version,
                     "before": before,
                     "policies": len(candidate.policies),
@@ -364,8 +380,24 @@ class Policies:
 def check_directory(compiler: PolicyCompiler, directory: Path, targets: Sequence[Target]) -> Report:
     """Read, parse, validate and test a directory of policies. Blocks; never raises for its content.
 
-    In a check a promise to allow counts like one to deny.
+    In a check a promise to allow counts like one to deny. The set for workloads in mode observe, in
+    a folder of its own, is checked along; the version is that of the directory's own set.
     """
+    report = _check(compiler, directory, targets)
+    apart = directory / OBSERVE
+    if not cedar_files(apart):
+        return report
+    other = _check(compiler, apart, targets)
+    return Report(
+        version=report.version,
+        policies=report.policies + other.policies,
+        cases=report.cases + other.cases,
+        errors=(*report.errors, *(f"{OBSERVE}/{text}" for text in other.errors)),
+        warnings=(*report.warnings, *(f"{OBSERVE}/{text}" for text in other.warnings)),
+    )
+
+
+def _check(compiler: PolicyCompiler, directory: Path, targets: Sequence[Target]) -> Report:
     try:
         candidate = _look_at(compiler, directory, targets)
         if candidate is None:
@@ -393,10 +425,18 @@ def _look_at(
     cases = read_cases(directory)
     return _Candidate(
         policies=policies,
-        problems=tuple(compiler.inspect(policies, targets)),
+        problems=(*compiler.inspect(policies, targets), *_uncounted(directory, policies)),
         cases=len(cases),
         broken=tuple(run_cases(compiler.engine(policies, ()), cases)),
     )
+
+
+def _uncounted(directory: Path, policies: PolicySet) -> Iterator[PolicyProblem]:
+    """Monitors in a set of observers: nobody would advance them, so they would stay at 0."""
+    if directory.name == OBSERVE:
+        for monitor in policies.monitors:
+            text = f"declares the monitor {monitor.name}, and only the set around it is counted for"
+            yield PolicyProblem(file="monitors.toml", line=0, policy="", text=text)
 
 
 def _demand_usable(candidate: _Candidate) -> None:

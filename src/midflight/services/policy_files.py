@@ -25,6 +25,8 @@ from midflight.services.monitor_files import concerns_monitors
 from midflight.services.ports.policy_sets import PolicySource
 
 SUFFIX = ".cedar"
+OBSERVE = "observe"
+"""A folder of this name right below a policy directory is a set of its own, not a part of it."""
 MAX_FILES = 2_000
 MAX_BYTES = 16 * 1024 * 1024
 
@@ -78,7 +80,7 @@ def files_of(directory: Path, suffix: str) -> Sequence[Path]:
     """The files that end so, by name, without what is hidden.
 
     Hidden folders are where version control and mounted configuration keep copies: those would
-    count every policy twice.
+    count every policy twice. The set of observers (`OBSERVE`) permits what the others do not.
 
     Raises:
         Misconfigured: the directory cannot be read.
@@ -87,11 +89,15 @@ def files_of(directory: Path, suffix: str) -> Sequence[Path]:
         return sorted(
             path
             for path in directory.rglob(f"*{suffix}")
-            if path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+            if path.is_file() and _belongs(path.relative_to(directory).parts)
         )
     except OSError as error:
         raise Misconfigured(f"{directory} cannot be read: {error.strerror}.") from None
+
+
+def _belongs(parts: Sequence[str]) -> bool:
+    apart = len(parts) > 1 and parts[0] == OBSERVE
+    return not apart and not any(part.startswith(".") for part in parts)
 
 
 def stamp(paths: Iterable[Path]) -> str:
@@ -172,6 +178,7 @@ class History:
 __all__ = [
     "MAX_BYTES",
     "MAX_FILES",
+    "OBSERVE",
     "SUFFIX",
     "History",
     "cedar_files",

@@ -24,6 +24,7 @@ from midflight.domain.run import RunState
 from midflight.domain.traits import Reach, Traits
 from midflight.services.approval_desk import ApprovalDesk
 from midflight.services.approvals import MAX_PENDING, Approvals, rejudging
+from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
@@ -36,6 +37,7 @@ from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
 from midflight.services.monitor_history import MonitorHistory
 from midflight.services.monitors import Monitors
+from midflight.services.obligations import Obligations
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.endorser import Endorser
 from midflight.services.ports.ledger_store import LedgerStore
@@ -163,6 +165,14 @@ class MemoryPlane:
             clock=self.clock,
             said=self.flow.add_intent,
         )
+        self.obligations = Obligations(sealer=self.sealer, clock=self.clock)
+        self.canaries = Canaries(
+            store=self.store,
+            sealer=self.sealer,
+            runs=self.runs,
+            recorder=self.ledger,
+            clock=self.clock,
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -177,6 +187,8 @@ class MemoryPlane:
             telemetry=self.telemetry,
             flow=self.flow,
             approvals=self.approvals,
+            obligations=self.obligations,
+            canaries=self.canaries,
         )
         self.listing = Listing(
             catalogue=self.catalogue,
@@ -194,6 +206,8 @@ class MemoryPlane:
         await self.ledger.start("test", "fixed")
         await self.inventory.refresh()
         await self.marks.start()
+        await self.canaries.start()
+        await self.obligations.limits.start(self.ledger)
         self.interruption.on_revoked(self._revoked)
         await self.interruption.start()
         self.runs.on_ended(self._run_ended)

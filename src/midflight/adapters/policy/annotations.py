@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from midflight.domain.decision import Obligation
+from midflight.domain.obligation import owed, problem
 from midflight.domain.value import Value
 
 OBLIGATIONS = ("redact", "mask", "lease", "limit", "log")
@@ -26,7 +27,6 @@ MAX_EXPIRES_S = 7 * 86_400
 _KNOWN = frozenset({"id", "reason", "help", "approvers", "expires", *OBLIGATIONS})
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}\Z")
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])\Z")
-_LIMIT = re.compile(r"([1-9][0-9]{0,5})/([smhd])\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -89,21 +89,19 @@ def _obligation_problems(annotations: Mapping[str, str], *, effect: str) -> Iter
             yield f"is a forbid with @{name}: only a permit has obligations"
         elif annotations.get(name) == "":
             yield f"has @{name} without a value"
-    if annotations.get("limit") and _LIMIT.match(annotations["limit"]) is None:
-        yield "has a @limit that is no rate such as 20/m"
+        elif name in annotations and name != "lease":
+            # A lease is checked where leases are: here it is only known to be one.
+            wrong = problem(name, annotations[name])
+            if wrong is not None:
+                yield f"has {wrong}"
 
 
 def join_obligations(notes: Iterable[Notes]) -> tuple[Obligation, ...]:
-    """All obligations together, in a fixed order. Of several limits the strictest stays."""
+    """All obligations together, in a fixed order. Limits that another one covers are left out."""
     found = {obligation for note in notes for obligation in note.obligations}
-    limits = sorted((o for o in found if o.name == "limit"), key=_rate)
-    rest = sorted((o for o in found if o.name != "limit"), key=lambda o: (o.name, o.value))
-    return (*limits[:1], *rest)
-
-
-def _rate(limit: Obligation) -> tuple[float, str]:
-    found = _LIMIT.match(limit.value)
-    return (int(found[1]) / _SECONDS[found[2]] if found else 0.0, limit.value)
+    rates = {str(rate) for rate in owed(found).rates}
+    kept = (o for o in found if o.name != "limit" or o.value in rates)
+    return tuple(sorted(kept, key=lambda o: (o.name, o.value)))
 
 
 def _names(text: str) -> tuple[str, ...]:

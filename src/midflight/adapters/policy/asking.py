@@ -116,6 +116,7 @@ class Asking:
             reasons=_reasons(difference),
             approvers=tuple(sorted({name for p in difference for name in p.notes.approvers})),
             expires_s=min(expiries, default=DEFAULT_EXPIRES_S),
+            obligations=join_obligations(self._slice.policies[i].notes for i in permits),
         )
 
     def _refuse(self, forbids: Sequence[str], *, still: Sequence[str]) -> Decision:

@@ -27,6 +27,7 @@ class MemoryApprovals:
     """See the module, and `services/ports/approval_store.py` for what the methods promise."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._runs: dict[str, StoredRun] = {}
         self._approvals: dict[str, ApprovalRequest] = {}
         self._counterparties: dict[tuple[str, str], Counterparty] = {}

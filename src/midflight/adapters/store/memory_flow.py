@@ -13,6 +13,7 @@ class MemoryFlow:
     """See the module, and `services/ports/flow_store.py` for what the methods promise."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._flows: dict[str, StoredFlow] = {}
         self._marks: dict[tuple[str, str], tuple[str, int]] = {}
 

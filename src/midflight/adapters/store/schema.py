@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0005_flow"
+REVISION = "0006_canaries"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")
@@ -50,6 +50,8 @@ workloads = Table(
     Column("uid", WIDE),
     Column("disabled", Boolean, nullable=False),
     Column("registered_at", WIDE, nullable=False),
+    Column("waiver_by", Text),
+    Column("waiver_until", WIDE),
 )
 
 # `seq` is the order in which runs were opened: the clocks of two replicas may disagree about it.
@@ -193,11 +195,23 @@ counterparties = Table(
     Column("approval", Text, nullable=False),
 )
 
+canaries = Table(
+    "canaries",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("shape", Text, nullable=False),
+    Column("upstream", Text, nullable=False),
+    Column("windows", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", WIDE, nullable=False),
+)
+
 __all__ = [
     "METADATA",
     "REVISION",
     "WIDE",
     "approvals",
+    "canaries",
     "counterparties",
     "flow_marks",
     "flows",

@@ -56,6 +56,7 @@ def _print(found: dict[str, Any]) -> None:
             if found["code"]
             else found["decided"],
             "because of": [_reason(reason) for reason in found["reasons"]],
+            "under": [f"{o['name']} {o['value']}" for o in found["obligations"]] or None,
             "action": f"{facts['kind']} {facts['upstream']}/{facts['name']}" if facts else None,
             "workload": workload.get("id"),
             "run": run.get("id"),
@@ -67,6 +68,7 @@ def _print(found: dict[str, Any]) -> None:
             "traits": f"{traits['effect']}, {traits['reach']} world" if traits else None,
             "then": _decision(derived.get("then")),
             "now": _decision(derived.get("now")),
+            "if enforced": _shadow(found["shadow"]),
             "version then": derived.get("version"),
             "version now": derived.get("active"),
         }
@@ -77,6 +79,12 @@ def _print(found: dict[str, Any]) -> None:
     elif arguments:
         typer.echo("arguments")
         for line in json.dumps(arguments, indent=2, ensure_ascii=False).split("\n"):
+            typer.echo(f"  {visible(line)}")
+    if found["masked"]:
+        note("Masked arguments were recorded masked; the digest covers what was sent.")
+    if found["result"] is not None:
+        typer.echo("result")
+        for line in json.dumps(found["result"], indent=2, ensure_ascii=False).split("\n"):
             typer.echo(f"  {visible(line)}")
     if derived.get("note"):
         note(derived["note"])
@@ -98,6 +106,13 @@ def _decision(found: dict[str, Any] | None) -> str | None:
         return None
     policies = ", ".join(reason["policy"] for reason in found["reasons"])
     return f"{found['type']} because of {policies}" if policies else found["type"]
+
+
+def _shadow(found: dict[str, Any] | None) -> str | None:
+    if found is None:
+        return None
+    policies = ", ".join(reason["policy"] for reason in found["reasons"])
+    return f"{found['decided']} because of {policies} (version {found['version'][:12]})"
 
 
 __all__ = ["EXAMPLE", "explain"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 EXAMPLE = "Example: midflight init ~/midflight"
-PACK = "standard"
+PACKS = ("standard", "observe")
 TRAITS_README = """\
 What the tools of each upstream can do, one file each. `midflight traits propose UPSTREAM` writes
 it, a person corrects it and sets `reviewed = true`, `midflight traits apply UPSTREAM` pins by it.
@@ -25,14 +25,15 @@ it, a person corrects it and sets `reviewed = true`, `midflight traits apply UPS
 def init(
     directory: Annotated[Path, typer.Argument(help="Where to put it.")] = Path(),
 ) -> None:
-    """Write midflight.toml, the standard policies, and directories for traits and state."""
+    """Write midflight.toml, the standard and observe policies, directories for traits and state."""
     from importlib.resources import files
 
     from midflight.apps.cli.template import TEMPLATE
     from midflight.apps.settings_file import FILE_NAME, STATE_DIRECTORY, TRAITS_DIRECTORY
 
-    settings, pack = directory / FILE_NAME, directory / "policies" / PACK
-    taken = [str(path) for path in (settings, pack) if os.path.lexists(path)]
+    settings, policies = directory / FILE_NAME, directory / "policies"
+    packs = [policies / name for name in PACKS]
+    taken = [str(path) for path in (settings, *packs) if os.path.lexists(path)]
     if taken:
         raise Conflict(
             f"{' and '.join(taken)} already {'exist' if len(taken) > 1 else 'exists'};"
@@ -42,7 +43,7 @@ def init(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _make_private(directory / STATE_DIRECTORY)
-        count = _copy(files("midflight") / "policies" / PACK, pack)
+        count = sum(_copy(files("midflight") / "policies" / pack.name, pack) for pack in packs)
         _explain(directory / TRAITS_DIRECTORY)
         # Last, since its presence says that the rest is there; "x" never replaces.
         with settings.open("x", encoding="utf-8") as file:
@@ -54,7 +55,8 @@ def init(
         ) from None
     typer.echo(str(settings))
     note(
-        f"Wrote {settings}, {count} policy files in {pack} and {directory / STATE_DIRECTORY}/.\n"
+        f"Wrote {settings}, {count} policy files in {policies}"
+        f" and {directory / STATE_DIRECTORY}/.\n"
         "Next: add an [[upstream]], then `midflight doctor` and `midflight up`."
     )
 

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from midflight import __version__
 from midflight.apps.cli import (
     approval,
+    canary,
     check,
     counterparty,
     demo,
@@ -84,6 +85,7 @@ app.add_typer(redteam.app, name="redteam")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(monitor.app, name="monitor")
+app.add_typer(canary.app, name="canary")
 app.add_typer(operator.app, name="operator")
 
 

@@ -205,9 +205,9 @@ def _manifest(listed: list[dict[str, Any]]) -> dict[str, list[Any]]:
 def _standard() -> Path:
     """The policies that `midflight init` writes."""
     import midflight
-    from midflight.apps.cli.init import PACK
+    from midflight.apps.cli.init import PACKS
 
-    return Path(midflight.__file__).parent / "policies" / PACK
+    return Path(midflight.__file__).parent / "policies" / PACKS[0]
 
 
 def _write(path: Path | None, value: Any) -> None:

@@ -39,6 +39,7 @@ listen = "127.0.0.1:8600"
 
 [policy]
 # Cedar files; `midflight check` validates them, `midflight policy reload` activates a change.
+# Its folder `observe` is a set of its own, for workloads in mode observe.
 # directory = "policies"
 
 [traits]

@@ -21,6 +21,16 @@ Workload = Annotated[
 ]
 
 
+Waiver = Annotated[
+    str | None,
+    typer.Option(
+        help="Until when its owner has signed that, of tier mandatory, it may be only observed."
+    ),
+]
+# What the plane sets itself.
+_NOT_GIVEN = ("registered_at", "disabled")
+
+
 @app.command(
     epilog="Example: midflight workload add agents/triage --owner ann@example.org"
     " --escalation oncall@example.org --review-by 90d"
@@ -36,13 +46,12 @@ def add(
     tier: Annotated[Tier, typer.Option(help="How dangerous it is.")] = Tier.BASELINE,
     mode: Annotated[Mode, typer.Option(help="How it is enforced.")] = Mode.ENFORCE,
     uid: Annotated[int | None, typer.Option(help="The local user it runs as, if its own.")] = None,
+    waiver_until: Waiver = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Register a workload, or replace its registration."""
-    try:
-        review = int(moment(review_by, now=time.time()))
-    except ValueError as error:
-        raise typer.BadParameter(f"{review_by!r} {error}", param_hint="--review-by") from None
+    review = _moment(review_by, "--review-by")
+    waiver = None if waiver_until is None else _moment(waiver_until, "--waiver-until")
     client = Session.of(context).client()
     _show(
         client.post(
@@ -56,9 +65,49 @@ def add(
             tier=tier.value,
             mode=mode.value,
             uid=uid,
+            waiver_by=None if waiver is None else owner,
+            waiver_until=waiver,
         ),
         as_json=as_json,
     )
+
+
+@app.command(epilog="Example: midflight workload update agents/triage --mode observe")
+def update(
+    context: typer.Context,
+    workload: Workload,
+    owner: Annotated[str | None, typer.Option(help="Who answers for it.")] = None,
+    escalation: Annotated[str | None, typer.Option(help="Who is told otherwise.")] = None,
+    review_by: Annotated[str | None, typer.Option(help="When it is looked at again.")] = None,
+    team: Annotated[str | None, typer.Option(help="Its group, for policies.")] = None,
+    tier: Annotated[Tier | None, typer.Option(help="How dangerous it is.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="How it is enforced.")] = None,
+    waiver_until: Waiver = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Change parts of a registration; what is not named stays.
+
+    A waiver stays until it ends, and goes when the owner changes.
+    """
+    client = Session.of(context).client()
+    before = client.get(f"/v1/workloads/{segment(workload_id(client, workload))}")
+    given: dict[str, object] = {
+        "owner": owner,
+        "escalation": escalation,
+        "review_by": None if review_by is None else _moment(review_by, "--review-by"),
+        "team": team,
+        "tier": None if tier is None else tier.value,
+        "mode": None if mode is None else mode.value,
+    }
+    after = {key: value for key, value in before.items() if key not in _NOT_GIVEN}
+    after |= {key: value for key, value in given.items() if value is not None}
+    ends = before["waiver_until"]
+    if waiver_until is not None:
+        after["waiver_until"] = _moment(waiver_until, "--waiver-until")
+        after["waiver_by"] = after["owner"]
+    elif after["owner"] != before["owner"] or (ends is not None and ends <= time.time()):
+        after["waiver_by"] = after["waiver_until"] = None
+    _show(client.post("/v1/workloads", **after), as_json=as_json)
 
 
 @app.command("list", epilog="Example: midflight workload list --json")
@@ -143,12 +192,19 @@ def _show(found: dict[str, object], *, as_json: bool) -> None:
         print_json(found)
         return
     fields = dict(found)
-    for name in ("review_by", "registered_at"):
+    for name in ("review_by", "registered_at", "waiver_until"):
         at = fields.get(name)
         fields[name] = iso(at) if isinstance(at, int) and at else None
     fields["state"] = _state(found)
     del fields["disabled"]
     print_fields(fields)
+
+
+def _moment(text: str, option: str) -> int:
+    try:
+        return int(moment(text, now=time.time()))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}", param_hint=option) from None
 
 
 def _state(found: dict[str, object]) -> str:

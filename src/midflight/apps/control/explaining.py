@@ -9,12 +9,15 @@ from midflight.apps.control.ledger import NamedRecord
 from midflight.apps.control.operation import Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
-from midflight.domain.decision import DenyCode, Reason
+from midflight.domain.action import ActionKind
+from midflight.domain.decision import DenyCode, Obligation, Reason, Shadow
 from midflight.domain.errors import Malformed, NotFound
+from midflight.domain.obligation import owed
 from midflight.domain.records import Facts, Intent, Outcome, Record, Sealed, Terminal
-from midflight.domain.value import Discreet, JSONObject, Value
+from midflight.domain.value import JSON, Discreet, JSONObject, Value
 from midflight.services.ledger_query import Recorded
-from midflight.services.policy import Explanation
+from midflight.services.moded import is_observed
+from midflight.services.policy import Explanation, Policies
 
 # Refusals that policy made; every other one came before policy was asked, or after.
 _BY_POLICY = frozenset(
@@ -39,6 +42,10 @@ class Explained(Discreet):
         arguments: unsealed, or None if their key is erased.
         same: whether the recorded version still says the same; None if that cannot be told.
         derived: see `services/policy.py`.
+        obligations: what it was permitted under, as recorded.
+        shadow: what the standard set would have said, if the workload was only observed.
+        result: what was delivered, where policy had it recorded; None if not, or erased.
+        masked: some arguments were recorded masked, so policy may say something else to them.
     """
 
     shown = ("record", "decided", "same")
@@ -52,6 +59,10 @@ class Explained(Discreet):
     arguments: JSONObject | None
     same: bool | None
     derived: Explanation | None
+    obligations: tuple[Obligation, ...] = ()
+    shadow: Shadow | None = None
+    result: JSON = None
+    masked: bool = False
 
 
 class ExplainVerbs:
@@ -60,6 +71,7 @@ class ExplainVerbs:
     def __init__(self, plane: Plane) -> None:
         self._ledger = plane.ledger
         self._policies = plane.policies
+        self._observing = plane.observing
         self._sealer = plane.sealer
 
     async def explain_record(self, given: NamedRecord, operator: Operator) -> Explained:
@@ -75,9 +87,11 @@ class ExplainVerbs:
                 decided = "challenge" if code is DenyCode.APPROVAL_REQUIRED else "deny"
                 approved = False
         arguments = await self._open(sealed)
+        obligations = record.obligations if isinstance(record, Intent) else ()
+        masked = bool(owed(obligations).arguments)
         derived: Explanation | None = None
         if facts is not None:
-            derived = await self._policies.explain(
+            derived = await self._set_of(facts).explain(
                 facts,
                 arguments,
                 version=record.decided,
@@ -86,6 +100,7 @@ class ExplainVerbs:
             )
         asked = code is None or code in _BY_POLICY
         then = None if derived is None else derived.then
+        same = None if then is None or not asked else _answer(then) == decided
         return Explained(
             record=record_id,
             at=record.at,
@@ -94,9 +109,35 @@ class ExplainVerbs:
             reasons=record.reasons,
             facts=facts,
             arguments=arguments,
-            same=None if then is None or not asked else _answer(then) == decided,
+            # What was recorded masked is not what was judged: a difference says nothing.
+            same=None if masked and same is False else same,
             derived=derived,
+            obligations=obligations,
+            shadow=record.shadow,
+            result=await self._result(given.id, record_id, obligations),
+            masked=masked,
         )
+
+    def _set_of(self, facts: Facts) -> Policies:
+        """The set that decided."""
+        if facts.workload is None or not is_observed(facts.workload, ActionKind(facts.kind)):
+            return self._policies
+        return self._observing
+
+    async def _result(self, asked: str, intent: str, obligations: Sequence[Obligation]) -> JSON:
+        """What was delivered, from the outcome that was asked for or the one of the intent."""
+        if not owed(obligations).full:
+            return None
+        sealed: Sealed | None = None
+        found = await self._ledger.read(asked)
+        if isinstance(found.record, Outcome):
+            sealed = found.record.result
+        elif found.position:
+            async for later in self._ledger.query(kinds=("outcome",), after=found.position):
+                if isinstance(later.record, Outcome) and later.record.intent == intent:
+                    sealed = later.record.result
+                    break
+        return None if sealed is None else await self._sealer.open(sealed)
 
     async def _deciding(self, record_id: str) -> tuple[str, Intent | Outcome]:
         """The record that holds the decision about an action: its intent, or its refusal."""

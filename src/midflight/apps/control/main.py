@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from midflight.apps.control.api import ControlApi
 from midflight.apps.control.approvals import ApprovalVerbs
+from midflight.apps.control.canaries import CanaryVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
 from midflight.apps.control.explaining import ExplainVerbs
 from midflight.apps.control.ledger import LedgerVerbs
@@ -54,6 +55,7 @@ def control_app(
         MarkVerbs(plane),
         PolicyVerbs(plane),
         MonitorVerbs(plane),
+        CanaryVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
         LedgerVerbs(plane),
         ExplainVerbs(plane),
         RecordingVerbs(plane),

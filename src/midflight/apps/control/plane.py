@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from midflight.apps.compose import Parts
     from midflight.apps.settings import Settings
     from midflight.services.approval_desk import ApprovalDesk
+    from midflight.services.canaries import Canaries
     from midflight.services.catalogue import Catalogue
     from midflight.services.counterparties import Counterparties
     from midflight.services.delegation import Delegation
@@ -72,6 +73,16 @@ class Plane(Protocol):
     @property
     def monitor_history(self) -> MonitorHistory:
         """What was counted before, and setting it back."""
+        ...
+
+    @property
+    def observing(self) -> Policies:
+        """The set for workloads in mode observe, and its verbs."""
+        ...
+
+    @property
+    def canaries(self) -> Canaries:
+        """What is planted to be found."""
         ...
 
     @property

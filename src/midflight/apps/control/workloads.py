@@ -14,7 +14,7 @@ from midflight.domain.value import Value
 
 
 class NewWorkload(Input):
-    """A registration. `review_by` is Unix seconds."""
+    """A registration. `review_by` and `waiver_until` are Unix seconds."""
 
     id: str
     owner: str
@@ -25,6 +25,8 @@ class NewWorkload(Input):
     tier: Tier = Tier.BASELINE
     mode: Mode = Mode.ENFORCE
     uid: int | None = None
+    waiver_by: str | None = None
+    waiver_until: int | None = None
 
 
 class NamedWorkload(Input):

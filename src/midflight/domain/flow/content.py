@@ -56,6 +56,8 @@ def judge_content(matter: Matter, part: Part) -> None:
                 record="" if seen is None else seen.record,
                 untrusted=seen is not None and seen.named,
             )
+    if matter.outward and matter.index.holds_secret(part.text, said=matter.said):
+        matter.concerns.add(Concern.CONTENT_SECRET)
     if matter.outward and (matter.index.passages(part.text) or _dictated(matter, part)):
         matter.concerns.add(Concern.CONTENT_PASSAGE)
     if worst is not None:

@@ -84,15 +84,42 @@ def words_of(name: str) -> str:
     return _CAMEL.sub("_", name).replace("-", "_").replace(" ", "_").lower().strip("_")
 
 
-def leaves(value: JSON, *, effect: bool) -> list[Leaf]:
+def leaves(*documents: JSON, effect: bool) -> list[Leaf]:
     """Every value of a result that is not empty, outermost first.
 
-    A string that holds a JSON document is that document. `effect`: the result is what a tool said
-    about something it did, so that a short status line is the tool's own words.
+    Several documents (structured content, blocks of text) each begin at the root: what is said of
+    `$.items` holds in all of them. A string that holds a JSON document is that document.
+    `effect`: the result is what a tool said about something it did, so that a short status line is
+    the tool's own words.
     """
     walk = _Walk(effect=effect)
-    walk.into(value, (), "", ())
+    for each in documents:
+        walk.into(each, (), "", ())
     return walk.found
+
+
+def leaf(
+    text: str,
+    *,
+    path: tuple[str | None, ...],
+    name: str,
+    records: tuple[int, ...],
+    kind: FieldKind | None = None,
+    effect: bool = False,
+) -> Leaf:
+    """One value with its place; without `kind` its words and its field's name tell whose it is."""
+    bare = text.strip()
+    looks = shape(bare)
+    return Leaf(
+        path=path,
+        name=name,
+        text=text,
+        kind=_kind(bare, looks, name, effect=effect) if kind is None else kind,
+        secret=is_secret_name(name),
+        shape=looks,
+        exact=same(bare, looks),
+        records=records,
+    )
 
 
 class _Walk:
@@ -119,7 +146,7 @@ class _Walk:
             for inner in cast("list[Any]", value):
                 self.into(inner, (*path, None), name, records)
         elif value is not None and value is not True and value is not False:
-            self._add(_numeral(value), path, name, records, FieldKind.SYSTEM)
+            self._add(numeral(value), path, name, records, FieldKind.SYSTEM)
 
     def _object(
         self, value: JSONObject, path: tuple[str | None, ...], name: str, records: tuple[int, ...]
@@ -149,19 +176,8 @@ class _Walk:
         records: tuple[int, ...],
         kind: FieldKind | None,
     ) -> None:
-        bare = text.strip()
-        looks = shape(bare)
         self.found.append(
-            Leaf(
-                path=path,
-                name=name,
-                text=text,
-                kind=_kind(bare, looks, name, effect=self._effect) if kind is None else kind,
-                secret=_is_secret(name),
-                shape=looks,
-                exact=same(bare, looks),
-                records=records,
-            )
+            leaf(text, path=path, name=name, records=records, kind=kind, effect=self._effect)
         )
 
 
@@ -202,11 +218,20 @@ def _sort(name: str) -> int:
 
 
 @lru_cache(maxsize=8_192)
-def _is_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
+    """Whether a field of this name, or a text that names it, is about a secret."""
     return _SECRET.search(words_of(name)) is not None
 
 
 _NAMED = lexicon("name title label nickname alias nick displayname subject topic")
+
+
+def names_secret(text: str) -> bool:
+    """Whether a text speaks of a secret. Not cached: texts are not kept."""
+    return _SECRET.search("_".join(_LETTERS.findall(text.lower()))) is not None
+
+
+_LETTERS = re.compile(r"[a-z]+")
 _STATUS = lexicon("message status result error detail info msg warning success reason")
 
 
@@ -253,16 +278,30 @@ def flat(value: Any) -> str:
         elif isinstance(now, list):
             left += reversed(cast("list[Any]", now))
         elif now is not None and now is not True and now is not False:
-            text = now if isinstance(now, str) else _numeral(now)
+            text = now if isinstance(now, str) else numeral(now)
             found.append(text)
             length += len(text)
     return " ".join(found)
 
 
-def _numeral(value: Any) -> str:
+def numeral(value: Any) -> str:
+    """A number as text."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return str(value)
 
 
-__all__ = ["MAX_DEPTH", "Leaf", "document", "flat", "leaves", "plain_key", "words_of"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_LEAVES",
+    "Leaf",
+    "document",
+    "flat",
+    "is_secret_name",
+    "leaf",
+    "leaves",
+    "names_secret",
+    "numeral",
+    "plain_key",
+    "words_of",
+]

@@ -13,7 +13,7 @@ One event loop owns an index; nothing in it waits. Below: `atoms.py`, `fields.py
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from itertools import islice
 
@@ -31,6 +31,7 @@ from midflight.domain.flow.fields import Leaf
 from midflight.domain.flow.text import decodings, skeleton, strict
 from midflight.domain.flow.words import classes, singular
 from midflight.domain.traits import FieldKind
+from midflight.domain.unfolding import readings
 from midflight.domain.value import Value
 
 MAX_KNOWN = 5_120
@@ -203,6 +204,21 @@ class RunIndex:
             field=field,
             record=record,
         )
+
+    def holds_secret(self, text: str, *, said: Callable[[Shape, str], bool]) -> bool:
+        """Whether a text, or what it says when it is decoded, holds a value of a secret field.
+
+        `said` tells values that the principal has said or a person has approved.
+        """
+        if not self.secret_seen:
+            return False
+        for reading in readings(text):
+            for token in tokens(reading):
+                found = shape(token)
+                for form in {same(token, found), looks(token, found)}:
+                    if (self._find(form) or 0) & _SECRET and not said(found, form):
+                        return True
+        return False
 
     def figure(self, number: str) -> bool:
         """Whether a number stands in words that somebody wrote, however short it is."""

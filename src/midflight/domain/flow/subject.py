@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, cast
 
-from midflight.domain.flow.atoms import CONTACTS, number, shape, tokens
+from midflight.domain.flow.atoms import CONTACTS, Shape, number, shape, tokens
 from midflight.domain.flow.fields import MAX_DEPTH, flat, plain_key, words_of
 from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import Reading
@@ -116,6 +116,10 @@ class Matter:
         self.outward = self.effect in _OUTWARD or (
             self.effect is not Effect.READ and subject.traits.reach is Reach.OPEN
         )
+
+    def said(self, kind: Shape, value: str) -> bool:
+        """Whether the principal has said a value, or a person has approved it."""
+        return (kind, value) in self.reading.atoms or self.about.endorsed(value)
 
 
 def subject(name: str, description: str, traits: Traits) -> Subject:

@@ -9,7 +9,7 @@ Below: `fields.py`, `paths.py`. Above: `services/flow.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -27,12 +27,17 @@ _NUMBER = re.compile(r"(?:^|_)(?:id|ids|uuid|key|number|ref)$")
 class Reviewed:
     """The `yields` of one tool, compiled once."""
 
-    __slots__ = ("_open", "_own", "_rules")
+    __slots__ = ("_confined", "_open", "_own", "_rules")
 
     def __init__(self, traits: Traits) -> None:
         """`Malformed` if a path is none: the traits file refuses those before."""
         self._rules: tuple[tuple[JSONPath, Yield], ...] = tuple(
             (result_path(entry.path), entry) for entry in traits.yields
+        )
+        self._confined: tuple[tuple[JSONPath, Labels], ...] = tuple(
+            (path, Labels(confidentiality=e.confidentiality, compartments=e.compartments))
+            for path, e in self._rules
+            if e.confidentiality is not Confidentiality.PUBLIC or e.compartments
         )
         said = traits.reviewed or traits.proposed
         # What a sending tool answers is its own word; what a reading one brings is not.
@@ -77,20 +82,36 @@ class Reviewed:
             secret = leaf.secret or labels.confidentiality is Confidentiality.SECRET
             return msgspec.structs.replace(leaf, kind=FieldKind.TEXT, secret=secret), labels
         rule = self._rule(leaf)
+        around = self._around(leaf)
         if rule is not None:
             kind = FieldKind.OWN if _vouched(rule, leaf, leaves) else rule.kind
             labels = Labels(
                 untrusted=kind is FieldKind.TEXT,
                 confidentiality=rule.confidentiality,
                 compartments=rule.compartments,
-            )
-            secret = leaf.secret or rule.confidentiality is Confidentiality.SECRET
+            ).join(around)
+            secret = leaf.secret or labels.confidentiality is Confidentiality.SECRET
             return msgspec.structs.replace(leaf, kind=kind, secret=secret), labels
         kind = self._kind(leaf)
         # From the open world even what looks like an id was chosen by somebody.
         untrusted = kind is FieldKind.TEXT or self._open
-        told = leaf if kind is leaf.kind else msgspec.structs.replace(leaf, kind=kind)
-        return told, UNTRUSTED if untrusted else BOTTOM
+        secret = leaf.secret or around.confidentiality is Confidentiality.SECRET
+        told = leaf
+        if kind is not leaf.kind or secret is not leaf.secret:
+            told = msgspec.structs.replace(leaf, kind=kind, secret=secret)
+        return told, (UNTRUSTED if untrusted else BOTTOM).join(around)
+
+    def confines(self, wanted: Callable[[Labels], bool]) -> tuple[JSONPath, ...]:
+        """The places whose labels are wanted: where a text does not say where its parts belong."""
+        return tuple(path for path, entry in self._rules if wanted(entry.labels()))
+
+    def _around(self, leaf: Leaf) -> Labels:
+        """How confidential what it is in is: what is said of a whole holds for its parts."""
+        labels = BOTTOM
+        for path, entry in self._confined:
+            if any(path.matches(leaf.path[:end]) for end in range(len(leaf.path))):
+                labels = labels.join(entry)
+        return labels
 
     def _whole(self) -> Labels:
         """All that any rule speaks of: for what was too deep to tell its parts apart."""
