@@ -40,7 +40,6 @@ _MEANINGS: Final[dict[DenyCode, str]] = {
     DenyCode.UPSTREAM_BROKEN: "it was sent, and no usable answer came back",
     DenyCode.OVERLOADED: "too much is running at once",
     DenyCode.INTERNAL: "something broke inside Midflight, and then nothing is allowed",
-    DenyCode.NARROWED: "the run was delegated for less than this",
     DenyCode.LIMITED: "policy limits how often it may be done",
     DenyCode.CANARY: "it would carry out something that was planted to be found",
 }
