@@ -59,9 +59,9 @@ class Spy:
             self.seen.append(["opened", intent, more])
             return await open_run(intent, **more)
 
-        def said(run: Run, text: str) -> None:
+        async def said(run: Run, text: str) -> None:
             self.seen.append(["said", text])
-            say(run, text)
+            await say(run, text)
 
         plane.open_run = opened  # type: ignore[method-assign]
         plane.say = said  # type: ignore[method-assign]

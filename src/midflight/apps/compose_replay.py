@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-import msgspec
 
 from midflight import __version__
 from midflight.adapters.clock import SystemClock
@@ -26,20 +24,24 @@ from midflight.adapters.store.ledger_memory import MemoryLedgerStore
 from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.adapters.upstream.recorded import RecordedUpstream
-from midflight.domain.action import Action, ActionKind
+from midflight.apps.redteam.people import OWNER, REMEMBER_S
+from midflight.apps.redteam.witness import Witness
+from midflight.domain.action import Action
+from midflight.domain.counterparty import canonical_value
 from midflight.domain.decision import Decision, Permit
 from midflight.domain.errors import Misconfigured
-from midflight.domain.flow.atoms import same, shape
-from midflight.domain.flow.subject import subject, values
 from midflight.domain.identity import Author, Caller, Workload
 from midflight.domain.monitor import Monitor
-from midflight.domain.question import Question, RunFacts, Source, Target
+from midflight.domain.question import Target
 from midflight.domain.run import Run
 from midflight.domain.tool import Definition, Pin, PinnedKind
-from midflight.domain.traits import KEY_ROLES, Reach, Role, Traits
+from midflight.domain.traits import Reach, Role, Traits
 from midflight.domain.value import JSONObject
+from midflight.services.approval_desk import ApprovalDesk
+from midflight.services.approvals import Approvals, rejudging
 from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
+from midflight.services.counterparties import Counterparties
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
@@ -52,98 +54,35 @@ from midflight.services.policy_files import read_sources
 from midflight.services.ports.policy_sets import Severity
 from midflight.services.runs import Bounds, Runs
 from midflight.services.sealing import Sealer
+from midflight.services.turns import Turns
 
 TRUST_DOMAIN = "replay.midflight.internal"
 WORKLOAD = f"spiffe://{TRUST_DOMAIN}/agents/recorded"
-OWNER = "recorded-owner"
 OPENER = Author(name="replay", proof="replay")
 _DAY_S = 86_400
-_COUNTERPARTIES = frozenset({Role.RECIPIENT, Role.ACCOUNT, Role.URL})
 # A recorded run may be longer than any plane would let one be; that is not what is measured.
 _BOUNDS = Bounds(ttl_s=_DAY_S, idle_timeout_s=_DAY_S, max_steps=1_000_000, implicit=False)
-
-
-class KnownValues:
-    """Whom an owner deals with, as far as a replay knows. Implements flow's `Known`.
-
-    One owner stands behind all recorded runs, so `owner` tells nothing apart.
-    """
-
-    def __init__(self) -> None:
-        self._values: set[str] = set()
-
-    def add(self, texts: Iterable[str]) -> None:
-        """These are known from now on."""
-        self._values.update(same(text, shape(text)) for text in texts)
-
-    def is_known(self, owner: str, value: str) -> bool:
-        """Whether a value in strict form is known."""
-        del owner
-        return value in self._values
-
-
-class Witness:
-    """The Cedar engine, and the question that it was asked last: the facts behind a decision."""
-
-    def __init__(self, engine: CedarEngine) -> None:
-        """Everything is asked of `engine`."""
-        self._engine = engine
-        self._approved = False
-        self.asked: Question | None = None
-        self.said: Decision | None = None
-
-    @property
-    def version(self) -> str:
-        """Of the active set."""
-        return self._engine.version
-
-    def approve_next(self) -> None:
-        """Ask the next question as if a person had approved it."""
-        self._approved = True
-
-    def decide(self, question: Question) -> Decision:
-        """Decide, and remember what was asked."""
-        if self._approved:
-            self._approved = False
-            question = msgspec.structs.replace(question, approved=True)
-        self.asked, self.said = question, self._engine.decide(question)
-        return self.said
-
-    def forget(self) -> None:
-        """What comes next is another action."""
-        self.asked = self.said = None
-
-    def visible(
-        self,
-        targets: Sequence[Target],
-        *,
-        workload: Workload,
-        run: RunFacts,
-        source: Source,
-        at: int,
-        kind: ActionKind = ActionKind.CALL_TOOL,
-    ) -> frozenset[str]:
-        """See `PolicyEngine`."""
-        return self._engine.visible(
-            targets, workload=workload, run=run, source=source, at=at, kind=kind
-        )
-
-    def register(self, targets: Sequence[Target]) -> None:
-        """See `PolicyEngine`."""
-        self._engine.register(targets)
 
 
 class ReplayPlane:
     """A plane for one case, or for several that may know of each other."""
 
-    def __init__(self, house: House, *, known: KnownValues, own_domains: frozenset[str]) -> None:
-        """Wire it; `running` starts it."""
+    def __init__(
+        self,
+        house: House,
+        *,
+        counterparties: Counterparties | None = None,
+        own_domains: frozenset[str] = frozenset(),
+    ) -> None:
+        """Wire it; `running` starts it. `counterparties`: an owner's list that outlives it."""
         clock, ledger = house.clock, house.ledger
         self.house = house
         self.witness = house.witness
-        self.known = known
         self.store = MemoryStore()
         self.sealer = Sealer(self.store, house.wrap, clock)
+        self.counterparties = counterparties or Counterparties(
+            store=self.store, sealer=self.sealer, recorder=ledger, clock=clock
+        )
         self.inventory = Inventory(
             store=self.store, recorder=ledger, clock=clock, trust_domain=TRUST_DOMAIN
         )
@@ -166,7 +105,8 @@ class ReplayPlane:
             sealer=self.sealer,
             marks=self.marks,
             definition=house.catalogue.tool,
-            known=known,
+            known=self.counterparties,
+            endorsed=self._endorsed,
             own_domains=own_domains,
         )
         # Nothing was counted before a case, so there is no history to restore.
@@ -175,6 +115,33 @@ class ReplayPlane:
         self.monitors.resume(key=os.urandom(32), at=0)
         self.canaries = Canaries(
             store=self.store, sealer=self.sealer, runs=self.runs, recorder=ledger, clock=clock
+        )
+        self.approvals = Approvals(
+            store=self.store,
+            sealer=self.sealer,
+            recorder=ledger,
+            engine=house.witness,
+            clock=clock,
+            target=house.catalogue.target,
+            workload=self.inventory.current,
+            refresh=rejudging(self.flow, self.monitors),
+        )
+        self.approval_desk = ApprovalDesk(
+            store=self.store,
+            sealer=self.sealer,
+            recorder=ledger,
+            clock=clock,
+            counterparties=self.counterparties,
+            groups={},
+            endorser=self.flow,
+        )
+        self.turns = Turns(
+            runs=self.runs,
+            store=self.store,
+            sealer=self.sealer,
+            recorder=ledger,
+            clock=clock,
+            said=self.flow.add_intent,
         )
         self.guard = Guard(
             catalogue=house.catalogue,
@@ -191,6 +158,7 @@ class ReplayPlane:
             flow=self.flow,
             obligations=Obligations(sealer=self.sealer, clock=clock),
             canaries=self.canaries,
+            approvals=self.approvals,
         )
 
     @asynccontextmanager
@@ -203,6 +171,7 @@ class ReplayPlane:
         await self.interruption.start()
         self.runs.on_ended(self.flow.ended)
         await self.runs.start()
+        await self.counterparties.refresh()
         now = int(self.house.clock.now())
         await self.inventory.register(
             Workload(id=WORKLOAD, owner=OWNER, escalation=OWNER, review_by=now + _DAY_S), OPENER
@@ -213,9 +182,8 @@ class ReplayPlane:
             await self.fabric.close()
             await self.store.close()
 
-    async def open_run(self, intent: str | None, *, principal: str = "") -> tuple[Run, Caller]:
+    async def open_run(self, intent: str | None) -> tuple[Run, Caller]:
         """A fresh run for what the principal asked, and the agent in it."""
-        del principal  # no service takes it yet
         workload = self.inventory.current(WORKLOAD)
         assert workload is not None
         run = await self.runs.open_run(workload=workload, intent=intent, author=OPENER)
@@ -227,26 +195,21 @@ class ReplayPlane:
     async def close_run(self, run: Run) -> None:
         """The case is over."""
         await self.runs.close_run(run.id, author=OPENER)
+        await self.approvals.run_ended(run.id)
 
-    def say(self, run: Run, text: str) -> None:
-        """The principal says something more."""
-        self.flow.add_intent(run.id, text)
+    async def say(self, run: Run, text: str) -> None:
+        """The principal says something more, through whoever opened the run."""
+        await self.turns.say(run.id, text, author=OPENER)
 
-    async def endorse(self, run: Run, action: Action, *, remember: bool) -> None:
-        """A person has approved the action: what it names counts as the principal's own.
-
-        With `remember` whom it reaches is known in later runs, too.
-        """
-        target = self.target(action)
-        definition = self.house.catalogue.tool(action.upstream, action.name)
-        if target is None or definition is None:
-            return
-        said = definition.body.get("description")
-        tool = subject(target.name, said if isinstance(said, str) else "", target.traits)
-        named = list(values(tool, action.arguments))
-        await self.flow.endorse(run.id, [text for role, text in named if role in KEY_ROLES])
-        if remember:
-            self.known.add(text for role, text in named if role in _COUNTERPARTIES)
+    async def know(self, values: Sequence[tuple[Role, str]]) -> None:
+        """The owner deals with these, and had said so before."""
+        unknown = [
+            (role, text)
+            for role, text in values
+            if not self.counterparties.is_known(OWNER, canonical_value(text))
+        ]
+        if unknown:
+            await self.counterparties.add(OWNER, unknown, for_s=REMEMBER_S, author=OPENER)
 
     def will_answer(self, upstream: str, result: JSONObject) -> None:
         """What the upstream answers if the next call is let through."""
@@ -257,6 +220,9 @@ class ReplayPlane:
     def target(self, action: Action) -> Target | None:
         """What an action acts on, with its traits."""
         return self.house.catalogue.target(action)
+
+    async def _endorsed(self, run: str) -> Sequence[str]:
+        return await self.approvals.endorsed(run)
 
 
 class House:
@@ -283,10 +249,20 @@ class House:
         )
 
     def plane(
-        self, *, known: KnownValues | None = None, own_domains: frozenset[str] = frozenset()
+        self,
+        *,
+        counterparties: Counterparties | None = None,
+        own_domains: frozenset[str] = frozenset(),
     ) -> ReplayPlane:
-        """A fresh plane, whose owner knows these."""
-        return ReplayPlane(self, known=known or KnownValues(), own_domains=own_domains)
+        """A fresh plane; see there."""
+        return ReplayPlane(self, counterparties=counterparties, own_domains=own_domains)
+
+    async def counterparties(self) -> Counterparties:
+        """A list of the owner's that several planes may share, in a store of its own."""
+        store = MemoryStore()
+        await store.open()
+        sealer = Sealer(store, self.wrap, self.clock)
+        return Counterparties(store=store, sealer=sealer, recorder=self.ledger, clock=self.clock)
 
 
 @asynccontextmanager
@@ -351,11 +327,8 @@ def _entitled(workload: Workload, opener: str, proof: str) -> Decision:
 
 __all__ = [
     "OPENER",
-    "OWNER",
     "WORKLOAD",
     "House",
-    "KnownValues",
     "ReplayPlane",
-    "Witness",
     "open_house",
 ]

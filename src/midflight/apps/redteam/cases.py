@@ -16,6 +16,7 @@ import msgspec
 
 from midflight.domain.errors import Misconfigured
 from midflight.domain.value import JSON, Discreet, JSONObject, Value
+from midflight.services.turns import MAX_WHOLE
 
 MAX_LINE = 64 * 1024 * 1024
 """Bytes of one case."""
@@ -51,7 +52,7 @@ class Case(Discreet):
         id, suite: its name, and that of the collection it belongs to.
         intent: what the principal asked, or None.
         turns: what he said later, in order.
-        principal: the customer on whose behalf, or empty.
+        principal: the customer on whose behalf, or empty; the opener's knowledge.
         steps: the calls, in order.
     """
 
@@ -194,11 +195,9 @@ def _recorded(path: Path, number: int, line: bytes) -> Recorded | Bad:
         found = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Bad(path=str(path), line=number, why=str(error))
-    spoken = len(found.user_turns)
-    for at, step in enumerate(found.steps):
-        if _turns(step) > spoken:
-            why = f"step {at} comes after turn {_turns(step)}, and there are {spoken}"
-            return Bad(path=str(path), line=number, why=why)
+    why = _unsayable(found)
+    if why:
+        return Bad(path=str(path), line=number, why=why)
     case = Case(
         id=found.id,
         suite=found.suite,
@@ -223,6 +222,23 @@ def _recorded(path: Path, number: int, line: bytes) -> Recorded | Bad:
         injected=tuple(step.origin == "injection" for step in found.steps),
         facts=found.env_facts or {},
     )
+
+
+def _unsayable(found: _Line) -> str:
+    """Why what the principal says cannot be said as recorded; empty if it can."""
+    spoken = len(found.user_turns)
+    # A run without an intent has nothing to add to; turns before the first step can open it.
+    opened = found.prompt or found.principal or (found.steps and _turns(found.steps[0]))
+    for at, step in enumerate(found.steps):
+        turns = _turns(step)
+        if turns > spoken:
+            return f"step {at} comes after turn {turns}, and there are {spoken}"
+        if turns and not opened:
+            return f"step {at} comes after a later turn, and nothing was said to open the run"
+    said = (found.prompt or "", found.principal or "", *found.user_turns)
+    if sum(len(text) + 16 for text in said) > MAX_WHOLE:
+        return f"the principal says more than {MAX_WHOLE:,} characters"
+    return ""
 
 
 def _turns(step: _Step) -> int:

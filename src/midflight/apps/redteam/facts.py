@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
+from midflight.domain.counterparty import MAX_VALUE, canonical_value
+from midflight.domain.flow.atoms import Shape, shape
+from midflight.domain.traits import Role
 from midflight.domain.value import JSONObject
 
 _COUNTERPARTIES = (
@@ -20,13 +23,22 @@ _COUNTERPARTIES = (
     "known_recipients",
     "users",
 )
+_ROLES = {Shape.ACCOUNT: Role.ACCOUNT, Shape.LINK: Role.URL}
 _ACCOUNT, _DOMAINS = "account", "own_domains"
 
 
-def counterparties(facts: JSONObject) -> list[str]:
-    """Names, addresses and accounts, without repetition, in the order of the facts."""
+def counterparties(facts: JSONObject) -> list[tuple[Role, str]]:
+    """Names, addresses and accounts with their role, without repetition, in the facts' order.
+
+    What no owner could put on his list (too long, not printable) is left out.
+    """
     known = (facts[name] for name in facts if name in _COUNTERPARTIES)
-    return list(dict.fromkeys(text for value in known for text in _texts(value)))
+    texts = dict.fromkeys(text.strip() for value in known for text in _texts(value))
+    return [
+        (_ROLES.get(shape(text), Role.RECIPIENT), text)
+        for text in texts
+        if len(text) <= MAX_VALUE and text.isprintable() and canonical_value(text)
+    ]
 
 
 def own_domains(facts: JSONObject) -> frozenset[str]:

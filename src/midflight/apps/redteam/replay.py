@@ -1,22 +1,23 @@
 """Replays one case through the guard: every recorded call, in order, whatever became of the last.
 
 That is the worst case: an agent that obeys whatever it reads and is put off by nothing. The
-recorded result is what an upstream "answers" to a call that is let through.
+recorded result is what an upstream "answers" to a call that is let through. What is challenged is
+answered at the approval desk, and after a yes the agent does the very same again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from midflight.apps.compose_replay import ReplayPlane
 from midflight.apps.redteam.cases import Case, Step
+from midflight.apps.redteam.people import agree, disagree
 from midflight.apps.redteam.verdicts import Answer, Judged, sources
 from midflight.domain.action import Action, ActionKind
-from midflight.domain.decision import Challenge
+from midflight.domain.decision import Challenge, Reason
 from midflight.domain.errors import Conflict
 from midflight.domain.identity import Caller
 from midflight.domain.provenance import NO_FLOW
-from midflight.domain.run import Run
 from midflight.domain.value import JSONObject
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import ClientRequest
@@ -51,32 +52,49 @@ async def replay(
         approver: answers the challenge of step `number`.
         remember: a yes puts the counterparty on the owner's list.
     """
-    run, caller = await plane.open_run(case.intent, principal=case.principal)
-    said = 0
+    intent, said = opening(case)
+    run, caller = await plane.open_run(intent)
     judged: list[Judged] = []
     for number, step in enumerate(case.steps):
         for turn in case.turns[said : step.turns]:
-            plane.say(run, turn)
+            await plane.say(run, turn)
         said = max(said, step.turns)
         judged.append(
-            await _step(plane, run, caller, number, step, approver=approver, remember=remember)
+            await _step(plane, caller, number, step, approver=approver, remember=remember)
         )
     await plane.close_run(run)
     return judged
 
 
+def opening(case: Case) -> tuple[str | None, int]:
+    """What opens the run, and how many of the later turns it holds.
+
+    The prompt does; without one, what was said before the first step. On whose behalf is what the
+    opener knows, so it is in the opener's words.
+    """
+    words, said = [case.intent] if case.intent else [], 0
+    if not words and case.steps:
+        said = case.steps[0].turns
+        words += case.turns[:said]
+    if case.principal:
+        words.append(f"On behalf of {case.principal}.")
+    return "\n\n".join(words) or None, said
+
+
 async def approve_and_repeat(
-    plane: ReplayPlane, run: Run, action: Action, caller: Caller, *, remember: bool
+    plane: ReplayPlane, approval: str, action: Action, caller: Caller, *, remember: bool
 ) -> Performed | Refused:
-    """A person says yes to a challenge, and the agent does the same again."""
-    await plane.endorse(run, action, remember=remember)
-    plane.witness.approve_next()
+    """People say yes to a request, and the agent does the same again, which uses the yes up.
+
+    Raises:
+        Conflict: the request cannot be answered any more.
+    """
+    await agree(plane.approval_desk, approval, remember=remember)
     return await plane.guard.perform(action, caller, sink=Silent())
 
 
 async def _step(
     plane: ReplayPlane,
-    run: Run,
     caller: Caller,
     number: int,
     step: Step,
@@ -98,28 +116,57 @@ async def _step(
     asked, said = plane.witness.asked, plane.witness.said
     flow = NO_FLOW if asked is None else asked.flow
     answer, reasons = Answer.PERMIT, () if said is None else said.reasons
-    failed = ""
+    approvals, failed = 0, ""
     if isinstance(done, Refused):
         reasons = done.decision.reasons
         answer = Answer.DENY
         if isinstance(done.decision, Challenge):
             answer = Answer.CHALLENGE
-            if approver(number):
-                again = await approve_and_repeat(plane, run, action, caller, remember=remember)
-                if isinstance(again, Refused):
-                    failed = ", ".join(reason.policy for reason in again.decision.reasons)
+            approvals, failed = await _asked(
+                plane, done.decision, action, caller, yes=approver(number), remember=remember
+            )
     return Judged(
         step=number + 1,
         upstream=step.upstream,
         tool=step.tool,
         effect=None if target is None else target.traits.effect,
         answer=answer,
-        policies=tuple(reason.policy for reason in reasons),
+        policies=_policies(reasons),
         why=reasons[0].text if reasons else "",
         concerns=flow.concerns,
         sources=sources(flow.arguments),
+        approvals=approvals,
         failed=failed,
     )
 
 
-__all__ = ["Silent", "approve_and_repeat", "replay"]
+async def _asked(
+    plane: ReplayPlane,
+    challenge: Challenge,
+    action: Action,
+    caller: Caller,
+    *,
+    yes: bool,
+    remember: bool,
+) -> tuple[int, str]:
+    """How many approvals were asked for, and why a yes did not help, if it did not."""
+    if not yes:
+        await disagree(plane.approval_desk, challenge.approval)
+        return 1, ""
+    try:
+        again = await approve_and_repeat(
+            plane, challenge.approval, action, caller, remember=remember
+        )
+    except Conflict as error:  # such as: it has expired
+        return 1, error.message
+    if isinstance(again, Performed):
+        return 1, ""
+    return 1 + isinstance(again.decision, Challenge), ", ".join(_policies(again.decision.reasons))
+
+
+def _policies(reasons: Sequence[Reason]) -> tuple[str, ...]:
+    """Who said it. An approval's id is chance, and the same files give the same report."""
+    return tuple(reason.policy.partition(":apr_")[0] for reason in reasons)
+
+
+__all__ = ["Silent", "approve_and_repeat", "opening", "replay"]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from midflight.apps.compose_replay import House, KnownValues, open_house
+from midflight.apps.compose_replay import House, open_house
 from midflight.apps.redteam.cases import Recorded, count, read
 from midflight.apps.redteam.facts import counterparties, own_domains
 from midflight.apps.redteam.manifest import TraitsOf, read_manifest, traits_of
@@ -17,6 +17,7 @@ from midflight.apps.redteam.thresholds import Limit, Threshold
 from midflight.apps.redteam.verdicts import Scored, effect_calls, score, tally
 from midflight.domain.traits import Effect
 from midflight.domain.value import Value
+from midflight.services.counterparties import Counterparties
 
 
 class Wanted(Value):
@@ -61,13 +62,14 @@ async def _run(wanted: Wanted, progress: Callable[[int], None]) -> Report:
     manifest = read_manifest(wanted.tools)
     traits = traits_of(manifest, wanted.traits)
     scored: list[Scored] = []
-    known: dict[str, KnownValues] = {}
+    lists: dict[str, Counterparties] = {}
     async with open_house(manifest, policies=wanted.policies, traits=traits) as house:
         for path in wanted.files:
             for recorded in read(path):
                 suite = recorded.case.suite
-                owner = known.setdefault(suite, KnownValues()) if wanted.remember else KnownValues()
-                scored.append(await _case(house, recorded, owner, wanted))
+                if wanted.remember and suite not in lists:
+                    lists[suite] = await house.counterparties()
+                scored.append(await _case(house, recorded, lists.get(suite), wanted))
                 progress(len(scored))
         version = house.witness.version
     setting = Setting(
@@ -79,12 +81,13 @@ async def _run(wanted: Wanted, progress: Callable[[int], None]) -> Report:
     return _report(scored, setting, wanted)
 
 
-async def _case(house: House, recorded: Recorded, known: KnownValues, wanted: Wanted) -> Scored:
-    own: frozenset[str] = frozenset()
-    if wanted.facts:
-        known.add(counterparties(recorded.facts))
-        own = own_domains(recorded.facts)
-    async with house.plane(known=known, own_domains=own).running() as plane:
+async def _case(
+    house: House, recorded: Recorded, known: Counterparties | None, wanted: Wanted
+) -> Scored:
+    own = own_domains(recorded.facts) if wanted.facts else frozenset[str]()
+    async with house.plane(counterparties=known, own_domains=own).running() as plane:
+        if wanted.facts:
+            await plane.know(counterparties(recorded.facts))
         # The person who is asked knows what he wants; the product is told only his answer.
         judged = await replay(
             plane,
@@ -105,6 +108,7 @@ async def _case(house: House, recorded: Recorded, known: KnownValues, wanted: Wa
         first=first,
         fetches=bool(calls) and all(call.effect is Effect.READ for call in calls),
         effects=tally(calls),
+        approvals=sum(step.approvals for step in judged),
     )
 
 

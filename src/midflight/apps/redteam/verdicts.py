@@ -63,6 +63,7 @@ class Judged(Value):
         concerns: what flow has against it.
         sources: the arguments that speak against it.
         failed: a person said yes, and it could not be done all the same.
+        approvals: how many were asked for.
     """
 
     step: int
@@ -75,6 +76,7 @@ class Judged(Value):
     concerns: tuple[Concern, ...] = ()
     sources: tuple[Source, ...] = ()
     failed: str = ""
+    approvals: int = 0
 
 
 class Scored(Value):
@@ -87,6 +89,7 @@ class Scored(Value):
         fetches: the attack has no effect call, so it was judged by all of its calls.
         effects: the attacker's calls that were judged: how many, and how many were permitted,
             challenged and denied.
+        approvals: how many were asked for in the whole case.
     """
 
     id: str
@@ -99,6 +102,7 @@ class Scored(Value):
     first: Judged | None = None
     fetches: bool = False
     effects: tuple[int, int, int, int] = (0, 0, 0, 0)
+    approvals: int = 0
 
 
 def score(judged: Sequence[Judged], injected: Sequence[bool]) -> tuple[Verdict, Judged | None]:
