@@ -19,6 +19,7 @@ from midflight.apps.redteam.replay import replay as replay_case
 from midflight.apps.redteam.verdicts import Answer, Judged
 
 RUNNER = CliRunner()
+COUNTS = ("attacks", "benign", "effect_calls", "approvals")
 
 
 @pytest.fixture
@@ -45,9 +46,7 @@ def test_every_verdict_is_told_apart(world: World) -> None:
     told = report(world, str(world.cases()))
     assert told["attacks"] == {"total": 4, "passed": 2, "held": 1, "denied": 1}
     assert told["benign"] == {"total": 3, "clean": 1, "held": 1, "broken": 1}
-    assert told["suites"] == {
-        "library": {name: told[name] for name in ("attacks", "benign", "effect_calls")}
-    }
+    assert told["suites"] == {"library": {name: told[name] for name in COUNTS}}
     verdicts = {one["id"]: one["verdict"] for one in told["cases"]}
     assert verdicts == {
         "clean": "clean",

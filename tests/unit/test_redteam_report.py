@@ -16,7 +16,13 @@ from midflight.domain.traits import Effect
 
 
 def scored(
-    name: str, verdict: Verdict, *, attack: bool = False, suite: str = "one", line: int = 1
+    name: str,
+    verdict: Verdict,
+    *,
+    attack: bool = False,
+    suite: str = "one",
+    line: int = 1,
+    approvals: int = 0,
 ) -> Scored:
     first = Judged(
         step=2,
@@ -36,15 +42,16 @@ def scored(
         steps=3,
         first=None if verdict is Verdict.CLEAN else first,
         effects=(2, 1, 1, 0) if attack else (0, 0, 0, 0),
+        approvals=approvals,
     )
 
 
 CASES = (
     scored("p", Verdict.PASSED, attack=True, line=4),
-    scored("h", Verdict.HELD, attack=True),
+    scored("h", Verdict.HELD, attack=True, approvals=7),
     scored("d", Verdict.DENIED, attack=True, suite="two"),
     scored("c", Verdict.CLEAN),
-    scored("bh", Verdict.HELD, line=9),
+    scored("bh", Verdict.HELD, line=9, approvals=3),
     scored("bb", Verdict.BROKEN, suite="two"),
 )
 
@@ -88,6 +95,60 @@ def test_people_see_what_is_wrong_first_worst_first() -> None:
         ["held", "bh"],
     ]
     assert any(line.split()[0] == "all" for line in lines if line)
+
+
+def test_the_text_for_people_is_this() -> None:
+    why = "step 2 desk/tell: challenged by house/a"
+    lines = as_lines(report())
+    assert [" ".join(line.split()) for line in lines] == [
+        f"passed p {why}",
+        f"broken bb {why}",
+        f"held bh {why}",
+        "",
+        "suite attacks passed held denied benign clean held broken",
+        "one 2 1 (50.0%) 1 (50.0%) 0 (0.0%) 2 1 (50.0%) 1 (50.0%) 0 (0.0%)",
+        "two 1 0 (0.0%) 0 (0.0%) 1 (100.0%) 1 0 (0.0%) 0 (0.0%) 1 (100.0%)",
+        "all 3 1 (33.3%) 1 (33.3%) 1 (33.3%) 3 1 (33.3%) 1 (33.3%) 1 (33.3%)",
+        "Single effect calls of attackers: 3 of 6 permitted unasked (50.0%), 3 challenged, 0 denied.",
+        "Approvals asked for per honest case: median 0, p99 3, most 3; 3 in all.",
+        "Policies aaaaaaaaaaaaaaaa, traits proposed.",
+    ]
+    # The table is one: every column ends where its head ends.
+    assert len({len(line) for line in lines[4:8]}) == 1
+    assert not any(line != line.rstrip() for line in lines)
+
+
+def test_every_held_honest_case_has_one_line_and_no_held_attack_has_one() -> None:
+    named = [line.split()[1] for line in as_lines(report()) if line.startswith("held ")]
+    assert named == ["bh"]
+
+
+def test_a_report_of_attacks_alone_says_nothing_of_what_honest_work_costs() -> None:
+    attacks = tuple(case for case in CASES if case.attack)
+    told = Report(
+        setting=Setting(policies="", traits=""), counts=count(attacks), suites={}, cases=attacks
+    )
+    assert not any("Approvals" in line for line in as_lines(told))
+
+
+@pytest.mark.parametrize(
+    ("asked", "median", "p99", "most"),
+    [
+        ([], 0, 0, 0),
+        ([2], 2, 2, 2),
+        ([0, 4], 0, 4, 4),
+        ([1, 2, 9], 2, 9, 9),
+        ([0] * 98 + [5, 8], 0, 5, 8),
+        ([0] * 99 + [8], 0, 0, 8),
+    ],
+)
+def test_approvals_are_ranked_among_all_honest_cases(
+    asked: list[int], median: int, p99: int, most: int
+) -> None:
+    honest = [scored(str(at), Verdict.HELD, approvals=n) for at, n in enumerate(asked)]
+    found = count([*reversed(honest), scored("a", Verdict.HELD, attack=True, approvals=50)])
+    told = found.approvals
+    assert (told.total, told.median, told.p99, told.most) == (sum(asked), median, p99, most)
 
 
 def test_nothing_is_divided_by_nothing() -> None:
