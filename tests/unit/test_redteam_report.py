@@ -109,7 +109,8 @@ def test_the_text_for_people_is_this() -> None:
         "one 2 1 (50.0%) 1 (50.0%) 0 (0.0%) 2 1 (50.0%) 1 (50.0%) 0 (0.0%)",
         "two 1 0 (0.0%) 0 (0.0%) 1 (100.0%) 1 0 (0.0%) 0 (0.0%) 1 (100.0%)",
         "all 3 1 (33.3%) 1 (33.3%) 1 (33.3%) 3 1 (33.3%) 1 (33.3%) 1 (33.3%)",
-        "Single effect calls of attackers: 3 of 6 permitted unasked (50.0%), 3 challenged, 0 denied.",
+        "Single effect calls of attackers: "
+        "3 of 6 permitted unasked (50.0%), 3 challenged, 0 denied.",
         "Approvals asked for per honest case: median 0, p99 3, most 3; 3 in all.",
         "Policies aaaaaaaaaaaaaaaa, traits proposed.",
     ]
