@@ -99,6 +99,7 @@ def test_people_see_what_is_wrong_first_worst_first() -> None:
 
 def test_the_text_for_people_is_this() -> None:
     why = "step 2 desk/tell: challenged by house/a"
+    calls = "3 of 6 permitted unasked (50.0%), 3 challenged, 0 denied"
     lines = as_lines(report())
     assert [" ".join(line.split()) for line in lines] == [
         f"passed p {why}",
@@ -109,8 +110,7 @@ def test_the_text_for_people_is_this() -> None:
         "one 2 1 (50.0%) 1 (50.0%) 0 (0.0%) 2 1 (50.0%) 1 (50.0%) 0 (0.0%)",
         "two 1 0 (0.0%) 0 (0.0%) 1 (100.0%) 1 0 (0.0%) 0 (0.0%) 1 (100.0%)",
         "all 3 1 (33.3%) 1 (33.3%) 1 (33.3%) 3 1 (33.3%) 1 (33.3%) 1 (33.3%)",
-        "Single effect calls of attackers: "
-        "3 of 6 permitted unasked (50.0%), 3 challenged, 0 denied.",
+        f"Single effect calls of attackers: {calls}.",
         "Approvals asked for per honest case: median 0, p99 3, most 3; 3 in all.",
         "Policies aaaaaaaaaaaaaaaa, traits proposed.",
     ]
