@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from midflight.apps.compose_replay import open_house
+from midflight.apps.redteam.cases import read
+from midflight.apps.redteam.manifest import read_manifest, traits_of
+from midflight.apps.redteam.replay import replay
+from midflight.apps.redteam.verdicts import Judged
+from midflight.domain.records import Record
 from midflight.domain.tool import Definition, PinnedKind
 from midflight.domain.value import JSONObject
 
@@ -146,6 +152,32 @@ def traits_file() -> str:
     return "\n".join(lines) + "\n"
 
 
+async def replayed(
+    world: World,
+    rows: Iterable[JSONObject],
+    *,
+    remember: bool = False,
+) -> tuple[list[list[Judged]], list[Record]]:
+    """What became of each case, and all that the ledger holds of it, in order.
+
+    Yes to what a user wanted, no to what an attacker did. With `remember` they share a list.
+    """
+    manifest = read_manifest(world.tools)
+    traits = traits_of(manifest, [world.traits])
+    found: list[list[Judged]] = []
+    async with open_house(manifest, policies=world.policies, traits=traits) as house:
+        known = await house.counterparties() if remember else None
+        for one in read(world.write(list(rows))):
+            wanted = [not injected for injected in one.injected]
+            async with house.plane(counterparties=known).running() as plane:
+                found.append(
+                    await replay(plane, one.case, approver=wanted.__getitem__, remember=remember)
+                )
+        await house.ledger.flush()
+        tail = await house.ledger.tail(1_000_000)
+    return found, [one.record for one in tail if one.record is not None]
+
+
 __all__ = [
     "CASES",
     "LIBRARY",
@@ -154,6 +186,7 @@ __all__ = [
     "World",
     "case",
     "read_card",
+    "replayed",
     "step",
     "tell",
 ]

@@ -49,6 +49,19 @@ def test_blank_lines_are_no_cases_and_keep_the_count_of_lines(tmp_path: Path) ->
         ({"id": "x", "suite": "s", "steps": [{"tool": "t", "from": "nobody"}]}, "$.steps[0].from"),
         ({"id": "x", "suite": "s", "steps": [{"tool": "t", "turn": 0}]}, "after turn 1"),
         ({"id": "x", "suite": "s", "steps": [{"tool": "t", "turn": -1}]}, "turn"),
+        (
+            {
+                "id": "x",
+                "suite": "s",
+                "user_turns": ["a"],
+                "steps": [{"tool": "t"}, {"tool": "t", "turn": 0}],
+            },
+            "step 1 comes after a later turn, and nothing was said to open the run",
+        ),
+        (
+            {"id": "x", "suite": "s", "prompt": "a", "user_turns": ["b" * 65_536], "steps": []},
+            "more than 65,536 characters",
+        ),
     ],
 )
 def test_a_bad_line_is_named_with_its_number(tmp_path: Path, row: Any, why: str) -> None:
