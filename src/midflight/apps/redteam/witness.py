@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from midflight.adapters.policy.cedar import CedarEngine
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import Decision
 from midflight.domain.identity import Workload
 from midflight.domain.question import Question, RunFacts, Source, Target
+from midflight.services.ports.policy import PolicyEngine
 
 
 class Witness:
-    """The Cedar engine, and the question that it was asked last: the facts behind a decision."""
+    """An engine, and the question that it was asked last: the facts behind a decision."""
 
-    def __init__(self, engine: CedarEngine) -> None:
+    def __init__(self, engine: PolicyEngine) -> None:
         """Everything is asked of `engine`."""
         self._engine = engine
         self.asked: Question | None = None
