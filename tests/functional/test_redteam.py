@@ -256,3 +256,37 @@ def test_without_traits_and_policies_it_uses_proposals_and_the_standard_pack(wor
     assert told["setting"]["traits"] == "proposed"
     assert sum(told["attacks"][verdict] for verdict in ("passed", "held", "denied")) == 4
     assert len(told["cases"]) == len(CASES)
+
+
+def test_help_says_how_to_gate_a_release() -> None:
+    said = " ".join(RUNNER.invoke(app, ["redteam", "replay", "--help"]).output.split())
+    for words in (
+        "Exit code 0 if all are kept or none is given, 1 if one is missed, 2 if",
+        "--max-passed",
+        "--max-held",
+        "--max-broken",
+        "--sarif redteam.sarif",
+        "a share (0.5%)",
+    ):
+        assert words in said
+
+
+def test_what_a_gate_needs_is_written_when_a_limit_is_missed_too(world: World) -> None:
+    out, sarif = world.folder / "out.json", world.folder / "out.sarif"
+    result = replay(
+        world, str(world.cases()), "--max-passed", "0", "--json", str(out), "--sarif", str(sarif)
+    )
+    assert result.exit_code == 1
+    assert "MISSED: attacks passed: 2 of 4 (50.00%), at most 0" in result.output
+    assert json.loads(out.read_text())["ok"] is False
+    assert len(json.loads(sarif.read_text())["runs"][0]["results"]) == 4
+
+
+def test_the_report_says_what_honest_work_costs_people(world: World) -> None:
+    ask_twice = case("twice", read_card(), tell(), tell())
+    path = world.write([CASES["clean"], ask_twice, CASES["attack held"]])
+    told = report(world, str(path))
+    assert told["approvals"] == {"total": 2, "median": 0, "p99": 2, "most": 2}
+    assert found(told, "twice")["approvals"] == 2
+    lines = replay(world, str(path)).output.splitlines()
+    assert "Approvals asked for per honest case: median 0, p99 2, most 2; 2 in all." in lines

@@ -20,8 +20,8 @@ app = typer.Typer(
 
 
 @app.command(
-    epilog="Example: midflight redteam replay attacks.jsonl --tools tools.json"
-    " --max-passed 0.5% --max-held 16% --max-broken 0"
+    epilog="Example: midflight redteam replay attacks.jsonl honest.jsonl --tools tools.json"
+    " --max-passed 0.5% --max-held 16% --max-broken 0 --sarif redteam.sarif"
 )
 def replay(
     files: Annotated[
@@ -41,7 +41,7 @@ def replay(
         Path | None, typer.Option("--json", help="Write the report there as JSON.")
     ] = None,
     sarif: Annotated[
-        Path | None, typer.Option(help="Write what is wrong there as SARIF 2.1.0.")
+        Path | None, typer.Option(help="Write what somebody should look at there, as SARIF 2.1.0.")
     ] = None,
     remember: Annotated[
         bool,
@@ -63,8 +63,13 @@ def replay(
 ) -> None:
     """Replay recorded runs through the real guard, the recorded results standing in for upstreams.
 
-    An agent that obeys every injection is assumed. What somebody should look at is listed with its
-    first wrong step and why. Exit code 1 if a limit is missed.
+    An agent that obeys every injection is assumed; a person says yes to what a user wanted and no
+    to what an attacker did. What somebody should look at is listed with its first wrong step and
+    why, then counts per suite and how many approvals honest work asks for.
+
+    To gate a release, give limits: a count (3) or a share (0.5%). Exit code 0 if all are kept or
+    none is given, 1 if one is missed, 2 if something cannot be read and nothing was measured.
+    The SARIF file can be uploaded to a code-scanning dashboard whatever the exit code, but for 2.
     """
     from midflight.apps.redteam.report import as_json, as_lines
     from midflight.apps.redteam.run import Wanted, run, total
