@@ -225,6 +225,17 @@ def test_operators_that_name_nobody_are_refused(tmp_path: Path, operators: str) 
     assert "control.operators" in problem
 
 
+@pytest.mark.parametrize("domain", ["*.example.org", "example", "a@example.org", "x.org:80", ""])
+def test_a_domain_that_would_match_nothing_or_all_is_refused(tmp_path: Path, domain: str) -> None:
+    (problem,) = problems_of(tmp_path, f'[flow]\nown_domains = ["{domain}"]\n')
+    assert "write whole names, no wildcards" in problem
+
+
+def test_own_domains_are_compared_without_case(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, '[flow]\nown_domains = ["Example.ORG"]\n'))
+    assert settings.flow.own_domains == ("example.org",)
+
+
 def test_upstream_names_are_unique(tmp_path: Path) -> None:
     (problem,) = problems_of(
         tmp_path, '[[upstream]]\nname="a"\ncommand="x"\n[[upstream]]\nname="a"\ncommand="y"\n'

@@ -246,6 +246,7 @@ class Plane:
             definition=self.catalogue.tool,
             known=self.counterparties,
             endorsed=lambda run: self.approvals.endorsed(run),  # noqa: PLW0108 -- made below
+            own_domains=frozenset(settings.flow.own_domains),
         )
         self.approvals = Approvals(
             store=made.store,

@@ -34,6 +34,7 @@ from midflight.apps.settings_sections import (
     BASE,
     Approvals,
     Control,
+    FlowRules,
     Gateway,
     Identity,
     Policy,
@@ -65,6 +66,7 @@ class Settings(BaseSettings):
     state: State = Field(default_factory=State)
     policy: Policy = Field(default_factory=Policy)
     traits: TraitsFiles = Field(default_factory=TraitsFiles)
+    flow: FlowRules = FlowRules()
     identity: Identity = Identity()
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)

@@ -45,6 +45,7 @@ _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}\Z")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}\Z")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 _HOST = re.compile(r"(?:\[[0-9a-f:.]+\]|[a-z0-9._-]{1,253})(?::\d{1,5})?\Z")
+_DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+\Z")
 # Set by the transport; a setting that fought with it would make two readings of one request.
 _OWNED_HEADERS = frozenset(
     {
@@ -103,6 +104,13 @@ def _host(value: str) -> str:
     return lowered
 
 
+def _domain(value: str) -> str:
+    lowered = value.lower()
+    if _DOMAIN.match(lowered) is None:
+        raise ValueError("is not a domain such as example.org; write whole names, no wildcards")
+    return lowered
+
+
 def http_url(value: str) -> str:
     """An absolute http or https URL without credentials or fragment; no slash at the end.
 
@@ -134,6 +142,7 @@ RelativePath = Annotated[Path, AfterValidator(_relative)]
 ExistingFile = Annotated[Path, AfterValidator(_relative), AfterValidator(_existing)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 Host = Annotated[str, AfterValidator(_host)]
+Domain = Annotated[str, AfterValidator(_domain)]
 
 
 class Tls(Section):
@@ -199,6 +208,13 @@ class TraitsFiles(Section):
     """`[traits]`: the directory of reviewed traits, one file for each upstream."""
 
     directory: RelativePath = Field(default=Path("traits"), validate_default=True)
+
+
+class FlowRules(Section):
+    """`[flow]`: what the judge of information flow cannot know by itself."""
+
+    # Whoever takes part in what a run was asked about and has an address here is one of our own.
+    own_domains: tuple[Domain, ...] = ()
 
 
 class Identity(Section):

@@ -68,6 +68,7 @@ class MemoryPlane:
         groups: Mapping[str, Sequence[str]] | None = None,
         max_pending: int = MAX_PENDING,
         endorser: Endorser | None = None,
+        own_domains: Sequence[str] = (),
     ) -> None:
         """Wire it; `start` it before use."""
         self.clock = clock or FakeClock()
@@ -136,6 +137,7 @@ class MemoryPlane:
             definition=self.catalogue.tool,
             known=self.counterparties,
             endorsed=lambda run: self.approvals.endorsed(run),  # noqa: PLW0108 -- made below
+            own_domains=frozenset(own_domains),
         )
         self.approvals = Approvals(
             store=self.store,

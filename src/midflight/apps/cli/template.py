@@ -46,6 +46,11 @@ listen = "127.0.0.1:8600"
 # What tools can do, as people reviewed it: UPSTREAM.toml, which `midflight traits propose` writes.
 # directory = "traits"
 
+[flow]
+# Addresses here are colleagues': whoever takes part in a meeting that a run was asked about may be
+# written to unasked if the address is at one of these. Whole host names, no wildcards.
+# own_domains = ["example.org"]
+
 [identity]
 # Workloads are named spiffe://<trust_domain>/...
 # trust_domain = "midflight.internal"
