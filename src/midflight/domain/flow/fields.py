@@ -213,7 +213,8 @@ def _reaches(bare: str, looks: Shape, name: str) -> bool:
     if looks in (Shape.EMAIL, Shape.HANDLE):
         return True
     if looks is Shape.ACCOUNT:
-        return not numbered(name)
+        # A field for the account of the record itself is the upstream's; a party's is the party's.
+        return words_of(name) not in _ACCOUNTS and not numbered(name)
     return looks is Shape.WORD and bare[-1:].isdigit() and len(bare) < _GROUPS and _grouped(bare)
 
 
@@ -227,6 +228,7 @@ def _grouped(bare: str) -> bool:
 
 
 _GROUPS = 44
+_ACCOUNTS = lexicon("iban account account_number wallet")
 STATUS, CONTACT, TEXT, NAMED = 1, 2, 4, 8
 """What the name of a field says, as bits."""
 

@@ -72,8 +72,7 @@ PHRASE = 4
 
 _WORDS = re.compile(r"\w+")
 _PIECES = re.compile(r"[\s_./\\-]+")
-_LITERAL = "="
-"""In front of a link as it is written. No token begins with it."""
+_LITERAL = "="  # in front of a link as it is written; no token begins with it
 _UNSAFE = re.compile(r"[^\w.$\[\]*-]")
 
 
@@ -259,7 +258,7 @@ class RunIndex:
                 self.text_seen = True
             if entry & SECRET:
                 self.secret_seen = True
-            if entry & LINKED and entry & RANK == SYSTEM:
+            if entry & (LINKED | ABOUT) and entry & RANK == SYSTEM:
                 self.linked_fields.add("")  # in which field is not read back
             if entry & RANK == NAME and not entry & VOUCHED:
                 self.apart_seen = True

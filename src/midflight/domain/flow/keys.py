@@ -147,7 +147,13 @@ def _weigh_trusted(matter: Matter, role: Role, text: str, seen: Seen) -> None:
         matter.concerns.add(Concern.CONTENT_SECRET)
     if seen.named and role is not Role.AMOUNT:
         matter.concerns.add(Concern.KEY_CONTESTED)
-    if role is Role.AMOUNT and len(text) >= SHORT and matter.steered and numbered(seen.field):
+    unplaced = matter.index.restored and not seen.field
+    if (
+        role is Role.AMOUNT
+        and len(text) >= SHORT
+        and matter.steered
+        and (unplaced or numbered(seen.field))
+    ):
         matter.concerns.add(Concern.KEY_UNLINKED)  # the number of something is no amount
     if role in (Role.RECIPIENT, Role.ACCOUNT, Role.URL):
         own = matter.about.own and address_host(text) in matter.about.own
