@@ -147,7 +147,7 @@ def _weigh_trusted(matter: Matter, role: Role, text: str, seen: Seen) -> None:
         matter.concerns.add(Concern.CONTENT_SECRET)
     if seen.named and role is not Role.AMOUNT:
         matter.concerns.add(Concern.KEY_CONTESTED)
-    unplaced = matter.index.restored and not seen.field
+    unplaced = not seen.field  # read back, or beyond the places that are kept
     if (
         role is Role.AMOUNT
         and len(text) >= SHORT
