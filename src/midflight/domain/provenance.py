@@ -44,7 +44,7 @@ class Concern(enum.StrEnum):
     KEY_UNKNOWN = "key-unknown"
     """A key argument comes from nowhere."""
     KEY_UNLINKED = "key-unlinked"
-    """A recipient comes from a record that the intent did not select."""
+    """A recipient or a thing comes from a record that the intent does not mean."""
     KEY_CONTESTED = "key-contested"
     """A key argument is named in words that somebody wrote."""
     CONTENT_CONTACT = "content-contact"

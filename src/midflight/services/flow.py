@@ -24,7 +24,7 @@ from midflight.domain.flow.fields import Leaf
 from midflight.domain.flow.index import SHORT, RunIndex
 from midflight.domain.flow.intent import NOTHING, Reading, joined, read
 from midflight.domain.flow.judge import judge
-from midflight.domain.flow.selecting import linked_records, selected
+from midflight.domain.flow.selecting import about_records, linked_records, looked_up, selected
 from midflight.domain.flow.subject import Circumstances, Subject, subject, values
 from midflight.domain.flow.yields import Reviewed
 from midflight.domain.labels import UNTRUSTED, Labels
@@ -291,6 +291,10 @@ class Flow:
             record=record,
             selected=asked_for,
             linked=linked_records(kept, state.reading),
+            looked_up=looked_up(
+                tool.subject, action.arguments, kept, index=state.index, reading=state.reading
+            ),
+            about=about_records(kept, state.reading),
             made=effect and not failed,
         )
         if labels.untrusted:

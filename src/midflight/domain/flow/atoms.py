@@ -58,6 +58,8 @@ _GROUPED = re.compile(
     r"\b(?:[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{2,4}){3,8}|\+?[0-9]{2,4}(?:[ -][0-9]{2,4}){2,6})\b"
 )
 _THOUSANDS = re.compile(r"(?<![\w.,])[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,4})?(?![\w])")
+_CAPITALS = re.compile(r"\b[A-Z][\w&'-]*(?:[ \t]+[A-Z][\w&'-]*)*")
+_QUOTED = re.compile(r"(?<!\w)['\"“`]([^'\"”`\n]{2,80})['\"”`](?!\w)")
 # Ends of file names: everything else with a dot and letters behind it may be a host.
 _FILES = lexicon(
     """
@@ -142,6 +144,16 @@ def thousands(text: str) -> Iterator[str]:
     if "," in text:
         for found in _THOUSANDS.finditer(text):
             yield found[0]
+
+
+def people(address: str) -> list[str]:
+    """The names in an address: `ann.lee@example.org` has two."""
+    return [p for p in re.split(r"[._+-]", strict(address).partition("@")[0]) if p.isalpha()]
+
+
+def names(text: str) -> list[str]:
+    """Names in a text: runs of capitalised words, and what is quoted."""
+    return _CAPITALS.findall(text) + _QUOTED.findall(text)
 
 
 def same(token: str, of: Shape) -> str:
@@ -239,7 +251,9 @@ __all__ = [
     "host",
     "link",
     "looks",
+    "names",
     "number",
+    "people",
     "same",
     "shape",
     "telling",

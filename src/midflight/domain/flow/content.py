@@ -7,16 +7,17 @@ Below: `subject.py`. Above: `judge.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from midflight.domain.flow.atoms import CONTACTS, Shape, same, shape, telling, tokens
-from midflight.domain.flow.index import CONTACT, SHORT, TEXT, Seen
+from midflight.domain.flow.atoms import CONTACTS, Shape, grouped, same, shape, telling, tokens
+from midflight.domain.flow.index import CONTACT, NAME, SHORT, TEXT, Seen
 from midflight.domain.flow.subject import (
     Matter,
     Part,
     pieces_of,
 )
-from midflight.domain.flow.text import decodings, skeleton
+from midflight.domain.flow.text import decodings, skeleton, strict
 from midflight.domain.provenance import ArgumentFacts, Concern, Origin
 from midflight.domain.traits import (
     Role,
@@ -27,11 +28,29 @@ DICTATED = 3
 OPAQUE = 16
 """Characters from which on a token that can be decoded counts as a message in code."""
 
+_NAMES = re.compile(r"\b[A-Z][\w'-]*(?: [A-Z][\w'-]*)+")
+_DATED = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b(?:[ T][0-9:]+)?")
+_SPACED = re.compile(r"\b[0-9](?:[ .,_-]{1,3}[0-9]\b){2,}")
+
 
 def judge_content(matter: Matter, part: Part) -> None:
     """Judge what one value says to others."""
     if not matter.index.text_seen and not matter.outward:
         return
+    _judge_tokens(matter, part)
+    if not matter.outward:
+        return
+    if matter.index.text_seen:
+        _judge_grouped(matter, part)
+    if matter.index.text_seen and matter.index.apart_seen:
+        _judge_names(matter, part)
+    if matter.index.text_seen and matter.index.secret_seen:
+        _judge_spaced(matter, part)
+    if matter.index.passages(part.text) or _dictated(matter, part):
+        matter.concerns.add(Concern.CONTENT_PASSAGE)
+
+
+def _judge_tokens(matter: Matter, part: Part) -> None:
     worst: ArgumentFacts | None = None
     # Where a secret has been seen it may be a plain word, so then every word is looked up.
     every = matter.index.secret_seen and matter.outward
@@ -58,8 +77,6 @@ def judge_content(matter: Matter, part: Part) -> None:
             )
     if matter.outward and matter.index.holds_secret(part.text, said=matter.said):
         matter.concerns.add(Concern.CONTENT_SECRET)
-    if matter.outward and (matter.index.passages(part.text) or _dictated(matter, part)):
-        matter.concerns.add(Concern.CONTENT_PASSAGE)
     if worst is not None:
         matter.found.append(worst)
 
@@ -71,6 +88,37 @@ def _tokens_of(text: str, *, words: bool) -> Iterator[str]:
         if len(token) >= SHORT * 2:
             for plain in decodings(token):
                 yield from tokens(plain)
+
+
+def _judge_names(matter: Matter, part: Part) -> None:
+    """Names of what the intent neither selects nor names."""
+    for name in _NAMES.findall(part.text):
+        if strict(name) in matter.reading.names:
+            continue
+        seen = matter.index.look(name)
+        if seen is None or seen.rank != NAME or seen.selected or seen.linked or seen.about:
+            continue
+        matter.concerns.add(Concern.CONTENT_PASSAGE)
+
+
+def _judge_grouped(matter: Matter, part: Part) -> None:
+    """Accounts and phones that are written in groups, as what they are together."""
+    # "2031-05-15 10:00" is no phone.
+    for whole in grouped(_DATED.sub(" ", part.text)):
+        exact = same(whole, Shape.ACCOUNT)
+        if (Shape.ACCOUNT, exact) in matter.reading.atoms or matter.about.endorsed(exact):
+            continue
+        seen = matter.index.look(whole)
+        if seen is None or seen.rank in (TEXT, CONTACT) or not (seen.selected or seen.linked):
+            matter.concerns.add(Concern.CONTENT_CONTACT)
+
+
+def _judge_spaced(matter: Matter, part: Part) -> None:
+    """Secret numbers that are written digit by digit."""
+    for found in _SPACED.findall(part.text):
+        seen = matter.index.look("".join(c for c in found if c.isdigit()))
+        if seen is not None and seen.secret:
+            matter.concerns.add(Concern.CONTENT_SECRET)
 
 
 def _dictated(matter: Matter, part: Part) -> bool:

@@ -14,7 +14,8 @@ from typing import Any, cast
 
 import msgspec
 
-from midflight.domain.flow.atoms import CONTACTS, Shape, same, shape, tokens
+from midflight.domain.flow.atoms import CONTACTS, Shape, grouped, same, shape, tokens
+from midflight.domain.flow.orders import ordering_key
 from midflight.domain.flow.words import lexicon
 from midflight.domain.traits import FieldKind
 from midflight.domain.value import JSON, JSONObject, Value
@@ -48,6 +49,10 @@ _CONTACT = lexicon(
 _SECRET = re.compile(
     r"(?:^|_)(?:password|passwd|passphrase|secret|api_?key|private_?key|access_?key|token|cvv|cvc|pin"
     r"|otp|security_?code|ssn|credential|credentials|card_?number|recovery_?code)(?:$|_)"
+)
+# A number by one of these names is the upstream's own.
+_NUMBERED = re.compile(
+    r"(?:^|_)(?:id|ids|uuid|key|ref|reference|code|sku|hash|sha|order|no|number)$"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _TYPED = re.compile(
@@ -188,7 +193,7 @@ def _kind(bare: str, looks: Shape, name: str, *, effect: bool) -> FieldKind:
     if spaces >= NAME_WORDS or "\n" in bare:
         status = effect and sort & STATUS and spaces < STATUS_WORDS and "\n" not in bare
         return FieldKind.SYSTEM if status and not _calls(bare) else FieldKind.TEXT
-    if sort & CONTACT:
+    if sort & CONTACT or (not sort & TEXT and _reaches(bare, looks, name)):
         return FieldKind.CONTACT
     if not spaces or _TYPED.match(bare) is not None:
         if sort & TEXT and looks in CONTACTS:
@@ -197,10 +202,33 @@ def _kind(bare: str, looks: Shape, name: str, *, effect: bool) -> FieldKind:
             return FieldKind.NAME
         # Whoever may choose a name can choose one that looks like an address.
         return FieldKind.CONTACT if sort & NAMED and looks in CONTACTS else FieldKind.SYSTEM
+    # A status line is the tool's own; any other text of what was done is as good as one it read.
+    written = sort & TEXT and not (effect and sort & STATUS)
     # A short string that holds an address or an account is no name of anything.
-    return FieldKind.TEXT if (sort & TEXT and not effect) or _calls(bare) else FieldKind.NAME
+    return FieldKind.TEXT if written or _calls(bare) else FieldKind.NAME
 
 
+def _reaches(bare: str, looks: Shape, name: str) -> bool:
+    """Whether a value by itself says how somebody is reached or paid, however it is called."""
+    if looks in (Shape.EMAIL, Shape.HANDLE):
+        return True
+    if looks is Shape.ACCOUNT:
+        # A field for the account of the record itself is the upstream's; a party's is the party's.
+        return words_of(name) not in _ACCOUNTS and not numbered(name)
+    return looks is Shape.WORD and bare[-1:].isdigit() and len(bare) < _GROUPS and _grouped(bare)
+
+
+def _grouped(bare: str) -> bool:
+    """Whether all of a value is one number in groups: a phone, an account."""
+    whole = bare.replace(" ", "").replace("-", "").lstrip("+")
+    # A country's code of one digit is no group of its own.
+    return any(
+        whole.endswith(found.lstrip("+")) and len(whole) - len(found) < 3 for found in grouped(bare)
+    )
+
+
+_GROUPS = 44
+_ACCOUNTS = lexicon("iban account account_number wallet")
 STATUS, CONTACT, TEXT, NAMED = 1, 2, 4, 8
 """What the name of a field says, as bits."""
 
@@ -215,6 +243,12 @@ def _sort(name: str) -> int:
         | (TEXT if field in _TEXT or last in _TEXT else 0)
         | (NAMED if last in _NAMED else 0)
     )
+
+
+@lru_cache(maxsize=8_192)
+def numbered(name: str) -> bool:
+    """Whether a field is called like one for the upstream's own numbers."""
+    return _NUMBERED.search(words_of(name)) is not None
 
 
 @lru_cache(maxsize=8_192)
@@ -241,7 +275,12 @@ def _calls(text: str) -> bool:
 
 def plain_key(key: str) -> bool:
     """Whether a program could have chosen this key; any other holds data."""
-    return len(key) <= 64 and " " not in key.strip() and shape(key) not in CONTACTS
+    return (
+        len(key) <= 64
+        and " " not in key.strip()
+        and shape(key) not in CONTACTS
+        and not ordering_key(key)
+    )
 
 
 def document(text: str) -> Any:
@@ -301,6 +340,7 @@ __all__ = [
     "leaf",
     "leaves",
     "names_secret",
+    "numbered",
     "numeral",
     "plain_key",
     "words_of",

@@ -13,7 +13,7 @@ One event loop owns an index; nothing in it waits. Below: `atoms.py`, `fields.py
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from itertools import islice
 
@@ -21,23 +21,46 @@ from midflight.domain.flow.atoms import (
     Shape,
     grouped,
     looks,
+    names,
+    people,
     same,
     shape,
     telling,
     thousands,
     tokens,
 )
+from midflight.domain.flow.entries import (
+    ABOUT,
+    CONTACT,
+    FLAGS,
+    LINKED,
+    NAME,
+    NAMED,
+    RANK,
+    RANKS,
+    SECRET,
+    SELECTED,
+    SOURCE,
+    SYSTEM,
+    TEXT,
+    VOUCHED,
+    Seen,
+    forget,
+    join,
+    read,
+)
 from midflight.domain.flow.fields import Leaf
-from midflight.domain.flow.text import decodings, skeleton, strict
-from midflight.domain.flow.words import classes, singular
+from midflight.domain.flow.orders import orders
+from midflight.domain.flow.passages import PASSAGE, passages
+from midflight.domain.flow.text import decodings, skeleton
+from midflight.domain.flow.words import numbers
 from midflight.domain.traits import FieldKind
 from midflight.domain.unfolding import readings
-from midflight.domain.value import Value
 
 MAX_KNOWN = 5_120
 """Atoms of fields that are no text."""
 MAX_TEXT_ATOMS = 5_120
-MAX_PASSAGES = 4_096
+MAX_PASSAGES = 6_144
 MAX_SOURCES = 2_048
 MAX_PEOPLE = 512
 MAX_TEXT = 65_536
@@ -46,54 +69,11 @@ SHORT = 4
 """A number of fewer digits is everywhere."""
 PHRASE = 4
 """Words in a name from which on it could be an instruction."""
-PASSAGE = 5
-"""Words in a row that make a passage."""
 
-# Ranks of what an atom was seen in, best first; they end in `Origin` (`judge.py`).
-SYSTEM, NAME, CONTACT, TEXT = range(4)
-_RANKS = {
-    FieldKind.SYSTEM: SYSTEM,
-    FieldKind.OWN: SYSTEM,
-    FieldKind.NAME: NAME,
-    FieldKind.CONTACT: CONTACT,
-    FieldKind.TEXT: TEXT,
-}
-
-# An entry: two bits of rank, flags, and the number of the place where that rank was first seen.
-_RANK = 0b11
-_NAMED = 1 << 2
-_SECRET = 1 << 3
-_SELECTED = 1 << 4
-_LINKED = 1 << 5
-_FLAGS = _NAMED | _SECRET | _SELECTED | _LINKED
-_SOURCE = 8
-
-_CAPITALS = re.compile(r"\b[A-Z][\w&'-]*(?:[ \t]+[A-Z][\w&'-]*)*")
-_QUOTED = re.compile(r"(?<!\w)['\"“`]([^'\"”`\n]{2,80})['\"”`](?!\w)")
 _WORDS = re.compile(r"\w+")
 _PIECES = re.compile(r"[\s_./\\-]+")
+_LITERAL = "="  # in front of a link as it is written; no token begins with it
 _UNSAFE = re.compile(r"[^\w.$\[\]*-]")
-
-
-class Seen(Value):
-    """What the index knows of an atom.
-
-    Attributes:
-        rank: the best kind of field that held it: `SYSTEM`, `NAME`, `CONTACT` or `TEXT`.
-        named: it also stands in words that somebody wrote.
-        secret: a field that is called like one for secrets held it.
-        selected: a result that the intent asked for held it.
-        linked: a record that the intent names held it.
-        field, record: where its best rank was seen first.
-    """
-
-    rank: int
-    named: bool
-    secret: bool
-    selected: bool
-    linked: bool
-    field: str
-    record: str
 
 
 class RunIndex:
@@ -110,8 +90,11 @@ class RunIndex:
         "_sources",
         "_text",
         "_unsaved",
+        "about_fields",
+        "apart_seen",
         "forgot",
         "linked_fields",
+        "order_seen",
         "phrase_seen",
         "restored",
         "secret_seen",
@@ -135,10 +118,16 @@ class RunIndex:
         """Words that somebody wrote are in here: the run can have been told what to do."""
         self.phrase_seen = False
         """Names long enough to be an instruction are in here."""
+        self.order_seen = False
+        """Such a name with a verb in it is in here: as good as words that somebody wrote."""
         self.secret_seen = False
         """A field that is called like one for secrets is in here."""
+        self.apart_seen = False
+        """Names of some words that the intent neither selects nor names are in here."""
         self.linked_fields: set[str] = set()
         """Names of the fields in which records that the intent names have their ids."""
+        self.about_fields: set[str] = set()
+        """The same for records that a word of the intent tells apart."""
         self.restored = False
         """It was read back, so passages are missing."""
         self.forgot = False
@@ -154,32 +143,42 @@ class RunIndex:
         record: str,
         selected: bool,
         linked: frozenset[int],
+        about: frozenset[int] = frozenset(),
+        looked_up: frozenset[int] = frozenset(),
         made: bool = False,
     ) -> None:
-        """Add the values of a result; those of the records in `linked` are so marked.
+        """Add the values of a result; those of the records in `linked` and `about` are so marked.
+
+        `looked_up`: linked, but for the lists in them, into which anybody may have put something.
 
         `made`: the run itself has made what the result is about.
         """
-        base = (_SELECTED if selected else 0) | (_LINKED if made else 0)
+        base = (SELECTED if selected else 0) | (LINKED if made else 0)
         for leaf in found:
-            rank = _RANKS[leaf.kind]
-            entry = rank | base | self._source(record, leaf.name) << _SOURCE
+            rank = RANKS[leaf.kind]
+            entry = rank | base | self._source(record, leaf.name) << SOURCE
             if leaf.secret:
-                entry |= _SECRET
-            if linked and not linked.isdisjoint(leaf.records):
-                entry |= _LINKED
+                entry |= SECRET
+            if (linked and not linked.isdisjoint(leaf.records)) or (
+                looked_up and None not in leaf.path and not looked_up.isdisjoint(leaf.records)
+            ):
+                entry |= LINKED
                 if rank == SYSTEM:
                     self.linked_fields.add(leaf.name)
+            if about and not about.isdisjoint(leaf.records):
+                entry |= ABOUT
+                if rank == SYSTEM:
+                    self.about_fields.add(leaf.name)
             if rank == TEXT:
                 self.forgot = self.forgot or len(leaf.text) > MAX_TEXT
-                self._add_text(leaf.text[:MAX_TEXT], entry | _NAMED, selected=selected)
+                self._add_text(leaf.text[:MAX_TEXT], entry | NAMED, selected=selected)
             else:
                 self._add_value(leaf, entry)
         self._bound()
 
     def add_words(self, text: str, *, record: str, field: str) -> None:
         """Add words that somebody wrote and that no result brought: delegated text."""
-        entry = TEXT | _NAMED | self._source(record, field) << _SOURCE
+        entry = TEXT | NAMED | self._source(record, field) << SOURCE
         self._add_text(text[:MAX_TEXT], entry, selected=False)
         self._bound()
 
@@ -189,21 +188,20 @@ class RunIndex:
         trusted = same(token, found)
         entry = self._find(trusted)
         suspect = looks(token, found)
-        if suspect != trusted and (self._find(suspect) or 0) & _NAMED:
+        if suspect != trusted and (self._find(suspect) or 0) & NAMED:
             # What it could be read as taints it, and gives it no trust.
-            entry = _NAMED | TEXT if entry is None else entry | _NAMED
+            entry = NAMED | TEXT if entry is None else entry | NAMED
         if entry is None:
             return None
-        record, field = self._sources[entry >> _SOURCE]
-        return Seen(
-            rank=entry & _RANK,
-            named=bool(entry & _NAMED),
-            secret=bool(entry & _SECRET),
-            selected=bool(entry & _SELECTED),
-            linked=bool(entry & _LINKED),
-            field=field,
-            record=record,
-        )
+        record, field = self._sources[entry >> SOURCE]
+        return read(entry, record, field)
+
+    def literal(self, link: str) -> bool:
+        """Whether exactly this link stands in words that somebody wrote, to the letter.
+
+        What `look` finds the same is not: the case of a path or what is behind `#` can carry data.
+        """
+        return self._find(_LITERAL + link.strip()) is not None
 
     def holds_secret(self, text: str, *, said: Callable[[Shape, str], bool]) -> bool:
         """Whether a text, or what it says when it is decoded, holds a value of a secret field.
@@ -216,7 +214,7 @@ class RunIndex:
             for token in tokens(reading):
                 found = shape(token)
                 for form in {same(token, found), looks(token, found)}:
-                    if (self._find(form) or 0) & _SECRET and not said(found, form):
+                    if (self._find(form) or 0) & SECRET and not said(found, form):
                         return True
         return False
 
@@ -233,7 +231,7 @@ class RunIndex:
         """
         if self.restored and self.text_seen:
             return len(list(islice(_WORDS.finditer(text), PASSAGE))) == PASSAGE
-        return any(found in self._passages for found in _passages(text))
+        return not self._passages.keys().isdisjoint(passages(text))
 
     def alone(self, piece: str) -> bool:
         """Whether one address only has this name in it, of all that were seen."""
@@ -253,15 +251,17 @@ class RunIndex:
         """Take back chunks of `unsaved`. What is not such a chunk is ignored: less is known."""
         self.restored = True
         for at in range(0, len(raw) - _CHUNK + 1, _CHUNK):
-            key, entry = int.from_bytes(raw[at : at + 8], "big"), raw[at + 8] & (_RANK | _FLAGS)
+            key, entry = int.from_bytes(raw[at : at + 8], "big"), raw[at + 8] & (RANK | FLAGS)
             before = self._old.get(key)
-            self._old[key] = entry if before is None else _merged(before, entry)
-            if entry & _RANK == TEXT or entry & _NAMED:
+            self._old[key] = entry if before is None else join(before, entry)
+            if entry & RANK == TEXT or entry & NAMED:
                 self.text_seen = True
-            if entry & _SECRET:
+            if entry & SECRET:
                 self.secret_seen = True
-            if entry & _LINKED and entry & _RANK == SYSTEM:
+            if entry & (LINKED | ABOUT) and entry & RANK == SYSTEM:
                 self.linked_fields.add("")  # in which field is not read back
+            if entry & RANK == NAME and not entry & VOUCHED:
+                self.apart_seen = True
         while len(self._old) > MAX_KNOWN + MAX_TEXT_ATOMS:
             self.forgot = True
             del self._old[next(iter(self._old))]
@@ -277,16 +277,26 @@ class RunIndex:
         if leaf.secret:
             self.secret_seen = True
         bare = leaf.text.strip()[:MAX_TEXT]
-        if (
-            leaf.kind is not FieldKind.OWN
-            and len(bare) > PHRASE * 2
-            and len(_PIECES.split(bare)) >= PHRASE
-        ):
-            self.phrase_seen = True
-        if " " not in bare:
-            return
+        ordered = False
+        if leaf.kind is not FieldKind.OWN and len(bare) > PHRASE * 2:
+            ordered = orders(bare)
+            self.order_seen |= ordered
+            self.phrase_seen |= ordered or len(_PIECES.split(bare)) >= PHRASE
+        if " " in bare:
+            self._add_words(bare, leaf, entry, ordered=ordered)
+
+    def _add_words(self, bare: str, leaf: Leaf, entry: int, *, ordered: bool) -> None:
+        """Add what is in a name of several words, or in a status line."""
+        if entry & RANK == NAME and not entry & VOUCHED:
+            self.apart_seen = True
+        # Whoever wrote a name wrote the ids in it, and an order all that it is about.
+        written = (entry & ~RANK) | TEXT | NAMED
+        if ordered:
+            entry = written
         for token in tokens(bare):
-            self._put(same(token, shape(token)), entry)
+            kind = shape(token)
+            inner = written if kind is Shape.ID and leaf.kind is FieldKind.NAME else entry
+            self._put(same(token, kind), inner)
         for number in grouped(bare):
             self._put(same(number, Shape.ACCOUNT), entry)
 
@@ -304,7 +314,7 @@ class RunIndex:
         for token, before in telling(text):
             # "June 13" does not name what has the id 13; "file 13" does.
             short = len(token) < SHORT and token.isdigit() and token.isascii()
-            if not short or _numbers(before):
+            if not short or numbers(before):
                 self._add_token(token, entry)
             else:
                 self._figures.add(token)
@@ -312,18 +322,17 @@ class RunIndex:
             self._put(same(number, Shape.ACCOUNT), entry)
         for number in thousands(text):
             self._put(same(number, Shape.NUMBER), entry)
-        for name in _CAPITALS.findall(text):
-            self._put(skeleton(name), entry)
-        for name in _QUOTED.findall(text):
+        for name in names(text):
             self._put(skeleton(name), entry)
         if not selected:
-            for found in _passages(text):
-                self._passages[found] = None
+            self._passages.update(dict.fromkeys(passages(text)))
 
     def _add_token(self, token: str, entry: int) -> None:
         kind = shape(token)
         trusted, suspect = same(token, kind), looks(token, kind)
         self._put(trusted, entry)
+        if kind is Shape.LINK:
+            self._put(_LITERAL + token, entry)
         if suspect != trusted:
             self._put(suspect, entry)
         if len(token) >= SHORT * 2:
@@ -335,19 +344,19 @@ class RunIndex:
         key = hash(self._salt + canonical)
         known = self._known.get(key)
         if known is not None:
-            merged = _merged(known, entry)
+            merged = join(known, entry)
             if merged == known:
                 return
             self._known[key] = merged
-        elif entry & _RANK == TEXT:
+        elif entry & RANK == TEXT:
             before = self._text.get(key)
-            merged = entry if before is None else before | (entry & _FLAGS)
+            merged = entry if before is None else before | (entry & FLAGS)
             if merged == before:
                 return
             self._text[key] = merged
         else:
             before = self._text.pop(key, None)
-            merged = entry if before is None else _merged(before, entry)
+            merged = entry if before is None else join(before, entry)
             self._known[key] = merged
         self._unsaved[canonical] = merged
 
@@ -359,7 +368,7 @@ class RunIndex:
         if self._old:
             old = self._old.get(int.from_bytes(self._keyed(canonical), "big"))
             if old is not None:
-                entry = old if entry is None else _merged(entry, old)
+                entry = old if entry is None else join(entry, old)
         return entry
 
     def _hash(self, canonical: str) -> int:
@@ -379,50 +388,13 @@ class RunIndex:
         return len(self._sources) - 1
 
     def _bound(self) -> None:
-        _forget(self._known, MAX_KNOWN)
+        forget(self._known, MAX_KNOWN)
         self.forgot = self.forgot or len(self._text) > MAX_TEXT_ATOMS
-        _forget(self._text, MAX_TEXT_ATOMS)
-        _forget(self._passages, MAX_PASSAGES)
+        forget(self._text, MAX_TEXT_ATOMS)
+        forget(self._passages, MAX_PASSAGES)
 
 
 _CHUNK = 9
-
-
-def people(address: str) -> list[str]:
-    """The names in an address: `ann.lee@example.org` has two."""
-    return [p for p in re.split(r"[._+-]", strict(address).partition("@")[0]) if p.isalpha()]
-
-
-def _merged(one: int, other: int) -> int:
-    """Both entries of one atom: the better rank keeps its place, flags add up."""
-    best = one if one & _RANK <= other & _RANK else other
-    return best | ((one | other) & _FLAGS)
-
-
-def _forget(entries: dict[int, int] | dict[int, None], most: int) -> None:
-    over = len(entries) - most
-    if over > 0:
-        # A tenth at a time, so that the cost of forgetting is spread.
-        for key in list(islice(iter(entries), over + most // 10)):
-            del entries[key]
-
-
-def _passages(text: str) -> Iterator[int]:
-    """Fingerprints of `PASSAGE` words in a row, for those that begin with one word in four.
-
-    Which words begin one depends on the word alone, so the same passage has the same ones.
-    """
-    words = _WORDS.findall(skeleton(text))
-    hashes = list(map(hash, words))
-    for at in range(len(words) - PASSAGE + 1):
-        if hashes[at] & 3 == 0:
-            yield hash(tuple(hashes[at : at + PASSAGE]))
-
-
-def _numbers(before: str) -> bool:
-    """Whether a word in front of a short number makes it the number of something."""
-    noun = singular(before.lower())
-    return noun in ("id", "no", "nr", "number") or bool(classes(noun))
 
 
 __all__ = ["CONTACT", "NAME", "SHORT", "SYSTEM", "TEXT", "RunIndex", "Seen", "people"]

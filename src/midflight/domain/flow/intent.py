@@ -12,8 +12,33 @@ from __future__ import annotations
 import re
 
 from midflight.domain.flow.atoms import CONTACTS, Shape, grouped, same, shape, thousands, tokens
+from midflight.domain.flow.grammar import (
+    AFTER,
+    ALL,
+    ARITHMETIC,
+    BEFORE,
+    BEING,
+    COMMON,
+    DEFER,
+    DETERMINERS,
+    EACH,
+    INSIDE,
+    JOINS,
+    LEADS,
+    LIGHT,
+    NARRATORS,
+    NEGATIONS,
+    NONE,
+    OBJECTS,
+    OPENERS,
+    PLANS,
+    PRONOUNS,
+    REMINDERS,
+    SELF,
+    SUPERLATIVE,
+)
 from midflight.domain.flow.text import strict
-from midflight.domain.flow.words import DEVERBAL, GENERIC, VERBS, Family, lexicon, singular
+from midflight.domain.flow.words import DEVERBAL, GENERIC, VERBS, Family, classes, singular
 from midflight.domain.value import Value
 
 MAX_INTENT_WORDS = 8_000
@@ -27,68 +52,7 @@ _WORD = re.compile(
 _QUOTED = re.compile(
     r"(?<!\w)'([^'\n]{1,200})'(?!\w)|\"([^\"\n]{1,200})\"|“([^”\n]{1,200})”|`([^`\n]{1,200})`"
 )
-_DETERMINERS = lexicon(
-    """
-        a an the my his her their its our your this that these those some any no each
-        every of in on for with from by about whose which what recent last next new old
-        latest first second own unread open same other another pending scheduled most
-        least more less within into inside onto under over between through during via as
-        at than upcoming current entire
-    """
-)
-_NARRATORS = lexicon("i we they he she who it people")
-# What stands before a verb that asks.
-_OPENERS = lexicon(
-    """
-        , and or then to please also you just now first next finally kindly let's lets
-        let us can could would will should must i'd me so but go it them help simply
-        either otherwise again afterwards here that's
-    """
-)
-_EACH = lexicon("each every")
-_OBJECTS = lexicon("the a an this that them it")
-_LEADS = lexicon(
-    """
-        by start consider considering mind of for like to and as with in about after
-        before while upon from on proceed , please
-    """
-)
-# Verbs that do nothing themselves: what is asked for is their object.
-_LIGHT = lexicon(
-    """
-        make do proceed initiate arrange require need want request process perform
-        handle manage orchestrate execute complete finalize like get have give carry
-        issue begin start go file warranted necessary assist oversee see please
-        undertake
-    """
-)
-_SELF = lexicon("tell give send show let provide write inform notify update email")
-_PLANS = lexicon("looking planning hoping thinking heading")
-_REMINDERS = lexicon("remind reminder reminders reminding")
-_SUPERLATIVE = lexicon(
-    """
-        most least largest smallest biggest highest lowest latest newest oldest best
-        worst cheapest longest shortest top first last
-    """
-)
 _GLUED = re.compile(r"(\S+\.[a-z]{2,})\.([A-Z][a-z]+)(?=\s|\Z)")
-_BEING = lexicon("be is are being been get gets gotten was were have has")
-_NEGATIONS = lexicon("not don't dont never without no cannot can't won't nothing avoid")
-_ALL = lexicon(
-    """
-        all each every everyone everybody both any several various multiple entire whole
-        many everything two three four five six seven eight nine ten
-    """
-)
-_ARITHMETIC = lexicon(
-    """
-        total sum difference average mean half double twice third split increase
-        decrease adjust rest remaining percent percentage more less plus minus share
-        discount add subtract multiply convert extra refund accordingly usual same hour
-        hours
-    """
-)
-_DEFER = lexicon("instructions instruction steps tasks actions todo")
 
 
 class Wish(Value):
@@ -118,6 +82,10 @@ class Reading(Value):
         atoms: what it names, in strict form, with the shape.
         words: all its words, strict and singular.
         arithmetic: it asks for a calculation.
+        telling: words by which things can be told apart: no verbs and no common nouns.
+        refused: verbs that it forbids: "do not send it yet", "send nothing".
+        within: where things are, as it says: what stands behind "in", "from", "under".
+        named: ids and paths that it names, `within` among them.
         defers: it asks to do what somebody else's words say.
         chooses: it leaves the choice of a thing to the data: "the largest", "each".
     """
@@ -129,6 +97,10 @@ class Reading(Value):
     arithmetic: bool = False
     defers: bool = False
     chooses: bool = False
+    telling: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+    within: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
 
 
 NOTHING = Reading()
@@ -144,6 +116,8 @@ def read(intent: str) -> Reading:
     atoms |= {(Shape.ACCOUNT, same(token, Shape.ACCOUNT)) for token in grouped(text)}
     atoms |= {(Shape.NUMBER, same(token, Shape.NUMBER)) for token in thousands(text)}
     names = _names(text)
+    within: set[str] = set()
+    refused: set[str] = set()
     left = MAX_INTENT_WORDS
     for clause in _CLAUSE.split(text):
         found: list[str] = _WORD.findall(clause)[:left]
@@ -153,6 +127,8 @@ def read(intent: str) -> Reading:
             words.update(lower)
             words.update(singular(w) for w in lower)
             wishes += _wishes(found, lower)
+            within |= _within(found, lower)
+            refused |= _refused(lower)
     for name in names:
         words.update(name.split())
     return Reading(
@@ -160,22 +136,78 @@ def read(intent: str) -> Reading:
         atoms=frozenset(atoms),
         words=frozenset(words),
         names=frozenset(names),
-        arithmetic=bool(words & _ARITHMETIC),
-        defers=bool(words & _DEFER),
-        chooses=bool(words & (_SUPERLATIVE | _ALL)),
+        arithmetic=bool(words & ARITHMETIC),
+        defers=bool(words & DEFER),
+        chooses=bool(words & (SUPERLATIVE | ALL)),
+        telling=frozenset(word for word in words if _tells(word)),
+        refused=frozenset(refused),
+        within=frozenset(within),
+        named=frozenset(e.strip("/") for kind, e in atoms if kind in (Shape.ID, Shape.LINK)),
     )
 
 
 def joined(one: Reading, other: Reading) -> Reading:
-    """Two turns of the same principal."""
+    """Two turns of the same principal: what the later one forbids is no longer wished."""
+    kept = tuple(wish for wish in one.wishes if not _taken_back(wish, other.refused))
     return Reading(
-        wishes=one.wishes + other.wishes,
+        wishes=kept + other.wishes,
+        refused=one.refused | other.refused,
         atoms=one.atoms | other.atoms,
         words=one.words | other.words,
         names=one.names | other.names,
         arithmetic=one.arithmetic or other.arithmetic,
         defers=one.defers or other.defers,
         chooses=one.chooses or other.chooses,
+        telling=one.telling | other.telling,
+        within=one.within | other.within,
+        named=one.named | other.named,
+    )
+
+
+def _refused(lower: list[str]) -> set[str]:
+    """The verbs behind a negation, or in front of a `nothing`."""
+    return {
+        VERBS[word][0]
+        for i, word in enumerate(lower)
+        if word in VERBS
+        and (
+            NEGATIONS & set(lower[max(0, i - 4) : i])
+            or lower[i + 1 : i + 2] in (["nothing"], ["none"])
+        )
+    }
+
+
+def _taken_back(wish: Wish, refused: frozenset[str]) -> bool:
+    """Whether a verb that is forbidden now does what the wish asked for."""
+    return any(
+        verb == wish.verb or (wish.families and wish.families <= VERBS[verb][2]) for verb in refused
+    )
+
+
+def _within(found: list[str], lower: list[str]) -> set[str]:
+    """Where things are: what stands behind a word for a place, up to the next word that joins."""
+    places: set[str] = set()
+    inside = False
+    for raw, word in zip(found, lower, strict=True):
+        if word in INSIDE:
+            inside = True
+        elif word in JOINS:
+            inside = False
+        elif inside and word not in DETERMINERS:
+            bare = raw.strip("'\"").rstrip(".,:")
+            places.add(same(bare, shape(bare)).strip("/"))
+    return places - {""}
+
+
+def _tells(word: str) -> bool:
+    return (
+        len(word) > 2
+        and word.isalpha()
+        and word == singular(word)
+        and word not in VERBS
+        and word not in GENERIC
+        and word not in COMMON
+        and not classes(word)
     )
 
 
@@ -192,14 +224,15 @@ def _names(text: str) -> set[str]:
 
 def _wishes(found: list[str], lower: list[str]) -> list[Wish]:
     verbs = [(VERBS[lower[i]][0], i) for i in range(len(lower)) if _asks(lower, i, found[i])]
+    verbs += [(lower[i], i) for i in range(len(lower)) if _commands(lower, i, found[i])]
     taken = {i for _, i in verbs}
     verbs += [entry for entry in _nominal(lower) if entry[1] not in taken]
     verbs.sort(key=lambda entry: entry[1])
     everything = _nouns(lower)
     wishes: list[Wish] = []
     for at, (verb, i) in enumerate(verbs):
-        families = VERBS[verb][2] - {Family.READ}
-        if not families or _to_self(lower, i) or _carries(lower, i):
+        families = VERBS[verb][2] - {Family.READ} if verb in VERBS else frozenset[Family]()
+        if (not families and verb in VERBS) or _to_self(lower, i) or _carries(lower, i):
             continue
         end = next((j for _, j in verbs[at + 1 :] if j > i), len(lower))
         window = lower[i + 1 : end]
@@ -210,18 +243,42 @@ def _wishes(found: list[str], lower: list[str]) -> list[Wish]:
                 verb=verb,
                 families=families,
                 # "Find it and delete it": what such a window is about, its clause says.
-                nouns=frozenset(nouns if nouns - GENERIC else everything),
+                nouns=frozenset(_meant(nouns, everything, window)),
                 names=frozenset(named),
-                many=bool(_ALL & set(window)) or _plural(window),
+                many=bool(ALL & set(window)) or _plural(window),
                 count=max(1, _things(window, named)),
             )
         )
     return wishes
 
 
+def _meant(nouns: set[str], everything: set[str], window: list[str]) -> set[str]:
+    if not nouns - GENERIC:
+        return everything
+    # "Read the report of Ann and move her to the next stage": her, whom the clause names before.
+    pronoun = window[0] in PRONOUNS and (len(window) < 2 or window[1] in AFTER)
+    return nouns | everything if pronoun else nouns
+
+
+def _commands(lower: list[str], i: int, raw: str) -> bool:
+    """Whether a word that is in no lexicon stands where only a verb can: "retry the build"."""
+    word = lower[i]
+    if word in VERBS or word in DETERMINERS or not (raw.islower() or not i) or not word.isalpha():
+        return False
+    if word in OPENERS or word in LEADS or word in NARRATORS or word in BEING or word in LIGHT:
+        return False
+    if NEGATIONS & set(lower[max(0, i - 4) : i + 1]) or lower[i + 1 : i + 2] in (["no"], ["any"]):
+        return False
+    return (
+        (not i or lower[i - 1] in BEFORE)
+        and lower[i + 1 : i + 2] != []
+        and (lower[i + 1] in OBJECTS or lower[i + 1] in PRONOUNS)
+    )
+
+
 def _to_self(lower: list[str], i: int) -> bool:
     """The answer is for the principal, in the conversation: "tell me", "let us know"."""
-    return lower[i + 1 : i + 2] in (["me"], ["us"]) and lower[i] in _SELF
+    return lower[i + 1 : i + 2] in (["me"], ["us"]) and lower[i] in SELF
 
 
 def _carries(lower: list[str], i: int) -> bool:
@@ -238,39 +295,40 @@ def _asks(lower: list[str], i: int, raw: str) -> bool:  # noqa: PLR0911 -- one r
         return False
     before = lower[i - 1] if i else ""
     around = set(lower[max(0, i - 4) : i])
-    if _NEGATIONS & around:
+    if NEGATIONS & around:
         return False
     match entry[1]:
         case "base":
-            if before == "to" and _PLANS & set(lower[max(0, i - 3) : i]):
+            if before == "to" and PLANS & set(lower[max(0, i - 3) : i]):
                 return False  # "I am looking to book" tells of a plan
-            if before == "to" and _REMINDERS & around:
+            if before == "to" and REMINDERS & around:
                 return False  # "remind me to book" asks for a reminder
             following = lower[i + 1] if i + 1 < len(lower) else ""
-            # A noun in a row of nouns has nothing behind it that it could be done to.
-            if following in ("", ",", "or") and i:
+            # A noun in a row of nouns has nothing behind it that it could be done to; and "send
+            # nothing yet".
+            if (following in ("", ",", "or") and i) or following in NONE:
                 return False
-            if not i or before in _OPENERS or before.endswith("ly"):
+            if not i or before in OPENERS or before.endswith("ly"):
                 return True
             # "To each of them write the message"
-            return following in _OBJECTS and not _EACH.isdisjoint(around)
+            return following in OBJECTS and not EACH.isdisjoint(around)
         case "ing":
-            return not i or before in _LEADS
+            return not i or before in LEADS
         case "ed":
-            return bool(_BEING & set(lower[max(0, i - 3) : i])) and not _NARRATORS & around
+            return bool(BEING & set(lower[max(0, i - 3) : i])) and not NARRATORS & around
         case _:
             return False
 
 
 def _nominal(lower: list[str]) -> list[tuple[str, int]]:
     """Requests that are put as nouns: "arrange the cancellation of", "I need a refund"."""
-    if not _LIGHT & set(lower) or _NEGATIONS & set(lower):
+    if not LIGHT & set(lower) or NEGATIONS & set(lower):
         return []
     return [(DEVERBAL[word], i) for i, word in enumerate(lower) if word in DEVERBAL]
 
 
 def _nouns(words: list[str]) -> set[str]:
-    return {singular(w) for w in words if w.isalpha() and len(w) > 1 and w not in _DETERMINERS}
+    return {singular(w) for w in words if w.isalpha() and len(w) > 1 and w not in DETERMINERS}
 
 
 def _clause_names(raw: list[str]) -> set[str]:
@@ -288,7 +346,7 @@ def _clause_names(raw: list[str]) -> set[str]:
 def _plural(window: list[str]) -> bool:
     """Whether the first noun behind the verb is one in the plural."""
     for word in window:
-        if word in _DETERMINERS or word == "," or not word.isalpha():
+        if word in DETERMINERS or word == "," or not word.isalpha():
             continue
         return singular(word) != word and len(word) > 3
     return False

@@ -7,12 +7,14 @@ Below: `keys.py`, `content.py`, `asking.py`. Above: `services/flow.py`.
 
 from __future__ import annotations
 
+import re
+
 from midflight.domain.flow.asking import asked
 from midflight.domain.flow.atoms import Shape, shape
 from midflight.domain.flow.content import judge_content
 from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import Reading
-from midflight.domain.flow.keys import judge_key
+from midflight.domain.flow.keys import judge_container, judge_key, judge_setting
 from midflight.domain.flow.subject import (
     Circumstances,
     Matter,
@@ -29,6 +31,12 @@ from midflight.domain.traits import (
 )
 from midflight.domain.value import JSONObject
 
+_STATEMENT = re.compile(
+    r"(?:^|[;(])\s*(?:delete\s+from|drop\s+\w+|update\s+\S+\s+set|insert\s+into|alter\s+\w+"
+    r"|truncate\s+\w+|grant\s+\w+|create\s+\w+|merge\s+into|replace\s+into)\b",
+    re.IGNORECASE,
+)
+_SHORTEST = 8
 # A setting or a time of one of these shapes carries nothing.
 _PLAIN = frozenset({Shape.WORD, Shape.NUMBER, Shape.DATE})
 
@@ -44,15 +52,21 @@ def judge(
     """What flow says about an action."""
     traits = subject.traits
     read = traits.effect is Effect.READ
-    if read and traits.reach is Reach.CLOSED:
+    if read and traits.reach is Reach.CLOSED and not any(map(_writes, arguments.values())):
         return NO_FLOW
     matter = Matter(subject, arguments, index=index, reading=reading, about=about)
+    if read and traits.reach is Reach.CLOSED:
+        return _statement(matter)
     for part in matter.parts:
+        if part.role is Role.SETTING and not read and matter.steered:
+            judge_setting(matter, part)
         if part.role in KEY_ROLES:
             if not read or part.role in (Role.URL, Role.RECIPIENT):
                 judge_key(matter, part)
         elif part.role in CONTENT_ROLES or (not read and not _is_plain(part.text)):
             judge_content(matter, part)
+    if matter.effect is Effect.DELETE:
+        judge_container(matter)
     is_asked = read or asked(matter)
     origins = [a.origin for a in matter.found if a.role in KEY_ROLES]
     if matter.cut:
@@ -70,6 +84,26 @@ def judge(
 def _is_plain(text: str) -> bool:
     """Whether a setting or a time carries nothing: one word, number or date."""
     return shape(text) in _PLAIN and len(text.split()) < 2
+
+
+def _writes(value: object) -> bool:
+    """Whether an argument of a read is, or ends in, a statement that writes (SQL)."""
+    return (
+        isinstance(value, str) and len(value) > _SHORTEST and _STATEMENT.search(value) is not None
+    )
+
+
+def _statement(matter: Matter) -> FlowFacts:
+    """A read by name that is given a statement that writes does what that says."""
+    if not (matter.steered or matter.index.phrase_seen):
+        return NO_FLOW
+    return FlowFacts(
+        arguments=(),
+        origin=Origin.MODEL,
+        asked=False,
+        concerns=(Concern.EFFECT_NOT_ASKED,),
+        carries=BOTTOM,
+    )
 
 
 __all__ = ["judge"]

@@ -7,7 +7,8 @@ its worst piece. Below: `subject.py`, `index.py`. Above: `judge.py`.
 from __future__ import annotations
 
 from midflight.domain.flow.atoms import CONTACTS, Shape, address_host, same, shape
-from midflight.domain.flow.index import CONTACT, NAME, SYSTEM, TEXT, Seen, people
+from midflight.domain.flow.fields import numbered
+from midflight.domain.flow.index import CONTACT, NAME, SHORT, SYSTEM, TEXT, Seen, people
 from midflight.domain.flow.subject import (
     STOP,
     Matter,
@@ -23,6 +24,7 @@ from midflight.domain.flow.words import (
 )
 from midflight.domain.provenance import RANK, ArgumentFacts, Concern, Origin
 from midflight.domain.traits import (
+    KEY_ROLES,
     Effect,
     Role,
 )
@@ -67,6 +69,8 @@ def _origin(matter: Matter, text: str, role: Role) -> tuple[Origin, Seen | None]
 
 def _assembled(matter: Matter, text: str) -> tuple[Origin, Seen | None]:
     """A value of several pieces has the origin of its worst."""
+    if "/" in text and _of_said_components(matter, text):
+        return Origin.INTENT, None
     worst, where = Origin.INTENT, None
     pieces = [p for p in pieces_of(text) if p not in STOP]
     for piece in pieces:
@@ -82,6 +86,16 @@ def _assembled(matter: Matter, text: str) -> tuple[Origin, Seen | None]:
         if RANK[origin] > RANK[worst]:
             worst, where = origin, seen
     return (worst, where) if pieces else (Origin.MODEL, None)
+
+
+def _of_said_components(matter: Matter, text: str) -> bool:
+    """Whether each component of a path is one that the intent says: "old.txt in /proj"."""
+    components = [strict(piece) for piece in text.split("/") if piece]
+    reading = matter.reading
+    return bool(components) and all(
+        piece in reading.words or (shape(piece), same(piece, shape(piece))) in reading.atoms
+        for piece in components
+    )
 
 
 def _in_intent(matter: Matter, text: str, kind: Shape, exact: str, role: Role) -> bool:
@@ -109,16 +123,16 @@ def _numbered(matter: Matter, exact: str) -> bool:
 
 def _weigh(matter: Matter, part: Part, text: str, origin: Origin, seen: Seen | None) -> None:
     """Which concerns an origin raises, by role."""
-    role, tainted = part.role, matter.index.text_seen
+    role = part.role
     if origin in (Origin.INTENT, Origin.ENDORSED):
         return
     if origin is Origin.UNTRUSTED:
-        if _follows(matter, role, seen):
+        if _follows(matter, role, text, seen):
             return
         matter.concerns.add(Concern.KEY_UNTRUSTED)
     elif origin is Origin.MODEL:
         if role is Role.URL and matter.effect is Effect.READ:
-            if tainted:
+            if matter.steered:
                 matter.concerns.add(Concern.URL_ASSEMBLED)
         elif _minds_unknown(matter, role) and not _derived(matter, role, text):
             matter.concerns.add(Concern.KEY_UNKNOWN)
@@ -127,12 +141,20 @@ def _weigh(matter: Matter, part: Part, text: str, origin: Origin, seen: Seen | N
 
 
 def _weigh_trusted(matter: Matter, role: Role, text: str, seen: Seen) -> None:
-    if role is Role.OBJECT and _meant_other(matter, seen):
+    if role in (Role.OBJECT, Role.PATH) and _meant_other(matter, seen):
         matter.concerns.add(Concern.KEY_UNLINKED)
     if seen.secret and matter.outward and role is not Role.CREDENTIAL:
         matter.concerns.add(Concern.CONTENT_SECRET)
     if seen.named and role is not Role.AMOUNT:
         matter.concerns.add(Concern.KEY_CONTESTED)
+    unplaced = not seen.field  # read back, or beyond the places that are kept
+    if (
+        role is Role.AMOUNT
+        and len(text) >= SHORT
+        and matter.steered
+        and (unplaced or numbered(seen.field))
+    ):
+        matter.concerns.add(Concern.KEY_UNLINKED)  # the number of something is no amount
     if role in (Role.RECIPIENT, Role.ACCOUNT, Role.URL):
         own = matter.about.own and address_host(text) in matter.about.own
         if (
@@ -178,14 +200,12 @@ def _names_recipients(matter: Matter) -> bool:
 
 def _meant_other(matter: Matter, seen: Seen) -> bool:
     """Whether the intent names another thing of the kind that this is."""
-    if not matter.index.text_seen or seen.linked:
+    if not matter.steered or seen.linked or seen.about:
         return False
     if seen.rank == SYSTEM:
         # Some record is named by the intent, and this is the id of another one.
-        others = matter.index.linked_fields
-        unknown = bool(others) and not seen.field  # beyond the places that are kept
-        said = seen.field in others or "" in others or unknown
-        return said and not matter.reading.chooses
+        told = matter.index.linked_fields | matter.index.about_fields
+        return not matter.reading.chooses and (bool(told) or matter.effect is Effect.DELETE)
     return seen.rank == NAME and matter.effect in _CHOOSY and _named_other(matter)
 
 
@@ -198,13 +218,15 @@ def _named_other(matter: Matter) -> bool:
 
 
 def _derived(matter: Matter, role: Role, text: str) -> bool:
+    if role is Role.AMOUNT and text == "1":
+        return True  # one of them, which nobody says
     if role is not Role.AMOUNT or not matter.reading.arithmetic or matter.index.forgot:
         return False  # what was forgotten may have named it
     return not matter.index.figure(text)
 
 
-def _follows(matter: Matter, role: Role, seen: Seen | None) -> bool:
-    """Whether a fetch follows a link as it stands, in what the intent asked to read.
+def _follows(matter: Matter, role: Role, text: str, seen: Seen | None) -> bool:
+    """Whether a fetch follows a link to the letter, in what the intent asked to read.
 
     Who wrote the link knows it already, but which links are followed tells him something, and
     what is behind it will be read. So the intent has to speak of links and pages, and to name
@@ -215,6 +237,7 @@ def _follows(matter: Matter, role: Role, seen: Seen | None) -> bool:
         and role is Role.URL
         and seen is not None
         and seen.selected
+        and matter.index.literal(text)
         and bool(matter.reading.words & LINKS)
         and not any(kind is Shape.LINK for kind, _ in matter.reading.atoms)
     )
@@ -223,10 +246,38 @@ def _follows(matter: Matter, role: Role, seen: Seen | None) -> bool:
 def _minds_unknown(matter: Matter, role: Role) -> bool:
     """Whether a value from nowhere matters: always outwards, and where somebody can steer."""
     return (
-        matter.index.text_seen
+        matter.steered
         or role in (Role.RECIPIENT, Role.ACCOUNT, Role.URL)
         or not matter.reading.words  # nobody said what the run is for
     )
 
 
-__all__ = ["judge_key"]
+def judge_setting(matter: Matter, part: Part) -> None:
+    """A number that sets something and that nobody said: no replicas, another limit."""
+    if shape(part.text) is not Shape.NUMBER or matter.reading.arithmetic:
+        return
+    exact = same(part.text, Shape.NUMBER)
+    if exact == "1" or (Shape.NUMBER, exact) in matter.reading.atoms:
+        return
+    seen = matter.index.look(part.text)
+    if matter.about.endorsed(exact) or (seen is not None and seen.rank != TEXT):
+        return
+    matter.concerns.add(Concern.KEY_UNKNOWN)
+
+
+def judge_container(matter: Matter) -> None:
+    """What is deleted is not only where the thing is that the intent names: "x.txt in /proj"."""
+    within = matter.reading.within
+    if not matter.steered or not within or not (matter.reading.named - within):
+        return
+    keys = [
+        same(text, shape(text)).strip("/")
+        for part in matter.parts
+        if part.role in KEY_ROLES and part.role is not Role.SCOPE
+        for text in values_of(part)
+    ]
+    if keys and all(key in within for key in keys):
+        matter.concerns.add(Concern.KEY_UNLINKED)
+
+
+__all__ = ["judge_container", "judge_key", "judge_setting"]

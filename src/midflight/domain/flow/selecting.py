@@ -27,31 +27,107 @@ from midflight.domain.flow.words import (
 )
 from midflight.domain.traits import (
     KEY_ROLES,
+    Effect,
     FieldKind,
     Role,
 )
 from midflight.domain.value import JSONObject
 
+_BARE = frozenset({Shape.NUMBER, Shape.DATE})
+
 
 def linked_records(found: Iterable[Leaf], reading: Reading) -> frozenset[int]:
-    """Numbers of the records that the intent names: by an address, an id, a name."""
+    """Numbers of the records that the intent names: by an address, an id, a name.
+
+    A name that several records have in one field names none of them, unless the intent leaves the
+    choice to the data: anybody can call his the same. One that only has the intent's name in it
+    gives way to one that is the name.
+    """
     linked: set[int] = set()
+    named: dict[tuple[str, str], set[int]] = {}
+    loosely: dict[tuple[str, str], set[int]] = {}
     long_names = [name for name in reading.names if len(name) > 5]
     for leaf in found:
-        if leaf.kind is FieldKind.TEXT or not leaf.records or leaf.records[-1] in linked:
+        if leaf.kind is FieldKind.TEXT or not leaf.records or leaf.shape in _BARE:
             continue
-        kind = leaf.shape
-        if kind in (Shape.NUMBER, Shape.DATE):
-            continue
-        plain = leaf.exact
-        if (
-            (kind is not Shape.WORD and (kind, plain) in reading.atoms)
-            or plain in reading.names
-            or (" " in plain and any(plain in name or name in plain for name in long_names))
-            or (kind not in CONTACTS and _worded(plain, kind, reading))
-        ):
-            linked.add(leaf.records[-1])
+        plain, record = leaf.exact, leaf.records[-1]
+        if leaf.shape is not Shape.WORD and (leaf.shape, plain) in reading.atoms:
+            linked.add(record)
+        elif _named(leaf, reading):
+            named.setdefault((leaf.name, plain), set()).add(record)
+        elif " " in plain:
+            for name in long_names:
+                if plain in name or name in plain:
+                    loosely.setdefault((leaf.name, name), set()).add(record)
+    candidates = [*named.values(), *(who for key, who in loosely.items() if key not in named)]
+    for records in candidates:
+        if reading.chooses or len(records) == 1:
+            linked |= records
     return frozenset(linked)
+
+
+def _named(leaf: Leaf, reading: Reading) -> bool:
+    return leaf.exact in reading.names or (
+        leaf.shape not in CONTACTS and _worded(leaf.exact, leaf.shape, reading)
+    )
+
+
+def about_records(found: Iterable[Leaf], reading: Reading) -> frozenset[int]:
+    """Numbers of the records that alone have some telling word of the intent in a name.
+
+    "Cancel the gym": of all that were listed one has it. A word that several have tells none of
+    them apart.
+    """
+    having: dict[str, set[int]] = {}
+    for leaf in found:
+        if leaf.kind is FieldKind.TEXT or not leaf.records or leaf.shape in _BARE:
+            continue
+        for word in reading.telling:
+            if word in leaf.exact:
+                having.setdefault(word, set()).add(leaf.records[-1])
+    return frozenset(
+        record
+        for records in having.values()
+        if len(records) == 1 or reading.chooses
+        for record in records
+    )
+
+
+def looked_up(
+    subject: Subject,
+    arguments: JSONObject,
+    found: Iterable[Leaf],
+    *,
+    index: RunIndex,
+    reading: Reading,
+) -> frozenset[int]:
+    """The record that a look-up by what the intent names, or by a linked id, has found.
+
+    What stands in lists inside of it was put there by anybody, and is not linked by this.
+    """
+    if subject.traits.effect is not Effect.READ or not _narrow(
+        subject, arguments, index=index, reading=reading
+    ):
+        return frozenset()
+    return frozenset(leaf.records[0] for leaf in found if leaf.records and None not in leaf.path)
+
+
+def _narrow(subject: Subject, arguments: JSONObject, *, index: RunIndex, reading: Reading) -> bool:
+    """Whether all that a look-up goes by is named by the intent or linked to what it names."""
+    narrow = False
+    for part in parts(subject, arguments):
+        if part.role is Role.QUERY:
+            return False
+        if part.role not in KEY_ROLES:
+            continue
+        for text in values_of(part):
+            kind = shape(text)
+            seen = index.look(text)
+            said = (kind, same(text, kind)) in reading.atoms or strict(text) in reading.names
+            if not said and (seen is None or not seen.linked or seen.named):
+                return False
+            narrow = True
+    return narrow
 
 
 def _worded(text: str, kind: Shape, reading: Reading) -> bool:
@@ -98,4 +174,4 @@ def _said(text: str, index: RunIndex, reading: Reading) -> bool:
     return seen.selected or seen.linked
 
 
-__all__ = ["linked_records", "selected"]
+__all__ = ["about_records", "linked_records", "looked_up", "selected"]

@@ -20,7 +20,7 @@ from midflight.domain.flow.words import (
 )
 from midflight.domain.paths import Place, argument_path, bare
 from midflight.domain.proposal.naming import Doing, doing
-from midflight.domain.proposal.roles import risky, role_of
+from midflight.domain.proposal.roles import guards, risky, role_of
 from midflight.domain.provenance import ArgumentFacts, Concern
 from midflight.domain.traits import (
     Effect,
@@ -91,6 +91,7 @@ class Matter:
         "outward",
         "parts",
         "reading",
+        "steered",
         "subject",
     )
 
@@ -112,6 +113,8 @@ class Matter:
         self.cut = len(found) > MAX_VALUES
         self.concerns: set[Concern] = set()
         self.found: list[ArgumentFacts] = []
+        self.steered = index.text_seen or index.order_seen or (index.restored and index.phrase_seen)
+        """Somebody's words, or a name that could be an order, are in the run."""
         self.effect = subject.traits.effect
         self.outward = self.effect in _OUTWARD or (
             self.effect is not Effect.READ and subject.traits.reach is Reach.OPEN
@@ -150,6 +153,8 @@ def _parts(subject: Subject, value: Any, path: str, place: Place, name: str) -> 
             yield from _parts(subject, inner, f"{path}[{at}]", (*place, None), name)
     elif value is True and risky(name):
         yield Part(path=path, role=Role.SCOPE, text=words_of(name).replace("_", " "))
+    elif value is False and guards(name):
+        yield Part(path=path, role=Role.SCOPE, text="not " + words_of(name).replace("_", " "))
     elif isinstance(value, bool) or value is None:
         return
     else:

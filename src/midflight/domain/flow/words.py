@@ -62,6 +62,7 @@ _VERBS: dict[Family, str] = {
             reduce toggle turn enable disable activate deactivate apply configure
             overwrite tweak improve finalize merge link tag label sync postpone
             delay confirm transition reopen pause resume reset restore populate
+            acknowledge scale resize upsert silence mute unmute snooze reject deny decline
             rearrange sort follow unfollow subscribe archive star pin like vote rate
             bookmark append commit push rebase squash revert stage bump patch migrate
         """
@@ -337,6 +338,12 @@ def related(one: frozenset[str], other: frozenset[str]) -> bool:
     return any(rows & classes(noun) for noun in other)
 
 
+def numbers(before: str) -> bool:
+    """Whether a word in front of a short number makes it the number of something."""
+    noun = singular(before.lower())
+    return noun in ("id", "no", "nr", "number") or bool(classes(noun))
+
+
 __all__ = [
     "COMMON_VERBS",
     "DEVERBAL",
@@ -351,6 +358,7 @@ __all__ = [
     "Family",
     "classes",
     "lexicon",
+    "numbers",
     "related",
     "singular",
 ]

@@ -17,8 +17,8 @@ _READS = lexicon("""
     get list search find read fetch show view display check lookup query count compute calculate
     estimate convert verify validate retrieve describe summarize summarise compare diff grep cat ls
     pwd cd head tail wc du sort think analyze analyse browse preview ping watch translate inspect
-    examine investigate look monitor scan detect classify rank filter navigate locate explain
-    measure assess evaluate predict recommend suggest determine identify know see
+    examine investigate look monitor scan detect classify rank filter navigate locate explain recall
+    screenshot measure assess evaluate predict recommend suggest determine identify know see
 """)
 # A description begins with these whatever the tool does.
 _SAYS = lexicon("return give provide let allow use take help support include offer make perform")
@@ -51,6 +51,7 @@ _OUTSIDE = lexicon("""
     web webpage website internet url http https google tweet twitter social public online site page
     news wikipedia weather feed rss blog crawl scrape
 """)
+_GOES = lexicon("open load visit goto go navigate render crawl scrape")
 _REQUESTS = lexicon("method headers header body payload replacement")
 _COMPUTES = lexicon("calculate compute evaluate solve")
 _CODE = lexicon("script code javascript js python shell sql bash command program statement")
@@ -64,6 +65,22 @@ _PHRASES = {
     ("place", "call"): Effect.SEND,
     ("make", "call"): Effect.SEND,
 }
+
+
+_HANDS = lexicon("send transfer swap stake")
+# Read although no principal asks for them by such a word (`words.py` does not know them).
+_HEADS = (
+    _READS
+    | _GOES
+    | _DELETES
+    | _SENDS
+    | _PAYS
+    | _EXECUTES
+    | _GRANTS
+    | _SESSION
+    | _BOOKS
+    | _INSTRUCTS
+)
 
 
 class Said(Value):
@@ -83,7 +100,8 @@ def effect_of(does: Doing, roles: dict[str, Role]) -> Said:
             return Said(
                 effect=effect, why=f"its name says `{first} {second}`", sure=Sureness.MEDIUM
             )
-    found = _by_verb(does.verb or does.described_verb, does, roles)
+    head = does.parts[0] if does.parts and does.parts[0] in _HEADS else ""
+    found = _by_verb(does.verb or head or does.described_verb, does, roles)
     for other in does.others:
         # "get_or_create": what does more counts.
         more = _by_verb(other, does, roles)
@@ -92,12 +110,20 @@ def effect_of(does: Doing, roles: dict[str, Role]) -> Said:
     return found
 
 
-def _by_verb(  # noqa: PLR0911 -- one return a rule, in order
+def _by_verb(  # noqa: C901, PLR0911 -- one return a rule, in order
     verb: str, does: Doing, roles: dict[str, Role]
 ) -> Said:
     named = f"its verb is `{verb}`"
     if verb in _READS:
         return _reads(verb, does, roles)
+    if Role.CONTENT not in roles.values():
+        if verb in _GOES and Role.URL in roles.values():
+            why = f"{named}, and it takes an address"
+            return Said(effect=Effect.READ, why=why, sure=Sureness.LOW)
+        if verb == "log" and does.parts[-1] == "log":
+            return Said(effect=Effect.READ, why="it is called a log", sure=Sureness.LOW)
+    if verb in _HANDS and not (does.nouns & RIGHTS) - {"token"} and "token" in does.nouns:
+        return Said(effect=Effect.PAY, why="it moves tokens", sure=Sureness.MEDIUM)
     lasting = _outlives(verb, does)
     if lasting is not None:
         return lasting
@@ -134,6 +160,12 @@ def _by_family(named: str, does: Doing) -> Said:
 def _reads(verb: str, does: Doing, roles: dict[str, Role]) -> Said:
     """A reading name. A description or an argument that acts is believed before it."""
     told = does.described_verb
+    if verb == "convert" and any(
+        role is Role.OBJECT and path.endswith("_id") for path, role in roles.items()
+    ):
+        return Said(
+            effect=Effect.WRITE, why="it converts something that is kept", sure=Sureness.LOW
+        )
     fields = {path.rpartition(".")[2].lower() for path in roles}
     if Role.COMMAND in roles.values():
         code = _CODE & (does.nouns | does.described_nouns | fields)

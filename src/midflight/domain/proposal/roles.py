@@ -135,10 +135,15 @@ _RISKY = lexicon("""
     public anyone everyone external force forced recursive admin administrator permanent permanently
     bypass override insecure unsafe skip allow disable sudo root overwrite hard unlisted guest
 """)
+_GUARDS = lexicon("""
+    private protected protection secure restricted verify verified confirm encrypted encryption
+    safe dry approval readonly internal locked
+""")
 _PEOPLE_NOUNS = lexicon("""
     user customer chat contact vendor member recipient channel group conversation client employee
     friend team payee receiver counterparty person supplier merchant peer audience
 """)
+_PLACES = lexicon("location place")
 _ABOUT_PEOPLE = lexicon("""
     first_name last_name full_name middle_name given_name family_name display_name nickname
     cardholder_name user_first_name user_last_name
@@ -251,6 +256,11 @@ def role_of(name: str, schema: JSONObject) -> tuple[Role, str]:  # noqa: PLR0911
     return Role.OBJECT, "it is text of no known meaning, so its origin is judged"
 
 
+def guards(name: str) -> bool:
+    """Whether a switch of this name keeps something from happening while it is on."""
+    return bool(_GUARDS & set(words_of(name).split("_")))
+
+
 def risky(name: str) -> bool:
     """Whether a switch of this name lets more happen when it is on."""
     return bool(_RISKY & set(words_of(name).split("_")))
@@ -263,6 +273,8 @@ def settled(argument: Argument, does: Doing, effect: Effect) -> tuple[Role, str]
         names = field == "name" or field.endswith(("_name", "_label", "_topic"))
         if names and does.verb not in _MAKES and effect is not Effect.READ:
             return Role.OBJECT, "what it names is there already"
+    if argument.role is Role.TITLE and field in _PLACES and effect is Effect.EXECUTE:
+        return Role.OBJECT, "it says where something goes"
     if argument.role in (Role.OBJECT, Role.RECIPIENT) and effect in _REACHES_PEOPLE:
         parts = [singular(part) for part in field.split("_")]
         if _PEOPLE_NOUNS & set(parts) or field.startswith("to_"):
@@ -287,4 +299,4 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-__all__ = ["MAX_ARGUMENTS", "arguments", "risky", "role_of", "settled"]
+__all__ = ["MAX_ARGUMENTS", "arguments", "guards", "risky", "role_of", "settled"]
