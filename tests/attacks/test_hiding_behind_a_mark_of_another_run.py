@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.flow_kit import mails, office
+from flow_kit import mails, office
 
 from midflight.testing import OPERATOR
 
