@@ -58,7 +58,7 @@ def test_padding_leaves_no_canary_unread(escapes: str) -> None:
 
 
 def test_an_upstream_does_not_choose_how_long_everybody_waits_for_a_redaction() -> None:
-    draw = random.Random(1)  # noqa: S311 -- a test's
+    draw = random.Random(1)
     secrets = ["".join(draw.choices(string.ascii_letters, k=20)) for _ in range(500)]
     text = "lorem ipsum dolor " * 10_000
     result = {

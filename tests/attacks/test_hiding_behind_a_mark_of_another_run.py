@@ -1,4 +1,4 @@
-"""A run that writes where another has: once the other's writing is looked at, its own is not clean."""
+"""Writing where another run has: when its writing is looked at, one's own does not become clean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-
 from flow_kit import mails, office
 
 from midflight.testing import OPERATOR

@@ -219,8 +219,7 @@ def test_a_day_of_calls_is_not_gone_through_for_each_new_one() -> None:
         if number % 100 == 0:
             clock.advance(1)
         use = limit.take(key, rates)
-        if not isinstance(use, limits.Use):
-            raise AssertionError(use)
+        assert isinstance(use, limits.Use)
         use.flying = False
     began = time.perf_counter()
     clock.advance(1)

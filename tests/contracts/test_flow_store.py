@@ -102,7 +102,9 @@ async def test_marks_are_listed_once_by_upstream_and_key(store: Store) -> None:
     assert await store.list_marks() == [("one", "a"), ("two", "a"), ("two", "b")]
 
 
-async def test_of_two_runs_that_mark_one_key_the_first_time_stays_and_neither_run(tmp_path: Path) -> None:
+async def test_of_two_runs_that_mark_one_key_the_first_time_stays_and_neither_run(
+    tmp_path: Path,
+) -> None:
     # Who marked it and when shows in the database alone: the port does not ask for it.
     store = SqliteStore(tmp_path / "midflight.db")
     await store.open()

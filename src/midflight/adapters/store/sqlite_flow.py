@@ -14,11 +14,11 @@ from midflight.services.ports.flow_store import MAX_INDEX, SEVERAL, Marked, Stor
 
 _BY_RUN = select(flows).where(flows.c.run == bindparam("run_id"))
 _INDEX = select(flows.c.index).where(flows.c.run == bindparam("run_id"))
-_MARK = sqlite_insert(flow_marks)
-_MARK = _MARK.on_conflict_do_update(
+_NEW_MARK = sqlite_insert(flow_marks)
+_MARK = _NEW_MARK.on_conflict_do_update(
     index_elements=[flow_marks.c.upstream, flow_marks.c.key],
     set_={"run": SEVERAL},
-    where=flow_marks.c.run != _MARK.excluded.run,
+    where=flow_marks.c.run != _NEW_MARK.excluded.run,
 )
 _DONE = msgspec.json.Decoder(tuple[tuple[str, str, int], ...])
 
