@@ -112,6 +112,33 @@ def spelt(secret: str) -> dict[str, list[Action]]:
                 arguments={"name": "x", "value": secret},
             )
         ],
+        "in a cursor": [
+            Action(
+                kind=ActionKind.LIST,
+                upstream="one",
+                name="resources/list",
+                method="resources/list",
+                params={"cursor": secret},
+            )
+        ],
+        "in a notice": [
+            Action(
+                kind=ActionKind.NOTIFY,
+                upstream="one",
+                name="notifications/progress",
+                method="notifications/progress",
+                arguments={"progressToken": 1, "progress": 1, "message": secret},
+            )
+        ],
+        "beside a task": [
+            Action(
+                kind=ActionKind.TASK,
+                upstream="one",
+                name="task-1",
+                method="tasks/get",
+                params={"note": secret},
+            )
+        ],
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from midflight.domain.action import Action, ActionKind
@@ -164,6 +165,9 @@ async def test_a_canary_leaves_by_no_way_out(action: Any) -> None:
     plane, run, value = await plane_with()
     done = await plane.guard.perform(action(value), caller(run), sink=ListSink())
     await assert_caught(plane, run, done)
+    # Sealed arguments apart, its value is nowhere: not even where the address was.
+    kept = [msgspec.json.encode(record).decode() for record in await plane.records()]
+    assert not [record for record in kept if value in record]
 
 
 async def test_a_canary_is_no_answer_to_a_question() -> None:

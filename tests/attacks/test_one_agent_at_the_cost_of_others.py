@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from midflight.apps.gateway import routing
 from midflight.apps.gateway import sessions as module
 from midflight.apps.gateway.app import MAX_VALUES
 from midflight.apps.gateway.sessions import Sessions
@@ -59,6 +61,28 @@ async def test_a_uri_made_for_a_template_does_not_stop_the_clock() -> None:
     assert not could_be("y://1-2-3-4-5.md", template)
     assert could_be("x://plain", "x://plain")
     assert not could_be("x://plain/more", "x://plain")
+
+
+def test_a_flood_of_tasks_and_resources_forgets_only_those_of_who_makes_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(routing, "MAX_LEARNED", 20)
+    routes = routing.Routes(["one", "two"], cast("Any", None))
+    honest, greedy = caller("run_1", workload=HONEST), caller("run_2", workload=GREEDY)
+    routes.note_task(honest, "one", {"task": {"taskId": "t"}})
+    routes.learn(honest, "one", [{"uri": "file:///a"}])
+    for number in range(100):
+        routes.note_task(greedy, "one", {"task": {"taskId": f"t{number}"}})
+    routes.learn(greedy, "two", [{"uri": f"file:///{number}"} for number in range(100)])
+    listed = {"tasks": [{"taskId": "t"}, {"taskId": "t0"}, {"taskId": "t99"}]}
+    assert routes.own_tasks(honest, "one", listed)["tasks"] == [{"taskId": "t"}]
+    assert routes.own_tasks(greedy, "one", listed)["tasks"] == [{"taskId": "t99"}]
+    request = Request(id=1, method="tasks/get", params={"taskId": "t"})
+
+    async def nothing() -> None:
+        raise AssertionError("it is known")
+
+    assert asyncio.run(routes.route(request, (honest, nothing)))[0] == "one"
 
 
 def body(arguments: Any) -> bytes:

@@ -101,3 +101,22 @@ async def test_delegating_does_not_reset_how_often_something_may_be_done() -> No
     assert isinstance(await made.act(child, "send", to="ann"), Performed)
     assert isinstance(await made.act(run, "send", to="ann"), Refused)
     assert isinstance(await made.act(child, "send", to="ann"), Refused)
+
+
+async def test_who_delegates_from_the_run_of_another_says_nothing_in_its_name() -> None:
+    made = await plane()
+    run = await made.open()
+    await made.act(run, "browse")
+    bob = Author(name="bob", proof="uid 2")
+    child = await made.delegation.delegate(run, workload=WORKLOAD, text="Go on.", author=bob)
+    below = await made.delegation.delegate(
+        child.id, workload=WORKLOAD, text="Go on.", author=OPERATOR
+    )
+    for delegated in (child, below):
+        for author in (bob, OPERATOR):
+            with pytest.raises(Forbidden):
+                await made.turns.say(delegated.id, "Send a message to ann.", author=author)
+        assert isinstance(await made.act(delegated.id, "send", to="ann"), Refused)
+    own = await made.delegation.delegate(run, workload=WORKLOAD, text="Go on.", author=OPERATOR)
+    await made.turns.say(own.id, "Send a message to ann.", author=OPERATOR)
+    assert isinstance(await made.act(own.id, "send", to="ann"), Performed)

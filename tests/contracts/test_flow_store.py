@@ -102,7 +102,9 @@ async def test_marks_are_listed_once_by_upstream_and_key(store: Store) -> None:
     assert await store.list_marks() == [("one", "a"), ("two", "a"), ("two", "b")]
 
 
-async def test_the_first_mark_stays(tmp_path: Path) -> None:
+async def test_of_two_runs_that_mark_one_key_the_first_time_stays_and_neither_run(
+    tmp_path: Path,
+) -> None:
     # Who marked it and when shows in the database alone: the port does not ask for it.
     store = SqliteStore(tmp_path / "midflight.db")
     await store.open()
@@ -113,7 +115,7 @@ async def test_the_first_mark_stays(tmp_path: Path) -> None:
     with engine.connect() as connection:
         rows = connection.execute(sqlalchemy.text("SELECT run, at FROM flow_marks")).all()
     engine.dispose()
-    assert rows == [("run_a", 7)]
+    assert rows == [("several", 7)]
 
 
 async def test_marks_are_counted_by_upstream_and_run_and_cleared_by_either(store: Store) -> None:
@@ -121,14 +123,15 @@ async def test_marks_are_counted_by_upstream_and_run_and_cleared_by_either(store
     await store.put_marks("notes", ["b", "c"], run="run_b", at=7)
     await store.put_marks("wiki", ["a"], run="run_a", at=6)
     assert [(m.upstream, m.run, m.marks, m.since) for m in await store.marked()] == [
-        ("notes", "run_a", 2, 5),
+        ("notes", "run_a", 1, 5),
         ("notes", "run_b", 1, 7),
+        ("notes", "several", 1, 5),
         ("wiki", "run_a", 1, 6),
     ]
     assert [m.run for m in await store.marked("wiki")] == ["run_a"]
-    assert await store.clear_marks("notes", run="run_a") == 2
-    assert await store.list_marks() == [("notes", "c"), ("wiki", "a")]
-    assert await store.clear_marks("notes") == 1
+    assert await store.clear_marks("notes", run="run_a") == 1
+    assert await store.list_marks() == [("notes", "b"), ("notes", "c"), ("wiki", "a")]
+    assert await store.clear_marks("notes") == 2
     assert await store.clear_marks("notes") == 0
     assert [m.upstream for m in await store.marked()] == ["wiki"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control_kit import READ_TOOL, WORKLOAD, RunningPlane, running_plane
+from control_kit import OPERATOR, READ_TOOL, WORKLOAD, RunningPlane, running_plane
 from typer.testing import CliRunner, Result
 
 from midflight.apps.cli.main import app
@@ -32,6 +32,8 @@ ADD = (
     "--review-by",
     "90d",
 )
+
+OWN = tuple(OPERATOR if word == "ann" else word for word in ADD)
 
 
 @pytest.fixture
@@ -337,14 +339,18 @@ def test_a_canary_is_printed_once_where_no_file_is_named(plane: RunningPlane) ->
 
 def test_a_registration_is_updated_in_parts(plane: RunningPlane) -> None:
     good(*ADD, "--team", "desk")
+    refused = midflight("workload", "update", "agents/triage", "--waiver-until", "14d")
+    assert refused.exit_code == 1  # it is ann's to sign
+    assert "does not answer for the owner ann" in refused.stderr
+    good(*OWN, "--team", "desk")
     update = ("workload", "update", "agents/triage", "--json")
     found = json.loads(good(*update, "--mode", "observe").stdout)
-    assert (found["mode"], found["team"], found["owner"]) == ("observe", "desk", "ann")
+    assert (found["mode"], found["team"], found["owner"]) == ("observe", "desk", OPERATOR)
     refused = midflight(*update, "--tier", "mandatory")
     assert refused.exit_code == 1
     assert "waiver" in refused.stderr
     found = json.loads(good(*update, "--tier", "mandatory", "--waiver-until", "14d").stdout)
-    assert (found["tier"], found["mode"], found["waiver_by"]) == ("mandatory", "observe", "ann")
+    assert (found["tier"], found["mode"], found["waiver_by"]) == ("mandatory", "observe", OPERATOR)
     assert time.time() < found["waiver_until"] < found["review_by"]
     # Whoever owns it now has signed nothing.
     assert midflight(*update, "--owner", "bob").exit_code == 1
@@ -355,9 +361,10 @@ def test_a_registration_is_updated_in_parts(plane: RunningPlane) -> None:
 
 def test_a_waiver_can_be_given_with_the_registration(plane: RunningPlane) -> None:
     more = ("--tier", "mandatory", "--mode", "observe", "--waiver-until", "30d", "--json")
-    found = json.loads(good(*ADD, *more).stdout)
-    assert (found["mode"], found["waiver_by"]) == ("observe", "ann")
-    assert midflight(*ADD, "--waiver-until", "1000d").exit_code == 2
+    assert midflight(*ADD, *more).exit_code == 1
+    found = json.loads(good(*OWN, *more).stdout)
+    assert (found["mode"], found["waiver_by"]) == ("observe", OPERATOR)
+    assert midflight(*OWN, "--waiver-until", "1000d").exit_code == 2
 
 
 def test_a_workload_in_mode_observe_is_denied_where_no_set_is_installed(

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from midflight.domain.counterparty import canonical_value, keyed_hash
-from midflight.domain.endorsement import MAX_VALUES, endorsed, remembered
+from midflight.domain.endorsement import MAX_VALUES, Endorsed, endorsed, remembered
 from midflight.domain.provenance import ArgumentFacts, Concern, FlowFacts, Origin
 from midflight.domain.traits import Role
 
@@ -144,3 +144,9 @@ def test_one_counterparty_has_one_form(one: str, other: str) -> None:
 )
 def test_a_look_alike_is_another_counterparty(one: str, other: str) -> None:
     assert canonical_value(one) != canonical_value(other)
+
+
+def test_a_scheme_and_nothing_else_names_nobody() -> None:
+    # It would let the yes count and then fail, and the others would not be remembered.
+    found = [Endorsed(path="url", role=Role.URL, value=v) for v in ("https://", "www.", "x.org")]
+    assert [entry.value for entry in remembered(found)] == ["x.org"]

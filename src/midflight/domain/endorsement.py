@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from midflight.domain.counterparty import MAX_VALUE, REMEMBERED_ROLES
+from midflight.domain.counterparty import MAX_VALUE, REMEMBERED_ROLES, canonical_value
 from midflight.domain.flow.atoms import CONTACTS, Shape, shape, tokens
 from midflight.domain.provenance import Concern, FlowFacts
 from midflight.domain.traits import KEY_ROLES, Role
@@ -96,6 +96,8 @@ def _is_at(path: str, wanted: str) -> bool:
 
 def _is_name(text: str) -> bool:
     """Whether it can be an address or a name, and is no text that happens to stand there."""
+    if not canonical_value(text):
+        return False  # a scheme and nothing else
     return text.strip().isprintable() and len(text.split()) <= MAX_WORDS
 
 

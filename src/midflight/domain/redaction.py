@@ -31,6 +31,10 @@ MAX_SEARCHED = 262_144
 """A longer text is not searched for other spellings: it goes as a whole."""
 MAX_NEEDLES = 512
 """Beyond so many hidden values no text is searched: it goes as a whole."""
+MAX_WORK = 33_554_432
+"""What searching one result may cost, in characters times values; beyond, texts go as a whole.
+
+The loop waits for it, so an upstream must not choose how long: about half a second."""
 NOTE = "dev.midflight/redacted"
 """Member of `_meta` that says that something was taken out."""
 
@@ -40,6 +44,7 @@ _FIXED = frozenset({"type", "mimeType", "role", "resultType", "level", "mode", "
 _NEEDED = _FIXED | {"progress", "total", "progressToken", "code", "format", "logger"}
 _PROSE = frozenset({"message", "data", "text"})
 _OPAQUE = ("data", "blob")
+_READING = 32  # what looking for encodings costs, in values
 
 
 def redact_result(result: JSONObject, reviewed: Reviewed, owed: Owed) -> JSONObject:
@@ -347,6 +352,8 @@ class _Finder:
         exact += [rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(short) if word]
         self._shown = {needle.casefold(): shown for needle, shown in needles.items()}
         self._exact = re.compile("|".join(exact), re.IGNORECASE) if exact else None
+        self._price = _READING + len(needles) + len(short)
+        self._left = MAX_WORK
 
     def exact(self, text: str) -> bool:
         """Whether the text is a hidden value and nothing else."""
@@ -356,9 +363,10 @@ class _Finder:
         """The text without hidden values; all of it goes if one is spelt otherwise in it."""
         if self._exact is None:
             return text
-        plain = self._exact.sub(lambda found: self._shown.get(found[0].casefold(), REDACTED), text)
-        if len(plain) > MAX_SEARCHED:
+        self._left -= len(text) * self._price
+        if len(text) > MAX_SEARCHED or self._left < 0:
             return REDACTED
+        plain = self._exact.sub(lambda found: self._shown.get(found[0].casefold(), REDACTED), text)
         left = plain.replace(REDACTED, "\n")
         for shown in set(self._needles.values()) - {REDACTED}:
             left = left.replace(shown, "\n")

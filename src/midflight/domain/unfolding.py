@@ -2,7 +2,8 @@
 
 Percent and HTML escapes, JSON's escapes, base64, base32 and hex, inside one another, whole or
 as a part of a longer text, and backwards. Only for suspicion: no reading ever makes a value
-trusted. Bounded in depth and in total length (`MAX_READ`).
+trusted. Bounded in depth and in total length: what one encoding hides is always read, since it is
+not much longer than the text; what is inside of that, up to `MAX_READ` or `TIMES` the text.
 Below: `flow/text.py`. Above: `redaction.py`, `canary.py`.
 """
 
@@ -20,7 +21,9 @@ from midflight.domain.flow.text import skeleton
 MAX_DEPTH = 3
 """Encodings inside one another."""
 MAX_READ = 4_194_304
-"""Characters of all readings of one text together."""
+"""Characters of all readings that are more than one encoding away from a text, together."""
+TIMES = 4
+"""The same for a long text, in lengths of it: padding must not hide what is behind it."""
 
 _PIECE = re.compile(r"[A-Za-z0-9+/_=-]{12,}")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}[\s:,-]?){6,}")
@@ -33,13 +36,13 @@ def readings(text: str) -> Iterator[str]:
     """The text, and what it says when encodings in it are undone. Each once, the text first."""
     seen = {text}
     level = [text]
-    left = MAX_READ
+    left = max(MAX_READ, TIMES * len(text))
     yield text
-    for _ in range(MAX_DEPTH):
+    for depth in range(MAX_DEPTH):
         following: list[str] = []
         for each in level:
             for plain in _decoded(each):
-                left -= len(plain)
+                left -= len(plain) if depth else 0
                 if plain and plain not in seen and left > 0:
                     seen.add(plain)
                     following.append(plain)
@@ -53,12 +56,7 @@ def squashed(text: str) -> str:
 
 
 def _decoded(text: str) -> Iterator[str]:
-    if "%" in text:
-        yield unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "replace")
-    if "&" in text:
-        yield html.unescape(text)
-    if "\\" in text:
-        yield _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), text)
+    # Pieces first: they are short, and what is spent on the whole text is not there for them.
     bare = "".join(text.split())
     pieces = dict.fromkeys(_PIECE.findall(text))
     if bare != text and _PIECE.fullmatch(bare) is not None:
@@ -70,6 +68,14 @@ def _decoded(text: str) -> Iterator[str]:
             yield from _try(piece, _base32)
     for found in dict.fromkeys(each[0] for each in _HEX.finditer(text)):
         yield from _try(found, lambda raw: bytes.fromhex(re.sub(r"[^0-9a-fA-F]", "", raw)))
+    if "%" in text:
+        # A lone surrogate, which an escape can spell, has no bytes.
+        raw = text.replace("+", " ").encode("utf-8", "replace")
+        yield unquote_to_bytes(raw).decode("utf-8", "replace")
+    if "&" in text:
+        yield html.unescape(text)
+    if "\\" in text:
+        yield _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), text)
 
 
 def _base64(piece: str) -> Iterator[str]:

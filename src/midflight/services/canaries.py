@@ -154,6 +154,8 @@ class Canaries:
         found = await self._within(_sent(case))
         if not found:
             return None
+        # An address or an id of a task is the caller's, and may be the canary itself.
+        case.unnamed = not _is_named(action)
         await self._met(case, "canary.leaving", found)
         names = ", ".join(sorted(found))
         return deny(
@@ -224,7 +226,6 @@ def _sent(case: Case) -> JSON:
 
 
 def _is_named(action: Action) -> bool:
-    # An address or an id of a task is the caller's, and may be the canary itself.
     return action.kind in (ActionKind.CALL_TOOL, ActionKind.GET_PROMPT)
 
 

@@ -8,6 +8,7 @@ in memory for reading. Above: `flow.py`. Below: `ports/flow_store.py`.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import posixpath
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,7 @@ from midflight.domain.identity import Author
 from midflight.domain.records import Changed
 from midflight.domain.traits import FieldKind
 from midflight.services.ports.clock import Clock
-from midflight.services.ports.flow_store import FlowStore, Marked
+from midflight.services.ports.flow_store import SEVERAL, FlowStore, Marked
 from midflight.services.ports.recorder import Recorder
 from midflight.services.sealing import Sealer
 
@@ -45,7 +46,10 @@ class Marks:
         self._sealer = sealer
         self._clock = clock
         self._key = b""
-        self._marks: dict[str, set[str]] = {}
+        # For each key the run that is known to have marked it, None if any may have.
+        self._marks: dict[str, dict[str, str | None]] = {}
+        # So that what is marked while others are forgotten stays known.
+        self._turn = asyncio.Lock()
 
     async def start(self) -> None:
         """Read all marks.
@@ -55,7 +59,7 @@ class Marks:
         """
         self._key = await self._sealer.derive(_SECRET, purpose="marks")
         for upstream, key in await self._store.list_marks():
-            self._marks.setdefault(upstream, set()).add(key)
+            self._marks.setdefault(upstream, {})[key] = None
 
     async def add(self, upstream: str, keys: Sequence[str], *, run: str) -> None:
         """Mark values (in strict form) as keys of what an untrusted run writes; none: everything.
@@ -63,14 +67,16 @@ class Marks:
         Raises:
             StoreUnavailable: not marked, so it must not be written.
         """
-        known = self._marks.setdefault(upstream, set())
         hashed = [self._hash(form) for key in keys if _tells(key) for form in _forms(key)] or [_ANY]
-        if len(known) >= MAX_MARKS:
-            hashed = [_ANY]
-        new = [key for key in dict.fromkeys(hashed) if key not in known]
-        if new:
-            await self._store.put_marks(upstream, new, run=run, at=int(self._clock.now()))
-            known.update(new)
+        async with self._turn:
+            known = self._marks.setdefault(upstream, {})
+            if len(known) >= MAX_MARKS:
+                hashed = [_ANY]
+            # What another run has marked is marked again: it may be forgotten for that one alone.
+            new = [key for key in dict.fromkeys(hashed) if known.get(key) not in (run, SEVERAL)]
+            if new:
+                await self._store.put_marks(upstream, new, run=run, at=int(self._clock.now()))
+                known.update({key: SEVERAL if key in known else run for key in new})
 
     async def made(self, upstream: str | None = None) -> Sequence[Marked]:
         """Which runs have marked what, and since when."""
@@ -79,10 +85,16 @@ class Marks:
     async def clear(self, upstream: str, *, author: Author, run: str | None = None) -> int:
         """Forget marks, because somebody has looked at what was written; how many.
 
+        Those that several runs have made stay when it is for one run.
+
         Raises:
             NotFound: there are none.
             LedgerUnavailable: the marks stay.
         """
+        async with self._turn:
+            return await self._clear(upstream, author=author, run=run)
+
+    async def _clear(self, upstream: str, *, author: Author, run: str | None) -> int:
         if not [entry for entry in await self._store.marked(upstream) if run in (None, entry.run)]:
             raise NotFound(
                 f"Nothing of {upstream} is marked{f' by {run}' if run else ''}.",
@@ -100,7 +112,7 @@ class Marks:
         await ticket.durable()
         cleared = await self._store.clear_marks(upstream, run=run)
         listed = await self._store.list_marks()
-        self._marks[upstream] = {key for name, key in listed if name == upstream}
+        self._marks[upstream] = {key: None for name, key in listed if name == upstream}
         return cleared
 
     def within(self, upstream: str, found: Iterable[Leaf]) -> frozenset[int]:

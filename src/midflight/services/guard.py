@@ -528,7 +528,7 @@ class Guard:
             self._spans.action(
                 kind=case.action.kind.value,
                 upstream=case.action.upstream,
-                name=case.action.name,
+                name=case.name,
                 state=state.value,
                 ended_at=now,
                 seconds=took,

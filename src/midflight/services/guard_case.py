@@ -43,6 +43,7 @@ class Case:
         "run_facts",
         "shadow",
         "target",
+        "unnamed",
         "use",
         "workload",
     )
@@ -72,6 +73,8 @@ class Case:
         self.use: Use | None = None
         self.result: Sealed | None = None
         self.shadow: Shadow | None = None
+        self.unnamed = False
+        """Its name is the caller's, and holds what must be kept nowhere."""
 
     def scopes(self) -> list[tuple[ScopeKind, str]]:
         """Every scope whose revocation covers it."""
@@ -94,6 +97,11 @@ class Case:
             scopes.append((ScopeKind.RUN, caller.run))
         return scopes
 
+    @property
+    def name(self) -> str:
+        """What it is called where it is recorded."""
+        return self.action.method if self.unnamed else self.action.name
+
     def source(self) -> Source:
         """Where it came in."""
         return Source(point="mcp", proof=self.caller.proof, peer=self.caller.peer)
@@ -110,7 +118,7 @@ class Case:
             kind=self.action.kind.value,
             method=self.action.method,
             upstream=self.action.upstream,
-            name=self.action.name,
+            name=self.name,
             pin=target.pin if target is not None else None,
             pin_state=target.pin_state if target is not None else PinState.UNPINNED,
             traits=target.traits if target is not None else Traits(),

@@ -64,6 +64,8 @@ class Limits:
         """Without `start` there was nothing before."""
         self._clock = clock
         self._windows: dict[Key, deque[Use]] = {}
+        # Those in flight, beside their windows: a day of calls is not gone through for each.
+        self._flying: dict[Key, list[Use]] = {}
         self._known_since = -math.inf
 
     async def start(self, history: History) -> None:
@@ -86,6 +88,9 @@ class Limits:
                 key = key_of(facts.workload.id, facts.upstream, facts.name, facts.kind)
                 use = Use(here - max(0.0, now - record.at), flying=False)
                 self._windows.setdefault(key, deque()).append(use)
+        for key, uses in self._windows.items():
+            # The clock may have been set back meanwhile, and a window is read from its end.
+            self._windows[key] = deque(sorted(uses, key=lambda use: use.at))
         if after or first == now:
             self._known_since = here - max(0.0, now - (now if first is None else first))
 
@@ -99,6 +104,7 @@ class Limits:
             return wait
         use = Use(self._clock.monotonic(), flying=True)
         self._windows.setdefault(key, deque()).append(use)
+        self._flying.setdefault(key, []).append(use)
         return use
 
     def wait(self, key: Key, rates: Collection[Rate]) -> tuple[float, Rate] | None:
@@ -107,25 +113,28 @@ class Limits:
         uses = self._windows.get(key) or deque[Use]()
         while uses and not uses[0].flying and uses[0].at <= now - DAY_S:
             uses.popleft()
-        waits = [(self._wait(uses, rate, now), rate) for rate in rates]
+        flying = [use for use in self._flying.get(key, ()) if use.flying]
+        if key in self._flying:
+            self._flying[key] = flying
+        waits = [(self._wait(uses, flying, rate, now), rate) for rate in rates]
         return max((wait for wait in waits if wait[0] > 0), default=None)
 
-    def _wait(self, uses: deque[Use], rate: Rate, now: float) -> float:
+    def _wait(self, uses: deque[Use], flying: list[Use], rate: Rate, now: float) -> float:
         unknown = self._known_since + rate.seconds - now
         if unknown > 0:
             return unknown
         begin = now - rate.seconds
-        inside = 0
+        inside: list[Use] = []
         for use in reversed(uses):
             if use.at <= begin:
                 break
-            inside += 1
+            inside.append(use)
         # Calls in flight are few, and can be older than the window.
-        old = sum(use.flying and use.at <= begin for use in uses) if uses else 0
-        over = inside + old - rate.count + 1
+        old = sum(use.at <= begin for use in flying)
+        over = len(inside) + old - rate.count + 1
         if over <= 0:
             return 0.0
-        ends = sorted(use.at for use in uses if use.at > begin and not use.flying)
+        ends = sorted(use.at for use in inside if not use.flying)
         return ends[over - 1] - begin if len(ends) >= over else math.inf
 
 

@@ -1,7 +1,8 @@
 """Later turns of the principal: what whoever opened a run says after it was opened.
 
-Only the opener can add to an intent; what an agent relays as a user's words is data. The words are
-sealed and durable before they count. Children that are open keep the intent they were given.
+Only the opener can add to an intent, and to a child's only who opened its parent, too; what an
+agent relays as a user's words is data. The words are sealed and durable before they count.
+Children that are open keep the intent they were given.
 Below: `runs.py`, `flow.py`. Above: `apps/control/`.
 """
 
@@ -52,15 +53,17 @@ class Turns:
         Raises:
             NotFound, Conflict: there is no such run, it has ended, it has no intent to add to, or
                 the intent would be longer than `MAX_WHOLE`.
-            Forbidden: the author is not who opened it.
+            Forbidden: the author is not who opened it, and what it descends from.
             LedgerUnavailable, StoreUnavailable: the words do not count.
         """
         live = await self._runs.opened(run_id)
-        if live.run.opened_by != f"{author.name} ({author.proof})":
-            raise Forbidden(
-                f"{author.name} has not opened run {run_id}.",
-                hint=f"Only who opened it can say more: {live.run.opened_by}.",
-            )
+        # A child's intent is its parent's: who only delegated is not the principal of it.
+        for each in (live, *live.ancestors()):
+            if each.run.opened_by != f"{author.name} ({author.proof})":
+                raise Forbidden(
+                    f"{author.name} has not opened run {each.run.id}.",
+                    hint=f"Only who opened it can say more: {each.run.opened_by}.",
+                )
         if live.run.intent is None:
             raise Conflict(
                 f"Run {run_id} was opened without an intent.",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from midflight.services.ports.flow_store import MAX_INDEX, Marked, StoredFlow
+from midflight.services.ports.flow_store import MAX_INDEX, SEVERAL, Marked, StoredFlow
 
 
 class MemoryFlow:
@@ -35,13 +35,14 @@ class MemoryFlow:
         self._flows.pop(run_id, None)
 
     async def put_marks(self, upstream: str, keys: Sequence[str], *, run: str, at: int) -> None:
-        """Mark keys of an upstream as written by an untrusted run; the first mark stays."""
+        """Mark keys of an upstream as written by an untrusted run; of two it is `SEVERAL`."""
         self._check_open()
         for key in keys:
-            self._marks.setdefault((upstream, key), (run, at))
+            by, first = self._marks.get((upstream, key), (run, at))
+            self._marks[upstream, key] = (by if by == run else SEVERAL, first)
 
     async def marked(self, upstream: str | None = None) -> Sequence[Marked]:
-        """How many marks there are by upstream and the run that made them first."""
+        """How many marks there are by upstream and the run that made them."""
         self._check_open()
         found: dict[tuple[str, str], list[int]] = {}
         for (name, _), (run, at) in self._marks.items():

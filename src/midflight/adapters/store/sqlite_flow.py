@@ -10,11 +10,16 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from midflight.adapters.store.lane import Lane
 from midflight.adapters.store.schema import flow_marks, flows
-from midflight.services.ports.flow_store import MAX_INDEX, Marked, StoredFlow
+from midflight.services.ports.flow_store import MAX_INDEX, SEVERAL, Marked, StoredFlow
 
 _BY_RUN = select(flows).where(flows.c.run == bindparam("run_id"))
 _INDEX = select(flows.c.index).where(flows.c.run == bindparam("run_id"))
-_MARK = sqlite_insert(flow_marks).on_conflict_do_nothing()
+_NEW_MARK = sqlite_insert(flow_marks)
+_MARK = _NEW_MARK.on_conflict_do_update(
+    index_elements=[flow_marks.c.upstream, flow_marks.c.key],
+    set_={"run": SEVERAL},
+    where=flow_marks.c.run != _NEW_MARK.excluded.run,
+)
 _DONE = msgspec.json.Decoder(tuple[tuple[str, str, int], ...])
 
 
@@ -61,13 +66,13 @@ class SqliteFlow:
         await self._writer.run(lambda connection: connection.execute(statement).rowcount)
 
     async def put_marks(self, upstream: str, keys: Sequence[str], *, run: str, at: int) -> None:
-        """Mark keys of an upstream as written by an untrusted run; the first mark stays."""
+        """Mark keys of an upstream as written by an untrusted run; of two it is `SEVERAL`."""
         entries = [{"upstream": upstream, "key": key, "run": run, "at": at} for key in keys]
         if entries:
             await self._writer.run(lambda connection: connection.execute(_MARK, entries).rowcount)
 
     async def marked(self, upstream: str | None = None) -> Sequence[Marked]:
-        """How many marks there are by upstream and the run that made them first."""
+        """How many marks there are by upstream and the run that made them."""
         by = (flow_marks.c.upstream, flow_marks.c.run)
         statement = (
             select(*by, func.count().label("marks"), func.min(flow_marks.c.at).label("since"))

@@ -39,7 +39,7 @@ def list_marks(
 def clear(
     context: typer.Context,
     upstream: Annotated[str, typer.Argument(help="Whose marks.")],
-    run: Annotated[str | None, typer.Option(help="Only those that this run made.")] = None,
+    run: Annotated[str | None, typer.Option(help="Only those that this run alone made.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Forget marks, having looked at what was written: it counts as clean from now on."""

@@ -8,7 +8,7 @@ from typing import Any
 from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
-from midflight.domain.errors import Conflict
+from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Mode, Tier, Workload
 from midflight.domain.value import Value
 
@@ -64,6 +64,7 @@ class WorkloadVerbs:
         """`is_operator` tells uids of operators; `token_ttl_s` is the settings' token life."""
         self._inventory = plane.inventory
         self._identity = plane.identity
+        self._desk = plane.approval_desk
         self._is_operator = is_operator
         self._token_ttl_s = token_ttl_s
 
@@ -85,8 +86,21 @@ class WorkloadVerbs:
                 " operator out.",
                 hint="Run the workload as a user of its own, or leave uid out.",
             )
+        await self._check_signature(given, operator)
         workload = Workload(**{name: getattr(given, name) for name in given.__struct_fields__})
         return await self._inventory.register(workload, operator.author)
+
+    async def _check_signature(self, given: NewWorkload, operator: Operator) -> None:
+        """A waiver is signed by being given: by an operator who answers for the owner."""
+        if given.waiver_by is None and given.waiver_until is None:
+            return
+        try:
+            before = await self._inventory.get(given.id)
+        except NotFound:
+            before = None
+        signed = (given.owner, given.waiver_by, given.waiver_until)
+        if before is None or signed != (before.owner, before.waiver_by, before.waiver_until):
+            self._desk.check_owner(operator.author, given.owner)
 
     async def disable_workload(self, given: NamedWorkload, operator: Operator) -> Workload:
         """Deny everything it does from now on."""

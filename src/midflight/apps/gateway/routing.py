@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from midflight.domain.identity import Caller
 from midflight.domain.tool import Definition, PinnedKind
@@ -25,10 +25,13 @@ from midflight.wire.mcp.meta import RELATED_TASK
 from midflight.wire.mcp.methods import CLIENT_REQUESTS
 
 MAX_LEARNED = 50_000
-"""Resource URIs and task ids remembered at the endpoint of all; the oldest are forgotten."""
+"""Resource URIs, and task ids, that are remembered for one workload; its oldest are forgotten."""
 
 Route = tuple[str, str]
 """(upstream, name there)"""
+
+_Key = tuple[str | None, str]
+T = TypeVar("T")
 
 
 class Routes:
@@ -40,8 +43,9 @@ class Routes:
         self._catalogue = catalogue
         self._names: dict[PinnedKind, Names] = {}
         self._generation = -1
-        self._resources: dict[tuple[str, str | None, str], set[str]] = {}
-        self._tasks: dict[tuple[str, str | None, str], str] = {}
+        # By workload, then by its run and the URI or id.
+        self._resources: dict[str, dict[_Key, set[str]]] = {}
+        self._tasks: dict[str, dict[_Key, str]] = {}
 
     # Tools and prompts
 
@@ -130,9 +134,8 @@ class Routes:
         for entry in cast("list[Any]", resources):
             uri: Any = (json.as_object(entry) or {}).get("uri")
             if isinstance(uri, str) and len(uri) <= MAX_NAME:  # a longer one cannot be read
-                _bounded(self._resources)
-                key = (caller.workload, caller.run, uri)
-                self._resources.setdefault(key, set()).add(upstream)
+                known = _bounded(self._resources, caller.workload)
+                known.setdefault((caller.run, uri), set()).add(upstream)
 
     def note_task(self, caller: Caller, upstream: str, result: JSONObject) -> None:
         """Remember who made a task, and where (both generations' forms).
@@ -142,26 +145,26 @@ class Routes:
         task = json.as_object(result.get("task")) or result
         task_id = task.get("taskId")
         if isinstance(task_id, str) and len(task_id) <= MAX_NAME:
-            _bounded(self._tasks)
+            known = _bounded(self._tasks, caller.workload)
             # The first upstream keeps an id: another that answers the same captures nothing.
-            self._tasks.setdefault((*_who(caller), task_id), upstream)
+            known.setdefault((caller.run, task_id), upstream)
 
     def own_tasks(self, caller: Caller, upstream: str, result: JSONObject) -> JSONObject:
         """A list of tasks without those that others have made."""
         tasks = result.get("tasks")
         listed = cast("list[Any]", tasks) if isinstance(tasks, list) else []
+        made = self._tasks.get(caller.workload, {})
         own = [
             task
             for task in listed
-            if self._tasks.get((*_who(caller), str((json.as_object(task) or {}).get("taskId"))))
-            == upstream
+            if made.get((caller.run, str((json.as_object(task) or {}).get("taskId")))) == upstream
         ]
         return {**result, "tasks": own}
 
     # Inside
 
     def _task_owner(self, request: Request, task: object, caller: Caller) -> str:
-        found = self._tasks.get((*_who(caller), str(task)))
+        found = self._tasks.get(caller.workload, {}).get((caller.run, str(task)))
         if found is None:
             raise _unknown(request, "This run has made no such task here.")
         return found
@@ -203,11 +206,10 @@ class Routes:
         self, request: Request, uri: str, owner: tuple[Caller, Callable[[], Awaitable[None]]]
     ) -> str:
         caller, learn_all = owner
-        key = (caller.workload, caller.run, uri)
-        owners = self._resources.get(key, set()) | self._by_template(uri)
+        owners = self._listed(caller, uri) | self._by_template(uri)
         if not owners:
             await learn_all()
-            owners = self._resources.get(key, set())
+            owners = self._listed(caller, uri)
         if len(owners) == 1:
             return next(iter(owners))
         if not owners:
@@ -219,6 +221,9 @@ class Routes:
             request_id=request.id,
         )
 
+    def _listed(self, caller: Caller, uri: str) -> set[str]:
+        return self._resources.get(caller.workload, {}).get((caller.run, uri), set())
+
     def _by_template(self, uri: str) -> set[str]:
         return {
             upstream
@@ -226,10 +231,6 @@ class Routes:
             for definition in self._catalogue.definitions(upstream, PinnedKind.TEMPLATE)
             if could_be(uri, definition.name)
         }
-
-
-def _who(caller: Caller) -> tuple[str, str | None]:
-    return caller.workload, caller.run
 
 
 def _renamed(request: Request, params: JSONObject) -> Request:
@@ -245,9 +246,12 @@ def _unknown(request: Request, text: str) -> MalformedMessage:
     )
 
 
-def _bounded(memory: dict[Any, Any]) -> None:
-    if len(memory) >= MAX_LEARNED:
-        del memory[next(iter(memory))]
+def _bounded(memory: dict[str, dict[_Key, T]], workload: str) -> dict[_Key, T]:
+    """What is remembered for a workload, with room for one more. Nobody else's makes room."""
+    own = memory.setdefault(workload, {})
+    if len(own) >= MAX_LEARNED:
+        del own[next(iter(own))]
+    return own
 
 
 __all__ = ["MAX_LEARNED", "Route", "Routes"]

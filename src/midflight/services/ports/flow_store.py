@@ -14,6 +14,10 @@ MAX_INDEX = 9 * 65_536
 """Bytes of an index that are kept, the last ones; entries have nine."""
 
 
+SEVERAL = "several"
+"""In place of a run: several runs have marked it, so that none of them can take the mark along."""
+
+
 class StoredFlow(Value):
     """The flow state of a run, as far as it can be read back.
 
@@ -29,7 +33,7 @@ class StoredFlow(Value):
 
 
 class Marked(Value):
-    """Marks that one run made on an upstream. `since` is Unix seconds of the first."""
+    """Marks on an upstream that one run made, or `SEVERAL`. `since`: of the first, Unix seconds."""
 
     upstream: str
     run: str
@@ -53,7 +57,7 @@ class FlowStore(Protocol):
         ...
 
     async def put_marks(self, upstream: str, keys: Sequence[str], *, run: str, at: int) -> None:
-        """Mark keys of an upstream as written by an untrusted run; the first mark stays."""
+        """Mark keys of an upstream as written by an untrusted run; of two it is `SEVERAL`."""
         ...
 
     async def marked(self, upstream: str | None = None) -> Sequence[Marked]:
@@ -69,4 +73,4 @@ class FlowStore(Protocol):
         ...
 
 
-__all__ = ["MAX_INDEX", "FlowStore", "Marked", "StoredFlow"]
+__all__ = ["MAX_INDEX", "SEVERAL", "FlowStore", "Marked", "StoredFlow"]
