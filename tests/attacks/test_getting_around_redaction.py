@@ -281,6 +281,15 @@ async def test_a_task_is_no_way_to_the_result(form: str) -> None:
     assert "t-1" not in json.dumps(done.reply.result)
 
 
+async def test_an_effect_whose_task_is_not_delivered_was_done_all_the_same() -> None:
+    traits = Traits(effect=Effect.WRITE, reach=Reach.CLOSED, reviewed=True)
+    plane, run = await plane_under(("redact", "secret"), traits=traits)
+    await looked(plane, run, Reply(result={"resultType": "task", "task": {"taskId": "t-1"}}))
+    live = plane.runs.live(run)
+    assert live is not None
+    assert (await plane.flow.ready(live)).done == {("one", "look"): 1}
+
+
 # What the run never saw it does not carry
 
 
@@ -336,6 +345,14 @@ async def test_a_masked_argument_is_sent_whole_and_recorded_nowhere() -> None:
     assert plane.upstream.received[-1].arguments == {"card": SECRET, "more": more}
     kept = {"card": "****2222", "more": [{"pin": "****", "who": "ann"}]}
     assert await arguments_of(plane) == [[kept, {}]]
+
+
+async def test_what_a_limit_refuses_is_masked_in_its_record_too() -> None:
+    plane, run = await plane_under(("mask", "args.card"), ("limit", "1/m"))
+    await looked(plane, run, of({}), card=SECRET)
+    again = await plane.guard.perform(call("look", card=SECRET), caller(run), sink=ListSink())
+    assert isinstance(again, Refused)
+    assert await arguments_of(plane) == [[{"card": "****2222"}, {}]] * 2
 
 
 async def test_a_mask_on_results_shows_the_end_only() -> None:

@@ -313,7 +313,7 @@ class Guard:
             for answer in answers:
                 await self.judge_answer(case, answer, flight=flight)
             guarded = _GuardedSink(self, case, sink)
-            reply = await self._upstreams[action.upstream].call(
+            said = await self._upstreams[action.upstream].call(
                 action,
                 seat=RunSeat(
                     run=live.run.id,
@@ -324,12 +324,12 @@ class Guard:
                 flight=flight,
                 sink=guarded,
             )
-            reply = await self._take_in(case, flow, reply)
+            reply = await self._take_in(case, flow, said)
             flight.look()  # what came back after the cut is not delivered
             live.look()  # nor into what follows an ended run, which has not its labels
             flight.completed = True
-            failed = reply.error is not None or (reply.result or {}).get("isError") is True
-            if failed:
+            # As the upstream says it: an error in place of what is not delivered undoes nothing.
+            if said.error is not None or (said.result or {}).get("isError") is True:
                 self._flow.undone(flow, target, action)
             case.result = self._obligations.keep(case, reply)
             state = Terminal.FAILED if reply.error is not None else Terminal.DONE

@@ -68,6 +68,7 @@ class Obligations:
 
     def _take(self, case: Case, permit: Permit) -> Permit | Deny:
         asked = owed(permit.obligations)
+        self._mask(case, asked)  # whatever comes of it: a refusal has a record, too
         refused = _unfit(case, asked)
         if refused is None and asked.rates:
             taken = self.limits.take(_key(case), asked.rates)
@@ -78,7 +79,6 @@ class Obligations:
         if refused is not None:
             return refused
         case.obliged = asked
-        self._mask(case, asked)
         return permit
 
     def _mask(self, case: Case, asked: Owed) -> None:
