@@ -55,7 +55,7 @@ def rejudging(flow: Flow, monitors: Monitors) -> Refresh:
             return {}
         case.flow = flow.judge(live, state, target, case.action, owner=workload.owner)
         # The action itself is in there: its reservation is held while this waits.
-        return monitors.peek(workload, case.action.upstream, run=live.run)
+        return monitors.peek(workload, case.action.upstream, run=live.first().run)
 
     return refresh
 

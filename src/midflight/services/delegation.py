@@ -211,7 +211,7 @@ class Delegation:
                 workload=delegator,
                 run=above.facts(
                     now=now,
-                    monitors=self._monitors.peek(delegator, _TARGET.upstream, run=above.run),
+                    monitors=self._monitors.peek(delegator, _TARGET.upstream, run=above.first().run),
                 ),
                 target=_TARGET,
                 arguments={

@@ -232,7 +232,9 @@ class Guard:
         case.flow = self._flow.judge(found, state, target, action, owner=workload.owner)
         # The very facts that are asked with are those that are recorded (I6).
         case.asked_at = int(now)
-        reservation = case.reservation = self._monitors.reserve(action, target, workload, found.run)
+        # What is counted for a run is counted for its family: delegation gives no new count.
+        counted = found.first().run
+        reservation = case.reservation = self._monitors.reserve(action, target, workload, counted)
         facts = case.run_facts = found.facts(now=int(now), monitors=reservation.values)
         question = Question(
             kind=action.kind,
