@@ -11,6 +11,7 @@ import pytest
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Deny, DenyCode, Obligation, Permit, Reason
+from midflight.domain.errors import Conflict
 from midflight.domain.labels import BOTTOM, Confidentiality, Labels
 from midflight.domain.obligation import REDACTED
 from midflight.domain.records import Intent, Outcome
@@ -256,6 +257,29 @@ async def test_nothing_is_said_early_that_may_not_be_said_in_the_end(how: str) -
     heard = [params for _, params in sink.notified] + [asked.params for asked in sink.asked]
     assert heard
     assert SECRET not in json.dumps(heard)
+
+
+async def test_a_log_line_beside_the_call_says_no_more_than_its_result() -> None:
+    plane, run = await plane_under(("redact", "secret"))
+    done = await looked(plane, run, of(rows()))
+    assert SECRET not in json.dumps(done.reply.result)
+    line = {"level": "debug", "data": {"sent": rows(), "text": f"card={SECRET}"}}
+    passed = await plane.guard.observe_notice(run, "one", "notifications/message", line)
+    assert SECRET not in json.dumps(passed)
+    assert passed["level"] == "debug"
+    other = await plane.runs.open_run(
+        workload=await plane.inventory.get(WORKLOAD), intent="Look.", author=OPERATOR
+    )
+    said = {"level": "info", "data": "ready"}
+    heard = await plane.guard.observe_notice(other.id, "one", "notifications/message", said)
+    assert heard == said
+
+
+async def test_what_is_said_to_a_run_that_is_over_is_not_passed_on() -> None:
+    plane, run = await plane_under()
+    await plane.runs.close_run(run, author=OPERATOR)
+    with pytest.raises(Conflict):
+        await plane.guard.observe_notice(run, "one", "notifications/message", {"data": "x"})
 
 
 @pytest.mark.parametrize("form", ["asked", "unasked"])

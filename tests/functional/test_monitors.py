@@ -370,7 +370,5 @@ async def _delegated(plane: MemoryPlane) -> tuple[str, str]:
 
 
 async def _child(plane: MemoryPlane, parent: str) -> str:
-    child = await plane.delegation.delegate(
-        parent, workload=WORKLOAD, text="Pay.", author=OPERATOR
-    )
+    child = await plane.delegation.delegate(parent, workload=WORKLOAD, text="Pay.", author=OPERATOR)
     return child.id

@@ -397,6 +397,7 @@ class Plane:
         self.interruption.run_ended(run, over(run, state))
         self._aside(self.approvals.run_ended(run))
         self.monitors.run_ended(run)
+        self.obligations.run_ended(run)
         for upstream in self.parts.upstreams.values():
             self._aside(upstream.end_run(run))
 

@@ -211,7 +211,9 @@ class Delegation:
                 workload=delegator,
                 run=above.facts(
                     now=now,
-                    monitors=self._monitors.peek(delegator, _TARGET.upstream, run=above.first().run),
+                    monitors=self._monitors.peek(
+                        delegator, _TARGET.upstream, run=above.first().run
+                    ),
                 ),
                 target=_TARGET,
                 arguments={

@@ -416,12 +416,26 @@ class Guard:
             )
         self._outcome(inner, Terminal.DONE)
 
-    async def observe_notice(self, run: str, upstream: str) -> None:
-        """A message of an upstream that belongs to no action is about to reach a run."""
+    async def observe_notice(
+        self, run: str, upstream: str, method: str, params: JSONObject
+    ) -> JSONObject:
+        """A message of an upstream that belongs to no action is about to reach a run.
+
+        Returns what of it may: it can repeat what was taken out of a result.
+
+        Raises:
+            Conflict: the run is not open, so nobody would have its labels.
+            StoreUnavailable: they cannot be kept.
+        """
         live = self._runs.live(run)
-        if live is not None:
-            labels = taint(self._catalogue.notices(upstream))
-            await self._runs.join_labels(live, labels, source=f"notice of {upstream}")
+        if live is None:
+            raise Conflict(f"Run {run} is not open here.")
+        params = self._obligations.notice(run, upstream, params)
+        labels = taint(self._catalogue.notices(upstream))
+        await self._runs.join_labels(live, labels, source=f"notice of {upstream}")
+        await self._canaries.told(live, upstream, method, params)
+        live.look()
+        return params
 
     async def observe_early(self, case: Case, said: JSONObject) -> JSONObject:
         """Something of the result is about to be delivered: what of it may be; its labels first."""
