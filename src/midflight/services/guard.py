@@ -331,7 +331,7 @@ class Guard:
             live.look()  # nor into what follows an ended run, which has not its labels
             flight.completed = True
             # As the upstream says it: an error in place of what is not delivered undoes nothing.
-            if said.error is not None or (said.result or {}).get("isError") is True:
+            if _is_undone(said):
                 self._flow.undone(flow, target, action)
             case.result = self._obligations.keep(case, reply)
             state = Terminal.FAILED if reply.error is not None else Terminal.DONE
@@ -609,6 +609,16 @@ def _unfit(run: Run, action: Action, target: Target) -> Deny | None:
         code.value,
         f"{action.upstream}/{action.name} is {target.pin_state.value}.",
         why_unpinned(target.pin_state, action.upstream, action.name),
+    )
+
+
+def _is_undone(said: Reply) -> bool:
+    """Whether the upstream says that it did nothing: it failed, or it asks something first."""
+    result = said.result or {}
+    return (
+        said.error is not None
+        or result.get("isError") is True
+        or result.get("resultType") == "input_required"
     )
 
 
