@@ -264,14 +264,14 @@ async def test_a_log_line_beside_the_call_says_no_more_than_its_result() -> None
     done = await looked(plane, run, of(rows()))
     assert SECRET not in json.dumps(done.reply.result)
     line = {"level": "debug", "data": {"sent": rows(), "text": f"card={SECRET}"}}
-    passed = await plane.guard.observe_notice(run, "one", "notifications/message", line)
+    passed = await plane.guard.observing.notice(run, "one", "notifications/message", line)
     assert SECRET not in json.dumps(passed)
     assert passed["level"] == "debug"
     other = await plane.runs.open_run(
         workload=await plane.inventory.get(WORKLOAD), intent="Look.", author=OPERATOR
     )
     said = {"level": "info", "data": "ready"}
-    heard = await plane.guard.observe_notice(other.id, "one", "notifications/message", said)
+    heard = await plane.guard.observing.notice(other.id, "one", "notifications/message", said)
     assert heard == said
 
 
@@ -279,7 +279,7 @@ async def test_what_is_said_to_a_run_that_is_over_is_not_passed_on() -> None:
     plane, run = await plane_under()
     await plane.runs.close_run(run, author=OPERATOR)
     with pytest.raises(Conflict):
-        await plane.guard.observe_notice(run, "one", "notifications/message", {"data": "x"})
+        await plane.guard.observing.notice(run, "one", "notifications/message", {"data": "x"})
 
 
 @pytest.mark.parametrize("form", ["asked", "unasked"])

@@ -310,7 +310,7 @@ class Plane:
             engine=self.engine,
             clock=made.clock,
         )
-        self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observe_notice)
+        self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
         self._beside: set[asyncio.Task[None]] = set()
 
