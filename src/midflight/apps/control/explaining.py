@@ -86,7 +86,11 @@ class ExplainVerbs:
                 facts, sealed, code = record.facts, record.arguments, record.code
                 decided = "challenge" if code is DenyCode.APPROVAL_REQUIRED else "deny"
                 approved = False
-        arguments = await self._open(sealed)
+        opened = await self._sealer.open_arguments(sealed)
+        if opened is not None:
+            arguments = opened[0]
+        else:
+            arguments = {} if sealed is None else None
         obligations = record.obligations if isinstance(record, Intent) else ()
         masked = bool(owed(obligations).arguments)
         derived: Explanation | None = None
@@ -157,16 +161,6 @@ class ExplainVerbs:
                     f"Record {record_id} is not about the decision of an action.",
                     hint="`midflight ledger tail` lists intents and outcomes.",
                 )
-
-    async def _open(self, sealed: Sealed | None) -> JSONObject | None:
-        """The judged arguments: the guard seals them with the further parameters behind them."""
-        if sealed is None:
-            return {}
-        match await self._sealer.open(sealed):
-            case [dict(arguments), _]:  # pyright: ignore[reportUnknownVariableType]
-                return arguments  # pyright: ignore[reportUnknownVariableType]
-            case _:
-                return None
 
     def operations(self) -> Sequence[Operation[Any]]:
         """The rows of the table."""
