@@ -87,10 +87,9 @@ class ExplainVerbs:
                 decided = "challenge" if code is DenyCode.APPROVAL_REQUIRED else "deny"
                 approved = False
         opened = await self._sealer.open_arguments(sealed)
+        arguments: JSONObject | None = {} if sealed is None else None
         if opened is not None:
             arguments = opened[0]
-        else:
-            arguments = {} if sealed is None else None
         obligations = record.obligations if isinstance(record, Intent) else ()
         # The record of a refusal does not say under what it would have been permitted.
         masked = bool(owed(obligations).arguments) or (
