@@ -207,6 +207,14 @@ async def test_a_closed_read_may_look_for_it_and_a_result_that_holds_it_marks_th
     assert [r.run for r in records if isinstance(r, LabelRaised)]
 
 
+async def test_what_is_said_beside_all_calls_marks_the_run_too() -> None:
+    plane, run, value = await plane_with()
+    await plane.guard.observing.notice(run, "one", "notifications/message", {"data": value})
+    assert (await labels(plane, run)).compartments == MET
+    [seen] = [r for r in await plane.records() if isinstance(r, Observed)]
+    assert (seen.what, seen.details["name"]) == ("canary.read", "notifications/message")
+
+
 async def test_what_is_said_early_marks_the_run_before_it_is_heard() -> None:
     plane, run, value = await plane_with()
     seen: list[Labels] = []

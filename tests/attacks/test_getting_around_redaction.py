@@ -11,6 +11,7 @@ import pytest
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Deny, DenyCode, Obligation, Permit, Reason
+from midflight.domain.errors import Conflict
 from midflight.domain.labels import BOTTOM, Confidentiality, Labels
 from midflight.domain.obligation import REDACTED
 from midflight.domain.records import Intent, Outcome
@@ -258,6 +259,29 @@ async def test_nothing_is_said_early_that_may_not_be_said_in_the_end(how: str) -
     assert SECRET not in json.dumps(heard)
 
 
+async def test_a_log_line_beside_the_call_says_no_more_than_its_result() -> None:
+    plane, run = await plane_under(("redact", "secret"))
+    done = await looked(plane, run, of(rows()))
+    assert SECRET not in json.dumps(done.reply.result)
+    line = {"level": "debug", "data": {"sent": rows(), "text": f"card={SECRET}"}}
+    passed = await plane.guard.observing.notice(run, "one", "notifications/message", line)
+    assert SECRET not in json.dumps(passed)
+    assert passed["level"] == "debug"
+    other = await plane.runs.open_run(
+        workload=await plane.inventory.get(WORKLOAD), intent="Look.", author=OPERATOR
+    )
+    said = {"level": "info", "data": "ready"}
+    heard = await plane.guard.observing.notice(other.id, "one", "notifications/message", said)
+    assert heard == said
+
+
+async def test_what_is_said_to_a_run_that_is_over_is_not_passed_on() -> None:
+    plane, run = await plane_under()
+    await plane.runs.close_run(run, author=OPERATOR)
+    with pytest.raises(Conflict):
+        await plane.guard.observing.notice(run, "one", "notifications/message", {"data": "x"})
+
+
 @pytest.mark.parametrize("form", ["asked", "unasked"])
 async def test_a_task_is_no_way_to_the_result(form: str) -> None:
     plane, run = await plane_under(("redact", "secret"))
@@ -279,6 +303,15 @@ async def test_a_task_is_no_way_to_the_result(form: str) -> None:
     assert done.reply.result is not None
     assert done.reply.result["isError"] is True
     assert "t-1" not in json.dumps(done.reply.result)
+
+
+async def test_an_effect_whose_task_is_not_delivered_was_done_all_the_same() -> None:
+    traits = Traits(effect=Effect.WRITE, reach=Reach.CLOSED, reviewed=True)
+    plane, run = await plane_under(("redact", "secret"), traits=traits)
+    await looked(plane, run, Reply(result={"resultType": "task", "task": {"taskId": "t-1"}}))
+    live = plane.runs.live(run)
+    assert live is not None
+    assert (await plane.flow.ready(live)).done == {("one", "look"): 1}
 
 
 # What the run never saw it does not carry
@@ -336,6 +369,14 @@ async def test_a_masked_argument_is_sent_whole_and_recorded_nowhere() -> None:
     assert plane.upstream.received[-1].arguments == {"card": SECRET, "more": more}
     kept = {"card": "****2222", "more": [{"pin": "****", "who": "ann"}]}
     assert await arguments_of(plane) == [[kept, {}]]
+
+
+async def test_what_a_limit_refuses_is_masked_in_its_record_too() -> None:
+    plane, run = await plane_under(("mask", "args.card"), ("limit", "1/m"))
+    await looked(plane, run, of({}), card=SECRET)
+    again = await plane.guard.perform(call("look", card=SECRET), caller(run), sink=ListSink())
+    assert isinstance(again, Refused)
+    assert await arguments_of(plane) == [[{"card": "****2222"}, {}]] * 2
 
 
 async def test_a_mask_on_results_shows_the_end_only() -> None:

@@ -47,7 +47,7 @@ async def test_a_closed_upstream_with_a_tool_that_browses_speaks_for_outsiders(
     browse: Traits, expected: Labels
 ) -> None:
     plane, run = await plane_with(browse)
-    await plane.guard.observe_notice(run, "one")
+    await plane.guard.observing.notice(run, "one", "notifications/message", {})
     assert await labels(plane, run) == expected
 
 

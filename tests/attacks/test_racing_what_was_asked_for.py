@@ -55,6 +55,22 @@ async def test_what_the_upstream_refused_can_be_tried_again() -> None:
         await it.held(run, "pay_bill", "asked", **ONCE)
 
 
+async def test_what_the_upstream_asks_something_about_first_is_done_when_that_is_answered() -> None:
+    async with office(read_mail=mails("Hello.")) as it:
+        run = await it.open(INTENT)
+        await it.passes(run, "read_mail")
+
+        async def asking(action: object, flight: object, sink: object) -> Reply:
+            return Reply(result={"resultType": "input_required", "requestState": "s"})
+
+        answer = it.upstream.scripts["pay_bill"]
+        it.upstream.scripts["pay_bill"] = asking
+        await it.passes(run, "pay_bill", **ONCE)
+        it.upstream.scripts["pay_bill"] = answer
+        await it.passes(run, "pay_bill", **ONCE)
+        await it.held(run, "pay_bill", "asked", **ONCE)
+
+
 async def test_all_of_what_was_asked_for_passes_at_once() -> None:
     async with office(read_mail=mails("Hello.")) as it:
         to = ["ann@office.example", "ben@office.example"]

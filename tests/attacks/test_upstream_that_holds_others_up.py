@@ -147,8 +147,9 @@ class Hub:
         if upstream == "bad":
             await self.go.wait()
 
-    async def _observe(self, run: str, upstream: str) -> None:
+    async def _observe(self, run: str, upstream: str, method: str, params: Any) -> Any:
         """Labels are the guard's."""
+        return params
 
     async def hear(self, upstream: str, method: str, params: Any) -> None:
         if params.get("boom"):

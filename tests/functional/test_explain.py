@@ -198,6 +198,26 @@ def test_erased_arguments_are_not_guessed(live: LiveGateway) -> None:
     assert "erased" in explain(live, record).stderr
 
 
+def test_a_question_about_masked_arguments_is_not_called_another_decision(
+    live: LiveGateway,
+) -> None:
+    masked = """
+@id("runs") permit(principal, action == Action::"open_run", resource);
+@id("reads") @mask("args.nonce") permit(principal, action in Action::"read", resource);
+@id("ask-mallory") @reason("Mallory is asked about.") @help("Ask.") @approvers("owner")
+forbid(principal, action in Action::"call_tool", resource)
+when { context.args has nonce && context.args.nonce == "mallory-4929" }
+unless { context.approval.granted };
+"""
+    policies(live, masked)
+    refused = act(live, "mallory-4929").refusal
+    assert refused is not None
+    found = explained(live, refused["record"])
+    assert found["decided"] == "challenge"
+    assert found["arguments"] == {"nonce": "****4929"}
+    assert (found["masked"], found["same"]) == (True, None)
+
+
 def test_a_record_of_something_else_is_not_explained(live: LiveGateway) -> None:
     opened = live.records("run_opened") or (act(live, "x") and live.records("run_opened"))
     result = explain(live, opened[0]["id"])

@@ -334,3 +334,41 @@ async def test_without_the_store_there_is_no_start() -> None:
 
     with pytest.raises(StoreUnavailable):
         await restarted(plane, ACTS, store=Away())
+
+
+# Delegation only narrows
+
+
+async def test_what_is_counted_for_a_run_is_counted_for_all_that_descend_from_it() -> None:
+    plane = await plane_with(PAYEES + PAYS, limit("payees", 2))
+    parent, child = await _delegated(plane)
+    assert isinstance(await perform(plane, call("pay", to="ann"), run=parent), Performed)
+    assert isinstance(await perform(plane, call("pay", to="ann"), run=child), Performed)
+    assert isinstance(await perform(plane, call("pay", to="bob"), run=child), Performed)
+    for run in (parent, child, (await _child(plane, child))):
+        assert isinstance(await perform(plane, call("pay", to="eve"), run=run), Refused)
+    assert values(plane) == {"payees": {parent: 2}, "pays": {parent: 3}}
+
+
+async def test_the_end_of_a_child_gives_its_family_no_new_count() -> None:
+    plane = await plane_with(PAYS, limit("pays", 2))
+    parent, child = await _delegated(plane)
+    assert isinstance(await perform(plane, call("pay"), run=child), Performed)
+    await plane.runs.close_run(child, author=OPERATOR)
+    assert isinstance(await perform(plane, call("pay"), run=parent), Performed)
+    await plane.ledger.flush()
+    again = await restarted(plane, PAYS, limit("pays", 2))
+    assert values(again) == {"pays": {parent: 2}}
+    child = await _child(again, parent)
+    assert isinstance(await perform(again, call("pay"), run=child), Refused)
+
+
+async def _delegated(plane: MemoryPlane) -> tuple[str, str]:
+    workload = await plane.inventory.get(WORKLOAD)
+    run = await plane.runs.open_run(workload=workload, intent="Pay them.", author=OPERATOR)
+    return run.id, await _child(plane, run.id)
+
+
+async def _child(plane: MemoryPlane, parent: str) -> str:
+    child = await plane.delegation.delegate(parent, workload=WORKLOAD, text="Pay.", author=OPERATOR)
+    return child.id

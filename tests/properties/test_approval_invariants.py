@@ -24,11 +24,14 @@ from midflight.domain.records import (
     ApprovalAsked,
     ApprovalEnded,
     Intent,
+    Outcome,
     Record,
     RunEnded,
+    Terminal,
 )
 from midflight.testing import OPERATOR
 
+CUT = frozenset({Terminal.DENIED, Terminal.INTERRUPTED})
 GROUPS = {"security": ["bob", "carol"]}
 PEOPLE = ["team-one", "bob", "carol", "eve", "agents/one", "owner"]
 ENTITLED = {"owner": {"team-one"}, "security": {"bob", "carol", "security"}}
@@ -161,7 +164,9 @@ def check(records: list[Record], sent: int) -> None:
     asked = {r.approval: r for r in records if isinstance(r, ApprovalAsked)}
     used: set[str] = set()
     intents = [r for r in records if isinstance(r, Intent) and r.facts.name == "send"]
-    assert len(intents) == sent
+    # The end of its run can meet one between its intent and the upstream.
+    cut = [r for r in records if isinstance(r, Outcome) and r.intent and r.state in CUT]
+    assert sent <= len(intents) <= sent + len(cut)
     for number, intent in enumerate(records):
         if not isinstance(intent, Intent) or intent.facts.name != "send":
             continue

@@ -10,7 +10,7 @@ import pytest
 from midflight.adapters.upstream.http2 import Http2Client
 from midflight.adapters.upstream.http_pool import HttpPool
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
-from midflight.apps.compose import parts
+from midflight.apps.compose import do_chores, parts
 from midflight.apps.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -34,3 +34,16 @@ async def test_an_upstream_gets_the_client_that_its_settings_need(
     assert isinstance(upstream, McpHttpUpstream)
     assert type(upstream._client) is client
     await upstream.close()
+
+
+async def test_a_bug_in_one_chore_ends_none_of_the_others() -> None:
+    done: list[str] = []
+
+    async def bad() -> None:
+        raise ValueError("a bug")
+
+    async def good() -> None:
+        done.append("good")
+
+    await do_chores((bad, good))
+    assert done == ["good"]

@@ -7,6 +7,7 @@ import pytest
 
 from midflight.domain.counterparty import canonical_value, keyed_hash
 from midflight.domain.endorsement import MAX_VALUES, Endorsed, endorsed, remembered
+from midflight.domain.obligation import masked
 from midflight.domain.provenance import ArgumentFacts, Concern, FlowFacts, Origin
 from midflight.domain.traits import Role
 
@@ -47,6 +48,12 @@ def test_a_path_that_two_values_answer_to_endorses_neither() -> None:
     assert values(twice, ("to.x", Role.RECIPIENT)) == []
     twice = {"to": ["evil@x.org"], "to[0]": "good@x.org"}
     assert values(twice, ("to[0]", Role.RECIPIENT)) == []
+
+
+def test_what_was_masked_was_not_shown_so_it_is_not_endorsed() -> None:
+    kept = {"account": masked("DE89370400440532013000"), "pin": masked(1234), "to": "a@x.org"}
+    named = [("account", Role.ACCOUNT), ("pin", Role.CREDENTIAL), ("to", Role.RECIPIENT)]
+    assert values(kept, *named) == [("recipient", "a@x.org")]
 
 
 def test_several_addresses_in_one_text_are_several() -> None:

@@ -15,7 +15,7 @@ from midflight.testing import OPERATOR, MemoryPlane, ScriptedUpstream
 pytestmark = pytest.mark.anyio
 
 
-async def nothing(*_: object) -> None:
+async def nothing(*_: object) -> Any:
     """Nothing is fetched and nothing joined here."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -245,7 +245,7 @@ class Plane:
             marks=self.marks,
             definition=self.catalogue.tool,
             known=self.counterparties,
-            endorsed=lambda run: self.approvals.endorsed(run),  # noqa: PLW0108 -- made below
+            endorsed=self._endorsed,
             own_domains=frozenset(settings.flow.own_domains),
         )
         self.approvals = Approvals(
@@ -311,7 +311,7 @@ class Plane:
             engine=self.engine,
             clock=made.clock,
         )
-        self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observe_notice)
+        self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
         self._beside: set[asyncio.Task[None]] = set()
 
@@ -391,6 +391,9 @@ class Plane:
             )
         )
 
+    async def _endorsed(self, run: str) -> Sequence[str]:
+        return await self.approvals.endorsed(run)
+
     def _revoked(self, revocation: Revocation) -> None:
         self._aside(self.runs.revoked(revocation))
 
@@ -398,6 +401,7 @@ class Plane:
         self.interruption.run_ended(run, over(run, state))
         self._aside(self.approvals.run_ended(run))
         self.monitors.run_ended(run)
+        self.obligations.run_ended(run)
         for upstream in self.parts.upstreams.values():
             self._aside(upstream.end_run(run))
 
@@ -410,19 +414,17 @@ class Plane:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            for chore in (
-                self.runs.sweep,
-                self.flow.save,
-                self.policies.reload_if_changed,
-                self.approvals.sweep,
-                self.counterparties.refresh,
-                self.monitor_history.sweep,
-                self.observing.reload_if_changed,
-            ):
-                try:
-                    await chore()
-                except MidflightError as error:
-                    log.warning("chore_failed", chore=chore.__name__, why=str(error))
+            await do_chores(
+                (
+                    self.runs.sweep,
+                    self.flow.save,
+                    self.policies.reload_if_changed,
+                    self.approvals.sweep,
+                    self.counterparties.refresh,
+                    self.monitor_history.sweep,
+                    self.observing.reload_if_changed,
+                )
+            )
 
     async def _keep_monitors(self) -> None:
         try:
@@ -445,6 +447,18 @@ class Plane:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def do_chores(chores: Sequence[Callable[[], Awaitable[object]]]) -> None:
+    """Do each, whatever becomes of the ones before: a run must end though a policy file is odd."""
+    for chore in chores:
+        name = getattr(chore, "__name__", "")
+        try:
+            await chore()
+        except MidflightError as error:
+            log.warning("chore_failed", chore=name, why=str(error))
+        except Exception as error:  # noqa: BLE001 -- a bug in one must not end all of them for good
+            log.warning("chore_failed", chore=name, why=type(error).__name__)
 
 
 def log_to_stderr() -> None:
@@ -485,4 +499,4 @@ def _upstream(entry: UpstreamSettings) -> Upstream:
     )
 
 
-__all__ = ["Parts", "Plane", "log_to_stderr", "parts"]
+__all__ = ["Parts", "Plane", "do_chores", "log_to_stderr", "parts"]

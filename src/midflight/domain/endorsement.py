@@ -1,7 +1,8 @@
 """What a yes endorses: the values in an action that its approver was shown an origin of.
 
 Paths are those of `ArgumentFacts` (`to`, `recipients[0]`, `mail.to[1]`). A path that two values
-answer to endorses neither: which of them was shown cannot be told. Pure; no value is kept.
+answer to endorses neither: which of them was shown cannot be told. Nor is one endorsed of which a
+mask showed the end only. Pure; no value is kept.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from midflight.domain.counterparty import MAX_VALUE, REMEMBERED_ROLES, canonical_value
 from midflight.domain.flow.atoms import CONTACTS, Shape, shape, tokens
+from midflight.domain.obligation import is_masked
 from midflight.domain.provenance import Concern, FlowFacts
 from midflight.domain.traits import KEY_ROLES, Role
 from midflight.domain.value import JSON, Value
@@ -51,7 +53,7 @@ def endorsed(arguments: JSON, flow: FlowFacts) -> tuple[Endorsed, ...]:
     found: dict[Endorsed, None] = {}
     for facts in flow.arguments:
         for path, values in places.items():
-            if len(values) != 1 or not _is_at(path, facts.path):
+            if len(values) != 1 or is_masked(values[0]) or not _is_at(path, facts.path):
                 continue
             if facts.role in KEY_ROLES:
                 for value in _apart(values[0], facts.role):

@@ -32,6 +32,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 SHOWN = 4
 """Characters of a masked value that stay readable, if it has twice as many."""
 
+_MASK = "****"
 _RATE = re.compile(r"([1-9][0-9]{0,5})/([smhd])\Z")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}\Z")
 _LEVELS = {"internal": Confidentiality.INTERNAL, "secret": Confidentiality.SECRET}
@@ -149,7 +150,12 @@ def strictest(rates: Iterable[Rate]) -> frozenset[Rate]:
 def masked(value: object) -> str:
     """What is shown of a value: its last characters, or nothing if that would tell half of it."""
     text = str(value)
-    return "****" + (text[-SHOWN:] if len(text) >= 2 * SHOWN else "")
+    return _MASK + (text[-SHOWN:] if len(text) >= 2 * SHOWN else "")
+
+
+def is_masked(text: str) -> bool:
+    """Whether this is, or could be, what is shown of a value in its place."""
+    return text.startswith(_MASK) and len(text) <= len(_MASK) + SHOWN
 
 
 def _read(obligation: Obligation) -> Owed:
@@ -189,6 +195,7 @@ __all__ = [
     "REDACTED",
     "Owed",
     "Rate",
+    "is_masked",
     "masked",
     "owed",
     "problem",

@@ -1,6 +1,6 @@
 """Traits: what a tool can do, what its arguments are for, and whose words its results hold.
 
-An operator reviews them, in a file per upstream; `services/proposing.py` proposes them from the
+An operator reviews them, in a file per upstream; `domain/proposal/` proposes them from the
 manifest. What nobody said anything about counts as the worst that is not absurd. What an upstream
 says about itself may raise protection and never lower it.
 """

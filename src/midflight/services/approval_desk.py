@@ -112,7 +112,11 @@ class ApprovalDesk:
     async def show(self, approval_id: str) -> ApprovalStatus:
         """One request with its arguments. `NotFound` if there is none."""
         request = await self._get(approval_id)
-        return _status(request, now=self._clock.now(), opened=await self._open(request))
+        return _status(
+            request,
+            now=self._clock.now(),
+            opened=await self._sealer.open_arguments(request.arguments),
+        )
 
     async def approve(
         self, approval_id: str, *, author: Author, remember_s: int = 0
@@ -133,7 +137,7 @@ class ApprovalDesk:
         async with self._turn:
             request = await self._get(approval_id)
             roles = self._stands_for(request, author)
-            opened = await self._open(request)
+            opened = await self._sealer.open_arguments(request.arguments)
             if opened is None and request.state is ApprovalState.PENDING:
                 raise Conflict(
                     f"The arguments of {request.id} are erased, so nobody can see what it is.",
@@ -153,7 +157,9 @@ class ApprovalDesk:
             request = await self._get(approval_id)
             roles = self._stands_for(request, author)
             after = await self._give(request, self._answer(author, roles, yes=False), ())
-        return _status(after, now=self._clock.now(), opened=await self._open(after))
+        return _status(
+            after, now=self._clock.now(), opened=await self._sealer.open_arguments(after.arguments)
+        )
 
     def check_owner(self, author: Author, owner: str) -> None:
         """Raise `Forbidden` unless the author answers for this owner."""
@@ -172,16 +178,6 @@ class ApprovalDesk:
                 f"There is no approval {approval_id}.", hint="midflight approval list shows them."
             )
         return request
-
-    async def _open(self, request: ApprovalRequest) -> tuple[JSONObject, JSONObject] | None:
-        """Arguments and parameters: those the digest was made of. None if they are erased."""
-        if request.arguments is None:
-            return None
-        match await self._sealer.open(request.arguments):
-            case [dict(arguments), dict(params)]:  # pyright: ignore[reportUnknownVariableType]
-                return arguments, params  # pyright: ignore[reportUnknownVariableType]
-            case _:
-                return None
 
     def _stands_for(self, request: ApprovalRequest, author: Author) -> tuple[str, ...]:
         roles = stands_for(author.name, request.approvers, owner=request.owner, groups=self._groups)

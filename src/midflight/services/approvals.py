@@ -55,7 +55,7 @@ def rejudging(flow: Flow, monitors: Monitors) -> Refresh:
             return {}
         case.flow = flow.judge(live, state, target, case.action, owner=workload.owner)
         # The action itself is in there: its reservation is held while this waits.
-        return monitors.peek(workload, case.action.upstream, run=live.run)
+        return monitors.peek(workload, case.action.upstream, run=live.first().run)
 
     return refresh
 
@@ -128,14 +128,12 @@ class Approvals:
         """Every value that was endorsed in a run, for whoever loads the run again."""
         found: dict[str, None] = {}
         for request in await self._store.list_approvals(run=run_id):
-            if request.arguments is None or not has_agreed(request.approvers, request.answers):
+            if not has_agreed(request.approvers, request.answers):
                 continue
-            match await self._sealer.open(request.arguments):
-                case [dict(arguments), _]:  # pyright: ignore[reportUnknownVariableType]
-                    values = endorsed(arguments, request.shown.flow)  # pyright: ignore[reportUnknownArgumentType]
-                    found.update(dict.fromkeys(entry.value for entry in values))
-                case _:
-                    pass
+            opened = await self._sealer.open_arguments(request.arguments)
+            if opened is not None:
+                values = endorsed(opened[0], request.shown.flow)
+                found.update(dict.fromkeys(entry.value for entry in values))
         return tuple(found)
 
     async def run_ended(self, run_id: str) -> None:

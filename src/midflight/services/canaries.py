@@ -33,6 +33,7 @@ from midflight.domain.records import Changed, Observed
 from midflight.domain.traits import Reach
 from midflight.domain.value import JSON, Discreet, JSONObject
 from midflight.services.guard_case import Case, is_closed_read
+from midflight.services.live_run import LiveRun
 from midflight.services.ports.canary_store import CanaryStore
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
@@ -156,7 +157,7 @@ class Canaries:
             return None
         # An address or an id of a task is the caller's, and may be the canary itself.
         case.unnamed = not _is_named(action)
-        await self._met(case, "canary.leaving", found)
+        await self._met(_live(case), "canary.leaving", found, action.upstream, _name(action))
         names = ", ".join(sorted(found))
         return deny(
             DenyCode.CANARY,
@@ -172,9 +173,12 @@ class Canaries:
             StoreUnavailable: it cannot be marked, so it must not be delivered.
         """
         if self._watch:
-            found = await self._within(said)
-            if found:
-                await self._met(case, "canary.read", found)
+            await self._read(_live(case), said, case.action.upstream, _name(case.action))
+
+    async def told(self, live: LiveRun, upstream: str, method: str, said: JSON) -> None:
+        """The same for what an upstream says to a run beside its actions. Raises as `arriving`."""
+        if self._watch:
+            await self._read(live, said, upstream, method)
 
     # Inside
 
@@ -184,9 +188,15 @@ class Canaries:
             return await asyncio.to_thread(watch.within, value)
         return watch.within(value)
 
-    async def _met(self, case: Case, what: str, found: frozenset[str]) -> None:
-        assert case.live is not None
-        run = case.live.run.id
+    async def _read(self, live: LiveRun, said: JSON, upstream: str, name: str) -> None:
+        found = await self._within(said)
+        if found:
+            await self._met(live, "canary.read", found, upstream, name)
+
+    async def _met(
+        self, live: LiveRun, what: str, found: frozenset[str], upstream: str, name: str
+    ) -> None:
+        run = live.run.id
         ticket = self._recorder.append(
             Observed(
                 at=self._clock.now(),
@@ -195,13 +205,13 @@ class Canaries:
                 details={
                     "canaries": sorted(found),
                     "run": run,
-                    "workload": case.caller.workload,
-                    "upstream": case.action.upstream,
-                    "name": case.action.name if _is_named(case.action) else case.action.method,
+                    "workload": live.run.workload,
+                    "upstream": upstream,
+                    "name": name,
                 },
             )
         )
-        await self._runs.join_labels(case.live, _MET, source=ticket.id)
+        await self._runs.join_labels(live, _MET, source=ticket.id)
 
     async def _look(self) -> None:
         self._watch = Watch(self._key, await self._store.list_canaries())
@@ -227,6 +237,15 @@ def _sent(case: Case) -> JSON:
 
 def _is_named(action: Action) -> bool:
     return action.kind in (ActionKind.CALL_TOOL, ActionKind.GET_PROMPT)
+
+
+def _live(case: Case) -> LiveRun:
+    assert case.live is not None
+    return case.live
+
+
+def _name(action: Action) -> str:
+    return action.name if _is_named(action) else action.method
 
 
 def _size(value: JSON, enough: int) -> int:

@@ -8,8 +8,6 @@ with the parent's labels; they are no intent. Below: `runs.py`. Above: the contr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import Challenge, Deny
 from midflight.domain.delegation import is_too_deep, share
@@ -70,14 +68,6 @@ class Delegation:
         self._sealer = sealer
         self._clock = clock
         self._bounds = bounds
-        self._delegated: list[Callable[[str, str, str], None]] = []
-
-    def on_delegated(self, listener: Callable[[str, str, str], None]) -> None:
-        """Call `listener(parent id, child id, words)` before a child run can act.
-
-        The words are plain: keep them nowhere but in memory.
-        """
-        self._delegated.append(listener)
 
     async def delegate(
         self,
@@ -140,8 +130,6 @@ class Delegation:
         # And what it has seen while the child was made: the words may hold that as well.
         labels = child.labels.join(above.labels)
         await self._runs.join_labels(child, labels, source=above.run.id)
-        for listener in self._delegated:
-            listener(above.run.id, child.run.id, text)
         return child.run
 
     # Inside
@@ -211,7 +199,9 @@ class Delegation:
                 workload=delegator,
                 run=above.facts(
                     now=now,
-                    monitors=self._monitors.peek(delegator, _TARGET.upstream, run=above.run),
+                    monitors=self._monitors.peek(
+                        delegator, _TARGET.upstream, run=above.first().run
+                    ),
                 ),
                 target=_TARGET,
                 arguments={

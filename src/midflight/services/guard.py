@@ -6,47 +6,44 @@ Decoding and identifying have happened when `perform` is called: it starts at an
 `Caller` and never sees bytes. It ends in exactly one terminal record, whatever happens (I1);
 nothing reaches an upstream without a permit for the same digest (I2); anything but a clean permit
 refuses (I4). Ordinary async functions over frozen values: speed comes from doing little.
+Below: `guard_observing.py` (what comes back), `guard_records.py` (what is on record).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
-from midflight.domain.action import Action, ActionKind, digest
-from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit, Reason
+from midflight.domain.action import Action, digest
+from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit
 from midflight.domain.errors import (
     Conflict,
     LedgerUnavailable,
     MidflightError,
 )
 from midflight.domain.identity import Caller
-from midflight.domain.labels import BOTTOM, UNTRUSTED, Labels
 from midflight.domain.question import Question, Target
-from midflight.domain.records import Intent, Outcome, Terminal
+from midflight.domain.records import Terminal
 from midflight.domain.run import Run
 from midflight.domain.tool import PinState
-from midflight.domain.traits import Reach, Traits
 from midflight.domain.value import JSONObject, Value
 from midflight.services.approvals import Approvals
 from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue, why_unpinned
 from midflight.services.flights import Flight
-from midflight.services.flow import Flow, RunFlow
+from midflight.services.flow import Flow
 from midflight.services.guard_case import Case, is_closed_read
+from midflight.services.guard_observing import ObservedSink, Observing, is_undone
+from midflight.services.guard_records import CaseRecords, settle
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.monitors import Monitors
 from midflight.services.obligations import Obligations
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy import PolicyEngine
-from midflight.services.ports.recorder import Recorder, Ticket
+from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.telemetry import Spans, Telemetry
 from midflight.services.ports.upstream import (
-    ClientRequest,
     Reply,
     RunSeat,
     Sink,
@@ -105,18 +102,26 @@ class Guard:
         self._flow = flow
         self._obligations = obligations
         self._canaries = canaries
-        self._spans = spans
         self._catalogue = catalogue
         self._runs = runs
         self._interruption = interruption
         self._inventory = inventory
         self._engine = engine
         self._monitors = monitors
-        self._recorder = recorder
         self._sealer = sealer
         self._upstreams = upstreams
         self._clock = clock
         self._telemetry = telemetry
+        self._records = CaseRecords(
+            recorder=recorder,
+            obligations=obligations,
+            clock=clock,
+            telemetry=telemetry,
+            spans=spans,
+        )
+        self.observing = Observing(
+            catalogue=catalogue, runs=runs, flow=flow, obligations=obligations, canaries=canaries
+        )
 
     async def perform(
         self,
@@ -147,7 +152,7 @@ class Guard:
         case = Case(action, caller, self._clock.monotonic())
         case.beside = [client_info, sink.capabilities]
         done = await self._perform(case, sink=sink, client_info=client_info, answers=answers)
-        await _settle(case)
+        await settle(case)
         return done
 
     async def _perform(
@@ -161,19 +166,22 @@ class Guard:
         try:
             judged = await self._judge(case)
             if not isinstance(judged, Permit):
-                return self._refuse(case, judged)
+                return self._refused(case, judged)
             return await self._act(
                 case, judged, sink=sink, client_info=client_info or {}, answers=answers
             )
         except asyncio.CancelledError:
             if not case.intent:
-                self._outcome(case, Terminal.CANCELLED, detail="The caller has gone.")
+                self._records.outcome(case, Terminal.CANCELLED, detail="The caller has gone.")
             raise
         except MidflightError as error:
-            return self._refuse(case, from_error(error))
+            return self._refused(case, from_error(error))
         except Exception as error:  # noqa: BLE001 -- a bug must refuse, and leave its record
             text = f"{type(error).__name__} inside Midflight."
-            return self._refuse(case, deny(DenyCode.INTERNAL, "internal-error", text))
+            return self._refused(case, deny(DenyCode.INTERNAL, "internal-error", text))
+
+    def _refused(self, case: Case, decision: Deny | Challenge) -> Refused:
+        return Refused(record=self._records.refuse(case, decision), decision=decision)
 
     # gather and decide
 
@@ -232,7 +240,9 @@ class Guard:
         case.flow = self._flow.judge(found, state, target, action, owner=workload.owner)
         # The very facts that are asked with are those that are recorded (I6).
         case.asked_at = int(now)
-        reservation = case.reservation = self._monitors.reserve(action, target, workload, found.run)
+        # What is counted for a run is counted for its family: delegation gives no new count.
+        counted = found.first().run
+        reservation = case.reservation = self._monitors.reserve(action, target, workload, counted)
         facts = case.run_facts = found.facts(now=int(now), monitors=reservation.values)
         question = Question(
             kind=action.kind,
@@ -289,7 +299,7 @@ class Guard:
         assert flow is not None
         # Before the first wait, so that parallel calls are counted with this one.
         self._flow.depart(flow, target, action)
-        ticket = self._intend(case, permit)
+        ticket = self._records.intend(case, permit)
         flight = Flight(
             record=ticket.id,
             run=live.run.id,
@@ -307,13 +317,13 @@ class Guard:
             live.look()
             if case.advances or not is_closed_read(action, target):
                 await ticket.durable()
-            elif not self._recorder.available:
+            elif not self._records.available:
                 raise LedgerUnavailable("The ledger cannot be written.")  # noqa: TRY301 -- ends below
             await self._flow.mark(live, target, action)
             for answer in answers:
                 await self.judge_answer(case, answer, flight=flight)
-            guarded = _GuardedSink(self, case, sink)
-            reply = await self._upstreams[action.upstream].call(
+            guarded = ObservedSink(self.observing, case, sink, judge=self.judge_answer)
+            said = await self._upstreams[action.upstream].call(
                 action,
                 seat=RunSeat(
                     run=live.run.id,
@@ -324,12 +334,12 @@ class Guard:
                 flight=flight,
                 sink=guarded,
             )
-            reply = await self._take_in(case, flow, reply)
+            reply = await self.observing.result(case, flow, said)
             flight.look()  # what came back after the cut is not delivered
             live.look()  # nor into what follows an ended run, which has not its labels
             flight.completed = True
-            failed = reply.error is not None or (reply.result or {}).get("isError") is True
-            if failed:
+            # As the upstream says it: an error in place of what is not delivered undoes nothing.
+            if is_undone(said):
                 self._flow.undone(flow, target, action)
             case.result = self._obligations.keep(case, reply)
             state = Terminal.FAILED if reply.error is not None else Terminal.DONE
@@ -350,31 +360,11 @@ class Guard:
         finally:
             self._interruption.land(flight)
             self._runs.landed(live)
-            self._outcome(case, state, detail=detail, code=code, flight=flight)
+            self._records.outcome(case, state, detail=detail, code=code, flight=flight)
 
-    def _intend(self, case: Case, permit: Permit) -> Ticket:
-        reservation = case.reservation
-        assert reservation is not None
-        assert case.obliged is not None, "a permit whose obligations nobody has taken on"
-        ticket = self._recorder.append(
-            Intent(
-                at=self._clock.now(),
-                digest=case.digest,
-                facts=case.facts(self._clock.now()),
-                arguments=case.arguments,
-                decided=permit.version,
-                reasons=permit.reasons,
-                obligations=permit.obligations,
-                approval=case.approval or None,
-                advanced=reservation.advanced(),
-                shadow=case.shadow,
-            )
-        )
-        reservation.confirm()
-        case.intent = ticket.id
-        return ticket
-
-    async def judge_answer(self, case: Case, action: Action, *, flight: Flight | None) -> None:
+    async def judge_answer(
+        self, case: Case, action: Action, *, flight: Flight | None = None
+    ) -> None:
         """Judge and record what a client answers to an upstream's question.
 
         Raises:
@@ -388,14 +378,14 @@ class Guard:
                 text = "The run of the question has ended."
                 judged = deny(DenyCode.RUN_NOT_OPEN, "run-not-open", text)
             if isinstance(judged, Permit):
-                ticket = self._intend(inner, judged)
+                ticket = self._records.intend(inner, judged)
                 await ticket.durable()
                 if flight is not None:
                     flight.look()
         except BaseException as error:  # the client's leaving included: one record, whatever comes
             cancelled = isinstance(error, asyncio.CancelledError)
             detail = error.message if isinstance(error, MidflightError) else type(error).__name__
-            self._outcome(
+            self._records.outcome(
                 inner,
                 Terminal.CANCELLED if cancelled else Terminal.DENIED,
                 detail="The caller has gone." if cancelled else detail,
@@ -403,8 +393,8 @@ class Guard:
             )
             raise
         if not isinstance(judged, Permit):
-            self._refuse(inner, judged)
-            await _settle(inner)
+            self._records.refuse(inner, judged)
+            await settle(inner)
             raise Conflict(
                 f"The answer to {case.action.name} is not permitted "
                 f"({', '.join(reason.policy for reason in judged.reasons)}).",
@@ -412,174 +402,7 @@ class Guard:
                 if isinstance(judged, Challenge) and judged.approval
                 else "",
             )
-        self._outcome(inner, Terminal.DONE)
-
-    async def observe_notice(self, run: str, upstream: str) -> None:
-        """A message of an upstream that belongs to no action is about to reach a run."""
-        live = self._runs.live(run)
-        if live is not None:
-            labels = taint(self._catalogue.notices(upstream))
-            await self._runs.join_labels(live, labels, source=f"notice of {upstream}")
-
-    async def observe_early(self, case: Case, said: JSONObject) -> JSONObject:
-        """Something of the result is about to be delivered: what of it may be; its labels first."""
-        said = self._obligations.early(case, said)
-        assert case.live is not None
-        assert case.target is not None
-        assert case.flow_run is not None
-        labels = self._flow.observe(
-            case.flow_run, case.target, case.action, said, record=case.intent
-        )
-        await self._runs.join_labels(case.live, labels, source=case.intent)
-        await self._canaries.arriving(case, said)
-        case.live.look()
-        return said
-
-    async def _take_in(self, case: Case, flow: RunFlow, said: Reply) -> Reply:
-        """Labels and values of what may be delivered of a result, before it is."""
-        assert case.live is not None
-        assert case.target is not None
-        reply = self._obligations.deliver(case, said)
-        failed = reply.error is not None
-        result = {"error": reply.error} if reply.error is not None else (reply.result or {})
-        labels = self._flow.observe(
-            flow,
-            case.target,
-            case.action,
-            result,
-            record=case.intent,
-            failed=failed or result.get("isError") is True,
-        )
-        await self._runs.join_labels(case.live, labels, source=case.intent)
-        await self._canaries.arriving(case, result)
-        await self._flow.mark_made(case.live, case.target, case.action, said.result or {})
-        return reply
-
-    # Records
-
-    def _refuse(self, case: Case, decision: Deny | Challenge) -> Refused:
-        code = DenyCode.APPROVAL_REQUIRED if isinstance(decision, Challenge) else decision.code
-        record = self._outcome(
-            case,
-            Terminal.DENIED,
-            code=code,
-            decided=decision.version,
-            reasons=decision.reasons,
-            whole=True,
-        )
-        return Refused(record=record, decision=decision)
-
-    def _outcome(
-        self,
-        case: Case,
-        state: Terminal,
-        *,
-        detail: str = "",
-        code: DenyCode | None = None,
-        decided: str = "",
-        reasons: tuple[Reason, ...] = (),
-        flight: Flight | None = None,
-        whole: bool = False,
-    ) -> str:
-        self._obligations.land(case)
-        now, took = self._clock.now(), self._clock.monotonic() - case.began
-        interrupted = flight.interrupted if flight is not None else None
-        reservation = case.reservation
-        attempted = None
-        if reservation is not None:
-            attempted = None if case.intent else reservation.attempted()
-            reservation.land()  # and refuses, if there is no intent
-        self._telemetry.action(
-            kind=case.action.kind.value,
-            upstream=case.action.upstream,
-            state=state.value,
-            code=code.value if code is not None else "",
-            seconds=took,
-        )
-        try:
-            ticket = self._recorder.append(
-                Outcome(
-                    at=now,
-                    state=state,
-                    intent=case.intent or None,
-                    code=code,
-                    digest="" if case.intent else case.digest,
-                    facts=case.facts(now) if whole or not case.intent else None,
-                    arguments=None if case.intent else case.arguments,
-                    decided=decided,
-                    reasons=reasons,
-                    bytes_out=flight.sent if flight is not None else 0,
-                    bytes_in=flight.received if flight is not None else 0,
-                    took_us=int(took * 1e6),
-                    detail=detail,
-                    revocation=(interrupted.revocation or None)
-                    if interrupted is not None
-                    else None,
-                    advanced=attempted,
-                    result=case.result,
-                    shadow=None if case.intent else case.shadow,
-                )
-            )
-            record = ticket.id
-            case.owed = ticket if attempted is not None else None
-        except LedgerUnavailable:
-            record = ""  # the ledger counts what it could not take, and says so when it is back
-        if self._spans is not None:
-            self._spans.action(
-                kind=case.action.kind.value,
-                upstream=case.action.upstream,
-                name=case.name,
-                state=state.value,
-                ended_at=now,
-                seconds=took,
-                code=code.value if code is not None else "",
-                challenged=code is DenyCode.APPROVAL_REQUIRED,
-                record=case.intent or record,
-                run=case.live.run.id if case.live is not None else "",
-                workload=case.caller.workload,
-                traceparent=str(case.action.meta.get("traceparent", "")),
-            )
-        return record
-
-
-class _GuardedSink:
-    """The caller's side as the upstream's adapter sees it: nothing passes unobserved."""
-
-    __slots__ = ("_case", "_guard", "_sink")
-
-    def __init__(self, guard: Guard, case: Case, sink: Sink) -> None:
-        self._guard = guard
-        self._case = case
-        self._sink = sink
-
-    @property
-    def capabilities(self) -> JSONObject:
-        """The client's."""
-        return self._sink.capabilities
-
-    @property
-    def takes_input_required(self) -> bool:
-        """The client's."""
-        return self._sink.takes_input_required
-
-    async def notify(self, method: str, params: JSONObject) -> None:
-        """Labels first, then the client."""
-        params = await self._guard.observe_early(self._case, params)
-        await self._sink.notify(method, params)
-
-    async def ask(self, request: ClientRequest) -> JSONObject:
-        """Labels first, then the client; its answer is judged before it goes out."""
-        params = await self._guard.observe_early(self._case, request.params)
-        answer = await self._sink.ask(msgspec.structs.replace(request, params=params))
-        action = Action(
-            kind=ActionKind.ANSWER,
-            upstream=self._case.action.upstream,
-            name=request.method,
-            method=request.method,
-            arguments={k: v for k, v in answer.items() if k != "_meta"},
-        )
-        await self._guard.judge_answer(self._case, action, flight=None)
-        return answer
+        self._records.outcome(inner, Terminal.DONE)
 
 
 def _unfit(run: Run, action: Action, target: Target) -> Deny | None:
@@ -596,20 +419,4 @@ def _unfit(run: Run, action: Action, target: Target) -> Deny | None:
     )
 
 
-async def _settle(case: Case) -> None:
-    """Wait for the record of a refusal that monitors count, so that no restart forgets it."""
-    if case.owed is not None:
-        # A refusal stays one: where the disk does not take it, memory still counts it.
-        with contextlib.suppress(LedgerUnavailable):
-            await case.owed.durable()
-
-
-def taint(target: Target) -> Labels:
-    """The label of everything that comes back from a target, in the coarse form."""
-    traits: Traits = target.traits
-    if traits.reviewed and traits.reach is Reach.CLOSED:
-        return BOTTOM
-    return UNTRUSTED
-
-
-__all__ = ["Guard", "Performed", "Refused", "taint"]
+__all__ = ["Guard", "Performed", "Refused"]

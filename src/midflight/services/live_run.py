@@ -114,6 +114,13 @@ class LiveRun:
             yield above
             above = above.parent
 
+    def first(self) -> LiveRun:
+        """The run that all of its family descends from: itself, if it was not delegated."""
+        first = self
+        for first in self.ancestors():  # noqa: B007 -- the last one is wanted
+            pass
+        return first
+
     def descendants(self) -> Iterator[LiveRun]:
         """Its children that are open in this process, and theirs; parents before children."""
         for child in self.children:
@@ -122,9 +129,7 @@ class LiveRun:
 
     def family(self) -> Iterator[LiveRun]:
         """All that descend from the same first run and are open in this process."""
-        first = self
-        for first in self.ancestors():  # noqa: B007 -- the last one is wanted
-            pass
+        first = self.first()
         yield first
         yield from first.descendants()
 

@@ -6,9 +6,10 @@ refusal, and lands with its outcome. All of that is synchronous, so nothing come
 value and counting what was decided on it, and what the ledger holds is what memory counts:
 `monitor_history.py` restores one from the other.
 
-What was permitted counts, whether or not the upstream then answered. When a declaration changes its
-meaning, its history begins anew. Time is the monotonic clock's, so that stepping the wall clock
-neither empties a window nor stops it. Above: the guard. Below: `domain/monitor_cells.py`.
+What was permitted counts, whether or not the upstream then answered. A delegated run has no count
+of its own: a `run` here is the first of a family. When a declaration changes its meaning, its
+history begins anew. Time is the monotonic clock's, so that stepping the wall clock neither empties
+a window nor stops it. Above: the guard. Below: `domain/monitor_cells.py`.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from midflight.domain.obligation import NOTHING, Owed, Rate, masked, owed
 from midflight.domain.paths import JSONPath, Place
 from midflight.domain.records import Sealed
 from midflight.domain.redaction import redact_part, redact_result
+from midflight.domain.run import RunState
 from midflight.domain.traits import Traits
 from midflight.domain.value import JSONObject
 from midflight.services.guard_case import Case
@@ -42,6 +43,7 @@ class Obligations:
         self.limits = Limits(clock)
         self._sealer = sealer
         self._reviewed: dict[Traits, Reviewed] = {}
+        self._hidden: dict[tuple[str, str], dict[tuple[Traits, Owed], None]] = {}
 
     # For the guard
 
@@ -68,6 +70,7 @@ class Obligations:
 
     def _take(self, case: Case, permit: Permit) -> Permit | Deny:
         asked = owed(permit.obligations)
+        self._mask(case, asked)  # whatever comes of it: a refusal has a record, too
         refused = _unfit(case, asked)
         if refused is None and asked.rates:
             taken = self.limits.take(_key(case), asked.rates)
@@ -78,7 +81,10 @@ class Obligations:
         if refused is not None:
             return refused
         case.obliged = asked
-        self._mask(case, asked)
+        live, target = case.live, case.target
+        if asked.hides and target is not None and live is not None and live.state is RunState.OPEN:
+            place = (live.run.id, case.action.upstream)
+            self._hidden.setdefault(place, {})[target.traits, asked] = None
         return permit
 
     def _mask(self, case: Case, asked: Owed) -> None:
@@ -99,6 +105,21 @@ class Obligations:
         """What may be delivered of something that an upstream says before its result."""
         asked = case.obliged or NOTHING
         return redact_part(said, self._traits(case), asked) if asked.hides else said
+
+    def notice(self, run: str, upstream: str, said: JSONObject) -> JSONObject:
+        """What may be delivered of what an upstream says beside a run's actions: a line of a log.
+
+        Which action it is about nobody says, so it is looked through as all that the run has had
+        from there must be.
+        """
+        for traits, asked in self._hidden.get((run, upstream), ()):
+            said = redact_part(said, self._look(traits), asked)
+        return said
+
+    def run_ended(self, run: str) -> None:
+        """Nothing is delivered to it any more."""
+        for place in [place for place in self._hidden if place[0] == run]:
+            del self._hidden[place]
 
     def deliver(self, case: Case, reply: Reply) -> Reply:
         """What may be delivered of an answer."""
@@ -137,7 +158,9 @@ class Obligations:
 
     def _traits(self, case: Case) -> Reviewed:
         assert case.target is not None
-        traits = case.target.traits
+        return self._look(case.target.traits)
+
+    def _look(self, traits: Traits) -> Reviewed:
         found = self._reviewed.get(traits)
         if found is None:
             if len(self._reviewed) >= MAX_REVIEWED:

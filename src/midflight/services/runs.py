@@ -16,7 +16,7 @@ from midflight.domain.errors import Conflict, Forbidden, NotFound
 from midflight.domain.identity import Author, Caller, Workload
 from midflight.domain.labels import BOTTOM, Labels
 from midflight.domain.narrowing import WHOLE, Narrowing
-from midflight.domain.records import LabelRaised, RunOpened
+from midflight.domain.records import RunOpened
 from midflight.domain.revocation import Revocation, ScopeKind
 from midflight.domain.run import Run, RunState
 from midflight.services.implicit_runs import ImplicitRuns
@@ -27,6 +27,7 @@ from midflight.services.ports.store import Store, StoredRun
 from midflight.services.refusing import exhausted, not_open
 from midflight.services.run_bounds import Bounds
 from midflight.services.run_ends import Ending, RunEnds
+from midflight.services.run_labels import RunLabels, raise_labels
 from midflight.services.run_status import RunStatus, statuses
 from midflight.services.sealing import Sealer
 
@@ -56,6 +57,7 @@ class Runs:
         self._clock = clock
         self._bounds = bounds
         self._entitled = entitled
+        self._labels = RunLabels(store=store, recorder=recorder, clock=clock, known=self._known)
         self._ends = RunEnds(store=store, recorder=recorder, clock=clock)
         self._live: dict[str, LiveRun] = {}
         self._revoking: dict[str, Revocation] = {}
@@ -127,29 +129,8 @@ class Runs:
             self._tell_ended(live)
 
     async def join_labels(self, live: LiveRun, labels: Labels, *, source: str) -> None:
-        """Join labels into the run's: in memory at once, and in the store before this returns.
-
-        Its kin get them as well (`LiveRun.kin`), those it descends from first, so that no crash
-        leaves a child with a label that its parent does not have.
-        """
-        # Asked of what the store has: a join that failed there must be tried again.
-        if live.spread_labels.covers(labels):
-            return
-        for each in _raise(live, labels, source=source):
-            await self._store_labels(each, labels, source=_source(source, live, each))
-        live.spread_labels = live.spread_labels.join(labels)
-
-    async def _store_labels(self, live: LiveRun, labels: Labels, *, source: str) -> None:
-        if live.stored_labels.covers(labels):
-            return
-        joined = await self._store.join_labels(live.run.id, labels, source=source)
-        live.labels = live.labels.join(joined)
-        live.stored_labels = live.stored_labels.join(joined)
-        self._recorder.append(
-            LabelRaised(
-                at=self._clock.now(), run=live.run.id, label=_describe(live.labels), source=source
-            )
-        )
+        """Join labels into the run's: in memory at once, and in the store before this returns."""
+        await self._labels.join(live, labels, source=source)
 
     # Verbs of operators
 
@@ -355,15 +336,15 @@ class Runs:
             labels_source=labels_source,
             steps_reserved=0,
         )
-        alike = () if parent is None else await self._alike(run)
+        alike = () if parent is None else await self._labels.alike(run)
         live = LiveRun(stored, now=self._clock.monotonic(), parent=parent)
         if parent is not None and parent.state is not RunState.OPEN:
             await self._fall(live, parent.run.id, parent.state)
             raise Conflict(f"Run {parent.run.id} has ended ({parent.state.value}).")
         self._enter(live)
         # What it was told may be known to all runs of its workload, and what they know to it.
-        _raise(live, labels, source=live.run.id)
-        self._raise_alike(live, alike)
+        raise_labels(live, labels, source=live.run.id)
+        self._labels.raise_alike(live, alike)
         return live
 
     def _sealed_text(self, run_id: str, text: str | None) -> str | None:
@@ -390,7 +371,7 @@ class Runs:
         alike: Sequence[StoredRun] = ()
         if stored.state is RunState.OPEN and stored.run.parent is not None:
             parent = self._live.get(stored.run.parent) or await self._load(stored.run.parent)
-            alike = await self._alike(stored.run)
+            alike = await self._labels.alike(stored.run)
         # Loads may race with each other and with ends, and all must end up with the one object
         # that carries the state: there is no wait from here to where it is entered.
         known = self._known(run_id)
@@ -404,32 +385,8 @@ class Runs:
             await self._fall(live, stored.run.parent, state)
             return live
         self._enter(live)
-        self._raise_alike(live, alike)
+        self._labels.raise_alike(live, alike)
         return live
-
-    async def _alike(self, run: Run) -> Sequence[StoredRun]:
-        """Those of a child's family that are or were for its workload."""
-        first = await self._store.get_run(run.ancestors[-1])
-        found = [] if first is None else [first]
-        below = await self._store.children([run.ancestors[-1]])
-        while below:
-            found += below
-            below = await self._store.children([stored.run.id for stored in below])
-        return [stored for stored in found if stored.run.workload == run.workload]
-
-    def _raise_alike(self, live: LiveRun, alike: Sequence[StoredRun]) -> None:
-        """Give a run that has just been entered the labels of its family's for its workload.
-
-        Of those that live here, or have ended here, memory has newer ones.
-        """
-        for stored in alike:
-            known = self._known(stored.run.id)
-            labels = stored.labels if known is None else stored.labels.join(known.labels)
-            if not live.labels.covers(labels):
-                _raise(live, labels, source=stored.run.id)
-        for each in live.family():  # those that were opened meanwhile
-            if each.run.workload == live.run.workload and not live.labels.covers(each.labels):
-                _raise(live, each.labels, source=each.run.id)
 
     def _over(self, live: LiveRun) -> bool:
         if self._clock.now() >= live.run.expires_at:
@@ -504,26 +461,6 @@ class Runs:
 def _fallen(ancestor: str, state: RunState) -> dict[str, str]:
     reason = f"run {ancestor}, which it descends from, has ended ({state.value})"
     return {"author": "midflight", "proof": "parent", "reason": reason}
-
-
-def _raise(live: LiveRun, labels: Labels, *, source: str) -> list[LiveRun]:
-    """Join labels into a run and its kin, in memory; all of them, outermost first."""
-    kin = live.kin()
-    for each in kin:
-        if not each.labels.covers(labels):
-            each.labels = each.labels.join(labels)
-            each.labels_source = each.labels_source or _source(source, live, each)
-    return kin
-
-
-def _source(source: str, grown: LiveRun, other: LiveRun) -> str:
-    """What raised the labels of `other`: the record, and the run it belongs to if another one."""
-    return source if other is grown else f"{source}@{grown.run.id}"
-
-
-def _describe(labels: Labels) -> str:
-    parts = ["untrusted" if labels.untrusted else "trusted", labels.confidentiality.name.lower()]
-    return " ".join([*parts, *sorted(labels.compartments)])
 
 
 __all__ = ["Bounds", "LiveRun", "RunStatus", "Runs", "over"]

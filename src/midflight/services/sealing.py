@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from midflight.domain.canonical import canonical
 from midflight.domain.errors import Conflict, Malformed
 from midflight.domain.records import Sealed
-from midflight.domain.value import JSON
+from midflight.domain.value import JSON, JSONObject
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.keys import KeyWrap
 from midflight.services.ports.store import Store
@@ -118,6 +118,17 @@ class Sealer:
         """
         key = await self._stored_key(sealed.key)
         return None if key is None else _opened(key, sealed)
+
+    async def open_arguments(self, sealed: Sealed | None) -> tuple[JSONObject, JSONObject] | None:
+        """Judged arguments and parameters, as the guard seals them; None if they are erased.
+
+        Raises as `open`.
+        """
+        match None if sealed is None else await self.open(sealed):
+            case [dict(arguments), dict(params)]:  # pyright: ignore[reportUnknownVariableType]
+                return arguments, params  # pyright: ignore[reportUnknownVariableType]
+            case _:
+                return None
 
     def seal_text(self, run_id: str, text: str) -> str:
         """Seal text into text, for a column of the store. `Conflict` as `seal`."""

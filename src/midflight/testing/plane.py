@@ -136,7 +136,7 @@ class MemoryPlane:
             marks=self.marks,
             definition=self.catalogue.tool,
             known=self.counterparties,
-            endorsed=lambda run: self.approvals.endorsed(run),  # noqa: PLW0108 -- made below
+            endorsed=self._endorsed,
             own_domains=frozenset(own_domains),
         )
         self.approvals = Approvals(
@@ -253,6 +253,9 @@ class MemoryPlane:
 
     # Inside, as in `apps/compose.py`
 
+    async def _endorsed(self, run: str) -> Sequence[str]:
+        return await self.approvals.endorsed(run)
+
     def _revoked(self, revocation: Revocation) -> None:
         self._aside(self.runs.revoked(revocation))
 
@@ -260,6 +263,7 @@ class MemoryPlane:
         self.interruption.run_ended(run, over(run, state))
         self._aside(self.approvals.run_ended(run))
         self.monitors.run_ended(run)
+        self.obligations.run_ended(run)
         self._aside(self.upstream.end_run(run))
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:

@@ -11,7 +11,6 @@ from midflight.domain.errors import Malformed
 from midflight.domain.value import JSON
 
 # JSON-RPC 2.0 §5.1
-PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
@@ -66,7 +65,6 @@ __all__ = [
     "INVALID_REQUEST",
     "METHOD_NOT_FOUND",
     "MISSING_CAPABILITY",
-    "PARSE_ERROR",
     "UNSUPPORTED_VERSION",
     "MalformedMessage",
     "UnknownMethod",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from midflight.apps.control.ledger import NamedRecord
 from midflight.apps.control.operation import Operation
@@ -12,7 +12,7 @@ from midflight.apps.control.plane import Plane
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import DenyCode, Obligation, Reason, Shadow
 from midflight.domain.errors import Malformed, NotFound
-from midflight.domain.obligation import owed
+from midflight.domain.obligation import is_masked, owed
 from midflight.domain.records import Facts, Intent, Outcome, Record, Sealed, Terminal
 from midflight.domain.value import JSON, Discreet, JSONObject, Value
 from midflight.services.ledger_query import Recorded
@@ -86,9 +86,15 @@ class ExplainVerbs:
                 facts, sealed, code = record.facts, record.arguments, record.code
                 decided = "challenge" if code is DenyCode.APPROVAL_REQUIRED else "deny"
                 approved = False
-        arguments = await self._open(sealed)
+        opened = await self._sealer.open_arguments(sealed)
+        arguments: JSONObject | None = {} if sealed is None else None
+        if opened is not None:
+            arguments = opened[0]
         obligations = record.obligations if isinstance(record, Intent) else ()
-        masked = bool(owed(obligations).arguments)
+        # The record of a refusal does not say under what it would have been permitted.
+        masked = bool(owed(obligations).arguments) or (
+            isinstance(record, Outcome) and _holds_masked(arguments)
+        )
         derived: Explanation | None = None
         if facts is not None:
             derived = await self._set_of(facts).explain(
@@ -158,16 +164,6 @@ class ExplainVerbs:
                     hint="`midflight ledger tail` lists intents and outcomes.",
                 )
 
-    async def _open(self, sealed: Sealed | None) -> JSONObject | None:
-        """The judged arguments: the guard seals them with the further parameters behind them."""
-        if sealed is None:
-            return {}
-        match await self._sealer.open(sealed):
-            case [dict(arguments), _]:  # pyright: ignore[reportUnknownVariableType]
-                return arguments  # pyright: ignore[reportUnknownVariableType]
-            case _:
-                return None
-
     def operations(self) -> Sequence[Operation[Any]]:
         """The rows of the table."""
         return (
@@ -180,6 +176,14 @@ class ExplainVerbs:
                 act=self.explain_record,
             ),
         )
+
+
+def _holds_masked(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_masked, cast("JSONObject", value).values()))
+    if isinstance(value, list):
+        return any(map(_holds_masked, cast("list[Any]", value)))
+    return isinstance(value, str) and is_masked(value)
 
 
 def _record_of(found: Recorded) -> Record:

@@ -99,7 +99,7 @@ class RecordingVerbs:
                         record=id_,
                         upstream=facts.upstream,
                         tool=facts.name,
-                        arguments=await self._open(sealed),
+                        arguments=await self._arguments(sealed),
                         answer=answer,
                         failed=failed.get(id_, ""),
                     )
@@ -109,14 +109,11 @@ class RecordingVerbs:
             ),
         )
 
-    async def _open(self, sealed: Sealed | None) -> JSONObject | None:
+    async def _arguments(self, sealed: Sealed | None) -> JSONObject | None:
         if sealed is None:
             return {}
-        match await self._sealer.open(sealed):
-            case [dict(arguments), _]:  # pyright: ignore[reportUnknownVariableType]
-                return arguments  # pyright: ignore[reportUnknownVariableType]
-            case _:
-                return None
+        opened = await self._sealer.open_arguments(sealed)
+        return None if opened is None else opened[0]
 
     def operations(self) -> Sequence[Operation[Any]]:
         """The rows of the table."""

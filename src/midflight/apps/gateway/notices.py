@@ -66,13 +66,13 @@ class Notices:
         self,
         *,
         refresh: Callable[[str], Awaitable[None]],
-        observe: Callable[[str, str], Awaitable[None]],
+        observe: Callable[[str, str, str, JSONObject], Awaitable[JSONObject]],
         pause_s: float = 1.0,
     ) -> None:
         """What is asked of others.
 
         `refresh(upstream)` fetches the catalogue, with at least `pause_s` seconds between two;
-        `observe(run, upstream)` joins labels.
+        `observe(run, upstream, method, params)` joins labels and says what may be passed on.
         """
         self._refresh = refresh
         self._observe = observe
@@ -164,7 +164,7 @@ class Notices:
     async def _pass_on(self, upstream: str, run: str, method: str, params: JSONObject) -> None:
         targets = [s for s in self._listeners if s.run == run]
         if targets:
-            await self._observe(run, upstream)
+            params = await self._observe(run, upstream, method, params)
             await self._tell(targets, upstream, method, params)
 
     async def _tell(

@@ -137,14 +137,6 @@ class Sessions:
         """Sessions whose endpoint the predicate covers."""
         return [s for s in self._sessions.values() if endpoint_covers(s.endpoint)]
 
-    def of_run(self, run: str, workload: str) -> list[Session]:
-        """Sessions that act in a run (implicit runs: those of its workload)."""
-        return [
-            s
-            for s in self._sessions.values()
-            if s.workload == workload and (s.run is None or s.run == run)
-        ]
-
     def end(self, session: Session) -> None:
         """End a session."""
         self._sessions.pop(session.id, None)
