@@ -38,16 +38,17 @@ async def test_a_participant_of_the_event_that_the_intent_names_is_written_to() 
 
 
 async def test_only_a_colleague_in_what_was_looked_up_is_written_to() -> None:
+    intent = "Reschedule the meeting on 2027-01-02 and email everybody"
     people = ["ben@office.example", EVE, "ben@office.example.post.example"]
     sources = {"list_events": {"events": [event(participants=people)]}}
     async with office(plane={"own_domains": ["office.example"]}, **sources) as it:
-        run = await it.open('Look into "Planning" and send an email with the new time to Ann')
+        run = await it.open(intent)
         await it.passes(run, "list_events")
         for person in people[1:]:
             await it.held(run, "send_mail", "origin", recipients=[person], subject="Hi", body="Hi")
         await it.passes(run, "send_mail", recipients=people[:1], subject="Hi", body="Hi")
     async with office(**sources) as it:
-        run = await it.open('Look into "Planning" and send an email with the new time to Ann')
+        run = await it.open(intent)
         await it.passes(run, "list_events")
         await it.held(run, "send_mail", "origin", recipients=people[:1], subject="Hi", body="Hi")
 
