@@ -17,7 +17,7 @@ from midflight.services.ports.store import Store
 
 pytestmark = pytest.mark.anyio
 
-FLOW = StoredFlow(index=b"123456789", phrase_seen=True, done=(("one", "pay", 2), ("ü", "send", 1)))
+FLOW = StoredFlow(index=b"123456789", phrase_seen=True)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -47,11 +47,11 @@ async def test_a_flow_comes_back_as_it_was_added(store: Store) -> None:
 
 async def test_chunks_of_an_index_are_kept_in_order_and_the_rest_is_replaced(store: Store) -> None:
     await store.add_flow("run_a", FLOW)
-    await store.add_flow("run_a", StoredFlow(index=b"", phrase_seen=True, done=()))
-    later = StoredFlow(index=b"abcdefghi", phrase_seen=False, done=(("one", "pay", 3),))
+    await store.add_flow("run_a", StoredFlow(index=b"", phrase_seen=True))
+    later = StoredFlow(index=b"abcdefghi", phrase_seen=False)
     await store.add_flow("run_a", later)
     assert await store.get_flow("run_a") == StoredFlow(
-        index=b"123456789abcdefghi", phrase_seen=False, done=(("one", "pay", 3),)
+        index=b"123456789abcdefghi", phrase_seen=False
     )
 
 
@@ -83,6 +83,18 @@ async def test_chunks_that_are_added_at_once_are_all_kept(store: Store) -> None:
     kept = {found.index[at : at + 9] for at in range(0, len(found.index), 9)}
     assert kept == set(chunks)
     assert len(found.index) == 9 * len(chunks)
+
+
+async def test_of_effects_the_last_count_holds(store: Store) -> None:
+    assert await store.effects("run_a") == []
+    for count in (1, 2, 3, 2):
+        await store.count_effects("run_a", "ü", "send", count)
+    await store.count_effects("run_a", "one", "pay", 1)
+    await store.count_effects("run_b", "one", "pay", 7)
+    assert await store.effects("run_a") == [("one", "pay", 1), ("ü", "send", 2)]
+    await store.delete_flow("run_a")
+    assert await store.effects("run_a") == []
+    assert await store.effects("run_b") == [("one", "pay", 7)]
 
 
 async def test_a_deleted_flow_is_gone_and_deleting_again_changes_nothing(store: Store) -> None:
@@ -141,9 +153,11 @@ async def test_flows_and_marks_outlive_a_restart(tmp_path: Path) -> None:
         store = SqliteStore(tmp_path / "midflight.db")
         await store.open()
         await store.add_flow("run_a", FLOW)
+        await store.count_effects("run_a", "one", "pay", 1)
         await store.put_marks("one", ["a"], run="run_a", at=7)
         await store.close()
     await store.open()
+    assert await store.effects("run_a") == [("one", "pay", 1)]
     found = await store.get_flow("run_a")
     assert found is not None
     assert found.index == FLOW.index * 2
@@ -157,6 +171,8 @@ async def test_a_closed_store_answers_nothing(closed_store: Store) -> None:
     for asked in (
         lambda: closed_store.add_flow("run_a", FLOW),
         lambda: closed_store.get_flow("run_a"),
+        lambda: closed_store.count_effects("run_a", "one", "pay", 1),
+        lambda: closed_store.effects("run_a"),
         lambda: closed_store.delete_flow("run_a"),
         lambda: closed_store.put_marks("one", ["a"], run="run_a", at=7),
         closed_store.list_marks,

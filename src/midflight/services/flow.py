@@ -3,12 +3,15 @@
 The guard asks it before a decision (`judge`: no I/O, microseconds) and tells it what came back
 (`observe`: before the result is delivered). The labels of a run are the store's (`runs.py`); the
 index here is only an aid to trust: without it a value came from nowhere, which asks. So it is
-written beside the path, and a run that is read back knows less and asks more.
+written beside the path, and a run that is read back knows less and asks more. What a run has done
+of its intent is the opposite, so it is on disk before an effect leaves; it is counted for the
+whole family that shares the intent, in its first run.
 Below: `domain/flow/`, `flow_marks.py`. Above: `guard.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -18,6 +21,7 @@ from urllib.parse import unquote
 import msgspec
 
 from midflight.domain.action import Action, ActionKind
+from midflight.domain.errors import StoreUnavailable
 from midflight.domain.flow import fields
 from midflight.domain.flow.atoms import Shape, grouped, looks, same, shape, tokens
 from midflight.domain.flow.fields import Leaf
@@ -41,14 +45,13 @@ from midflight.services.ports.flow_store import MAX_INDEX, FlowStore, StoredFlow
 from midflight.services.sealing import Sealer
 
 MAX_SUBJECTS = 10_000
-UNKNOWN = 1 << 30
-"""How many effects a run has had of which that is not known."""
 MAX_ENDS = 16
+MAX_FAILED = 3
+"""Effects of one tool that may fail in a family of runs without counting as done: an upstream that
+calls each of them a failure has done them all the same."""
 MAX_MADE = 64
 """Ids of one result that are marked."""
 
-_LOST = ("", "")
-"""In place of a tool: what the run has done is not known."""
 _ID = re.compile(r"(?:^|_)(?:id|ids|uuid|key|number)$")
 
 
@@ -72,17 +75,32 @@ class Nobody:
 class RunFlow:
     """The flow state of one open run. Mutable; owned by `Flow`; one event loop."""
 
-    __slots__ = ("done", "endorsed", "index", "lost", "parent", "pending", "reading", "unsaved")
+    __slots__ = (
+        "done",
+        "endorsed",
+        "failed",
+        "first",
+        "index",
+        "pending",
+        "reading",
+        "run",
+        "unsaved",
+    )
 
-    def __init__(self, index: RunIndex, reading: Reading) -> None:
+    def __init__(
+        self, run: str, index: RunIndex, reading: Reading, first: RunFlow | None = None
+    ) -> None:
+        self.run = run
         self.index = index
         self.reading = reading
+        self.first = first or self
+        """Of the run that all of its family descends from."""
         self.done: dict[tuple[str, str], int] = {}
-        """Effects of each tool that were permitted and have not failed, those in flight too."""
+        """Effects of each tool in the family that were permitted and have not failed, those in
+        flight too. Kept by the first run alone."""
+        self.failed: dict[tuple[str, str], int] = {}
+        """Of those, how many have failed and do not count."""
         self.endorsed: set[str] = set()
-        self.lost = False
-        """What it has done was not stored: it counts as having done all that it may."""
-        self.parent: str | None = None
         self.pending = b""
         """Chunks of the index that the store has not taken yet."""
         self.unsaved = False
@@ -126,6 +144,7 @@ class Flow:
         self._known = known or Nobody()
         self._own = own_domains
         self._runs: dict[str, RunFlow] = {}
+        self._over: list[str] = []
         self._tools: dict[tuple[str, str, str | None, Traits], _Tool] = {}
 
     # For the guard
@@ -139,6 +158,8 @@ class Flow:
         found = self._runs.get(live.run.id)
         if found is not None:
             return found
+        root = live.first()
+        first = None if root is live else await self.ready(root)
         index = RunIndex(_key(live.run.salt))
         stored = await self._store.get_flow(live.run.id)
         if stored is not None:
@@ -149,7 +170,9 @@ class Flow:
             index.restored = True
             index.phrase_seen = True
         intent = await self._sealer.open_text(live.run.id, live.run.intent)
-        state = RunFlow(index, NOTHING if intent is None else read(intent))
+        state = RunFlow(
+            live.run.id, index, NOTHING if intent is None else read(intent), first=first
+        )
         if live.run.parent is not None:
             # What its parent has seen is not in here, and may be behind what it was told.
             index.phrase_seen = True
@@ -157,11 +180,9 @@ class Flow:
                 text = await self._sealer.open_text(live.run.id, live.run.delegated)
                 index.restored = True
                 index.add_words(text or "", record=f"delegated by {live.run.parent}", field="text")
-        state.parent = live.run.parent
-        state.lost = stored is None and not live.fresh
-        if stored is not None:
-            state.done = {(u, n): c for u, n, c in stored.done}
-            state.lost = _LOST in state.done
+        if first is None and not live.fresh:
+            done = await self._store.effects(live.run.id)
+            state.done = {(upstream, tool): count for upstream, tool, count in done}
         if self._endorsed_before is not None and (stored is not None or not live.fresh):
             before = await self._endorsed_before(live.run.id)
             state.endorsed.update(same(text, shape(text)) for text in before)
@@ -189,7 +210,7 @@ class Flow:
             index=state.index,
             reading=state.reading,
             about=Circumstances(
-                done=self._done(live, state, (action.upstream, action.name)),
+                done=state.first.done.get((action.upstream, action.name), 0),
                 endorsed=endorsed,
                 own=self._own,
                 gated=action.kind is ActionKind.CALL_TOOL,
@@ -199,15 +220,37 @@ class Flow:
     def depart(self, state: RunFlow, target: Target, action: Action) -> None:
         """A permitted effect is about to leave: it counts from now on, also for parallel calls."""
         if action.kind is ActionKind.CALL_TOOL and target.traits.effect is not Effect.READ:
-            key = (action.upstream, action.name)
-            state.done[key] = state.done.get(key, 0) + 1
-            state.unsaved = True
+            key, done = (action.upstream, action.name), state.first.done
+            done[key] = done.get(key, 0) + 1
 
-    def undone(self, state: RunFlow, target: Target, action: Action) -> None:
+    async def keep(self, state: RunFlow, target: Target, action: Action) -> None:
+        """That an effect of an intent was done outlives a crash: to be awaited before it leaves.
+
+        Without an intent there is nothing that it could have been asked for, once or twice.
+
+        Raises:
+            StoreUnavailable: it cannot be remembered, so it must not be done.
+        """
+        if (
+            action.kind is ActionKind.CALL_TOOL
+            and target.traits.effect is not Effect.READ
+            and state.reading is not NOTHING
+        ):
+            await self._count(state.first, (action.upstream, action.name))
+
+    async def undone(self, state: RunFlow, target: Target, action: Action) -> None:
         """An effect that departed has failed, as the upstream says: it does not count."""
         if action.kind is ActionKind.CALL_TOOL and target.traits.effect is not Effect.READ:
-            key = (action.upstream, action.name)
-            state.done[key] = max(0, state.done.get(key, 0) - 1)
+            key, first = (action.upstream, action.name), state.first
+            failed = first.failed.get(key, 0)
+            if failed >= MAX_FAILED:
+                return
+            first.failed[key] = failed + 1
+            first.done[key] = max(0, first.done.get(key, 0) - 1)
+            if state.reading is not NOTHING:
+                # If this is not kept, the run asks once more than it would have to.
+                with contextlib.suppress(StoreUnavailable):
+                    await self._count(first, key)
 
     async def mark(self, live: LiveRun, target: Target, action: Action) -> None:
         """An untrusted run is about to write: who reads it later must know.
@@ -329,21 +372,23 @@ class Flow:
             state.unsaved = True
 
     async def save(self) -> None:
-        """Write what has changed: called now and then, and at the end."""
+        """Write what has changed: called now and then, and at the end.
+
+        Raises:
+            StoreUnavailable: what was not written is still to be written.
+        """
+        while self._over:
+            await self._store.delete_flow(self._over[-1])
+            self._over.pop()
         for run_id, state in list(self._runs.items()):
             if not state.unsaved:
                 continue
             chunk = state.pending = (state.pending + state.index.unsaved())[-MAX_INDEX:]
-            done = state.done | ({_LOST: UNKNOWN} if state.lost else {})
             state.unsaved = False
             try:
                 await self._store.add_flow(
                     run_id,
-                    StoredFlow(
-                        index=chunk,
-                        phrase_seen=state.index.phrase_seen,
-                        done=tuple((u, n, c) for (u, n), c in done.items()),
-                    ),
+                    StoredFlow(index=chunk, phrase_seen=state.index.phrase_seen),
                 )
             except BaseException:
                 state.unsaved = True
@@ -353,26 +398,14 @@ class Flow:
     def ended(self, run_id: str, state: RunState) -> None:
         """A run is over; nothing asks about it any more."""
         del state
-        over = self._runs.pop(run_id, None)
-        above = None if over is None or over.parent is None else self._runs.get(over.parent)
-        if over is not None and above is not None:
-            # What a child did of an intent that it shares stays done when it is gone.
-            for tool, count in over.done.items():
-                above.done[tool] = above.done.get(tool, 0) + count
-            above.lost = above.lost or over.lost
-            above.unsaved = True
+        self._runs.pop(run_id, None)
+        self._over.append(run_id)
 
     # Inside
 
-    def _done(self, live: LiveRun, state: RunFlow, tool: tuple[str, str]) -> int:
-        """Effects of a tool in the run, and in all that share its intent."""
-        if state.lost:
-            return UNKNOWN
-        if live.parent is None and not live.children:
-            return state.done.get(tool, 0)
-        family = (self._runs.get(other.run.id) for other in live.family())
-        known = [other for other in family if other is not None]
-        return sum(UNKNOWN if other.lost else other.done.get(tool, 0) for other in known)
+    async def _count(self, first: RunFlow, tool: tuple[str, str]) -> None:
+        # The store takes writes in the order in which they are given.
+        await self._store.count_effects(first.run, *tool, first.done[tool])
 
     def _subject(self, target: Target, action: Action) -> tuple[_Tool, JSONObject] | None:
         match action.kind:
@@ -425,11 +458,14 @@ def result_values(result: JSONObject) -> Sequence[JSON]:
     for name in ("content", "contents", "messages"):
         blocks = result.get(name)
         if isinstance(blocks, list):
-            texts += [_block(block, structured) for block in cast("list[Any]", blocks)]
+            for block in cast("list[Any]", blocks):
+                texts += _block(block, structured)
+    # What an upstream says beside its result, hosts may show to their agents all the same.
     rest = {
         k: v
         for k, v in result.items()
-        if k not in ("structuredContent", "content", "contents", "messages", "_meta", "isError")
+        if k not in ("structuredContent", "content", "contents", "messages", "isError")
+        and v not in ({}, [])
     }
     found = [text for text in texts if text not in ("", None)]
     if rest:
@@ -437,16 +473,18 @@ def result_values(result: JSONObject) -> Sequence[JSON]:
     return found
 
 
-def _block(block: Any, structured: JSON) -> Any:
+def _block(block: Any, structured: JSON) -> list[Any]:
     """What a content block says; nothing if it only repeats the structured content."""
     if not isinstance(block, dict):
-        return block
+        return [block]
     inner = cast("JSONObject", block)
     text = inner.get("text")
     if inner.get("type") == "text" and isinstance(text, str):
-        return "" if structured is not None and _repeats(text, structured) else text
-    silent = ("type", "data", "blob", "mimeType", "annotations", "_meta")
-    return {k: v for k, v in inner.items() if k not in silent} or ""
+        beside = {k: v for k, v in inner.items() if k not in ("type", "text")}
+        said = "" if structured is not None and _repeats(text, structured) else text
+        return [said, beside] if beside else [said]
+    silent = ("type", "data", "blob", "mimeType")
+    return [{k: v for k, v in inner.items() if k not in silent} or ""]
 
 
 def _repeats(text: str, structured: JSON) -> bool:
@@ -463,7 +501,7 @@ def _answered(action: Action) -> JSONObject:
         return cast("JSONObject", content) if isinstance(content, dict) else {}
     if action.name == "sampling/createMessage":
         blocks = cast("list[Any]", content) if isinstance(content, list) else [content]
-        return {"text": [_block(block, None) for block in blocks]}
+        return {"text": [said for block in blocks for said in _block(block, None)]}
     return action.arguments
 
 

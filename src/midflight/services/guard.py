@@ -319,6 +319,7 @@ class Guard:
                 await ticket.durable()
             elif not self._records.available:
                 raise LedgerUnavailable("The ledger cannot be written.")  # noqa: TRY301 -- ends below
+            await self._flow.keep(flow, target, action)
             await self._flow.mark(live, target, action)
             for answer in answers:
                 await self.judge_answer(case, answer, flight=flight)
@@ -340,7 +341,7 @@ class Guard:
             flight.completed = True
             # As the upstream says it: an error in place of what is not delivered undoes nothing.
             if is_undone(said):
-                self._flow.undone(flow, target, action)
+                await self._flow.undone(flow, target, action)
             case.result = self._obligations.keep(case, reply)
             state = Terminal.FAILED if reply.error is not None else Terminal.DONE
             return Performed(record=ticket.id, reply=reply)

@@ -15,6 +15,7 @@ class MemoryFlow:
     def __init__(self) -> None:
         super().__init__()
         self._flows: dict[str, StoredFlow] = {}
+        self._effects: dict[tuple[str, str, str], int] = {}
         self._marks: dict[tuple[str, str], tuple[str, int]] = {}
 
     async def add_flow(self, run_id: str, flow: StoredFlow) -> None:
@@ -29,10 +30,22 @@ class MemoryFlow:
         self._check_open()
         return self._flows.get(run_id)
 
+    async def count_effects(self, run_id: str, upstream: str, tool: str, count: int) -> None:
+        """Set how many effects of a tool a run has had; of several calls the last one holds."""
+        self._check_open()
+        self._effects[run_id, upstream, tool] = count
+
+    async def effects(self, run_id: str) -> Sequence[tuple[str, str, int]]:
+        """What `count_effects` has set: (upstream, tool, count), in order."""
+        self._check_open()
+        return sorted((u, t, n) for (run, u, t), n in self._effects.items() if run == run_id)
+
     async def delete_flow(self, run_id: str) -> None:
-        """Forget the flow state of a run."""
+        """Forget the flow state of a run, and what effects it has had."""
         self._check_open()
         self._flows.pop(run_id, None)
+        for key in [key for key in self._effects if key[0] == run_id]:
+            del self._effects[key]
 
     async def put_marks(self, upstream: str, keys: Sequence[str], *, run: str, at: int) -> None:
         """Mark keys of an upstream as written by an untrusted run; of two it is `SEVERAL`."""

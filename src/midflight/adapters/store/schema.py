@@ -142,7 +142,15 @@ flows = Table(
     Column("run", Text, primary_key=True),
     Column("index", LargeBinary, nullable=False),
     Column("phrase_seen", Boolean, nullable=False),
-    Column("done", Text, nullable=False),
+)
+
+flow_effects = Table(
+    "flow_effects",
+    METADATA,
+    Column("run", Text, primary_key=True),
+    Column("upstream", Text, primary_key=True),
+    Column("tool", Text, primary_key=True),
+    Column("count", WIDE, nullable=False),
 )
 
 flow_marks = Table(
@@ -213,6 +221,7 @@ __all__ = [
     "approvals",
     "canaries",
     "counterparties",
+    "flow_effects",
     "flow_marks",
     "flows",
     "pins",

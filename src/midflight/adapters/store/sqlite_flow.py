@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from midflight.adapters.store.lane import Lane
-from midflight.adapters.store.schema import flow_marks, flows
+from midflight.adapters.store.schema import flow_effects, flow_marks, flows
 from midflight.services.ports.flow_store import MAX_INDEX, SEVERAL, Marked, StoredFlow
 
 _BY_RUN = select(flows).where(flows.c.run == bindparam("run_id"))
@@ -20,7 +19,11 @@ _MARK = _NEW_MARK.on_conflict_do_update(
     set_={"run": SEVERAL},
     where=flow_marks.c.run != _NEW_MARK.excluded.run,
 )
-_DONE = msgspec.json.Decoder(tuple[tuple[str, str, int], ...])
+_NEW_COUNT = sqlite_insert(flow_effects)
+_COUNT = _NEW_COUNT.on_conflict_do_update(
+    index_elements=[flow_effects.c.run, flow_effects.c.upstream, flow_effects.c.tool],
+    set_={"count": _NEW_COUNT.excluded.count},
+)
 
 
 class SqliteFlow:
@@ -39,7 +42,6 @@ class SqliteFlow:
                 "run": run_id,
                 "index": (before + flow.index)[-MAX_INDEX:],
                 "phrase_seen": flow.phrase_seen,
-                "done": msgspec.json.encode(flow.done).decode(),
             }
             statement = sqlite_insert(flows).values(row)
             statement = statement.on_conflict_do_update(index_elements=[flows.c.run], set_=row)
@@ -54,16 +56,32 @@ class SqliteFlow:
         )
         if found is None:
             return None
-        return StoredFlow(
-            index=found["index"],
-            phrase_seen=found["phrase_seen"],
-            done=_DONE.decode(found["done"]),
+        return StoredFlow(index=found["index"], phrase_seen=found["phrase_seen"])
+
+    async def count_effects(self, run_id: str, upstream: str, tool: str, count: int) -> None:
+        """Set how many effects of a tool a run has had; of several calls the last one holds."""
+        row = {"run": run_id, "upstream": upstream, "tool": tool, "count": count}
+        await self._writer.run(lambda connection: connection.execute(_COUNT, row).rowcount)
+
+    async def effects(self, run_id: str) -> Sequence[tuple[str, str, int]]:
+        """What `count_effects` has set: (upstream, tool, count), in order."""
+        of = flow_effects.c
+        statement = (
+            select(of.upstream, of.tool, of.count)
+            .where(of.run == run_id)
+            .order_by(of.upstream, of.tool)
         )
+        found = await self._reader.run(lambda connection: connection.execute(statement).all())
+        return [(upstream, tool, count) for upstream, tool, count in found]
 
     async def delete_flow(self, run_id: str) -> None:
-        """Forget the flow state of a run."""
-        statement = delete(flows).where(flows.c.run == run_id)
-        await self._writer.run(lambda connection: connection.execute(statement).rowcount)
+        """Forget the flow state of a run, and what effects it has had."""
+
+        def forget(connection: Connection) -> int:
+            connection.execute(delete(flow_effects).where(flow_effects.c.run == run_id))
+            return connection.execute(delete(flows).where(flows.c.run == run_id)).rowcount
+
+        await self._writer.run(forget)
 
     async def put_marks(self, upstream: str, keys: Sequence[str], *, run: str, at: int) -> None:
         """Mark keys of an upstream as written by an untrusted run; of two it is `SEVERAL`."""

@@ -24,12 +24,10 @@ class StoredFlow(Value):
     Attributes:
         index: chunks of `RunIndex.unsaved`, in order.
         phrase_seen: it has seen names long enough to be instructions.
-        done: (upstream, tool, how many effects were permitted and did not fail).
     """
 
     index: bytes
     phrase_seen: bool
-    done: tuple[tuple[str, str, int], ...] = ()
 
 
 class Marked(Value):
@@ -52,8 +50,16 @@ class FlowStore(Protocol):
         """The flow state of a run, or None if none was stored."""
         ...
 
+    async def count_effects(self, run_id: str, upstream: str, tool: str, count: int) -> None:
+        """Set how many effects of a tool a run has had; of several calls the last one holds."""
+        ...
+
+    async def effects(self, run_id: str) -> Sequence[tuple[str, str, int]]:
+        """What `count_effects` has set: (upstream, tool, count), in order."""
+        ...
+
     async def delete_flow(self, run_id: str) -> None:
-        """Forget the flow state of a run."""
+        """Forget the flow state of a run, and what effects it has had."""
         ...
 
     async def put_marks(self, upstream: str, keys: Sequence[str], *, run: str, at: int) -> None:

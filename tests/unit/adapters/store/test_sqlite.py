@@ -145,7 +145,8 @@ async def test_a_run_that_was_opened_before_delegation_is_read_as_whole(path: Pa
             for name in ("ancestors", "narrowed", "delegated")
         ),
         # What came with later steps.
-        *(f"DROP TABLE {name}" for name in ("approvals", "counterparties", "flows", "flow_marks")),
+        *(f"DROP TABLE {name}" for name in ("approvals", "counterparties")),
+        *(f"DROP TABLE {name}" for name in ("flow_effects", "flow_marks", "flows")),
         "UPDATE alembic_version SET version_num = '0002_monitors'",
     )
     await store.open()

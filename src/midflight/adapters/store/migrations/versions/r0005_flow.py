@@ -1,4 +1,4 @@
-"""Flow: the index of each run, and what untrusted runs have written."""
+"""Flow: the index of each run, what it has done, and what untrusted runs have written."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ WIDE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make both tables."""
+    """Make the tables."""
     op.create_table(
         "flows",
         sa.Column("run", sa.Text, nullable=False),
         sa.Column("index", sa.LargeBinary, nullable=False),
         sa.Column("phrase_seen", sa.Boolean, nullable=False),
-        sa.Column("done", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("run", name="pk_flows"),
+    )
+    op.create_table(
+        "flow_effects",
+        sa.Column("run", sa.Text, nullable=False),
+        sa.Column("upstream", sa.Text, nullable=False),
+        sa.Column("tool", sa.Text, nullable=False),
+        sa.Column("count", WIDE, nullable=False),
+        sa.PrimaryKeyConstraint("run", "upstream", "tool", name="pk_flow_effects"),
     )
     op.create_table(
         "flow_marks",
