@@ -85,6 +85,7 @@ def test_a_noun_that_is_not_asked_for_asks_for_nothing(intent: str) -> None:
         ("Send an email to ann@office.example", False, 1),
         ("Send an email to ann@office.example and ben@office.example", False, 2),
         ("Send an email to each of the guests", True, 1),
+        ("Count the members, and to each of them send a note", True, 1),
         ("Delete all files", True, 1),
         ("Delete files", True, 1),
         ("Delete three notes", True, 1),

@@ -43,6 +43,20 @@ def test_a_run_that_has_seen_nothing_acts_freely_with_what_it_was_told() -> None
     assert found.asked
 
 
+def test_keys_of_a_map_choose_unless_they_only_say_what_stands_behind_them() -> None:
+    attach = Traits(
+        effect=Effect.SEND,
+        reach=Reach.OPEN,
+        reviewed=True,
+        arguments=(Argument(path="attachments[*]", role=Role.OBJECT),),
+    )
+    send = subject("send_mail", "Send a mail.", attach)
+    made = desk("Send a mail with the document dc-77-x", TEXT)
+    assert made.concerns(send, attachments=[{"kind": "dc-77-x", "file_id": "dc-77-x"}]) == set()
+    assert Concern.KEY_UNKNOWN in made.concerns(send, attachments=[{"dc-78-x": True}])
+    assert Concern.KEY_UNKNOWN in made.concerns(send, attachments=[{"file_id": "dc-78-x"}])
+
+
 # effect-not-asked, too-many
 
 

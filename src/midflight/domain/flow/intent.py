@@ -9,6 +9,7 @@ Below: `words.py`, `atoms.py`. Above: `judge.py`.
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from midflight.domain.flow.atoms import CONTACTS, Shape, grouped, same, shape, thousands, tokens
@@ -245,7 +246,7 @@ def _wishes(found: list[str], lower: list[str]) -> list[Wish]:
                 # "Find it and delete it": what such a window is about, its clause says.
                 nouns=frozenset(_meant(nouns, everything, window)),
                 names=frozenset(named),
-                many=bool(ALL & set(window)) or _plural(window),
+                many=bool(ALL & set(window)) or _plural(window) or _to_each(lower, i),
                 count=max(1, _things(window, named)),
             )
         )
@@ -350,6 +351,12 @@ def _plural(window: list[str]) -> bool:
             continue
         return singular(word) != word and len(word) > 3
     return False
+
+
+def _to_each(lower: list[str], i: int) -> bool:
+    """Whether what stands before the verb multiplies it: "to each of them write"."""
+    before = lower[max(0, i - 5) : i]
+    return any(a in ("to", "for") and b in EACH for a, b in itertools.pairwise(before))
 
 
 def _things(window: list[str], named: set[str]) -> int:

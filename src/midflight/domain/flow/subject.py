@@ -6,6 +6,7 @@ Below: `index.py`, `intent.py`, `proposal/`. Above: `keys.py`, `content.py`, `as
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, cast
@@ -135,6 +136,9 @@ def subject(name: str, description: str, traits: Traits) -> Subject:
     )
 
 
+_STRUCTURE = re.compile(r"(?:type|kind|id|name|value|(?:[a-z]{2,12}_)id)\Z")
+
+
 def parts(subject: Subject, arguments: JSONObject) -> Iterator[Part]:
     """Every value of the arguments with its role, depth first."""
     for name, value in arguments.items():
@@ -169,10 +173,11 @@ def _parts(subject: Subject, value: Any, path: str, place: Place, name: str) -> 
 def _members(
     subject: Subject, value: JSONObject, path: str, place: Place, name: str
 ) -> Iterator[Part]:
-    # What is declared as one argument and is a map has keys that the caller chose.
+    # What is declared as one argument and is a map has keys that the caller chose; those that only
+    # say what stands behind them choose nothing.
     free = subject.roles.get(bare(place))
     for key, inner in value.items():
-        if key.strip() and (free is not None or not plain_key(key)):
+        if key.strip() and ((free is not None and not _STRUCTURE.match(key)) or not plain_key(key)):
             role = role_of(name, {"type": "string"})[0] if free is None else free
             yield Part(path=path, role=role, text=key)
         yield from _parts(subject, inner, f"{path}.{key}", (*place, key), key)
