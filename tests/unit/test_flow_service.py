@@ -15,7 +15,8 @@ from midflight.domain.labels import BOTTOM, UNTRUSTED
 from midflight.domain.provenance import NO_FLOW, Concern, FlowFacts, Origin
 from midflight.domain.question import Target
 from midflight.domain.traits import Effect, Reach
-from midflight.services.flow import MAX_FAILED, RunFlow, result_values
+from midflight.services.flow import MAX_FAILED, RunFlow
+from midflight.services.flow_results import result_values
 from midflight.services.guard import Refused
 from midflight.testing import OPERATOR, call
 

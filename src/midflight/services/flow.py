@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import msgspec
@@ -23,9 +22,9 @@ import msgspec
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import StoreUnavailable
 from midflight.domain.flow import fields
-from midflight.domain.flow.atoms import Shape, grouped, looks, same, shape, tokens
+from midflight.domain.flow.atoms import same, shape
 from midflight.domain.flow.fields import Leaf
-from midflight.domain.flow.index import SHORT, RunIndex
+from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import NOTHING, Reading, joined, read
 from midflight.domain.flow.judge import judge
 from midflight.domain.flow.selecting import about_records, linked_records, looked_up, selected
@@ -38,8 +37,9 @@ from midflight.domain.question import Target
 from midflight.domain.run import RunState
 from midflight.domain.tool import Definition
 from midflight.domain.traits import Effect, FieldKind, Reach, Role, Traits
-from midflight.domain.value import JSON, JSONObject
-from midflight.services.flow_marks import WHOLE, Marks
+from midflight.domain.value import JSONObject
+from midflight.services.flow_marks import Marks
+from midflight.services.flow_results import answered, names_id, result_values, tainted, unechoed
 from midflight.services.live_run import LiveRun
 from midflight.services.ports.flow_store import MAX_INDEX, FlowStore, StoredFlow
 from midflight.services.sealing import Sealer
@@ -51,8 +51,6 @@ MAX_FAILED = 3
 calls each of them a failure has done them all the same."""
 MAX_MADE = 64
 """Ids of one result that are marked."""
-
-_ID = re.compile(r"(?:^|_)(?:id|ids|uuid|key|number)$")
 
 
 class Known(Protocol):
@@ -286,7 +284,7 @@ class Flow:
         made = [
             leaf.exact
             for leaf in fields.leaves(*result_values(result), effect=True)
-            if leaf.kind is FieldKind.SYSTEM and _ID.search(fields.words_of(leaf.name)) is not None
+            if leaf.kind is FieldKind.SYSTEM and names_id(leaf.name)
         ]
         if made:
             await self._marks.add(action.upstream, made[:MAX_MADE], run=live.run.id)
@@ -314,7 +312,7 @@ class Flow:
         # What a policy has hidden the run never sees, so it does not carry its labels either.
         found = [leaf for leaf in fields.leaves(*documents, effect=effect) if leaf.text != REDACTED]
         if effect:
-            found = list(_unechoed(found, [t for _, t in values(tool.subject, action.arguments)]))
+            found = list(unechoed(found, [t for _, t in values(tool.subject, action.arguments)]))
         labels = tool.reviewed.floor
         kept: list[Leaf] = []
         for leaf, brings in tool.reviewed.apply(found):
@@ -324,7 +322,7 @@ class Flow:
         if not effect:
             marked |= self._marks.asked(action.upstream, self._keys(target, action))
         if marked:
-            kept = [_tainted(leaf, marked) for leaf in kept]
+            kept = [tainted(leaf, marked) for leaf in kept]
             labels = labels.join(UNTRUSTED)
         asked_for = effect or selected(
             tool.subject, action.arguments, index=state.index, reading=state.reading
@@ -414,7 +412,7 @@ class Flow:
             case ActionKind.ANSWER:
                 # What a client answers to an upstream's question is sent to it.
                 sent = msgspec.structs.replace(target.traits, effect=Effect.SEND)
-                return self._tool(msgspec.structs.replace(target, traits=sent)), _answered(action)
+                return self._tool(msgspec.structs.replace(target, traits=sent)), answered(action)
             case ActionKind.READ_RESOURCE if target.traits.reach is Reach.OPEN:
                 return self._tool(target), {"uri": action.name}
             case ActionKind.GET_PROMPT | ActionKind.COMPLETE if target.traits.reach is Reach.OPEN:
@@ -451,114 +449,8 @@ class Flow:
         return found
 
 
-def result_values(result: JSONObject) -> Sequence[JSON]:
-    """What of an MCP result is data: the structured content, and texts that say something else."""
-    structured = result.get("structuredContent")
-    texts: list[Any] = [structured] if structured is not None else []
-    for name in ("content", "contents", "messages"):
-        blocks = result.get(name)
-        if isinstance(blocks, list):
-            for block in cast("list[Any]", blocks):
-                texts += _block(block, structured)
-    # What an upstream says beside its result, hosts may show to their agents all the same.
-    rest = {
-        k: v
-        for k, v in result.items()
-        if k not in ("structuredContent", "content", "contents", "messages", "isError")
-        and v not in ({}, [])
-    }
-    found = [text for text in texts if text not in ("", None)]
-    if rest:
-        found.append(rest)
-    return found
-
-
-def _block(block: Any, structured: JSON) -> list[Any]:
-    """What a content block says; nothing if it only repeats the structured content."""
-    if not isinstance(block, dict):
-        return [block]
-    inner = cast("JSONObject", block)
-    text = inner.get("text")
-    if inner.get("type") == "text" and isinstance(text, str):
-        beside = {k: v for k, v in inner.items() if k not in ("type", "text")}
-        said = "" if structured is not None and _repeats(text, structured) else text
-        return [said, beside] if beside else [said]
-    silent = ("type", "data", "blob", "mimeType")
-    return [{k: v for k, v in inner.items() if k not in silent} or ""]
-
-
-def _repeats(text: str, structured: JSON) -> bool:
-    # Compared and not assumed: a server may say one thing to the model and another to a schema.
-    said = fields.document(text)
-    inner = structured.get("result") if isinstance(structured, dict) else None
-    return (said is not None and said in (structured, inner)) or text == inner
-
-
-def _answered(action: Action) -> JSONObject:
-    """What of an answer are values: not the protocol's own words around them."""
-    content = action.arguments.get("content")
-    if action.name == "elicitation/create":
-        return cast("JSONObject", content) if isinstance(content, dict) else {}
-    if action.name == "sampling/createMessage":
-        blocks = cast("list[Any]", content) if isinstance(content, list) else [content]
-        return {"text": [said for block in blocks for said in _block(block, None)]}
-    return action.arguments
-
-
-def _unechoed(found: Sequence[Leaf], given: Sequence[str]) -> Iterator[Leaf]:
-    """What a tool says about an effect without what it was given: an echo vouches for nothing.
-
-    Compared in the forms of `atoms.py`, or a slug or a status line would turn what the model made
-    up into a field of the upstream. Words of others stay: they only taint.
-    """
-    whole = {form for text in given for form in _forms(text.strip())}
-    pieces = {
-        form
-        for text in given
-        for token in (*tokens(text), *grouped(text))
-        if (kind := shape(token)) is not Shape.WORD
-        and not (kind is Shape.NUMBER and len(token) < SHORT)
-        for form in _forms(token)
-    }
-    for leaf in found:
-        forms = _forms(leaf.text.strip())
-        if not whole.isdisjoint(forms):
-            continue
-        if leaf.kind is FieldKind.TEXT:
-            yield leaf
-            continue
-        if not pieces.isdisjoint(forms):
-            continue
-        kept = [token for token in tokens(leaf.text) if pieces.isdisjoint(_forms(token))]
-        if " " not in leaf.text or len(kept) == len(list(tokens(leaf.text))):
-            yield leaf
-        elif kept:
-            text = " ".join(kept)
-            looks_like = shape(text)
-            yield msgspec.structs.replace(
-                leaf, text=text, shape=looks_like, exact=same(text, looks_like)
-            )
-
-
-def _forms(text: str) -> tuple[str, str]:
-    found = shape(text)
-    return same(text, found), looks(text, found)
-
-
-def _tainted(leaf: Leaf, marked: frozenset[int]) -> Leaf:
-    """A value of a record that an untrusted run wrote: somebody's words, but for its id."""
-    if WHOLE not in marked and marked.isdisjoint(leaf.records):
-        return leaf
-    if (
-        leaf.kind in (FieldKind.SYSTEM, FieldKind.OWN)
-        and _ID.search(fields.words_of(leaf.name)) is not None
-    ):
-        return leaf
-    return msgspec.structs.replace(leaf, kind=FieldKind.TEXT)
-
-
 def _key(salt: str) -> bytes:
     return hashlib.blake2b(salt.encode(), digest_size=32, person=b"flow/index").digest()
 
 
-__all__ = ["Flow", "Known", "Nobody", "RunFlow", "result_values"]
+__all__ = ["Flow", "Known", "Nobody", "RunFlow"]
