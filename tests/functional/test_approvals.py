@@ -428,3 +428,42 @@ async def test_an_answer_to_an_upstream_that_is_asked_about_names_its_request() 
     assert isinstance(await look(), Performed)
     assert await plane.state(waiting.id) == "used"
     await plane.close()
+
+
+@pytest.mark.parametrize("length", [10, 20_000])
+async def test_a_yes_to_one_question_of_an_upstream_does_not_answer_another(length: int) -> None:
+    from midflight.domain.action import Action, ActionKind  # noqa: PLC0415
+    from midflight.services.ports.upstream import ClientRequest, Reply  # noqa: PLC0415
+    from midflight.testing import ListSink, call, caller  # noqa: PLC0415
+
+    plane = AskingPlane()
+    run = await plane.begin()
+    plane.engine.ask = lambda q: (  # type: ignore[attr-defined]
+        plane.asking(msgspec.structs.replace(q, target=plane.catalogue.target(call("send"))))
+        if q.kind is ActionKind.ANSWER
+        else plane.asking(q)
+    )
+    question = {"message": "May I read the logs?" + "?" * length}
+
+    async def asks(action: Action, flight: object, sink: ListSink) -> Reply:
+        answer = await sink.ask(
+            ClientRequest(key="k", method="elicitation/create", params=question)
+        )
+        return Reply(result={"content": [], "structuredContent": answer})
+
+    plane.upstream.scripts["look"] = asks
+
+    async def look() -> Performed | Refused:
+        sink = ListSink(answers=[{"action": "accept", "content": {"confirm": True}}])
+        return await plane.guard.perform(call("look"), caller(run), sink=sink)
+
+    assert isinstance(await look(), Refused)
+    (waiting,) = await plane.desk.list()
+    shown = (await plane.desk.show(waiting.id)).params
+    assert shown is not None
+    assert ("logs" in str(shown)) is (length < 16_384)
+    await plane.desk.approve(waiting.id, author=OWNER)
+    question = question | {"message": "May I delete the logs?" + "?" * length}
+    assert isinstance(await look(), Refused)
+    assert await plane.state(waiting.id) == "approved"
+    await plane.close()

@@ -232,7 +232,9 @@ class Canaries:
 def _sent(case: Case) -> JSON:
     """Everything of an action that an upstream gets to see."""
     action = case.action
-    return [action.name, action.arguments, action.params, action.meta, case.beside]
+    # With an answer comes the question, which the upstream has itself.
+    params = {} if action.kind is ActionKind.ANSWER else action.params
+    return [action.name, action.arguments, params, action.meta, case.beside]
 
 
 def _is_named(action: Action) -> bool:

@@ -8,12 +8,14 @@ Above: `guard.py`, the gateway's notices. Below: `flow.py`, `obligations.py`, `c
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import msgspec
 
 from midflight.domain.action import Action, ActionKind
+from midflight.domain.canonical import canonical
 from midflight.domain.errors import Conflict
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Labels
 from midflight.domain.question import Target
@@ -28,6 +30,10 @@ from midflight.services.ports.upstream import ClientRequest, Reply, Sink
 from midflight.services.runs import Runs
 
 Judge: TypeAlias = Callable[[Case, Action], Awaitable[None]]
+
+
+MAX_QUESTION = 16_384
+"""Bytes of a question that is kept with its answer; of a longer one its hash is."""
 
 
 class Observing:
@@ -140,9 +146,21 @@ class ObservedSink:
             name=request.method,
             method=request.method,
             arguments={k: v for k, v in answer.items() if k != "_meta"},
+            params=_asked(params),
         )
         await self._judge(self._case, action)
         return answer
+
+
+def _asked(question: JSONObject) -> JSONObject:
+    """The question as a part of the answer: an approver sees it, and approves no other."""
+    asked = {k: v for k, v in question.items() if k != "_meta"}
+    if not asked:
+        return {}
+    encoded = canonical(asked)
+    if len(encoded) > MAX_QUESTION:
+        return {"asked": {"sha256": hashlib.sha256(encoded).hexdigest()}}
+    return {"asked": asked}
 
 
 def is_undone(said: Reply) -> bool:
