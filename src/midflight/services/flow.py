@@ -30,7 +30,7 @@ from midflight.domain.flow.judge import judge
 from midflight.domain.flow.selecting import about_records, linked_records, looked_up, selected
 from midflight.domain.flow.subject import Circumstances, Subject, subject, values
 from midflight.domain.flow.yields import Reviewed
-from midflight.domain.labels import UNTRUSTED, Labels
+from midflight.domain.labels import BOTTOM, UNTRUSTED, Labels
 from midflight.domain.obligation import REDACTED
 from midflight.domain.provenance import NO_FLOW, FlowFacts
 from midflight.domain.question import Target
@@ -342,6 +342,10 @@ class Flow:
             state.index.text_seen = True
         state.unsaved = True
         return labels
+
+    def told(self, upstream: str) -> Labels:
+        """What a message that belongs to no action brings: it may repeat all that was written."""
+        return UNTRUSTED if self._marks.any(upstream) else BOTTOM
 
     # For operators and other services
 

@@ -115,6 +115,10 @@ class Marks:
         self._marks[upstream] = {key: None for name, key in listed if name == upstream}
         return cleared
 
+    def any(self, upstream: str) -> bool:
+        """Whether an untrusted run has written anything there."""
+        return bool(self._marks.get(upstream))
+
     def within(self, upstream: str, found: Iterable[Leaf]) -> frozenset[int]:
         """Numbers of the records of a result that hold a marked key; `WHOLE` for all of it."""
         known = self._marks.get(upstream)

@@ -69,6 +69,8 @@ class Observing:
             raise Conflict(f"Run {run} is not open here.")
         params = self._obligations.notice(run, upstream, params)
         labels = taint(self._catalogue.notices(upstream))
+        if params:
+            labels = labels.join(self._flow.told(upstream))
         await self._runs.join_labels(live, labels, source=f"notice of {upstream}")
         await self._canaries.told(live, upstream, method, params)
         live.look()
