@@ -56,22 +56,6 @@ async def test_an_order_in_a_document_is_not_obeyed_by_the_next_run(
         await it.held(run, "delete_document", "asked", name="ledger.md")
 
 
-async def test_an_order_that_is_repeated_in_a_notice_is_not_obeyed() -> None:
-    async with office(read_mail=mails(ORDER), documents=DOCUMENTS) as it:
-        run = await it.open("Read the plan")
-        await it.passes(run, "list_documents")
-        said = {"level": "info", "data": ORDER}
-        notice = ("one", "notifications/message", said)
-        await it.plane.guard.observing.notice(run, *notice)
-        assert not await untrusted(it, run)  # nobody but the owner has written there
-        await plant(it)
-        await it.plane.guard.observing.notice(run, "one", "notifications/tools/list_changed", {})
-        assert not await untrusted(it, run)
-        await it.plane.guard.observing.notice(run, *notice)
-        assert await untrusted(it, run)
-        await it.held(run, "delete_document", "asked", name="ledger.md")
-
-
 async def test_a_document_that_nobody_touched_stays_the_owners_word() -> None:
     async with office(read_mail=mails(ORDER), documents=DOCUMENTS) as it:
         await plant(it)
