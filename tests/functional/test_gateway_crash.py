@@ -196,6 +196,14 @@ class Play:
         report = await asyncio.to_thread(verified, self.plane)
         assert report.ok, report.problems
 
+    async def use_up(self, seat: Seat) -> None:
+        """Whatever a run has spent in earlier lives, it ends within its budget."""
+        with closing(Connection(self.plane.url)) as connection:
+            for _ in range(seat.budget + 1):
+                if (await self.witness.call(connection, seat, "look")).code == "run_exhausted":
+                    return
+        raise AssertionError("a budget that is never used up")
+
 
 def verified(plane: ProcessPlane) -> Any:
     reader = SqliteLedgerReader(plane.state / "ledger.sqlite3")
@@ -262,6 +270,7 @@ async def play(folder: Path, *, kills: int, seed: int, load_of: tuple[int, int])
                 await acts.live_and_die(acts.chance.randint(*load_of))
                 await asyncio.to_thread(plane.start)
                 await acts.look_after()
+            await acts.use_up(acts.senders[-1])
             assert await asyncio.to_thread(plane.stop) == 0
             await reckon(acts)
             return acts
