@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
@@ -42,24 +42,31 @@ CONTACTS = frozenset({Shape.EMAIL, Shape.LINK, Shape.ACCOUNT, Shape.HANDLE})
 # What stands between tokens; everything else that is white space, `split` knows.
 _BETWEEN = str.maketrans(dict.fromkeys("\"'`<>()[]{}|,;“”‘’«»", " "))
 _EDGE = ".:!?*_~^=+&"
+_LONG = 12
+"""Letters from which on a word can be a text in base64."""
+_INNER = frozenset("_./#\\=:")
 _NUMBER = re.compile(r"[-+]?[$€£¥]?[-+]?[0-9][0-9.,]*(?:[$€£¥%]|[a-z]{3})?\Z", re.IGNORECASE)
 _UNITS = re.compile(r"[$€£¥%+]|[a-zA-Z]{3}\Z")
 _COMMA = re.compile(r",[0-9]{1,2}\Z")
 _EMAIL = re.compile(r"(?:mailto:)?[^@\s]+@[^@\s]+\.[^@\s.]{2,}\Z", re.IGNORECASE)
+_PLAIN_LINK = re.compile(r"(?:https?://)?([a-zA-Z0-9.-]+)(/[a-zA-Z0-9._/-]*|)\Z")
 _HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,24}(?::[0-9]+)?(?:[/?#].*)?\Z", re.IGNORECASE)
+_BEHIND_HOST = re.compile("[/?#:]")
 _DATE = re.compile(
     r"(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4})"
     r"(?:T[0-9:.]+(?:Z|[-+][0-9:]+)?)?\Z|[0-9]{1,2}:[0-9]{2}(?::[0-9.]+)?\Z"
 )
 _HANDLE = re.compile(r"@[\w.-]{2,}\Z")
 _DIGIT = re.compile("[0-9]")
-_DIGITS = re.compile(r"[0-9]{2}[ -][0-9A-Z]{2}")
+# Patterns that are searched for begin with a set of characters: then it is looked for at the speed
+# of C, and what has to stand before it is asked behind it (a third of the time, measured).
+_DIGITS = re.compile(r"[0-9][0-9][ -][0-9A-Z]{2}")
 _GROUPED = re.compile(
     r"\b(?:[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{2,4}){3,8}|\+?[0-9]{2,4}(?:[ -][0-9]{2,4}){2,6})\b"
 )
-_THOUSANDS = re.compile(r"(?<![\w.,])[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,4})?(?![\w])")
-_CAPITALS = re.compile(r"\b[A-Z][\w&'-]*(?:[ \t]+[A-Z][\w&'-]*)*")
-_QUOTED = re.compile(r"(?<!\w)['\"“`]([^'\"”`\n]{2,80})['\"”`](?!\w)")
+_THOUSANDS = re.compile(r"[0-9](?<![\w.,][0-9])[0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]{1,4})?(?![\w])")
+_CAPITALS = re.compile(r"[A-Z](?<!\w[A-Z])[\w&'-]*(?:[ \t]+[A-Z][\w&'-]*)*")
+_QUOTED = re.compile(r"['\"“`](?<!\w['\"“`])([^'\"”`\n]{2,80})['\"”`](?!\w)")
 # Ends of file names: everything else with a dot and letters behind it may be a host.
 _FILES = lexicon(
     """
@@ -71,34 +78,39 @@ _FILES = lexicon(
 )
 
 
-def tokens(text: str) -> Iterator[str]:
+def tokens(text: str) -> list[str]:
     """The tokens of a text, without the punctuation around them."""
     # `translate` and `split` take a third of what one regular expression does (measured).
-    for token in text.translate(_BETWEEN).split():
-        bare = token if token.isalnum() else token.strip(_EDGE)
-        if bare:
-            yield bare[:MAX_TOKEN]
+    return [
+        bare[:MAX_TOKEN]
+        for token in text.translate(_BETWEEN).split()
+        if (bare := token if token.isalnum() else token.strip(_EDGE))
+    ]
 
 
-def telling(text: str) -> Iterator[tuple[str, str]]:
+def telling(text: str) -> list[tuple[str, str]]:
     """(token, the one before it) for each token that is no plain word.
 
     A plain word says nothing about where a value came from, and most tokens are plain words.
     """
-    before = ""
-    for token in text.translate(_BETWEEN).split():
-        if token.isalpha() and token.isascii() and not _mixed(token):
-            before = token
-            continue
-        bare = token if token.isalnum() else token.strip(_EDGE)
+    found: list[tuple[str, str]] = []
+    words = text.translate(_BETWEEN).split()
+    # Most are left out here, in a third of the time that the whole question takes (measured).
+    odd = [
+        at
+        for at, word in enumerate(words)
+        if not (word.isalpha() and len(word) < _LONG and word.isascii())
+    ]
+    for at in odd:
+        bare = words[at].strip(_EDGE)
         if bare and (not (bare.isalpha() and bare.isascii()) or _mixed(bare)):
-            yield bare[:MAX_TOKEN], before
-        before = bare
+            found.append((bare[:MAX_TOKEN], words[at - 1].strip(_EDGE) if at else ""))
+    return found
 
 
 def _mixed(word: str) -> bool:
     """Letters alone that are no word: a short text in base64 can have no digit."""
-    return len(word) >= 12 and not (word[1:].islower() or word.isupper())
+    return len(word) >= _LONG and not (word[1:].islower() or word.isupper())
 
 
 def shape(token: str) -> Shape:  # noqa: C901, PLR0911 -- one return a shape, in order
@@ -124,14 +136,19 @@ def shape(token: str) -> Shape:  # noqa: C901, PLR0911 -- one return a shape, in
     digits = _digits(token)
     if digits >= 8 and token.replace("-", "").isalnum():
         return Shape.ACCOUNT
-    if digits or any(c in "_./#\\=:" for c in token):
+    if digits or not _INNER.isdisjoint(token):
         return Shape.ID
     return Shape.WORD
 
 
+def in_groups(text: str) -> bool:
+    """Whether digits in a text have a space or a hyphen between them. Cheap."""
+    return _DIGITS.search(text) is not None
+
+
 def grouped(text: str) -> Iterator[str]:
     """Account and phone numbers that are written in groups, put together."""
-    if _DIGITS.search(text) is None:
+    if not in_groups(text):
         return
     for found in _GROUPED.finditer(text):
         whole = found[0].replace(" ", "").replace("-", "")
@@ -148,7 +165,9 @@ def thousands(text: str) -> Iterator[str]:
 
 def people(address: str) -> list[str]:
     """The names in an address: `ann.lee@example.org` has two."""
-    return [p for p in re.split(r"[._+-]", strict(address).partition("@")[0]) if p.isalpha()]
+    own = strict(address).partition("@")[0]
+    pieces = own.replace("_", ".").replace("+", ".").replace("-", ".").split(".")
+    return [piece for piece in pieces if piece.isalpha()]
 
 
 def names(text: str) -> list[str]:
@@ -158,19 +177,7 @@ def names(text: str) -> list[str]:
 
 def same(token: str, of: Shape) -> str:
     """The form in which tokens of a shape are compared for trust."""
-    match of:
-        case Shape.NUMBER:
-            return number(token) or strict(token)
-        case Shape.LINK:
-            return link(token)
-        case Shape.ACCOUNT:
-            return strict(token).replace("-", "").replace(" ", "").lstrip("+")
-        case Shape.EMAIL:
-            return strict(token).removeprefix("mailto:")
-        case Shape.HANDLE:
-            return strict(token).lstrip("@")
-        case _:
-            return strict(token).lstrip("#")
+    return _SAME[of](token)
 
 
 def looks(token: str, of: Shape) -> str:
@@ -204,6 +211,9 @@ def link(token: str) -> str:
 
     Paths differ by case: two short links that look alike lead to different places.
     """
+    plain = _PLAIN_LINK.match(token)
+    if plain is not None:  # a quarter of the time (measured)
+        return plain[1].lower().removeprefix("www.") + plain[2].rstrip("/")
     try:
         parts = urlsplit(token if "://" in token else f"https://{token}")
         host = parts.netloc.lower().removeprefix("www.")
@@ -232,10 +242,23 @@ def address_host(text: str) -> str:
     return host(text)
 
 
+# By the number of the shape: one step, where a `match` asks for each in turn.
+_SAME: tuple[Callable[[str], str], ...] = (
+    lambda token: strict(token).lstrip("#"),  # WORD
+    lambda token: number(token) or strict(token),
+    lambda token: strict(token).lstrip("#"),  # ID
+    lambda token: strict(token).lstrip("@"),
+    lambda token: strict(token).removeprefix("mailto:"),
+    link,
+    lambda token: strict(token).replace("-", "").replace(" ", "").lstrip("+"),
+    lambda token: strict(token).lstrip("#"),  # DATE
+)
+
+
 def _is_host(token: str) -> bool:
     if _HOST.match(token) is None:
         return False
-    name = re.split(r"[/?#:]", token, maxsplit=1)[0]
+    name = _BEHIND_HOST.split(token, maxsplit=1)[0]
     return name.rpartition(".")[2].lower() not in _FILES or "/" in token
 
 
@@ -249,6 +272,7 @@ __all__ = [
     "address_host",
     "grouped",
     "host",
+    "in_groups",
     "link",
     "looks",
     "names",

@@ -20,6 +20,7 @@ from midflight.domain.flow.words import lexicon
 from midflight.domain.traits import FieldKind
 from midflight.domain.value import JSON, JSONObject, Value
 
+_BEGINNINGS = ("{", "[")
 MAX_LEAVES = 20_000
 MAX_DEPTH = 64
 MAX_FLAT = 65_536
@@ -167,10 +168,13 @@ class _Walk:
     def _text(
         self, text: str, path: tuple[str | None, ...], name: str, records: tuple[int, ...]
     ) -> None:
-        inner = document(text)
+        bare = text.strip()
+        if not bare:
+            return
+        inner = document(text) if bare[0] in _BEGINNINGS else None
         if inner is not None:
             self.into(inner, path, name, records)
-        elif text.strip():
+        else:
             self._add(text, path, name, records, None)
 
     def _add(
@@ -270,6 +274,8 @@ _STATUS = lexicon("message status result error detail info msg warning success r
 
 
 def _calls(text: str) -> bool:
+    if text.replace(" ", "").isalpha():
+        return False  # words, of which none is an address
     return any(shape(token) in CONTACTS for token in tokens(text))
 
 
@@ -285,8 +291,7 @@ def plain_key(key: str) -> bool:
 
 def document(text: str) -> Any:
     """The JSON document that a string holds, or None."""
-    start = text.lstrip()[:1]
-    if start not in ("{", "["):
+    if text.lstrip()[:1] not in _BEGINNINGS:
         return None
     try:
         value = msgspec.json.decode(text)

@@ -70,6 +70,7 @@ SHORT = 4
 PHRASE = 4
 """Words in a name from which on it could be an instruction."""
 
+_LINK = Shape.LINK
 _WORDS = re.compile(r"\w+")
 _PIECES = re.compile(r"[\s_./\\-]+")
 _LITERAL = "="  # in front of a link as it is written; no token begins with it
@@ -185,9 +186,13 @@ class RunIndex:
     def look(self, token: str) -> Seen | None:
         """What is known of a value as it stands, by its trusted form and by its suspicious one."""
         found = shape(token)
-        trusted = same(token, found)
+        return self.look_as(token, found, same(token, found))
+
+    def look_as(self, token: str, found: Shape, trusted: str) -> Seen | None:
+        """The same, for those who know its shape and its trusted form already."""
         entry = self._find(trusted)
-        suspect = looks(token, found)
+        plain = found is not _LINK and token.isascii()  # then both forms are one
+        suspect = trusted if plain else looks(token, found)
         if suspect != trusted and (self._find(suspect) or 0) & NAMED:
             # What it could be read as taints it, and gives it no trust.
             entry = NAMED | TEXT if entry is None else entry | NAMED
@@ -231,7 +236,7 @@ class RunIndex:
         """
         if self.restored and self.text_seen:
             return len(list(islice(_WORDS.finditer(text), PASSAGE))) == PASSAGE
-        return not self._passages.keys().isdisjoint(passages(text))
+        return bool(self._passages) and not self._passages.keys().isdisjoint(passages(text))
 
     def alone(self, piece: str) -> bool:
         """Whether one address only has this name in it, of all that were seen."""
@@ -281,7 +286,8 @@ class RunIndex:
         if leaf.kind is not FieldKind.OWN and len(bare) > PHRASE * 2:
             ordered = orders(bare)
             self.order_seen |= ordered
-            self.phrase_seen |= ordered or len(_PIECES.split(bare)) >= PHRASE
+            if not self.phrase_seen:
+                self.phrase_seen = ordered or len(_PIECES.split(bare)) >= PHRASE
         if " " in bare:
             self._add_words(bare, leaf, entry, ordered=ordered)
 
@@ -329,12 +335,14 @@ class RunIndex:
 
     def _add_token(self, token: str, entry: int) -> None:
         kind = shape(token)
-        trusted, suspect = same(token, kind), looks(token, kind)
+        trusted = same(token, kind)
         self._put(trusted, entry)
-        if kind is Shape.LINK:
+        if kind is _LINK:
             self._put(_LITERAL + token, entry)
-        if suspect != trusted:
-            self._put(suspect, entry)
+        if kind is _LINK or not token.isascii():
+            suspect = looks(token, kind)
+            if suspect != trusted:
+                self._put(suspect, entry)
         if len(token) >= SHORT * 2:
             for plain in decodings(token):
                 for inner in tokens(plain):

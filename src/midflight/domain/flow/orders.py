@@ -38,7 +38,11 @@ _ONLY_DOING = frozenset(verb for verb in _DOING if not classes(verb))
 def orders(text: str) -> bool:
     """Whether a name or a status line has the words of an order: three, one of them a verb."""
     words = _words(text)
-    if _DOING.isdisjoint(words) or sum(len(word) > 1 for word in words) < ORDER:
+    if (
+        len(words) < ORDER
+        or _DOING.isdisjoint(words)
+        or sum(len(word) > 1 for word in words) < ORDER
+    ):
         return False
     return not _ONLY_DOING.isdisjoint(words) or (words[0] in _DOING and words[1] not in _OF)
 
@@ -52,9 +56,10 @@ def ordering_key(key: str) -> bool:
 
 def _words(text: str) -> list[str]:
     words = text[:MAX_LOOKED].translate(_BETWEEN).split()
-    if len(words) < ORDER:
-        words = _CAMEL.sub(" ", " ".join(words)).split()
-    return " ".join(words).lower().split()
+    plain = " ".join(words)
+    if len(words) < ORDER and not plain.islower():
+        plain = _CAMEL.sub(" ", plain)
+    return plain.lower().split()
 
 
 __all__ = ["MAX_LOOKED", "ORDER", "ordering_key", "orders"]

@@ -63,9 +63,11 @@ def decodings(text: str) -> tuple[str, ...]:
 
     Empty if it is encoded in none. Only for suspicion.
     """
-    found: list[str] = []
-    now = text
-    for _ in range(MAX_DECODED):
+    now = _decode_once(text)
+    if now is None or now == text:
+        return ()
+    found = [now]
+    while len(found) < MAX_DECODED:
         plain = _decode_once(now)
         if plain is None or plain == now:
             break

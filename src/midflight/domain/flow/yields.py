@@ -81,8 +81,8 @@ class Reviewed:
             labels = self._whole()
             secret = leaf.secret or labels.confidentiality is Confidentiality.SECRET
             return msgspec.structs.replace(leaf, kind=FieldKind.TEXT, secret=secret), labels
-        rule = self._rule(leaf)
-        around = self._around(leaf)
+        rule = self._rule(leaf) if self._rules else None
+        around = self._around(leaf) if self._confined else BOTTOM
         if rule is not None:
             kind = FieldKind.OWN if _vouched(rule, leaf, leaves) else rule.kind
             labels = Labels(
@@ -99,7 +99,8 @@ class Reviewed:
         told = leaf
         if kind is not leaf.kind or secret is not leaf.secret:
             told = msgspec.structs.replace(leaf, kind=kind, secret=secret)
-        return told, (UNTRUSTED if untrusted else BOTTOM).join(around)
+        labels = UNTRUSTED if untrusted else BOTTOM
+        return told, labels if around is BOTTOM else labels.join(around)
 
     def confines(self, wanted: Callable[[Labels], bool]) -> tuple[JSONPath, ...]:
         """The places whose labels are wanted: where a text does not say where its parts belong."""
