@@ -37,6 +37,8 @@ DICTATED = 3
 OPAQUE = 16
 """Characters from which on a token that can be decoded counts as a message in code."""
 
+# See `atoms.py`: members of an enum by name are slow.
+_WORD, _NUMBER, _DATE = Shape.WORD, Shape.NUMBER, Shape.DATE
 _NAMES = re.compile(r"\b[A-Z][\w'-]*(?: [A-Z][\w'-]*)+")
 _DATED = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b(?:[ T][0-9:]+)?")
 _SPACED = re.compile(r"\b[0-9](?:[ .,_-]{1,3}[0-9]\b){2,}")
@@ -67,13 +69,13 @@ def _judge_tokens(matter: Matter, part: Part) -> None:
     for token in _tokens_of(part.text, words=every):
         plain = token.isascii()
         kind = shape(token if plain else skeleton(token))
-        if kind is Shape.WORD and not every:
+        if kind is _WORD and not every:
             continue
         exact = same(token, kind)
         if (kind, exact) in matter.reading.atoms:
             continue
         seen = index.look_as(token, kind, exact) if plain else index.look(token)
-        small = kind is Shape.DATE or (kind is Shape.NUMBER and len(token) < SHORT)
+        small = kind is _DATE or (kind is _NUMBER and len(token) < SHORT)
         if small and not (seen is not None and seen.secret and len(token) == SHORT - 1):
             continue  # a security code has three digits
         concern = _carried(matter, kind, token, exact, seen)
@@ -152,7 +154,7 @@ def _carried(  # noqa: PLR0911 -- one return a rule, in order
         return None
     if seen is not None and seen.secret and matter.outward:
         return Concern.CONTENT_SECRET
-    if kind is Shape.WORD or not matter.outward or not matter.index.text_seen:
+    if kind is _WORD or not matter.outward or not matter.index.text_seen:
         return None
     if len(token) >= OPAQUE and decodings(token):
         return Concern.CONTENT_PASSAGE  # what is said in code is not said to a person

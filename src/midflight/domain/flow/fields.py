@@ -20,6 +20,14 @@ from midflight.domain.flow.words import lexicon
 from midflight.domain.traits import FieldKind
 from midflight.domain.value import JSON, JSONObject, Value
 
+# See `atoms.py`: members of an enum by name are slow.
+_WORD, _HANDLE, _EMAIL, _ACCOUNT = Shape.WORD, Shape.HANDLE, Shape.EMAIL, Shape.ACCOUNT
+_BY_SYSTEM, _BY_NAME, _BY_CONTACT, _BY_TEXT = (
+    FieldKind.SYSTEM,
+    FieldKind.NAME,
+    FieldKind.CONTACT,
+    FieldKind.TEXT,
+)
 _BEGINNINGS = ("{", "[")
 MAX_LEAVES = 20_000
 MAX_DEPTH = 64
@@ -152,7 +160,7 @@ class _Walk:
             for inner in cast("list[Any]", value):
                 self.into(inner, (*path, None), name, records)
         elif value is not None and value is not True and value is not False:
-            self._add(numeral(value), path, name, records, FieldKind.SYSTEM)
+            self._add(numeral(value), path, name, records, _BY_SYSTEM)
 
     def _object(
         self, value: JSONObject, path: tuple[str | None, ...], name: str, records: tuple[int, ...]
@@ -196,30 +204,30 @@ def _kind(bare: str, looks: Shape, name: str, *, effect: bool) -> FieldKind:
     spaces = bare.count(" ")
     if spaces >= NAME_WORDS or "\n" in bare:
         status = effect and sort & STATUS and spaces < STATUS_WORDS and "\n" not in bare
-        return FieldKind.SYSTEM if status and not _calls(bare) else FieldKind.TEXT
+        return _BY_SYSTEM if status and not _calls(bare) else _BY_TEXT
     if sort & CONTACT or (not sort & TEXT and _reaches(bare, looks, name)):
-        return FieldKind.CONTACT
+        return _BY_CONTACT
     if not spaces or _TYPED.match(bare) is not None:
         if sort & TEXT and looks in CONTACTS:
-            return FieldKind.TEXT
-        if looks is Shape.WORD:
-            return FieldKind.NAME
+            return _BY_TEXT
+        if looks is _WORD:
+            return _BY_NAME
         # Whoever may choose a name can choose one that looks like an address.
-        return FieldKind.CONTACT if sort & NAMED and looks in CONTACTS else FieldKind.SYSTEM
+        return _BY_CONTACT if sort & NAMED and looks in CONTACTS else _BY_SYSTEM
     # A status line is the tool's own; any other text of what was done is as good as one it read.
     written = sort & TEXT and not (effect and sort & STATUS)
     # A short string that holds an address or an account is no name of anything.
-    return FieldKind.TEXT if written or _calls(bare) else FieldKind.NAME
+    return _BY_TEXT if written or _calls(bare) else _BY_NAME
 
 
 def _reaches(bare: str, looks: Shape, name: str) -> bool:
     """Whether a value by itself says how somebody is reached or paid, however it is called."""
-    if looks in (Shape.EMAIL, Shape.HANDLE):
+    if looks is _EMAIL or looks is _HANDLE:
         return True
-    if looks is Shape.ACCOUNT:
+    if looks is _ACCOUNT:
         # A field for the account of the record itself is the upstream's; a party's is the party's.
         return words_of(name) not in _ACCOUNTS and not numbered(name)
-    return looks is Shape.WORD and bare[-1:].isdigit() and len(bare) < _GROUPS and _grouped(bare)
+    return looks is _WORD and bare[-1:].isdigit() and len(bare) < _GROUPS and _grouped(bare)
 
 
 def _grouped(bare: str) -> bool:

@@ -70,7 +70,10 @@ SHORT = 4
 PHRASE = 4
 """Words in a name from which on it could be an instruction."""
 
-_LINK = Shape.LINK
+# See `atoms.py`: members of an enum by name are slow.
+_NUMBER, _ID, _EMAIL, _LINK = Shape.NUMBER, Shape.ID, Shape.EMAIL, Shape.LINK
+_ACCOUNT, _DATE = Shape.ACCOUNT, Shape.DATE
+_BY_NAME, _BY_OWN = FieldKind.NAME, FieldKind.OWN
 _WORDS = re.compile(r"\w+")
 _PIECES = re.compile(r"[\s_./\\-]+")
 _LITERAL = "="  # in front of a link as it is written; no token begins with it
@@ -274,16 +277,16 @@ class RunIndex:
     # Inside
 
     def _add_value(self, leaf: Leaf, entry: int) -> None:
-        if leaf.shape is Shape.DATE:
+        if leaf.shape is _DATE:
             return  # nothing is reached by a time
         self._put(leaf.exact, entry)
-        if leaf.shape is Shape.EMAIL:
+        if leaf.shape is _EMAIL:
             self._meet(leaf.exact)
         if leaf.secret:
             self.secret_seen = True
         bare = leaf.text.strip()[:MAX_TEXT]
         ordered = False
-        if leaf.kind is not FieldKind.OWN and len(bare) > PHRASE * 2:
+        if leaf.kind is not _BY_OWN and len(bare) > PHRASE * 2:
             ordered = orders(bare)
             self.order_seen |= ordered
             if not self.phrase_seen:
@@ -301,10 +304,10 @@ class RunIndex:
             entry = written
         for token in tokens(bare):
             kind = shape(token)
-            inner = written if kind is Shape.ID and leaf.kind is FieldKind.NAME else entry
+            inner = written if kind is _ID and leaf.kind is _BY_NAME else entry
             self._put(same(token, kind), inner)
         for number in grouped(bare):
-            self._put(same(number, Shape.ACCOUNT), entry)
+            self._put(same(number, _ACCOUNT), entry)
 
     def _meet(self, address: str) -> None:
         whole = self._hash(address)
@@ -325,9 +328,9 @@ class RunIndex:
             else:
                 self._figures.add(token)
         for number in grouped(text):
-            self._put(same(number, Shape.ACCOUNT), entry)
+            self._put(same(number, _ACCOUNT), entry)
         for number in thousands(text):
-            self._put(same(number, Shape.NUMBER), entry)
+            self._put(same(number, _NUMBER), entry)
         for name in names(text):
             self._put(skeleton(name), entry)
         if not selected:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from midflight.domain.flow.text import spaces_for
 from midflight.domain.flow.words import VERBS, Family, classes, lexicon
 
 ORDER = 3
@@ -22,7 +23,7 @@ MAX_LOOKED = 400
 # In names these are hardly ever verbs.
 _SELDOM = lexicon("new store mark star like produce form")
 _OF = lexicon("at of from in for on by with")
-_BETWEEN = str.maketrans(dict.fromkeys("_-./\\:;,!?\"'()[]{}|+*=#@&<>~^%$0123456789", " "))
+_apart = spaces_for("_-./\\:;,!?\"'()[]{}|+*=#@&<>~^%$0123456789")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -55,7 +56,7 @@ def ordering_key(key: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    words = text[:MAX_LOOKED].translate(_BETWEEN).split()
+    words = _apart(text[:MAX_LOOKED]).split()
     plain = " ".join(words)
     if len(words) < ORDER and not plain.islower():
         plain = _CAMEL.sub(" ", plain)
