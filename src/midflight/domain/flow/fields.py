@@ -289,12 +289,12 @@ def _calls(text: str) -> bool:
 
 def plain_key(key: str) -> bool:
     """Whether a program could have chosen this key; any other holds data."""
-    return (
-        len(key) <= 64
-        and " " not in key.strip()
-        and shape(key) not in CONTACTS
-        and not ordering_key(key)
-    )
+    return len(key) <= 64 and _plain_key(key)
+
+
+@lru_cache(maxsize=8_192)
+def _plain_key(key: str) -> bool:
+    return " " not in key.strip() and shape(key) not in CONTACTS and not ordering_key(key)
 
 
 def document(text: str) -> Any:

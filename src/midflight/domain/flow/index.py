@@ -52,7 +52,7 @@ from midflight.domain.flow.entries import (
 from midflight.domain.flow.fields import Leaf
 from midflight.domain.flow.orders import orders
 from midflight.domain.flow.passages import PASSAGE, passages
-from midflight.domain.flow.text import decodings, skeleton
+from midflight.domain.flow.text import decodings, skeleton, spaces_for
 from midflight.domain.flow.words import numbers
 from midflight.domain.traits import FieldKind
 from midflight.domain.unfolding import readings
@@ -75,7 +75,8 @@ _NUMBER, _ID, _EMAIL, _LINK = Shape.NUMBER, Shape.ID, Shape.EMAIL, Shape.LINK
 _ACCOUNT, _DATE = Shape.ACCOUNT, Shape.DATE
 _BY_NAME, _BY_OWN = FieldKind.NAME, FieldKind.OWN
 _WORDS = re.compile(r"\w+")
-_PIECES = re.compile(r"[\s_./\\-]+")
+_JOINTS = "_./\\-"
+_apart = spaces_for(_JOINTS)
 _LITERAL = "="  # in front of a link as it is written; no token begins with it
 _UNSAFE = re.compile(r"[^\w.$\[\]*-]")
 
@@ -290,7 +291,7 @@ class RunIndex:
             ordered = orders(bare)
             self.order_seen |= ordered
             if not self.phrase_seen:
-                self.phrase_seen = ordered or len(_PIECES.split(bare)) >= PHRASE
+                self.phrase_seen = ordered or _pieces(bare) >= PHRASE
         if " " in bare:
             self._add_words(bare, leaf, entry, ordered=ordered)
 
@@ -403,6 +404,14 @@ class RunIndex:
         self.forgot = self.forgot or len(self._text) > MAX_TEXT_ATOMS
         forget(self._text, MAX_TEXT_ATOMS)
         forget(self._passages, MAX_PASSAGES)
+
+
+def _pieces(bare: str) -> int:
+    """What `re.split` at white space and `_JOINTS` would make of a text that begins with neither.
+
+    Where it begins or ends with a joint there is an empty piece besides.
+    """
+    return len(_apart(bare).split()) + (bare[0] in _JOINTS) + (bare[-1] in _JOINTS)
 
 
 _CHUNK = 9
