@@ -183,7 +183,9 @@ class _Walk:
         if inner is not None:
             self.into(inner, path, name, records)
         else:
-            self._add(text, path, name, records, None)
+            self.found.append(
+                leaf(text, path=path, name=name, records=records, effect=self._effect)
+            )
 
     def _add(
         self,
@@ -191,11 +193,9 @@ class _Walk:
         path: tuple[str | None, ...],
         name: str,
         records: tuple[int, ...],
-        kind: FieldKind | None,
+        kind: FieldKind,
     ) -> None:
-        self.found.append(
-            leaf(text, path=path, name=name, records=records, kind=kind, effect=self._effect)
-        )
+        self.found.append(leaf(text, path=path, name=name, records=records, kind=kind))
 
 
 def _kind(bare: str, looks: Shape, name: str, *, effect: bool) -> FieldKind:

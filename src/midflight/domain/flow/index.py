@@ -50,9 +50,9 @@ from midflight.domain.flow.entries import (
     read,
 )
 from midflight.domain.flow.fields import Leaf
-from midflight.domain.flow.orders import orders
+from midflight.domain.flow.orders import PHRASE, orders, phrase
 from midflight.domain.flow.passages import PASSAGE, passages
-from midflight.domain.flow.text import decodings, skeleton, spaces_for
+from midflight.domain.flow.text import decodings, skeleton
 from midflight.domain.flow.words import numbers
 from midflight.domain.traits import FieldKind
 from midflight.domain.unfolding import readings
@@ -67,16 +67,12 @@ MAX_TEXT = 65_536
 """Of a longer text the first part is indexed; what is behind it came from nowhere."""
 SHORT = 4
 """A number of fewer digits is everywhere."""
-PHRASE = 4
-"""Words in a name from which on it could be an instruction."""
 
 # See `atoms.py`: members of an enum by name are slow.
-_NUMBER, _ID, _EMAIL, _LINK = Shape.NUMBER, Shape.ID, Shape.EMAIL, Shape.LINK
-_ACCOUNT, _DATE = Shape.ACCOUNT, Shape.DATE
+_, _NUMBER, _ID, _, _EMAIL, _LINK, _ACCOUNT, _DATE = Shape
 _BY_NAME, _BY_OWN = FieldKind.NAME, FieldKind.OWN
 _WORDS = re.compile(r"\w+")
-_JOINTS = "_./\\-"
-_apart = spaces_for(_JOINTS)
+_CHUNK = 9  # bytes of an entry as it is written down
 _LITERAL = "="  # in front of a link as it is written; no token begins with it
 _UNSAFE = re.compile(r"[^\w.$\[\]*-]")
 
@@ -155,7 +151,6 @@ class RunIndex:
         """Add the values of a result; those of the records in `linked` and `about` are so marked.
 
         `looked_up`: linked, but for the lists in them, into which anybody may have put something.
-
         `made`: the run itself has made what the result is about.
         """
         base = (SELECTED if selected else 0) | (LINKED if made else 0)
@@ -195,8 +190,7 @@ class RunIndex:
     def look_as(self, token: str, found: Shape, trusted: str) -> Seen | None:
         """The same, for those who know its shape and its trusted form already."""
         entry = self._find(trusted)
-        plain = found is not _LINK and token.isascii()  # then both forms are one
-        suspect = trusted if plain else looks(token, found)
+        suspect = trusted if found is not _LINK and token.isascii() else looks(token, found)
         if suspect != trusted and (self._find(suspect) or 0) & NAMED:
             # What it could be read as taints it, and gives it no trust.
             entry = NAMED | TEXT if entry is None else entry | NAMED
@@ -291,7 +285,7 @@ class RunIndex:
             ordered = orders(bare)
             self.order_seen |= ordered
             if not self.phrase_seen:
-                self.phrase_seen = ordered or _pieces(bare) >= PHRASE
+                self.phrase_seen = ordered or phrase(bare)
         if " " in bare:
             self._add_words(bare, leaf, entry, ordered=ordered)
 
@@ -339,14 +333,11 @@ class RunIndex:
 
     def _add_token(self, token: str, entry: int) -> None:
         kind = shape(token)
-        trusted = same(token, kind)
-        self._put(trusted, entry)
+        self._put(same(token, kind), entry)
         if kind is _LINK:
             self._put(_LITERAL + token, entry)
         if kind is _LINK or not token.isascii():
-            suspect = looks(token, kind)
-            if suspect != trusted:
-                self._put(suspect, entry)
+            self._put(looks(token, kind), entry)
         if len(token) >= SHORT * 2:
             for plain in decodings(token):
                 for inner in tokens(plain):
@@ -404,17 +395,6 @@ class RunIndex:
         self.forgot = self.forgot or len(self._text) > MAX_TEXT_ATOMS
         forget(self._text, MAX_TEXT_ATOMS)
         forget(self._passages, MAX_PASSAGES)
-
-
-def _pieces(bare: str) -> int:
-    """What `re.split` at white space and `_JOINTS` would make of a text that begins with neither.
-
-    Where it begins or ends with a joint there is an empty piece besides.
-    """
-    return len(_apart(bare).split()) + (bare[0] in _JOINTS) + (bare[-1] in _JOINTS)
-
-
-_CHUNK = 9
 
 
 __all__ = ["CONTACT", "NAME", "SHORT", "SYSTEM", "TEXT", "RunIndex", "Seen", "people"]

@@ -15,6 +15,8 @@ from midflight.domain.flow.words import VERBS, Family, classes, lexicon
 
 ORDER = 3
 """Words from which on a name with a verb of doing in it could be an order."""
+PHRASE = 4
+"""Words in a name from which on it could be an instruction."""
 MAX_LOOKED = 400
 """Characters looked at: what is longer is text anyway."""
 
@@ -24,6 +26,8 @@ MAX_LOOKED = 400
 _SELDOM = lexicon("new store mark star like produce form")
 _OF = lexicon("at of from in for on by with")
 _apart = spaces_for("_-./\\:;,!?\"'()[]{}|+*=#@&<>~^%$0123456789")
+_JOINTS = "_./\\-"
+_parted = spaces_for(_JOINTS)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -55,12 +59,22 @@ def ordering_key(key: str) -> bool:
     return len(words) >= ORDER and words[0] in _ONLY_DOING
 
 
+def phrase(text: str) -> bool:
+    """Whether a text without outer white space is of so many pieces that it could be a phrase.
+
+    A joint at its beginning or end has an empty piece beside it, which counts.
+    """
+    words = len(_parted(text).split())
+    return words + (text[0] in _JOINTS) + (text[-1] in _JOINTS) >= PHRASE
+
+
 def _words(text: str) -> list[str]:
     words = _apart(text[:MAX_LOOKED]).split()
     plain = " ".join(words)
-    if len(words) < ORDER and not plain.islower():
+    lower = plain.islower()
+    if len(words) < ORDER and not lower:
         plain = _CAMEL.sub(" ", plain)
-    return plain.lower().split()
+    return words if lower else plain.lower().split()
 
 
-__all__ = ["MAX_LOOKED", "ORDER", "ordering_key", "orders"]
+__all__ = ["MAX_LOOKED", "ORDER", "PHRASE", "ordering_key", "orders", "phrase"]
