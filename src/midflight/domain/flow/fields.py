@@ -20,6 +20,15 @@ from midflight.domain.flow.words import lexicon
 from midflight.domain.traits import FieldKind
 from midflight.domain.value import JSON, JSONObject, Value
 
+# See `atoms.py`: members of an enum by name are slow.
+_WORD, _HANDLE, _EMAIL, _ACCOUNT = Shape.WORD, Shape.HANDLE, Shape.EMAIL, Shape.ACCOUNT
+_BY_SYSTEM, _BY_NAME, _BY_CONTACT, _BY_TEXT = (
+    FieldKind.SYSTEM,
+    FieldKind.NAME,
+    FieldKind.CONTACT,
+    FieldKind.TEXT,
+)
+_BEGINNINGS = ("{", "[")
 MAX_LEAVES = 20_000
 MAX_DEPTH = 64
 MAX_FLAT = 65_536
@@ -151,7 +160,7 @@ class _Walk:
             for inner in cast("list[Any]", value):
                 self.into(inner, (*path, None), name, records)
         elif value is not None and value is not True and value is not False:
-            self._add(numeral(value), path, name, records, FieldKind.SYSTEM)
+            self._add(numeral(value), path, name, records, _BY_SYSTEM)
 
     def _object(
         self, value: JSONObject, path: tuple[str | None, ...], name: str, records: tuple[int, ...]
@@ -167,11 +176,16 @@ class _Walk:
     def _text(
         self, text: str, path: tuple[str | None, ...], name: str, records: tuple[int, ...]
     ) -> None:
-        inner = document(text)
+        bare = text.strip()
+        if not bare:
+            return
+        inner = document(text) if bare[0] in _BEGINNINGS else None
         if inner is not None:
             self.into(inner, path, name, records)
-        elif text.strip():
-            self._add(text, path, name, records, None)
+        else:
+            self.found.append(
+                leaf(text, path=path, name=name, records=records, effect=self._effect)
+            )
 
     def _add(
         self,
@@ -179,11 +193,9 @@ class _Walk:
         path: tuple[str | None, ...],
         name: str,
         records: tuple[int, ...],
-        kind: FieldKind | None,
+        kind: FieldKind,
     ) -> None:
-        self.found.append(
-            leaf(text, path=path, name=name, records=records, kind=kind, effect=self._effect)
-        )
+        self.found.append(leaf(text, path=path, name=name, records=records, kind=kind))
 
 
 def _kind(bare: str, looks: Shape, name: str, *, effect: bool) -> FieldKind:
@@ -192,30 +204,30 @@ def _kind(bare: str, looks: Shape, name: str, *, effect: bool) -> FieldKind:
     spaces = bare.count(" ")
     if spaces >= NAME_WORDS or "\n" in bare:
         status = effect and sort & STATUS and spaces < STATUS_WORDS and "\n" not in bare
-        return FieldKind.SYSTEM if status and not _calls(bare) else FieldKind.TEXT
+        return _BY_SYSTEM if status and not _calls(bare) else _BY_TEXT
     if sort & CONTACT or (not sort & TEXT and _reaches(bare, looks, name)):
-        return FieldKind.CONTACT
+        return _BY_CONTACT
     if not spaces or _TYPED.match(bare) is not None:
         if sort & TEXT and looks in CONTACTS:
-            return FieldKind.TEXT
-        if looks is Shape.WORD:
-            return FieldKind.NAME
+            return _BY_TEXT
+        if looks is _WORD:
+            return _BY_NAME
         # Whoever may choose a name can choose one that looks like an address.
-        return FieldKind.CONTACT if sort & NAMED and looks in CONTACTS else FieldKind.SYSTEM
+        return _BY_CONTACT if sort & NAMED and looks in CONTACTS else _BY_SYSTEM
     # A status line is the tool's own; any other text of what was done is as good as one it read.
     written = sort & TEXT and not (effect and sort & STATUS)
     # A short string that holds an address or an account is no name of anything.
-    return FieldKind.TEXT if written or _calls(bare) else FieldKind.NAME
+    return _BY_TEXT if written or _calls(bare) else _BY_NAME
 
 
 def _reaches(bare: str, looks: Shape, name: str) -> bool:
     """Whether a value by itself says how somebody is reached or paid, however it is called."""
-    if looks in (Shape.EMAIL, Shape.HANDLE):
+    if looks is _EMAIL or looks is _HANDLE:
         return True
-    if looks is Shape.ACCOUNT:
+    if looks is _ACCOUNT:
         # A field for the account of the record itself is the upstream's; a party's is the party's.
         return words_of(name) not in _ACCOUNTS and not numbered(name)
-    return looks is Shape.WORD and bare[-1:].isdigit() and len(bare) < _GROUPS and _grouped(bare)
+    return looks is _WORD and bare[-1:].isdigit() and len(bare) < _GROUPS and _grouped(bare)
 
 
 def _grouped(bare: str) -> bool:
@@ -270,23 +282,24 @@ _STATUS = lexicon("message status result error detail info msg warning success r
 
 
 def _calls(text: str) -> bool:
+    if text.replace(" ", "").isalpha():
+        return False  # words, of which none is an address
     return any(shape(token) in CONTACTS for token in tokens(text))
 
 
 def plain_key(key: str) -> bool:
     """Whether a program could have chosen this key; any other holds data."""
-    return (
-        len(key) <= 64
-        and " " not in key.strip()
-        and shape(key) not in CONTACTS
-        and not ordering_key(key)
-    )
+    return len(key) <= 64 and _plain_key(key)
+
+
+@lru_cache(maxsize=8_192)
+def _plain_key(key: str) -> bool:
+    return " " not in key.strip() and shape(key) not in CONTACTS and not ordering_key(key)
 
 
 def document(text: str) -> Any:
     """The JSON document that a string holds, or None."""
-    start = text.lstrip()[:1]
-    if start not in ("{", "["):
+    if text.lstrip()[:1] not in _BEGINNINGS:
         return None
     try:
         value = msgspec.json.decode(text)

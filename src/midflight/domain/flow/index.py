@@ -50,7 +50,7 @@ from midflight.domain.flow.entries import (
     read,
 )
 from midflight.domain.flow.fields import Leaf
-from midflight.domain.flow.orders import orders
+from midflight.domain.flow.orders import PHRASE, orders, phrase
 from midflight.domain.flow.passages import PASSAGE, passages
 from midflight.domain.flow.text import decodings, skeleton
 from midflight.domain.flow.words import numbers
@@ -67,11 +67,12 @@ MAX_TEXT = 65_536
 """Of a longer text the first part is indexed; what is behind it came from nowhere."""
 SHORT = 4
 """A number of fewer digits is everywhere."""
-PHRASE = 4
-"""Words in a name from which on it could be an instruction."""
 
+# See `atoms.py`: members of an enum by name are slow.
+_, _NUMBER, _ID, _, _EMAIL, _LINK, _ACCOUNT, _DATE = Shape
+_BY_NAME, _BY_OWN = FieldKind.NAME, FieldKind.OWN
 _WORDS = re.compile(r"\w+")
-_PIECES = re.compile(r"[\s_./\\-]+")
+_CHUNK = 9  # bytes of an entry as it is written down
 _LITERAL = "="  # in front of a link as it is written; no token begins with it
 _UNSAFE = re.compile(r"[^\w.$\[\]*-]")
 
@@ -150,7 +151,6 @@ class RunIndex:
         """Add the values of a result; those of the records in `linked` and `about` are so marked.
 
         `looked_up`: linked, but for the lists in them, into which anybody may have put something.
-
         `made`: the run itself has made what the result is about.
         """
         base = (SELECTED if selected else 0) | (LINKED if made else 0)
@@ -185,9 +185,12 @@ class RunIndex:
     def look(self, token: str) -> Seen | None:
         """What is known of a value as it stands, by its trusted form and by its suspicious one."""
         found = shape(token)
-        trusted = same(token, found)
+        return self.look_as(token, found, same(token, found))
+
+    def look_as(self, token: str, found: Shape, trusted: str) -> Seen | None:
+        """The same, for those who know its shape and its trusted form already."""
         entry = self._find(trusted)
-        suspect = looks(token, found)
+        suspect = trusted if found is not _LINK and token.isascii() else looks(token, found)
         if suspect != trusted and (self._find(suspect) or 0) & NAMED:
             # What it could be read as taints it, and gives it no trust.
             entry = NAMED | TEXT if entry is None else entry | NAMED
@@ -231,7 +234,7 @@ class RunIndex:
         """
         if self.restored and self.text_seen:
             return len(list(islice(_WORDS.finditer(text), PASSAGE))) == PASSAGE
-        return not self._passages.keys().isdisjoint(passages(text))
+        return bool(self._passages) and not self._passages.keys().isdisjoint(passages(text))
 
     def alone(self, piece: str) -> bool:
         """Whether one address only has this name in it, of all that were seen."""
@@ -269,19 +272,20 @@ class RunIndex:
     # Inside
 
     def _add_value(self, leaf: Leaf, entry: int) -> None:
-        if leaf.shape is Shape.DATE:
+        if leaf.shape is _DATE:
             return  # nothing is reached by a time
         self._put(leaf.exact, entry)
-        if leaf.shape is Shape.EMAIL:
+        if leaf.shape is _EMAIL:
             self._meet(leaf.exact)
         if leaf.secret:
             self.secret_seen = True
         bare = leaf.text.strip()[:MAX_TEXT]
         ordered = False
-        if leaf.kind is not FieldKind.OWN and len(bare) > PHRASE * 2:
+        if leaf.kind is not _BY_OWN and len(bare) > PHRASE * 2:
             ordered = orders(bare)
             self.order_seen |= ordered
-            self.phrase_seen |= ordered or len(_PIECES.split(bare)) >= PHRASE
+            if not self.phrase_seen:
+                self.phrase_seen = ordered or phrase(bare)
         if " " in bare:
             self._add_words(bare, leaf, entry, ordered=ordered)
 
@@ -295,10 +299,10 @@ class RunIndex:
             entry = written
         for token in tokens(bare):
             kind = shape(token)
-            inner = written if kind is Shape.ID and leaf.kind is FieldKind.NAME else entry
+            inner = written if kind is _ID and leaf.kind is _BY_NAME else entry
             self._put(same(token, kind), inner)
         for number in grouped(bare):
-            self._put(same(number, Shape.ACCOUNT), entry)
+            self._put(same(number, _ACCOUNT), entry)
 
     def _meet(self, address: str) -> None:
         whole = self._hash(address)
@@ -319,9 +323,9 @@ class RunIndex:
             else:
                 self._figures.add(token)
         for number in grouped(text):
-            self._put(same(number, Shape.ACCOUNT), entry)
+            self._put(same(number, _ACCOUNT), entry)
         for number in thousands(text):
-            self._put(same(number, Shape.NUMBER), entry)
+            self._put(same(number, _NUMBER), entry)
         for name in names(text):
             self._put(skeleton(name), entry)
         if not selected:
@@ -329,12 +333,11 @@ class RunIndex:
 
     def _add_token(self, token: str, entry: int) -> None:
         kind = shape(token)
-        trusted, suspect = same(token, kind), looks(token, kind)
-        self._put(trusted, entry)
-        if kind is Shape.LINK:
+        self._put(same(token, kind), entry)
+        if kind is _LINK:
             self._put(_LITERAL + token, entry)
-        if suspect != trusted:
-            self._put(suspect, entry)
+        if kind is _LINK or not token.isascii():
+            self._put(looks(token, kind), entry)
         if len(token) >= SHORT * 2:
             for plain in decodings(token):
                 for inner in tokens(plain):
@@ -392,9 +395,6 @@ class RunIndex:
         self.forgot = self.forgot or len(self._text) > MAX_TEXT_ATOMS
         forget(self._text, MAX_TEXT_ATOMS)
         forget(self._passages, MAX_PASSAGES)
-
-
-_CHUNK = 9
 
 
 __all__ = ["CONTACT", "NAME", "SHORT", "SYSTEM", "TEXT", "RunIndex", "Seen", "people"]

@@ -53,7 +53,7 @@ def judge_key(matter: Matter, part: Part) -> None:
 def _origin(matter: Matter, text: str, role: Role) -> tuple[Origin, Seen | None]:
     kind = shape(text)
     exact = same(text, kind)
-    seen = matter.index.look(text)
+    seen = matter.index.look_as(text, kind, exact)
     if _in_intent(matter, text, kind, exact, role):
         return Origin.INTENT, seen
     if matter.about.endorsed(exact):
@@ -76,7 +76,7 @@ def _assembled(matter: Matter, text: str) -> tuple[Origin, Seen | None]:
     for piece in pieces:
         kind = shape(piece)
         exact = same(piece, kind)
-        seen = matter.index.look(piece)
+        seen = matter.index.look_as(piece, kind, exact)
         if exact in matter.reading.words or (kind, exact) in matter.reading.atoms:
             origin = Origin.INTENT
         elif seen is None:

@@ -33,6 +33,8 @@ from midflight.domain.traits import (
 )
 from midflight.domain.value import JSONObject
 
+# See `atoms.py`: members of an enum by name are slow.
+_BY_TEXT, _WORD = FieldKind.TEXT, Shape.WORD
 _BARE = frozenset({Shape.NUMBER, Shape.DATE})
 
 
@@ -48,10 +50,10 @@ def linked_records(found: Iterable[Leaf], reading: Reading) -> frozenset[int]:
     loosely: dict[tuple[str, str], set[int]] = {}
     long_names = [name for name in reading.names if len(name) > 5]
     for leaf in found:
-        if leaf.kind is FieldKind.TEXT or not leaf.records or leaf.shape in _BARE:
+        if leaf.kind is _BY_TEXT or not leaf.records or leaf.shape in _BARE:
             continue
         plain, record = leaf.exact, leaf.records[-1]
-        if leaf.shape is not Shape.WORD and (leaf.shape, plain) in reading.atoms:
+        if leaf.shape is not _WORD and (leaf.shape, plain) in reading.atoms:
             linked.add(record)
         elif _named(leaf, reading):
             named.setdefault((leaf.name, plain), set()).add(record)
@@ -80,7 +82,7 @@ def about_records(found: Iterable[Leaf], reading: Reading) -> frozenset[int]:
     """
     having: dict[str, set[int]] = {}
     for leaf in found:
-        if leaf.kind is FieldKind.TEXT or not leaf.records or leaf.shape in _BARE:
+        if leaf.kind is _BY_TEXT or not leaf.records or leaf.shape in _BARE:
             continue
         for word in reading.telling:
             if word in leaf.exact:

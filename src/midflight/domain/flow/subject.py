@@ -15,7 +15,7 @@ from midflight.domain.flow.atoms import CONTACTS, Shape, number, shape, tokens
 from midflight.domain.flow.fields import MAX_DEPTH, flat, plain_key, words_of
 from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import Reading
-from midflight.domain.flow.text import strict
+from midflight.domain.flow.text import spaces_for, strict
 from midflight.domain.flow.words import (
     lexicon,
 )
@@ -37,7 +37,7 @@ MAX_VALUES = 512
 _OUTWARD = frozenset({Effect.SEND, Effect.PAY, Effect.GRANT, Effect.INSTRUCT, Effect.EXECUTE})
 STOP = lexicon("the a an of and or to in on for at by with from is re")
 """Words that say nothing about a value."""
-_JOINTS = str.maketrans("_/-.", "    ")
+_apart = spaces_for("_/-.")
 
 
 class Subject(Value):
@@ -204,13 +204,8 @@ def values_of(part: Part) -> list[str]:
 
 def pieces_of(text: str) -> list[str]:
     """The words of a text, those inside of ids and paths too."""
-    plain = strict(text)
-    found: list[str] = []
-    for word in plain.translate(_JOINTS).split():
-        bare = word.strip("'\"(),:;!?#@")
-        if bare:
-            found.append(bare)
-    return found
+    words = _apart(strict(text)).split()
+    return [bare for word in words if (bare := word.strip("'\"(),:;!?#@"))]
 
 
 def _numeral(value: Any) -> str:

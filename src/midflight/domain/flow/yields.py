@@ -21,6 +21,14 @@ from midflight.domain.traits import Effect, FieldKind, Reach, Traits, Yield
 
 # By these somebody is reached or paid; a number that is called an id is the upstream's own.
 _CHOSEN = frozenset({Shape.EMAIL, Shape.LINK, Shape.HANDLE, Shape.ACCOUNT})
+# See `atoms.py`: members of an enum by name are slow.
+_BY_SYSTEM, _BY_CONTACT, _BY_TEXT, _BY_OWN = (
+    FieldKind.SYSTEM,
+    FieldKind.CONTACT,
+    FieldKind.TEXT,
+    FieldKind.OWN,
+)
+_SECRET = Confidentiality.SECRET
 _NUMBER = re.compile(r"(?:^|_)(?:id|ids|uuid|key|number|ref)$")
 
 
@@ -60,13 +68,13 @@ class Reviewed:
         written = {
             leaf.records[-1]
             for leaf, _ in told
-            if leaf.kind is FieldKind.TEXT and leaf.records and leaf.name
+            if leaf.kind is _BY_TEXT and leaf.records and leaf.name
         }
         if not written:
             return told
         return [
-            (msgspec.structs.replace(leaf, kind=FieldKind.CONTACT), labels)
-            if leaf.kind is FieldKind.SYSTEM
+            (msgspec.structs.replace(leaf, kind=_BY_CONTACT), labels)
+            if leaf.kind is _BY_SYSTEM
             and leaf.shape in _CHOSEN
             and leaf.records
             and leaf.records[-1] in written
@@ -79,27 +87,28 @@ class Reviewed:
     def _told(self, leaf: Leaf, leaves: list[Leaf]) -> tuple[Leaf, Labels]:
         if len(leaf.path) > MAX_DEPTH:
             labels = self._whole()
-            secret = leaf.secret or labels.confidentiality is Confidentiality.SECRET
-            return msgspec.structs.replace(leaf, kind=FieldKind.TEXT, secret=secret), labels
-        rule = self._rule(leaf)
-        around = self._around(leaf)
+            secret = leaf.secret or labels.confidentiality is _SECRET
+            return msgspec.structs.replace(leaf, kind=_BY_TEXT, secret=secret), labels
+        rule = self._rule(leaf) if self._rules else None
+        around = self._around(leaf) if self._confined else BOTTOM
         if rule is not None:
-            kind = FieldKind.OWN if _vouched(rule, leaf, leaves) else rule.kind
+            kind = _BY_OWN if _vouched(rule, leaf, leaves) else rule.kind
             labels = Labels(
-                untrusted=kind is FieldKind.TEXT,
+                untrusted=kind is _BY_TEXT,
                 confidentiality=rule.confidentiality,
                 compartments=rule.compartments,
             ).join(around)
-            secret = leaf.secret or labels.confidentiality is Confidentiality.SECRET
+            secret = leaf.secret or labels.confidentiality is _SECRET
             return msgspec.structs.replace(leaf, kind=kind, secret=secret), labels
         kind = self._kind(leaf)
         # From the open world even what looks like an id was chosen by somebody.
-        untrusted = kind is FieldKind.TEXT or self._open
-        secret = leaf.secret or around.confidentiality is Confidentiality.SECRET
+        untrusted = kind is _BY_TEXT or self._open
+        secret = leaf.secret or around.confidentiality is _SECRET
         told = leaf
         if kind is not leaf.kind or secret is not leaf.secret:
             told = msgspec.structs.replace(leaf, kind=kind, secret=secret)
-        return told, (UNTRUSTED if untrusted else BOTTOM).join(around)
+        labels = UNTRUSTED if untrusted else BOTTOM
+        return told, labels if around is BOTTOM else labels.join(around)
 
     def confines(self, wanted: Callable[[Labels], bool]) -> tuple[JSONPath, ...]:
         """The places whose labels are wanted: where a text does not say where its parts belong."""
@@ -131,9 +140,9 @@ class Reviewed:
     def _kind(self, leaf: Leaf) -> FieldKind:
         kind = leaf.kind
         if self._own:
-            return kind if kind is FieldKind.CONTACT else FieldKind.OWN
-        if self._open and (kind is not FieldKind.SYSTEM or leaf.shape in CONTACTS):
-            return FieldKind.TEXT
+            return kind if kind is _BY_CONTACT else _BY_OWN
+        if self._open and (kind is not _BY_SYSTEM or leaf.shape in CONTACTS):
+            return _BY_TEXT
         return kind
 
 
