@@ -81,7 +81,7 @@ class Witness:
         if seat.revoked or (seat.tainted and tool in EFFECTS):
             self.must_not_arrive.add(nonce)
         said = await connection.call(seat.token, tool, nonce=nonce)
-        assert said.code in CODES, said.refusal
+        assert said.code in CODES, str(said.message)
         self.told[nonce] = said
         if tool == "peek" and said.code == "done":
             seat.tainted = True
