@@ -13,7 +13,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self
 
 from midflight.domain.action import Action
 from midflight.domain.errors import Conflict, Interrupted, UpstreamBroken
@@ -26,6 +26,7 @@ from midflight.services.ports.upstream import (
     RunSeat,
     Sink,
 )
+from midflight.wire.json import as_object
 from midflight.wire.jsonrpc import (
     Message,
     Notification,
@@ -293,14 +294,14 @@ class Passage:
             Conflict: the client gave no answer to something other than an elicitation.
         """
         extra: JSONObject = {}
-        wanted = _object(result.get("inputRequests", {}))
+        wanted = as_object(result.get("inputRequests", {}))
         state = result.get("requestState")
         if wanted is None or not (wanted or state) or len(wanted) > _MAX_QUESTIONS:
             raise self.broken("asked for input in a form that cannot be used")
         answers: JSONObject = {}
         for key, item in wanted.items():
-            asked = _object(item) or {}
-            method, params = asked.get("method"), _object(asked.get("params", {}))
+            asked = as_object(item) or {}
+            method, params = asked.get("method"), as_object(asked.get("params", {}))
             if type(method) is not str or params is None:
                 raise self.broken("asked for input in a form that cannot be used")
             if not self._may_ask(method):
@@ -397,16 +398,12 @@ class Passage:
 
 def _without_subscription_id(params: JSONObject) -> JSONObject:
     """The id is that of the upstream's request; whoever serves the client puts the client's in."""
-    carried = _object(params.get("_meta"))
+    carried = as_object(params.get("_meta"))
     if carried is None or SUBSCRIPTION_ID not in carried:
         return params
     rest = {key: value for key, value in carried.items() if key != SUBSCRIPTION_ID}
     bare = {key: value for key, value in params.items() if key != "_meta"}
     return {**bare, "_meta": rest} if rest else bare
-
-
-def _object(value: Any) -> JSONObject | None:
-    return cast("JSONObject", value) if type(value) is dict else None
 
 
 __all__ = ["ENDLESS", "UNSOLICITED", "Answer", "CallTimeouts", "Passage"]

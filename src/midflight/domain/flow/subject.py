@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, cast
 
 from midflight.domain.flow.atoms import CONTACTS, Shape, number, shape, tokens
-from midflight.domain.flow.fields import MAX_DEPTH, flat, plain_key, words_of
+from midflight.domain.flow.fields import MAX_DEPTH, flat, numeral, plain_key, words_of
 from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import Reading
 from midflight.domain.flow.text import spaces_for, strict
@@ -165,7 +165,7 @@ def _parts(subject: Subject, value: Any, path: str, place: Place, name: str) -> 
         role = subject.roles.get(bare(place))
         if role is None:
             role = role_of(name, {"type": "string" if isinstance(value, str) else "number"})[0]
-        text = value if isinstance(value, str) else _numeral(value)
+        text = value if isinstance(value, str) else numeral(value)
         if text.strip():
             yield Part(path=path, role=role, text=text)
 
@@ -206,12 +206,6 @@ def pieces_of(text: str) -> list[str]:
     """The words of a text, those inside of ids and paths too."""
     words = _apart(strict(text)).split()
     return [bare for word in words if (bare := word.strip("'\"(),:;!?#@"))]
-
-
-def _numeral(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return str(value)
 
 
 __all__ = [
