@@ -309,6 +309,22 @@ def test_our_own_document_is_one_that_is_read(plane: RunningPlane, tmp_path: Pat
     assert {"upstream", "name", "digest"} <= set(pinned)
 
 
+def test_a_closed_tool_that_says_nothing_of_its_results_is_warned_of(
+    plane: RunningPlane, tmp_path: Path
+) -> None:
+    good("traits", "propose", "desk")
+    confirm(tmp_path, "read_ticket", reach="closed")
+    checked = good("traits", "check", "traits/desk.toml")
+    assert "read_ticket: all that it returns counts as the owner's own words" in checked.stderr
+    found = json.loads(good("traits", "check", "traits/desk.toml", "--json").stdout)
+    assert found["own_words"] == ["read_ticket"]
+    file = tmp_path / "traits" / "desk.toml"
+    told = '[tool.read_ticket]\nyields = [{ path = "$..body", kind = "text" }]'
+    file.write_text(file.read_text().replace("[tool.read_ticket]", told))
+    found = json.loads(good("traits", "check", "traits/desk.toml", "--json").stdout)
+    assert found["own_words"] == []
+
+
 def test_a_wrong_file_is_checked_with_every_problem(tmp_path: Path) -> None:
     file = tmp_path / "desk.toml"
     file.write_text('format = 1\nupstream = "desk"\n[tool.a]\neffekt = "read"\n')

@@ -138,6 +138,7 @@ def check(
 ) -> None:
     """Check a traits file, without a plane. Exit code 1 if anything in it is wrong."""
     from midflight.apps.cli.traits_files import read_text
+    from midflight.apps.cli.traits_words import is_own, warn
     from midflight.domain.errors import Misconfigured
     from midflight.wire.traits_file import parse
 
@@ -154,13 +155,20 @@ def check(
         raise typer.Exit(EXIT_NO) from None
     reviewed = [review.name for review in reviews.tools if review.reviewed]
     left = [review.name for review in reviews.tools if not review.reviewed]
+    own = [review.name for review in reviews.tools if review.reviewed and is_own(review.traits)]
     if as_json:
         found: dict[str, Any] = {"ok": True, "problems": [], "upstream": reviews.upstream}
-        print_json(found | {"reviewed": reviewed, "to_confirm": left})
+        print_json(found | {"reviewed": reviewed, "to_confirm": left, "own_words": own})
         return
     print_fields(
         {"upstream": reviews.upstream, "reviewed": len(reviewed), "to confirm": left or "nothing"}
     )
+    for name in own:
+        said = (
+            "all that it returns counts as the owner's own words, for no yields say what of it"
+            " others write, such as bodies, comments and names of files"
+        )
+        warn(name, [said])
 
 
 @app.command(epilog="Example: midflight traits apply git")

@@ -10,7 +10,7 @@ import typer
 
 from midflight.apps.cli.output import color, print_table, visible
 from midflight.domain.labels import Confidentiality
-from midflight.domain.traits import Traits, Yield
+from midflight.domain.traits import Reach, Traits, Yield
 
 
 def state_of(traits: Traits | None) -> str:
@@ -41,7 +41,13 @@ def in_words(traits: Traits) -> list[str]:
         + "".join(f", {flag}" for flag in flags),
         *(f"argument {found.path}: {found.role.value}" for found in traits.arguments),
         *(f"yields {found.path}: {', '.join(_labels(found))}" for found in traits.yields),
+        *(["results: the owner's own words, for no yields say otherwise"] * is_own(traits)),
     ]
+
+
+def is_own(traits: Traits) -> bool:
+    """Whether all that the tool returns counts as the owner's own words once it is reviewed."""
+    return traits.reach is Reach.CLOSED and not traits.yields
 
 
 def print_roles(traits: Traits) -> None:
