@@ -165,15 +165,18 @@ async def test_a_child_in_between_does_not_hide_that_two_runs_are_one_process() 
         assert code(await plane.act(run, "send")) is DenyCode.APPROVAL_REQUIRED
 
 
+class Slow(MemoryStore):
+    """Has stored a run long before it says so."""
+
+    gate: asyncio.Event | None = None
+
+    async def create_run(self, run: Any, **more: Any) -> None:
+        await super().create_run(run, **more)
+        if self.gate is not None:
+            await self.gate.wait()
+
+
 async def test_a_label_that_arrives_while_the_child_is_made_is_not_missed() -> None:
-    class Slow(MemoryStore):
-        gate: asyncio.Event | None = None
-
-        async def create_run(self, run: Any, **more: Any) -> None:
-            await super().create_run(run, **more)
-            if self.gate is not None:
-                await self.gate.wait()
-
     store = Slow()
     plane = await family(store=store)
     parent = await plane.open()
@@ -430,14 +433,6 @@ async def test_nobody_delegates_his_way_out_of_a_revocation() -> None:
 
 
 async def test_a_child_that_is_made_while_its_parent_ends_ends_with_it() -> None:
-    class Slow(MemoryStore):
-        gate: asyncio.Event | None = None
-
-        async def create_run(self, run: Any, **more: Any) -> None:
-            await super().create_run(run, **more)
-            if self.gate is not None:
-                await self.gate.wait()
-
     store = Slow()
     plane = await family(store=store)
     parent = await plane.open()

@@ -13,7 +13,7 @@ from midflight.adapters.store.memory_approvals import MemoryApprovals
 from midflight.adapters.store.memory_canaries import MemoryCanaries
 from midflight.adapters.store.memory_flow import MemoryFlow
 from midflight.adapters.store.rows import join_sources
-from midflight.domain.errors import Conflict, NotFound, StoreUnavailable
+from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
 from midflight.domain.revocation import Revocation
@@ -26,9 +26,7 @@ class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self) -> None:
-        MemoryFlow.__init__(self)
-        MemoryApprovals.__init__(self)
-        self._is_open = False
+        super().__init__()
         self._workloads: dict[str, Workload] = {}
         self._pins: dict[tuple[str, str, str], Pin] = {}
         self._revocations: list[StoredRevocation] = []
@@ -216,12 +214,6 @@ class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries):
         if len(self._used) % 512 == 0:
             self._used = {used: end for used, end in self._used.items() if end >= now}
         return True
-
-    def _check_open(self) -> None:
-        if not self._is_open:
-            raise StoreUnavailable(
-                "The store is closed.", hint="Open it, or start Midflight again."
-            )
 
 
 __all__ = ["MemoryStore"]

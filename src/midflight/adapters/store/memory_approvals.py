@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from midflight.adapters.store.memory_part import MemoryPart
 from midflight.domain.approval import (
     LIVE,
     Answer,
@@ -23,7 +24,7 @@ from midflight.domain.run import RunState
 from midflight.services.ports.store import StoredRun
 
 
-class MemoryApprovals:
+class MemoryApprovals(MemoryPart):
     """See the module, and `services/ports/approval_store.py` for what the methods promise."""
 
     def __init__(self) -> None:
@@ -159,9 +160,6 @@ class MemoryApprovals:
         moved = msgspec.structs.replace(request, state=state)
         self._approvals[request.id] = moved
         return moved
-
-    def _check_open(self) -> None:
-        raise NotImplementedError
 
 
 __all__ = ["MemoryApprovals"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from midflight.adapters.store.memory_part import MemoryPart
 from midflight.domain.canary import Canary
 from midflight.domain.errors import Conflict
 
 
-class MemoryCanaries:
+class MemoryCanaries(MemoryPart):
     """See the module, and `services/ports/canary_store.py` for what the methods promise."""
 
     def __init__(self) -> None:
@@ -31,9 +32,6 @@ class MemoryCanaries:
         """All canaries, by name."""
         self._check_open()
         return [self._canaries[name] for name in sorted(self._canaries)]
-
-    def _check_open(self) -> None:
-        raise NotImplementedError
 
 
 __all__ = ["MemoryCanaries"]

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from midflight.adapters.store.memory_part import MemoryPart
 from midflight.services.ports.flow_store import MAX_INDEX, SEVERAL, Marked, StoredFlow
 
 
-class MemoryFlow:
+class MemoryFlow(MemoryPart):
     """See the module, and `services/ports/flow_store.py` for what the methods promise."""
 
     def __init__(self) -> None:
@@ -80,9 +81,6 @@ class MemoryFlow:
         """All marks: (upstream, key)."""
         self._check_open()
         return sorted(self._marks)
-
-    def _check_open(self) -> None:
-        raise NotImplementedError
 
 
 __all__ = ["MemoryFlow"]

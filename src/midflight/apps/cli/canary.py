@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from midflight.apps.cli.output import JsonFlag, note, print_fields, print_json, print_table
-from midflight.apps.cli.private_file import write_private
+from midflight.apps.cli.private_file import hand_out
 from midflight.apps.cli.session import Session
 from midflight.apps.durations import iso
 from midflight.domain.canary import CanaryShape
@@ -52,15 +52,7 @@ def add(
             **{key: value for key, value in asked.items() if value is not None},
         )
     )
-    value: str = made["value"]
-    if out is not None:
-        write_private(out, value + "\n")
-        made["value"] = None
-        made["file"] = str(out)
-    if as_json:
-        print_json(made)
-    elif out is None:
-        typer.echo(value)
+    hand_out(made, "value", out=out, as_json=as_json)
     note(f"Plant it; `midflight ledger tail` shows {name} when somebody meets it.")
 
 

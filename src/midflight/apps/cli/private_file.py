@@ -6,7 +6,11 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import typer
+
+from midflight.apps.cli.output import print_json
 from midflight.domain.errors import Misconfigured
 
 
@@ -17,6 +21,23 @@ def write_private(path: Path, text: str) -> None:
         Misconfigured: it cannot be written.
     """
     write_whole(path, text, mode=0o600)
+
+
+def hand_out(made: dict[str, Any], name: str, *, out: Path | None, as_json: bool) -> None:
+    """Give a new secret to who asked for it, once: into a private file, or on standard output.
+
+    Raises:
+        Misconfigured: the file cannot be written.
+    """
+    secret: str = made[name]
+    if out is not None:
+        write_private(out, secret + "\n")
+        made[name] = None
+        made["file"] = str(out)
+    if as_json:
+        print_json(made)
+    elif out is None:
+        typer.echo(secret)
 
 
 def write_whole(path: Path, text: str, *, mode: int) -> None:
@@ -44,4 +65,4 @@ def write_whole(path: Path, text: str, *, mode: int) -> None:
         ) from None
 
 
-__all__ = ["write_private", "write_whole"]
+__all__ = ["hand_out", "write_private", "write_whole"]

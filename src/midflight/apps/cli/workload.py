@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from midflight.apps.cli.output import JsonFlag, note, print_fields, print_json, print_table
-from midflight.apps.cli.private_file import write_private
+from midflight.apps.cli.private_file import hand_out
 from midflight.apps.cli.session import Session, segment, workload_id
 from midflight.apps.durations import iso, moment, seconds
 from midflight.domain.identity import Mode, Tier
@@ -175,15 +175,7 @@ def token(
     minted = client.post(
         "/v1/tokens", workload=workload_id(client, workload), run=run, ttl_s=ttl_s, jkt=jkt
     )
-    secret: str = minted["token"]
-    if out is not None:
-        write_private(out, secret + "\n")
-        minted["token"] = None
-        minted["file"] = str(out)
-    if as_json:
-        print_json(minted)
-    elif out is None:
-        typer.echo(secret)
+    hand_out(minted, "token", out=out, as_json=as_json)
     note(f"Token {minted['jti']} ends {iso(minted['expires_at'])}.")
 
 
