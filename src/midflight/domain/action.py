@@ -30,6 +30,7 @@ class ActionKind(enum.StrEnum):
     TASK = "task"
     OPEN_RUN = "open_run"
     DELEGATE = "delegate"
+    LEASE = "lease"
 
 
 class Action(Discreet):

@@ -80,10 +80,13 @@ class Caller(Value):
         workload: SPIFFE ID that the proof speaks for.
         run: run id of the token's `txn`, or None for an implicit run.
         token: the proof's id (`jti`), which can be revoked.
-        proof: how it was proved: `bearer`, `dpop`, `mtls`, `peer`.
+        proof: how it was proved: `bearer`, `dpop`, `mtls`, `jwt-svid`, `peer`.
         expires_at: Unix seconds when the proof ends.
         peer: network address or process of the caller, for records.
         process: identity of the calling process where attestation gives one, else empty.
+        scope: what the proof is narrowed to (`mcp`, `mcp:git`, `mcp:git/git_log`), or None where
+            it is not.
+        actors: who acts for whom, the one that acts first (RFC 8693 §4.1); empty for itself.
     """
 
     workload: str
@@ -93,6 +96,8 @@ class Caller(Value):
     expires_at: int
     peer: str = ""
     process: str = ""
+    scope: tuple[str, ...] | None = None
+    actors: tuple[str, ...] = ()
 
 
 def spiffe_id(text: str) -> str:

@@ -99,6 +99,7 @@ class Outcome(Value, tag="outcome"):
         advanced: what the attempt added to monitors, when there is no intent.
         result: what was delivered, where policy asked for it (`@log("full")`).
         shadow: as in `Intent`, when there is none.
+        leases: ids of the leases whose credentials left with it.
     """
 
     at: float
@@ -118,6 +119,7 @@ class Outcome(Value, tag="outcome"):
     advanced: Advanced | None = None
     result: Sealed | None = None
     shadow: Shadow | None = None
+    leases: tuple[str, ...] = ()
 
 
 class RunOpened(Value, tag="run_opened"):
@@ -273,6 +275,47 @@ class ApprovalEnded(Value, tag="approval_ended"):
     reason: str = ""
 
 
+class Issued(Value, tag="issued"):
+    """An identity document or token was handed out: what proves who somebody is, never its text.
+
+    Attributes:
+        what: `x509-svid`, `jwt-svid`, `access-token`, `id-jag`, `transaction-token`.
+        id: its serial number or `jti`, by which it can be revoked.
+        subject: SPIFFE ID it speaks for.
+        run: the run it is bound to, or None.
+        expires_at: Unix seconds.
+        proof: what it was issued on (`unix:PID@START`, `jwt-svid`, `private_key_jwt` …).
+        details: safe JSON: audience, scope, thumbprint, actors, entry.
+    """
+
+    at: float
+    what: str
+    id: str
+    subject: str
+    run: str | None
+    expires_at: int
+    proof: str
+    details: JSONObject = {}
+
+
+class LeaseMoved(Value, tag="lease"):
+    """A lease went to another state, or is stuck in one. Never holds the credential."""
+
+    at: float
+    lease: str
+    credential: str
+    backend: str
+    external: str
+    run: str
+    workload: str
+    state: str
+    expires_at: int
+    author: str = ""
+    proof: str = ""
+    reason: str = ""
+    stuck: bool = False
+
+
 class Started(Value, tag="started"):
     """A writer began. `version` is Midflight's, `policy` the active policy version."""
 
@@ -296,6 +339,8 @@ Record: TypeAlias = (
     | ApprovalAsked
     | ApprovalAnswered
     | ApprovalEnded
+    | Issued
+    | LeaseMoved
 )
 
 __all__ = [
@@ -307,7 +352,9 @@ __all__ = [
     "Impact",
     "Intent",
     "IntentAdded",
+    "Issued",
     "LabelRaised",
+    "LeaseMoved",
     "Observed",
     "Outcome",
     "Record",

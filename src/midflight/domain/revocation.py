@@ -21,6 +21,8 @@ class ScopeKind(enum.StrEnum):
     UPSTREAM = "upstream"
     TOKEN = "token"  # noqa: S105 -- the name of a scope
     EVERYTHING = "everything"
+    CREDENTIAL = "credential"
+    TRUST_DOMAIN = "trust_domain"
 
 
 class Scope(Value):

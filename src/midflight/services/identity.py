@@ -147,6 +147,11 @@ class Identity:
         scheme, token = _presented(credentials)
         now = self._clock.now()
         claims = self._claims(token, now)
+        if claims.certificate is not None:
+            raise Unauthenticated(
+                "This access token is bound to a certificate, and none was shown.",
+                hint="Connect with the certificate that it was issued for (RFC 8705).",
+            )
         bound_to = claims.thumbprint
         if bound_to is None:
             _refuse_needless_proof(scheme, credentials)
@@ -159,6 +164,8 @@ class Identity:
             proof=scheme,
             expires_at=claims.expires_at,
             peer=credentials.peer,
+            scope=claims.scope,
+            actors=claims.actors,
         )
 
     def challenge_header(self, error: Unauthenticated) -> str:

@@ -20,7 +20,9 @@ from midflight.domain.records import (
     Impact,
     Intent,
     IntentAdded,
+    Issued,
     LabelRaised,
+    LeaseMoved,
     Observed,
     Outcome,
     Record,
@@ -89,6 +91,8 @@ class RecordFilter:
                 | ApprovalAsked()
                 | ApprovalAnswered()
                 | ApprovalEnded()
+                | Issued()
+                | LeaseMoved()
             ):
                 belongs = record.run == run
             case Revoked() | Impact():

@@ -2,8 +2,38 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from typing import Any, Protocol
+
+
+class Purpose(enum.StrEnum):
+    """What a key may sign. No key has two purposes."""
+
+    ACCESS_TOKEN = "access-token"  # noqa: S105 -- the name of a purpose
+    JWT_SVID = "jwt-svid"
+    X509_AUTHORITY = "x509-authority"
+    SET = "set"
+    CLIENT = "client"
+    """Midflight as an OAuth client of others (`private_key_jwt`, DPoP)."""
+
+
+class Signer(Protocol):
+    """One private key that stays where it is: in a file, a hardware module, a key service."""
+
+    @property
+    def algorithm(self) -> str:
+        """Its JWS algorithm (RFC 7518 §3.1): `ES256`, or `RS256` where a profile asks for it."""
+        ...
+
+    @property
+    def public_jwk(self) -> dict[str, Any]:
+        """The public key with `kid` (RFC 7638 thumbprint), `use` and `alg`; no private member."""
+        ...
+
+    async def sign(self, message: bytes) -> bytes:
+        """The JWS signature of the message: `r || s` for ES256. `Unavailable` if it cannot sign."""
+        ...
 
 
 class TokenSigner(Protocol):
@@ -47,4 +77,4 @@ class KeyWrap(Protocol):
         ...
 
 
-__all__ = ["KeyWrap", "NoteSigner", "TokenSigner"]
+__all__ = ["KeyWrap", "NoteSigner", "Purpose", "Signer", "TokenSigner"]

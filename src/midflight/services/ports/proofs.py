@@ -7,7 +7,7 @@ does not hold raises `Unauthenticated` with its challenge code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from midflight.domain.value import JSONObject
@@ -33,7 +33,22 @@ class TokenClaims(Protocol):
 
     @property
     def thumbprint(self) -> str | None:
-        """The key it is bound to, or None for a bearer token."""
+        """The key it is bound to, or None if to none."""
+        ...
+
+    @property
+    def certificate(self) -> str | None:
+        """The certificate it is bound to, as `x5t#S256`, or None if to none."""
+        ...
+
+    @property
+    def scope(self) -> tuple[str, ...] | None:
+        """What it is narrowed to, or None where it is not."""
+        ...
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """Who acts for its workload, the one that acts first."""
         ...
 
     @property
@@ -70,6 +85,10 @@ class Proofs(Protocol):
         lifetime_s: int,
         run: str | None,
         thumbprint: str | None,
+        certificate: str | None = None,
+        client: str | None = None,
+        scope: Sequence[str] | None = None,
+        actors: Sequence[str] = (),
     ) -> tuple[JSONObject, JSONObject]:
         """Header and claims of a new access token, for `TokenSigner.sign`."""
         ...

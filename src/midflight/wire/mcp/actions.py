@@ -115,7 +115,7 @@ def to_message(action: Action) -> tuple[str, JSONObject]:
             )
         case ActionKind.NOTIFY | ActionKind.ANSWER:
             params.update(action.arguments)
-        case ActionKind.LIST | ActionKind.OPEN_RUN | ActionKind.DELEGATE:
+        case ActionKind.LIST | ActionKind.OPEN_RUN | ActionKind.DELEGATE | ActionKind.LEASE:
             pass
     return action.method, _with_rest(params, action)
 

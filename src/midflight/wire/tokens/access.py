@@ -9,7 +9,7 @@ the workload, and the proof of possession that `thumbprint` calls for.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,6 +29,12 @@ MAX_LIFETIME_S = 900
 
 _HEADER = frozenset({"typ", "alg", "kid"})
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
+# What names a client or an actor: a SPIFFE ID, a URL, a subject; printable and bounded.
+_CLIENT = re.compile(r"[\x21-\x7e]{1,2048}\Z")
+# RFC 6749 §3.3, without what needs no place in our scopes.
+_SCOPE = re.compile(r"[A-Za-z0-9_./:*-]{1,256}\Z")
+MAX_ACTORS = 2
+"""How long a chain of actors may be. The reader of tokens goes no deeper than four objects."""
 
 
 class AccessToken(Value):
@@ -38,8 +44,12 @@ class AccessToken(Value):
         token: the `jti`, by which it can be revoked.
         workload: the `sub`, a SPIFFE ID of the trust domain.
         run: the `txn`, or None for an implicit run.
-        thumbprint: the `cnf.jkt`, or None for a bearer token.
+        thumbprint: the `cnf.jkt`, or None if it is bound to no key.
+        certificate: the `cnf.x5t#S256`, or None if it is bound to no certificate (RFC 8705 §3.1).
         issued_at, expires_at: Unix seconds.
+        client: the `client_id` that got it; the workload itself unless it was exchanged.
+        scope: the `scope`, or None where the token is not narrowed.
+        actors: the subjects of the `act` chain, the one that acts first (RFC 8693 §4.1).
     """
 
     token: str
@@ -48,11 +58,21 @@ class AccessToken(Value):
     thumbprint: str | None
     issued_at: int
     expires_at: int
+    certificate: str | None = None
+    client: str = ""
+    scope: tuple[str, ...] | None = None
+    actors: tuple[str, ...] = ()
 
 
 class _Confirmation(msgspec.Struct, forbid_unknown_fields=True):
-    # Another method (x5t#S256) must not turn a bound token into a bearer token: unknown is refused.
-    jkt: str
+    # Another method must not turn a bound token into a bearer token: unknown is refused.
+    jkt: str | msgspec.UnsetType = msgspec.UNSET
+    x5t: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="x5t#S256")
+
+
+class _Actor(msgspec.Struct, forbid_unknown_fields=True):
+    sub: str
+    act: _Actor | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Claims(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,6 +88,8 @@ class _Claims(msgspec.Struct, forbid_unknown_fields=True):
     nbf: int | msgspec.UnsetType = msgspec.UNSET
     txn: str | msgspec.UnsetType = msgspec.UNSET
     cnf: _Confirmation | msgspec.UnsetType = msgspec.UNSET
+    scope: str | msgspec.UnsetType = msgspec.UNSET
+    act: _Actor | msgspec.UnsetType = msgspec.UNSET
 
 
 def access_claims(
@@ -80,24 +102,37 @@ def access_claims(
     lifetime_s: int,
     run: str | None,
     thumbprint: str | None,
+    certificate: str | None = None,
+    client: str | None = None,
+    scope: Sequence[str] | None = None,
+    actors: Sequence[str] = (),
 ) -> tuple[JSONObject, JSONObject]:
     """Header and claims for `TokenSigner.sign`, which adds `alg` and `kid`.
 
-    `client_id` equals `sub`: the workload is the client (RFC 9068 §2.2). Times in Unix seconds.
+    `client_id` equals `sub` unless `client` is given: the workload is the client (RFC 9068 §2.2).
+    `actors` become the `act` chain, the first one outermost. Times in Unix seconds.
     """
     claims: JSONObject = {
         "iss": issuer,
         "sub": workload,
         "aud": resource,
-        "client_id": workload,
+        "client_id": client or workload,
         "jti": token,
         "iat": issued_at,
         "exp": issued_at + lifetime_s,
     }
     if run is not None:
         claims["txn"] = run
-    if thumbprint is not None:
-        claims["cnf"] = {"jkt": thumbprint}
+    bound = {"jkt": thumbprint, "x5t#S256": certificate}
+    if any(bound.values()):
+        claims["cnf"] = {name: value for name, value in bound.items() if value is not None}
+    if scope is not None:
+        claims["scope"] = " ".join(scope)
+    chain: JSONObject | None = None
+    for actor in reversed(actors):
+        chain = {"sub": actor} if chain is None else {"sub": actor, "act": chain}
+    if chain is not None:
+        claims["act"] = chain
     return {"typ": TYPE}, claims
 
 
@@ -172,14 +207,18 @@ def _check_names(claims: _Claims, domain: str) -> AccessToken:
         in_domain = trust_domain(spiffe_id(claims.sub)) == domain
     except ValueError:
         in_domain = False
-    if not in_domain or claims.client_id != claims.sub:
+    if not in_domain or not _CLIENT.match(claims.client_id):
         raise _refused("The access token speaks for no workload of this trust domain.")
     run = None if claims.txn is msgspec.UNSET else claims.txn
-    jkt = None if claims.cnf is msgspec.UNSET else claims.cnf.jkt
+    jkt, certificate = _bound_to(claims)
     named = _NAME.match(claims.jti) and (run is None or _NAME.match(run))
-    if not named or (jkt is not None and not is_thumbprint(jkt)):
+    if not named or not all(is_thumbprint(one) for one in (jkt, certificate) if one is not None):
         raise _refused("The access token has an ill-formed jti, txn or cnf.")
     return AccessToken(
+        certificate=certificate,
+        client=claims.client_id,
+        scope=None if claims.scope is msgspec.UNSET else _scope(claims.scope),
+        actors=_actors(claims.act),
         token=claims.jti,
         workload=claims.sub,
         run=run,
@@ -187,6 +226,34 @@ def _check_names(claims: _Claims, domain: str) -> AccessToken:
         issued_at=claims.iat,
         expires_at=claims.exp,
     )
+
+
+def _bound_to(claims: _Claims) -> tuple[str | None, str | None]:
+    """(thumbprint of the key, thumbprint of the certificate) that it is bound to."""
+    if claims.cnf is msgspec.UNSET:
+        return None, None
+    jkt = None if claims.cnf.jkt is msgspec.UNSET else claims.cnf.jkt
+    certificate = None if claims.cnf.x5t is msgspec.UNSET else claims.cnf.x5t
+    if jkt is None and certificate is None:
+        raise _refused("The access token has an ill-formed jti, txn or cnf.")
+    return jkt, certificate
+
+
+def _scope(text: str) -> tuple[str, ...]:
+    values = tuple(text.split(" "))
+    if not all(_SCOPE.match(value) for value in values):
+        raise _refused("The access token has an ill-formed scope.")
+    return values
+
+
+def _actors(chain: _Actor | msgspec.UnsetType) -> tuple[str, ...]:
+    found: list[str] = []
+    while chain is not msgspec.UNSET:
+        if len(found) == MAX_ACTORS or not _CLIENT.match(chain.sub):
+            raise _refused("The access token has an ill-formed act chain.")
+        found.append(chain.sub)
+        chain = chain.act
+    return tuple(found)
 
 
 def _refused(message: str, *, hint: str = "") -> Unauthenticated:
