@@ -64,16 +64,11 @@ class TrustBundles:
         refresh_hint_s: int = REFRESH_HINT_S,
         max_age_s: int = MAX_AGE_S,
     ) -> None:
-        """Wire it.
+        """Nothing is read and nothing published yet.
 
-        Args:
-            trust_domain: ours.
-            authority, signer: what our bundle publishes.
-            documents, store, recorder, clock: ports.
-            federated: the trust domains to hold bundles of, each with a first bundle or None.
-            revoked: whether a trust domain is revoked.
-            refresh_hint_s: how often others should look at ours.
-            max_age_s: see `MAX_AGE_S`.
+        `authority` and `signer` are what our bundle publishes; `federated` names the trust domains
+        to hold bundles of, each with a first bundle or None; `revoked` says whether one is revoked;
+        `refresh_hint_s` is how often others should look at ours.
         """
         self.trust_domain = trust_domain
         self._authority = authority
