@@ -29,6 +29,7 @@ from midflight.adapters.telemetry.tracing import Tracing
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.adapters.upstream.passage import CallTimeouts
+from midflight.apps.compose_federation import federation
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -54,6 +55,7 @@ from midflight.services.guard import Guard
 from midflight.services.identity import Identity
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
+from midflight.services.job_runs import JobRuns
 from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
 from midflight.services.moded import ModedEngine
@@ -213,6 +215,13 @@ class Plane:
             entitled=self._entitled,
             revocation=self.interruption.revocation_of,
         )
+        self.federation = federation(
+            settings.federation.issuer,
+            audience=settings.issuer,
+            store=made.store,
+            clock=made.clock,
+        )
+        self.job_runs = JobRuns(runs=self.runs, store=made.store, bounds=_bounds(settings))
         self.delegation = Delegation(
             runs=self.runs,
             inventory=self.inventory,

@@ -30,6 +30,7 @@ from midflight.apps.settings_file import (
     find,
     parse,
 )
+from midflight.apps.settings_issuers import FederationSection
 from midflight.apps.settings_sections import (
     BASE,
     Approvals,
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     approvals: Approvals = Approvals()
     telemetry: Telemetry = Telemetry()
     upstream: tuple[Upstream, ...] = ()
+    federation: FederationSection = FederationSection()
 
     @classmethod
     def settings_customise_sources(

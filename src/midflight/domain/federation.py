@@ -161,7 +161,7 @@ def no_write(rule: Rule, *, kind: IssuerKind, claims: JSONObject) -> str:
             # The text "true": a boolean, or any other spelling, is not what GitLab signs.
             if claims.get("ref_protected") != "true":
                 return "its ref is not protected"
-            if claims.get("pipeline_source") not in _GITLAB_SOURCES:
+            if not _one_of(claims.get("pipeline_source"), _GITLAB_SOURCES):
                 return "its pipeline comes from a merge request or from another pipeline"
             return ""
         case IssuerKind.KUBERNETES | IssuerKind.OIDC:
@@ -169,12 +169,16 @@ def no_write(rule: Rule, *, kind: IssuerKind, claims: JSONObject) -> str:
 
 
 def _github_no_write(claims: JSONObject) -> str:
-    if claims.get("event_name") not in _GITHUB_EVENTS:
+    if not _one_of(claims.get("event_name"), _GITHUB_EVENTS):
         return "its event is a pull request, or one that strangers can cause"
     # Set for pull requests only, whatever the event is called.
     if claims.get("head_ref") or claims.get("base_ref"):
         return "it runs for a pull request"
     return ""
+
+
+def _one_of(value: object, known: frozenset[str]) -> bool:
+    return isinstance(value, str) and value in known
 
 
 def kept(kind: IssuerKind, claims: JSONObject) -> dict[str, str]:

@@ -128,7 +128,7 @@ class Federation:
             # Its name is not repeated: it is the caller's text until a signature holds.
             raise Unauthenticated(
                 "The token is from no issuer of this plane.",
-                hint="An operator adds an [[issuer]] to midflight.toml.",
+                hint="An operator adds an [[federation.issuer]] to midflight.toml.",
             )
         now = self._clock.now()
         jwks = await self._key_sets.jwks(issuer.keys, kid=hint.kid)
@@ -139,7 +139,7 @@ class Federation:
         if rule is None:
             raise Forbidden(
                 f"No rule of issuer {issuer.name} is for this job.",
-                hint="An operator compares the ids of the job with the rules of [[issuer]].",
+                hint="An operator compares the ids of the job with [[federation.issuer.rules]].",
             )
         job = job_of(issuer.kind, token.claims)
         if job is None:

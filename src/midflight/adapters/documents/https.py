@@ -54,7 +54,7 @@ class HttpsDocuments:
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         """`tls` verifies the servers; default: the authorities of the system."""
-        self._tls = ssl.create_default_context() if tls is None else tls
+        self._tls = tls
         self._resolve = resolve
         self._timeout = timeout_s
 
@@ -124,6 +124,9 @@ class HttpsDocuments:
 
     async def _connect(self, host: str, port: int, address: str, *, limit: int) -> Connection:
         loop = asyncio.get_running_loop()
+        if self._tls is None:
+            # Reading the system's authorities takes milliseconds; many planes never fetch.
+            self._tls = ssl.create_default_context()
 
         def make() -> Connection:
             return Connection(
