@@ -22,10 +22,10 @@ from midflight.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from midflight.domain.federation import GITHUB, FederatedSubject, IssuerKind, Rule
+from midflight.domain.job_federation import GITHUB, FederatedSubject, IssuerKind, Rule
 from midflight.domain.run import RunState
 from midflight.domain.traits import Effect
-from midflight.services.federation import Federation, Issuer
+from midflight.services.job_federation import Issuer, JobFederation
 from midflight.services.job_runs import JobRuns, author_of
 from midflight.services.key_sets import KeySets, KeySource
 from midflight.services.ports.documents import Document
@@ -142,11 +142,11 @@ class Nowhere:
         raise AssertionError(f"fetched {url}")
 
 
-async def table(*rows: Issuer) -> Federation:
+async def table(*rows: Issuer) -> JobFederation:
     store = MemoryStore()
     await store.open()
     clock = FakeClock(NOW)
-    return Federation(
+    return JobFederation(
         issuers=rows or [row(kind) for kind in IssuerKind],
         tokens=tokens,
         key_sets=KeySets(documents=Nowhere(), clock=clock),

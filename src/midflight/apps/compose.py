@@ -29,7 +29,7 @@ from midflight.adapters.telemetry.tracing import Tracing
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.adapters.upstream.passage import CallTimeouts
-from midflight.apps.compose_federation import federation
+from midflight.apps.compose_ci import job_federation
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -215,8 +215,8 @@ class Plane:
             entitled=self._entitled,
             revocation=self.interruption.revocation_of,
         )
-        self.federation = federation(
-            settings.federation.issuer,
+        self.job_federation = job_federation(
+            settings.ci.issuer,
             audience=settings.issuer,
             store=made.store,
             clock=made.clock,

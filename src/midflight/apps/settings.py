@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from midflight.apps.settings_ci import CiSection
 from midflight.apps.settings_file import (
     ENV_PREFIX,
     FILE_VARIABLE,
@@ -30,7 +31,6 @@ from midflight.apps.settings_file import (
     find,
     parse,
 )
-from midflight.apps.settings_issuers import FederationSection
 from midflight.apps.settings_sections import (
     BASE,
     Approvals,
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     approvals: Approvals = Approvals()
     telemetry: Telemetry = Telemetry()
     upstream: tuple[Upstream, ...] = ()
-    federation: FederationSection = FederationSection()
+    ci: CiSection = CiSection()
 
     @classmethod
     def settings_customise_sources(

@@ -11,8 +11,8 @@ import asyncio
 import hashlib
 
 from midflight.domain.errors import Conflict, Forbidden, NotFound
-from midflight.domain.federation import FederatedSubject
 from midflight.domain.identity import Author, Workload
+from midflight.domain.job_federation import FederatedSubject
 from midflight.domain.labels import BOTTOM
 from midflight.domain.narrowing import WHOLE, Narrowing
 from midflight.domain.run import Run, RunState

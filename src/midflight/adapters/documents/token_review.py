@@ -105,7 +105,7 @@ def _nothing(_: Connection) -> None:
 def _silent() -> Unavailable:
     return Unavailable(
         "The cluster does not say whether this token still holds, so it is not believed.",
-        hint="Look at [federation.issuer.token_review]: server, ca, and the rights of its token.",
+        hint="Look at [ci.issuer.token_review]: server, ca, and the rights of its token.",
     )
 
 

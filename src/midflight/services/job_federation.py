@@ -1,4 +1,4 @@
-"""Federation: a token of a CI job (or of any issuer in the table) in, a subject out.
+"""Federation of jobs: a token of a CI job (or of any issuer in the table) in, a subject out.
 
 The table is fixed by settings; what a token says of its issuer only finds the row. A token is good
 for one exchange, and what is given for it ends within minutes. What is opened for a job hangs on
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from midflight.domain.errors import Forbidden, Misconfigured, Unauthenticated
-from midflight.domain.federation import (
+from midflight.domain.job_federation import (
     MAX_AGE_S,
     MAX_CLUSTER_LIFE_S,
     MAX_LIFE_S,
@@ -72,7 +72,7 @@ class Issuer(Value):
     review: TokenReview | None = None
 
 
-class Federation:
+class JobFederation:
     """The table of issuers, and the door that their tokens come through."""
 
     def __init__(
@@ -128,7 +128,7 @@ class Federation:
             # Its name is not repeated: it is the caller's text until a signature holds.
             raise Unauthenticated(
                 "The token is from no issuer of this plane.",
-                hint="An operator adds an [[federation.issuer]] to midflight.toml.",
+                hint="An operator adds an [[ci.issuer]] to midflight.toml.",
             )
         now = self._clock.now()
         jwks = await self._key_sets.jwks(issuer.keys, kid=hint.kid)
@@ -139,7 +139,7 @@ class Federation:
         if rule is None:
             raise Forbidden(
                 f"No rule of issuer {issuer.name} is for this job.",
-                hint="An operator compares the ids of the job with [[federation.issuer.rules]].",
+                hint="An operator compares the ids of the job with [[ci.issuer.rules]].",
             )
         job = job_of(issuer.kind, token.claims)
         if job is None:
@@ -195,4 +195,4 @@ def _life_s(issuer: Issuer) -> int:
     return MAX_LIFE_S
 
 
-__all__ = ["REPLAY_PURPOSE", "Federation", "Issuer"]
+__all__ = ["REPLAY_PURPOSE", "Issuer", "JobFederation"]

@@ -1,15 +1,15 @@
-"""`[[federation.issuer]]`: whose tokens are exchanged here, and which of their jobs speak for whom.
+"""`[[ci.issuer]]`: whose tokens are exchanged here, and which of their jobs speak for whom.
 
-    [[federation.issuer]]
+    [[ci.issuer]]
     name = "github"
     kind = "github"
 
-    [[federation.issuer.rules]]
+    [[ci.issuer.rules]]
     workload = "spiffe://example.org/ci/release"
     write = true
     claims = { repository_id = "74", repository_owner_id = "65", ref = "refs/heads/main", … }
 
-Everything is compared exactly; what a rule must pin depends on the kind (`domain/federation.py`).
+Everything is compared exactly; what a rule must pin depends on the kind (`domain/job_federation.py`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, m
 
 from midflight.apps.settings_sections import ExistingFile, HttpUrl, Section
 from midflight.domain.errors import Malformed
-from midflight.domain.federation import GITHUB, IssuerKind, Rule, rule_problems
 from midflight.domain.identity import spiffe_id
+from midflight.domain.job_federation import GITHUB, IssuerKind, Rule, rule_problems
 from midflight.domain.value import JSONObject
 from midflight.wire import json
 
@@ -35,7 +35,7 @@ Algorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
 
 
 class IssuerRule(Section):
-    """`[[federation.issuer.rules]]`: jobs that speak for a workload."""
+    """`[[ci.issuer.rules]]`: jobs that speak for a workload."""
 
     workload: str
     claims: dict[str, StrictStr | StrictInt | StrictBool] = Field(min_length=1, max_length=32)
@@ -53,7 +53,7 @@ class IssuerRule(Section):
 
 
 class TokenReviewEndpoint(Section):
-    """`[federation.issuer.token_review]`: where the cluster says whether a token still holds."""
+    """`[ci.issuer.token_review]`: where the cluster says whether a token still holds."""
 
     # The API server, such as https://10.0.0.1:6443.
     server: HttpUrl
@@ -70,7 +70,7 @@ class TokenReviewEndpoint(Section):
 
 
 class IssuerSection(Section):
-    """`[[federation.issuer]]`: one issuer whose tokens are exchanged for Midflight's own."""
+    """`[[ci.issuer]]`: one issuer whose tokens are exchanged for Midflight's own."""
 
     name: str
     kind: IssuerKind
@@ -140,8 +140,8 @@ class IssuerSection(Section):
         return None if self.jwks_file is None else read_key_set(self.jwks_file)
 
 
-class FederationSection(Section):
-    """`[federation]`: the table of issuers."""
+class CiSection(Section):
+    """`[ci]`: the table of issuers."""
 
     issuer: tuple[IssuerSection, ...] = ()
 
@@ -172,7 +172,7 @@ def read_key_set(place: Path) -> JSONObject:
 
 
 __all__ = [
-    "FederationSection",
+    "CiSection",
     "IssuerRule",
     "IssuerSection",
     "TokenReviewEndpoint",

@@ -2,7 +2,7 @@
 
 A job is known by the immutable ids that its platform signs, compared exactly: names are given up
 and taken over, and a pattern matches what nobody thought of. `sub` is never taken apart (GitHub
-changed its form in 2026). Pure; `services/federation.py` verifies tokens and spends them.
+changed its form in 2026). Pure; `services/job_federation.py` verifies tokens and spends them.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from midflight.adapters.documents.https import HttpsDocuments
 from midflight.adapters.documents.token_review import KubernetesTokenReview
-from midflight.apps.settings_issuers import IssuerSection
-from midflight.services.federation import Federation, Issuer
+from midflight.apps.settings_ci import IssuerSection
+from midflight.services.job_federation import Issuer, JobFederation
 from midflight.services.key_sets import KeySets, KeySource
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.documents import Documents
@@ -16,15 +16,15 @@ from midflight.services.ports.token_review import TokenReview
 from midflight.wire import tokens
 
 
-def federation(
+def job_federation(
     sections: Sequence[IssuerSection],
     *,
     audience: str,
     store: Store,
     clock: Clock,
     documents: Documents | None = None,
-) -> Federation:
-    """The federation that `[[federation.issuer]]` asks for.
+) -> JobFederation:
+    """The federation that `[[ci.issuer]]` asks for.
 
     Args:
         sections: the rows.
@@ -34,7 +34,7 @@ def federation(
         documents: fetches keys; default: over the network.
     """
     fetching = HttpsDocuments() if documents is None else documents
-    return Federation(
+    return JobFederation(
         issuers=[_issuer(section, audience) for section in sections],
         tokens=tokens,
         key_sets=KeySets(documents=fetching, clock=clock),
@@ -68,4 +68,4 @@ def _review(section: IssuerSection) -> TokenReview | None:
     return KubernetesTokenReview(server=asked.server, ca=asked.ca, token_file=asked.token_file)
 
 
-__all__ = ["federation"]
+__all__ = ["job_federation"]
