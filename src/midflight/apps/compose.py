@@ -30,6 +30,7 @@ from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.adapters.upstream.passage import CallTimeouts
 from midflight.apps.compose_ci import job_federation
+from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -62,6 +63,7 @@ from midflight.services.moded import ModedEngine
 from midflight.services.monitor_history import MonitorHistory
 from midflight.services.monitors import Monitors
 from midflight.services.obligations import Obligations
+from midflight.services.openers import point_of
 from midflight.services.policy import Policies
 from midflight.services.policy_files import OBSERVE
 from midflight.services.ports.clock import Clock
@@ -174,6 +176,8 @@ class Plane:
             resource=f"{settings.public_url}/mcp",
             trust_domain=settings.identity.trust_domain,
             jwks_uri=f"{settings.public_url}/.well-known/jwks.json",
+            scopes=settings.scopes,
+            mtls=settings.shows_certificates,
         )
         standard, observing = CedarEngine(), CedarEngine()
         self.engine = ModedEngine(standard, observing)
@@ -322,6 +326,7 @@ class Plane:
         )
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
+        self.oauth = oauth_of(self)
         self._beside: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -393,9 +398,7 @@ class Plane:
                     traits=Traits(effect=Effect.READ, reach=Reach.CLOSED, reviewed=True),
                 ),
                 arguments={"opener": opener},
-                source=Source(
-                    point="implicit" if opener.startswith("midflight:") else "control", proof=proof
-                ),
+                source=Source(point=point_of(opener, proof, workload=workload.id), proof=proof),
                 at=int(self.clock.now()),
             )
         )
@@ -432,6 +435,7 @@ class Plane:
                     self.counterparties.refresh,
                     self.monitor_history.sweep,
                     self.observing.reload_if_changed,
+                    self.oauth.sweep,
                 )
             )
 

@@ -9,7 +9,8 @@
     write = true
     claims = { repository_id = "74", repository_owner_id = "65", ref = "refs/heads/main", … }
 
-Everything is compared exactly; what a rule must pin depends on the kind (`domain/job_federation.py`).
+Everything is compared exactly; what a rule must pin depends on the kind (see
+`domain/job_federation.py`).
 """
 
 from __future__ import annotations

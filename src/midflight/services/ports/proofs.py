@@ -54,6 +54,16 @@ class TokenClaims(Protocol):
         ...
 
     @property
+    def client(self) -> str:
+        """The client that got it."""
+        ...
+
+    @property
+    def issued_at(self) -> int:
+        """When it was made."""
+        ...
+
+    @property
     def expires_at(self) -> int:
         """When it ends."""
         ...
@@ -127,7 +137,14 @@ class Proofs(Protocol):
         ...
 
     def resource_metadata(
-        self, *, resource: str, issuer: str, jwks_uri: str, name: str
+        self,
+        *,
+        resource: str,
+        issuer: str,
+        jwks_uri: str,
+        name: str,
+        scopes: Sequence[str] = (),
+        mtls: bool = False,
     ) -> JSONObject:
         """The metadata document of the resource."""
         ...

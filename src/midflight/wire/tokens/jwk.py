@@ -59,6 +59,16 @@ def is_thumbprint(text: str) -> bool:
     return _COORDINATE.match(text) is not None
 
 
+def is_verifying_key(jwk: JSONObject) -> bool:
+    """Whether this is a public key that some accepted algorithm verifies with."""
+    try:
+        kind = _members(jwk)[0]
+        public_key(jwk, algorithm="ES256" if kind == "EC" else str(jwk.get("alg", "EdDSA")))
+    except Malformed:
+        return False
+    return True
+
+
 def _members(jwk: JSONObject) -> tuple[str, str, str, str]:
     """(kty, crv, x, y), checked in form; y is empty for OKP."""
     kind, curve, x, y = (jwk.get(name, "") for name in ("kty", "crv", "x", "y"))
@@ -100,4 +110,4 @@ def _parsed(kind: str, curve: str, x: str, y: str) -> PublicKey | None:
         return None
 
 
-__all__ = ["PublicKey", "is_thumbprint", "public_key", "thumbprint"]
+__all__ = ["PublicKey", "is_thumbprint", "is_verifying_key", "public_key", "thumbprint"]

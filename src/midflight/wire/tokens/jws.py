@@ -21,8 +21,8 @@ from midflight.wire.tokens.jwk import PublicKey
 MAX_TOKEN_CHARS = 8192
 """Checked before parsing: PyJWT parses a 2 MB header in 0.12 s, joserfc has caps of its own."""
 
-MAX_DEPTH = 4
-"""A JWK in a header and a confirmation in the claims are objects in an object."""
+MAX_DEPTH = 6
+"""A JWK in a header is an object in an object; a chain of actors is one for each of them."""
 
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\Z")
 
