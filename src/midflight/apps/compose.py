@@ -31,6 +31,8 @@ from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.adapters.upstream.passage import CallTimeouts
 from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_spiffe import authority as spiffe_authority
+from midflight.apps.compose_ci import job_federation
+from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -56,12 +58,14 @@ from midflight.services.guard import Guard
 from midflight.services.identity import Identity
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
+from midflight.services.job_runs import JobRuns
 from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
 from midflight.services.moded import ModedEngine
 from midflight.services.monitor_history import MonitorHistory
 from midflight.services.monitors import Monitors
 from midflight.services.obligations import Obligations
+from midflight.services.openers import point_of
 from midflight.services.policy import Policies
 from midflight.services.policy_files import OBSERVE
 from midflight.services.ports.authority import Authority
@@ -181,6 +185,8 @@ class Plane:
             resource=f"{settings.public_url}/mcp",
             trust_domain=settings.identity.trust_domain,
             jwks_uri=f"{settings.public_url}/.well-known/jwks.json",
+            scopes=settings.scopes,
+            mtls=settings.shows_certificates,
         )
         standard, observing = CedarEngine(), CedarEngine()
         self.engine = ModedEngine(standard, observing)
@@ -222,6 +228,13 @@ class Plane:
             entitled=self._entitled,
             revocation=self.interruption.revocation_of,
         )
+        self.job_federation = job_federation(
+            settings.ci.issuer,
+            audience=settings.issuer,
+            store=made.store,
+            clock=made.clock,
+        )
+        self.job_runs = JobRuns(runs=self.runs, store=made.store, bounds=_bounds(settings))
         self.delegation = Delegation(
             runs=self.runs,
             inventory=self.inventory,
@@ -333,6 +346,7 @@ class Plane:
         )
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
+        self.oauth = oauth_of(self)
         self._beside: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -406,9 +420,7 @@ class Plane:
                     traits=Traits(effect=Effect.READ, reach=Reach.CLOSED, reviewed=True),
                 ),
                 arguments={"opener": opener},
-                source=Source(
-                    point="implicit" if opener.startswith("midflight:") else "control", proof=proof
-                ),
+                source=Source(point=point_of(opener, proof, workload=workload.id), proof=proof),
                 at=int(self.clock.now()),
             )
         )
@@ -446,6 +458,7 @@ class Plane:
                     self.monitor_history.sweep,
                     self.observing.reload_if_changed,
                     self.spiffe.sweep,
+                    self.oauth.sweep,
                 )
             )
 

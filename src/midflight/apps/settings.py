@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from midflight.apps.settings_ci import CiSection
 from midflight.apps.settings_file import (
     ENV_PREFIX,
     FILE_VARIABLE,
@@ -30,6 +31,7 @@ from midflight.apps.settings_file import (
     find,
     parse,
 )
+from midflight.apps.settings_oauth import OAuth
 from midflight.apps.settings_sections import (
     BASE,
     Approvals,
@@ -74,8 +76,10 @@ class Settings(BaseSettings):
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)
     approvals: Approvals = Approvals()
+    oauth: OAuth = OAuth()
     telemetry: Telemetry = Telemetry()
     upstream: tuple[Upstream, ...] = ()
+    ci: CiSection = CiSection()
 
     @classmethod
     def settings_customise_sources(
@@ -102,6 +106,16 @@ class Settings(BaseSettings):
     def issuer(self) -> str:
         """Issuer of the workload tokens."""
         return self.identity.issuer or self.public_url
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Scope values worth asking for."""
+        return ("mcp", *(f"mcp:{entry.name}" for entry in self.upstream), "effect:read")
+
+    @property
+    def shows_certificates(self) -> bool:
+        """Whether callers of the gateway show certificates."""
+        return self.gateway.tls is not None and self.gateway.tls.client_ca is not None
 
     @property
     def control_socket(self) -> Path:

@@ -40,19 +40,28 @@ WHOLE = Narrowing()
 
 
 def outside(
-    narrowing: Narrowing, *, kind: ActionKind, upstream: str, name: str, traits: Traits
+    narrowing: Narrowing,
+    *,
+    kind: ActionKind,
+    upstream: str,
+    name: str,
+    traits: Traits,
+    whose: str = "this run was delegated",
 ) -> str | None:
-    """Why an action is outside of what is left, or None if it is inside."""
+    """Why an action is outside of what is left, or None if it is inside.
+
+    `whose` begins the sentence: what it is that was narrowed.
+    """
     if narrowing.only is not None and not _reaches(narrowing.only, kind, upstream, name):
-        return f"this run was delegated for {_list(narrowing.only)} only"
+        return f"{whose} for {_list(narrowing.only)} only"
     if narrowing.effects is None or kind in _BELONGS:
         return None
     effect = traits.effect if kind is ActionKind.CALL_TOOL else Effect.READ
     if effect not in narrowing.effects:
-        return f"this run was delegated for {_list(narrowing.effects)} only, and this may {effect}"
+        return f"{whose} for {_list(narrowing.effects)} only, and this may {effect}"
     if kind is ActionKind.CALL_TOOL and not traits.reviewed:
         return (
-            f"this run was delegated for {_list(narrowing.effects)} only, and no operator has "
+            f"{whose} for {_list(narrowing.effects)} only, and no operator has "
             "reviewed what this tool does"
         )
     return None

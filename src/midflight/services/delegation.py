@@ -23,6 +23,7 @@ from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.live_run import LiveRun
 from midflight.services.monitors import Monitors
+from midflight.services.openers import point_of
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.store import Store
@@ -211,7 +212,10 @@ class Delegation:
                     "depth": above.run.depth + 1,
                     "opener": author.name,
                 },
-                source=Source(point="control", proof=author.proof),
+                source=Source(
+                    point=point_of(author.name, author.proof, workload=delegator.id),
+                    proof=author.proof,
+                ),
                 at=now,
             )
         )

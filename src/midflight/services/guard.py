@@ -49,7 +49,7 @@ from midflight.services.ports.upstream import (
     Sink,
     Upstream,
 )
-from midflight.services.refusing import deny, from_error, narrowed, revoked, terminal
+from midflight.services.refusing import deny, from_error, narrowed, out_of_scope, revoked, terminal
 from midflight.services.runs import Runs
 from midflight.services.sealing import Sealer
 
@@ -231,7 +231,7 @@ class Guard:
         await self._sealer.key_for(found.run.id)
         case.arguments = self._sealer.seal(found.run.id, [action.arguments, action.params])
         case.digest = digest(action, run=found.run.id, salt=found.run.salt, pin=target.pin)
-        unfit = _unfit(found.run, action, target)
+        unfit = _unfit(found.run, caller, action, target)
         if unfit is not None:
             return unfit
         planted = await self._canaries.leaving(case, target)
@@ -406,9 +406,9 @@ class Guard:
         self._records.outcome(inner, Terminal.DONE)
 
 
-def _unfit(run: Run, action: Action, target: Target) -> Deny | None:
-    """Why a target is not for this run, or for none; None if policy is to be asked."""
-    excluded = narrowed(run, action, target)
+def _unfit(run: Run, caller: Caller, action: Action, target: Target) -> Deny | None:
+    """Why a target is not for this run or token, or for none; None if policy is to be asked."""
+    excluded = narrowed(run, action, target) or out_of_scope(caller, action, target)
     if excluded is not None or target.pin_state is PinState.PINNED:
         return excluded
     code = DenyCode.DRIFTED if target.pin_state is PinState.DRIFTED else DenyCode.UNPINNED

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from midflight.domain.errors import Conflict, Malformed, Misconfigured, NotFound, Unauthenticated
 from midflight.domain.identity import Author, Caller, spiffe_id
-from midflight.domain.records import Changed
+from midflight.domain.records import Changed, Issued
 from midflight.domain.run import RunState
 from midflight.domain.value import JSONObject, Value
 from midflight.services.ports.clock import Clock
@@ -81,6 +82,24 @@ class MintedToken(Value):
         yield "expires_at", self.expires_at
 
 
+class Given(Value):
+    """What an authorization server says of a token besides (`mint`).
+
+    Attributes:
+        client: the `client_id` that gets it; None for an operator's token.
+        scope: what it is narrowed to; None for no narrowing.
+        actors: who acts for the workload, the one that acts first (RFC 8693 §4.1).
+        certificate: `x5t#S256` of the certificate that it is bound to, or None.
+        until: Unix seconds that it must not outlive, or None.
+    """
+
+    client: str | None = None
+    scope: tuple[str, ...] | None = None
+    actors: tuple[str, ...] = ()
+    certificate: str | None = None
+    until: int | None = None
+
+
 class Identity:
     """Proofs in, callers out; and the mint of workload tokens."""
 
@@ -98,6 +117,8 @@ class Identity:
         jwks_uri: str,
         name: str = "Midflight",
         cached_tokens: int = CACHED_TOKENS,
+        scopes: Sequence[str] = (),
+        mtls: bool = False,
     ) -> None:
         """Names are settings.
 
@@ -113,6 +134,8 @@ class Identity:
             jwks_uri: where `jwks` is served.
             name: `resource_name` of the metadata.
             cached_tokens: bound of the cache of verified tokens.
+            scopes: scope values that the metadata names.
+            mtls: whether callers can show certificates, for the metadata.
 
         Raises:
             Misconfigured: issuer, resource or trust domain are not usable, all at once.
@@ -128,6 +151,8 @@ class Identity:
         self._trust_domain = trust_domain
         self._jwks_uri = jwks_uri
         self._name = name
+        self._scopes = tuple(scopes)
+        self._mtls = mtls
         self._bound = cached_tokens
         self._verified: dict[bytes, TokenClaims] = {}
 
@@ -188,6 +213,8 @@ class Identity:
             issuer=self._issuer,
             jwks_uri=self._jwks_uri,
             name=self._name,
+            scopes=self._scopes,
+            mtls=self._mtls,
         )
 
     def jwks(self) -> JSONObject:
@@ -208,6 +235,7 @@ class Identity:
         run: str | None = None,
         ttl_s: int = DEFAULT_TTL_S,
         jkt: str | None = None,
+        given: Given | None = None,
     ) -> MintedToken:
         """Make an access token for a registered workload, recorded before it is handed out.
 
@@ -217,6 +245,7 @@ class Identity:
             run: an open run of that workload, or None: then actions open an implicit run.
             ttl_s: 300 to 900 seconds.
             jkt: RFC 7638 thumbprint of the key that the token is bound to, or None.
+            given: what an authorization server says besides; None for an operator's token.
 
         Raises:
             Malformed: `ttl_s` or `jkt` out of form.
@@ -235,6 +264,12 @@ class Identity:
             )
         await self._check_subject(workload, run)
         issued_at = int(self._clock.now())
+        given = given or Given()
+        if given.until is not None:
+            # Less than the least of an operator's: what is derived ends with what it came from.
+            ttl_s = min(ttl_s, given.until - issued_at)
+            if ttl_s <= 0:
+                raise Conflict("What the token would be made from has ended.")
         jti = f"tok_{self._clock.token()}"
         header, claims = self._proofs.access_claims(
             issuer=self._issuer,
@@ -245,20 +280,53 @@ class Identity:
             lifetime_s=ttl_s,
             run=run,
             thumbprint=jkt,
+            certificate=given.certificate,
+            client=given.client,
+            scope=given.scope,
+            actors=given.actors,
         )
         token = self._signer.sign(header, claims)
         expires_at = issued_at + ttl_s
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=f"token.mint {workload}",
-                author=author.name,
-                proof=author.proof,
-                details={"jti": jti, "run": run, "exp": expires_at, "jkt": jkt},
-            )
+        record: Changed | Issued = Changed(
+            at=self._clock.now(),
+            what=f"token.mint {workload}",
+            author=author.name,
+            proof=author.proof,
+            details={"jti": jti, "run": run, "exp": expires_at, "jkt": jkt},
         )
+        if given.client is not None:
+            record = Issued(
+                at=self._clock.now(),
+                what="access-token",
+                id=jti,
+                subject=workload,
+                run=run,
+                expires_at=expires_at,
+                proof=author.proof,
+                details={
+                    "audience": self._resource,
+                    "client": given.client,
+                    "by": author.name,
+                    "scope": None if given.scope is None else list(given.scope),
+                    "actors": list(given.actors),
+                    "jkt": jkt,
+                    "x5t#S256": given.certificate,
+                },
+            )
+        ticket = self._recorder.append(record)
         await ticket.durable()
         return MintedToken(token=token, jti=jti, expires_at=expires_at)
+
+    def read(self, token: str) -> TokenClaims:
+        """The claims of an access token of ours that holds now, whoever presents it.
+
+        It asks neither for the key that the token is bound to nor whether anything is revoked:
+        that is for who calls this.
+
+        Raises:
+            Unauthenticated: it is none, or has ended.
+        """
+        return self._claims(token, self._clock.now())
 
     # Inside
 
@@ -396,6 +464,7 @@ __all__ = [
     "MAX_TTL_S",
     "MIN_TTL_S",
     "Credentials",
+    "Given",
     "Identity",
     "MintedToken",
 ]

@@ -16,6 +16,7 @@ from midflight.domain.narrowing import Narrowing, outside
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.run import RunState
+from midflight.domain.scopes import narrowing
 from midflight.domain.tool import Definition, PinnedKind
 from midflight.domain.value import Value
 from midflight.services.catalogue import Catalogue
@@ -108,9 +109,10 @@ class Listing:
         found: list[Definition] = []
         for upstream in await self._catalogue.ready(upstreams):
             definitions = self._catalogue.definitions(upstream, kind)
-            if not seat.narrowed.leaves_all:
-                inside = self._inside(seat.narrowed, upstream, kind)
-                definitions = [d for d in definitions if d.name in inside]
+            for narrowed in (seat.narrowed, narrowing(caller.scope)):
+                if not narrowed.leaves_all:
+                    inside = self._inside(narrowed, upstream, kind)
+                    definitions = [d for d in definitions if d.name in inside]
             asked = _ASKED.get(kind)
             if asked is not None:
                 visible = self._engine.visible(

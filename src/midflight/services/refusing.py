@@ -17,10 +17,12 @@ from midflight.domain.errors import (
     UpstreamBroken,
     UpstreamUnavailable,
 )
+from midflight.domain.identity import Caller
 from midflight.domain.narrowing import outside
 from midflight.domain.question import Target
 from midflight.domain.records import Terminal
 from midflight.domain.run import Run
+from midflight.domain.scopes import narrowing
 from midflight.services.flights import Flight
 
 
@@ -78,6 +80,28 @@ def narrowed(run: Run, action: Action, target: Target) -> Deny | None:
     )
 
 
+def out_of_scope(caller: Caller, action: Action, target: Target) -> Deny | None:
+    """The refusal of what the caller's token is not for, or None if it is."""
+    if caller.scope is None:
+        return None
+    why = outside(
+        narrowing(caller.scope),
+        kind=action.kind,
+        upstream=action.upstream,
+        name=action.name,
+        traits=target.traits,
+        whose="this token was issued",
+    )
+    if why is None:
+        return None
+    return deny(
+        DenyCode.SCOPE,
+        "scope",
+        f"{action.upstream}/{action.name} is not for this token: {why}.",
+        "Ask for a token with a wider scope (mcp, mcp:<upstream>, effect:<effect>).",
+    )
+
+
 def from_error(error: MidflightError) -> Deny:
     """What an error refuses with."""
     match error:
@@ -112,4 +136,13 @@ def terminal(error: MidflightError, flight: Flight) -> Terminal:
     return Terminal.FAILED
 
 
-__all__ = ["deny", "exhausted", "from_error", "narrowed", "not_open", "revoked", "terminal"]
+__all__ = [
+    "deny",
+    "exhausted",
+    "from_error",
+    "narrowed",
+    "not_open",
+    "out_of_scope",
+    "revoked",
+    "terminal",
+]

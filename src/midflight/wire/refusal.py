@@ -33,6 +33,7 @@ _MEANINGS: Final[dict[DenyCode, str]] = {
     DenyCode.REVOKED: "it has been revoked",
     DenyCode.INTERRUPTED: "it was stopped while it was running",
     DenyCode.NARROWED: "this run was delegated for less",
+    DenyCode.SCOPE: "this token was issued for less",
     DenyCode.APPROVAL_REQUIRED: "a person has to approve it first",
     DenyCode.LEDGER_UNAVAILABLE: "it cannot be recorded, and nothing unrecorded may leave",
     DenyCode.STORE_UNAVAILABLE: "the facts it depends on cannot be read",

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from midflight.adapters.store.memory_approvals import MemoryApprovals
+from midflight.adapters.store.memory_authorization import MemoryAuthorization
 from midflight.adapters.store.memory_canaries import MemoryCanaries
 from midflight.adapters.store.memory_flow import MemoryFlow
 from midflight.adapters.store.rows import join_sources
@@ -22,7 +23,7 @@ from midflight.domain.tool import Pin, PinnedKind
 from midflight.services.ports.store import StoredRevocation, StoredRun
 
 
-class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries):
+class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries, MemoryAuthorization):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0006_canaries"
+REVISION = "0009_oauth"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")
@@ -214,6 +214,53 @@ canaries = Table(
     Column("at", WIDE, nullable=False),
 )
 
+oauth_clients = Table(
+    "oauth_clients",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+oauth_codes = Table(
+    "oauth_codes",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("used", Boolean, nullable=False),
+    Column("expires_at", WIDE, nullable=False),
+    Index(None, "expires_at"),
+)
+
+oauth_refreshes = Table(
+    "oauth_refreshes",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("used", Boolean, nullable=False),
+    Column("expires_at", WIDE, nullable=False),
+    Index(None, "expires_at"),
+)
+
+oauth_grants = Table(
+    "oauth_grants",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("expires_at", WIDE, nullable=False),
+    Index(None, "expires_at"),
+)
+
+oauth_tokens = Table(
+    "oauth_tokens",
+    METADATA,
+    Column("token", Text, primary_key=True),
+    Column("grant_id", Text, nullable=False),
+    Column("expires_at", WIDE, nullable=False),
+    Index(None, "grant_id"),
+    Index(None, "expires_at"),
+)
+
 __all__ = [
     "METADATA",
     "REVISION",
@@ -224,6 +271,11 @@ __all__ = [
     "flow_effects",
     "flow_marks",
     "flows",
+    "oauth_clients",
+    "oauth_codes",
+    "oauth_grants",
+    "oauth_refreshes",
+    "oauth_tokens",
     "pins",
     "revocations",
     "runs",

@@ -2,6 +2,7 @@
 
     /mcp, /mcp/<upstream>                                 MCP, both generations
     /.well-known/oauth-protected-resource[/…]             RFC 9728 metadata
+    /.well-known/oauth-authorization-server, /oauth/…     the authorization server, `apps/oauth`
     /.well-known/jwks.json                                keys of the workload tokens
     /spiffe/bundle                                        our trust bundle, for federation
     /healthz, /readyz; /metrics from this machine only    for operators; no secrets
@@ -17,6 +18,7 @@ from midflight.apps.gateway.endpoint import Endpoint
 from midflight.apps.gateway.legacy import SESSION_HEADER, LegacyFront
 from midflight.apps.gateway.modern import ModernFront
 from midflight.apps.gateway.noise import Noise
+from midflight.apps.oauth.app import OAuthApp
 from midflight.apps.server.asgi import Receive, Scope, Send
 from midflight.apps.server.body import check_json, read_body
 from midflight.apps.server.listeners import is_loopback
@@ -58,8 +60,9 @@ class GatewayApp:
         pages: Mapping[str, Page],
         public_url: str,
         max_body: int,
+        oauth: OAuthApp | None = None,
     ) -> None:
-        """`endpoints` by path; `pages` are the plain GET pages by path."""
+        """`endpoints` by path; `pages` are the plain GET pages by path; `oauth` has its own."""
         self._endpoints = endpoints
         self._identity = identity
         self._origins = origins
@@ -69,6 +72,7 @@ class GatewayApp:
         self._pages = pages
         self._public_url = public_url
         self._max_body = max_body
+        self._oauth = oauth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -86,6 +90,8 @@ class GatewayApp:
             await self._serve(endpoint, scope, receive, send)
         elif path.startswith(_PRM):
             await self._metadata(path, send)
+        elif self._oauth is not None and self._oauth.serves(path):
+            await self._oauth(scope, receive, send)
         elif path == "/.well-known/jwks.json":
             await send_json(send, json.encode(self._identity.jwks()))
         else:

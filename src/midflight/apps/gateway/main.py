@@ -21,6 +21,7 @@ from midflight.apps.gateway.listen import Listens
 from midflight.apps.gateway.modern import ModernFront
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.gateway.sessions import Sessions
+from midflight.apps.oauth.main import oauth_app
 from midflight.apps.server.listeners import Bound, Listener, TcpListener, UnixListener
 from midflight.apps.server.origin import OriginPolicy
 from midflight.apps.server.serve import serving
@@ -106,6 +107,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
         pages=pages(plane),
         public_url=settings.public_url,
         max_body=settings.gateway.limits.body_bytes,
+        oauth=oauth_app(plane, noise=noise),
     )
 
 

@@ -33,8 +33,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 _CLIENT = re.compile(r"[\x21-\x7e]{1,2048}\Z")
 # RFC 6749 §3.3, without what needs no place in our scopes.
 _SCOPE = re.compile(r"[A-Za-z0-9_./:*-]{1,256}\Z")
-MAX_ACTORS = 2
-"""How long a chain of actors may be. The reader of tokens goes no deeper than four objects."""
+MAX_ACTORS = 4
+"""How long a chain of actors may be. The reader of tokens goes no deeper than six objects."""
 
 
 class AccessToken(Value):
@@ -263,6 +263,7 @@ def _refused(message: str, *, hint: str = "") -> Unauthenticated:
 __all__ = [
     "ALGORITHM",
     "LEEWAY_S",
+    "MAX_ACTORS",
     "MAX_LIFETIME_S",
     "TYPE",
     "AccessToken",

@@ -37,10 +37,12 @@ class Proof(Value):
     Attributes:
         replay_key: digest of (key, jti) that must be used once.
         until: Unix seconds after which this proof could not be accepted again.
+        thumbprint: the key that it proves.
     """
 
     replay_key: str
     until: int
+    thumbprint: str
 
 
 class _Claims(msgspec.Struct):
@@ -50,7 +52,7 @@ class _Claims(msgspec.Struct):
     htm: str
     htu: str
     iat: int | float
-    ath: str
+    ath: str | None = None
 
 
 def verify_proof(
@@ -76,6 +78,34 @@ def verify_proof(
         raise _refused("The DPoP proof is for another request.")
     if claims.ath != _ath(token):
         raise _refused("The DPoP proof is for another access token.")
+    return _proof(claims, bound_to, now)
+
+
+def verify_key_proof(text: str, *, method: str, url: str, now: float) -> Proof:
+    """The door for proofs at the token endpoint, where there is no access token yet (§5).
+
+    Args:
+        text: the one value of the `DPoP` header.
+        method: the request's method.
+        url: the token endpoint as clients see it.
+        now: Unix seconds.
+
+    Returns:
+        What must be spent once, and the key that a token can be bound to.
+
+    Raises:
+        Unauthenticated: with challenge `invalid_dpop_proof`.
+    """
+    found = _read(text)
+    if found is None:
+        raise _refused("The DPoP proof does not verify with the key in its header.")
+    claims, bound_to = found
+    if claims.htm != method or not same_target(claims.htu, url):
+        raise _refused("The DPoP proof is for another request.")
+    return _proof(claims, bound_to, now)
+
+
+def _proof(claims: _Claims, bound_to: str, now: float) -> Proof:
     # The JSON reader has refused NaN, infinities and giants.
     if abs(claims.iat - now) > WINDOW_S:
         raise _refused("The DPoP proof is too old or from the future.", hint="Compare the clocks.")
@@ -85,22 +115,30 @@ def verify_proof(
         replay_key=hashlib.sha256(f"{bound_to}.{claims.jti}".encode("ascii")).hexdigest(),
         # Acceptable until iat + window; another window for replicas whose clocks are behind.
         until=math.ceil(claims.iat) + 2 * WINDOW_S,
+        thumbprint=bound_to,
     )
 
 
 def _signed_claims(text: str, bound_to: str) -> _Claims | None:
+    found = _read(text, bound_to)
+    return None if found is None else found[0]
+
+
+def _read(text: str, bound_to: str | None = None) -> tuple[_Claims, str] | None:
+    """Claims and key of a proof whose signature holds; with `bound_to`, for that key alone."""
     try:
         jws = decode_compact(text)
         if not _header_is_plain(jws):
             return None
         algorithm, jwk = jws.header["alg"], jws.header["jwk"]
         # Compared before the key is parsed: only the bound key is worth the work.
-        if thumbprint(jwk) != bound_to:
+        proved = thumbprint(jwk)
+        if bound_to is not None and proved != bound_to:
             return None
         key = public_key(jwk, algorithm=algorithm)
         if not signature_holds(jws, algorithm=algorithm, key=key):
             return None
-        return msgspec.convert(jws.payload, _Claims)
+        return msgspec.convert(jws.payload, _Claims), proved
     except (Malformed, msgspec.ValidationError):
         return None
 
@@ -125,4 +163,4 @@ def _refused(message: str, *, hint: str = "") -> Unauthenticated:
     return Unauthenticated(message, hint=hint, challenge="invalid_dpop_proof")
 
 
-__all__ = ["ALGORITHMS", "TYPE", "WINDOW_S", "Proof", "verify_proof"]
+__all__ = ["ALGORITHMS", "TYPE", "WINDOW_S", "Proof", "verify_key_proof", "verify_proof"]

@@ -13,7 +13,7 @@ import re
 from base64 import urlsafe_b64encode
 
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from midflight.domain.errors import Malformed
 from midflight.domain.value import JSONObject, Value
@@ -30,7 +30,7 @@ class PublicKey(Value):
 
     thumbprint: str
     algorithms: frozenset[str]
-    key: ECKey | OKPKey
+    key: ECKey | OKPKey | RSAKey
 
 
 def public_key(jwk: JSONObject, *, algorithm: str) -> PublicKey:
@@ -57,6 +57,16 @@ def thumbprint(jwk: JSONObject) -> str:
 def is_thumbprint(text: str) -> bool:
     """Whether this has the form of a SHA-256 thumbprint: 32 bytes, as a coordinate has."""
     return _COORDINATE.match(text) is not None
+
+
+def is_verifying_key(jwk: JSONObject) -> bool:
+    """Whether this is a public key that some accepted algorithm verifies with."""
+    try:
+        kind = _members(jwk)[0]
+        public_key(jwk, algorithm="ES256" if kind == "EC" else str(jwk.get("alg", "EdDSA")))
+    except Malformed:
+        return False
+    return True
 
 
 def _members(jwk: JSONObject) -> tuple[str, str, str, str]:
@@ -100,4 +110,4 @@ def _parsed(kind: str, curve: str, x: str, y: str) -> PublicKey | None:
         return None
 
 
-__all__ = ["PublicKey", "is_thumbprint", "public_key", "thumbprint"]
+__all__ = ["PublicKey", "is_thumbprint", "is_verifying_key", "public_key", "thumbprint"]

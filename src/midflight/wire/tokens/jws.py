@@ -21,8 +21,8 @@ from midflight.wire.tokens.jwk import PublicKey
 MAX_TOKEN_CHARS = 8192
 """Checked before parsing: PyJWT parses a 2 MB header in 0.12 s, joserfc has caps of its own."""
 
-MAX_DEPTH = 4
-"""A JWK in a header and a confirmation in the claims are objects in an object."""
+MAX_DEPTH = 6
+"""A JWK in a header is an object in an object; a chain of actors is one for each of them."""
 
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\Z")
 
@@ -31,6 +31,9 @@ _ALGORITHMS = {
     "ES256": JWSRegistry.algorithms["ES256"],
     "EdDSA": JWSRegistry.algorithms["Ed25519"],
     "Ed25519": JWSRegistry.algorithms["Ed25519"],
+    # Of other issuers only: which algorithms count is said by whoever calls.
+    "RS256": JWSRegistry.algorithms["RS256"],
+    "PS256": JWSRegistry.algorithms["PS256"],
 }
 
 

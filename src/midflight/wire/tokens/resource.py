@@ -6,6 +6,7 @@ Clients find out here where tokens come from and how to present them (RFC 9728; 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from midflight.domain.value import JSONObject
@@ -42,12 +43,20 @@ def metadata_url(resource: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{path}"
 
 
-def resource_metadata(*, resource: str, issuer: str, jwks_uri: str, name: str) -> JSONObject:
+def resource_metadata(
+    *,
+    resource: str,
+    issuer: str,
+    jwks_uri: str,
+    name: str,
+    scopes: Sequence[str] = (),
+    mtls: bool = False,
+) -> JSONObject:
     """The RFC 9728 §2 document of the resource.
 
     `bearer_methods_supported` is `header` alone: a token in a URL ends up in logs.
     """
-    return {
+    found: JSONObject = {
         "resource": resource,
         "authorization_servers": [issuer],
         "jwks_uri": jwks_uri,
@@ -55,7 +64,11 @@ def resource_metadata(*, resource: str, issuer: str, jwks_uri: str, name: str) -
         "dpop_signing_alg_values_supported": list(ALGORITHMS),
         "dpop_bound_access_tokens_required": False,
         "resource_name": name,
+        "tls_client_certificate_bound_access_tokens": mtls,
     }
+    if scopes:
+        found["scopes_supported"] = list(scopes)
+    return found
 
 
 def _quotable(text: str) -> str:

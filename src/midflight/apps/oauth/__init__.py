@@ -1,0 +1,1 @@
+"""The authorization server as it is served: endpoints for programs, pages for people."""

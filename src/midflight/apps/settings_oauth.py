@@ -1,0 +1,65 @@
+"""`[oauth]`: the authorization server for this gateway, and who lets people in.
+
+Clients are not settings: `midflight client add` registers them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from midflight.apps.settings_sections import BASE, HttpUrl, Section
+from midflight.apps.settings_values import Reference, reference
+from midflight.domain.identity import spiffe_id
+
+
+def _secret(value: Any) -> Reference:
+    if isinstance(value, Reference):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("is not env:NAME or file:PATH")  # noqa: TRY004 -- pydantic collects ValueError only
+    found = reference(value, named="client_secret", base=BASE.get())
+    if not found.secret:
+        raise ValueError("is not env:NAME or file:PATH")
+    return found
+
+
+class Login(Section):
+    """`[oauth.login]`: the OpenID provider that knows people. This server is a client of it."""
+
+    issuer: HttpUrl
+    client_id: str = Field(min_length=1, max_length=256)
+    # env:NAME or file:PATH.
+    client_secret: Annotated[Reference, BeforeValidator(_secret)]
+    # Which claim names a person to policies and in records: `sub`, or a verified address.
+    claim: Literal["sub", "email"] = "sub"
+
+    @field_validator("issuer")
+    @classmethod
+    def _check_issuer(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError("is http and not loopback; use https")
+        if parts.query:
+            raise ValueError("holds a query")
+        return value
+
+
+class OAuth(Section):
+    """`[oauth]`: tokens for workloads and for people's clients, from this gateway itself."""
+
+    enabled: bool = True
+    # The workload of clients with a metadata document that nobody registered; default: refused.
+    document_workload: str | None = None
+    # Without it people log in with a printed code, and on loopback only.
+    login: Login | None = None
+
+    @field_validator("document_workload")
+    @classmethod
+    def _check_workload(cls, value: str | None) -> str | None:
+        return None if value is None else spiffe_id(value)
+
+
+__all__ = ["Login", "OAuth"]

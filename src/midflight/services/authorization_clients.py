@@ -1,0 +1,380 @@
+"""Clients of the authorization server: registering them, and knowing one when it calls.
+
+A client proves itself with a key that it registered (`private_key_jwt`), with a JWT-SVID, or with
+the X509-SVID of its connection; a public one proves nothing and gets codes only. There are no
+client secrets. Above: `authorization.py`. Below: the store, `ports/authorization_proofs.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from midflight.domain.authorization import AuthorizationRefused, Client, Refusal
+from midflight.domain.errors import Malformed, NotFound, Unauthenticated
+from midflight.domain.identity import Author, spiffe_id
+from midflight.domain.records import Changed
+from midflight.domain.scopes import Scopes, scopes_of
+from midflight.domain.value import Discreet, JSONObject, Value
+from midflight.services.ports.authorization_proofs import AuthorizationProofs, Svids
+from midflight.services.ports.authorization_store import AuthorizationStore
+from midflight.services.ports.client_documents import ClientDocuments
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.store import Store
+
+ASSERTION_PURPOSE = "client-assertion"
+SVID_PURPOSE = "svid"
+MAX_URIS = 20
+MAX_KEYS = 8
+DOCUMENT_S = 300
+"""Seconds for which a client's metadata document is believed; a revoked key is gone after it."""
+MAX_DOCUMENTS = 256
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]{1,100}\Z")
+
+
+class AuthorizationRequest(Discreet):
+    """One request to an endpoint of the authorization server.
+
+    Attributes:
+        form: its parameters, each once.
+        authorization: every value of the `Authorization` header.
+        dpop: every value of the `DPoP` header.
+        url: the endpoint's URL as clients see it.
+        certificate: the verified TLS certificate of the connection, DER, or None.
+        x5t: its `x5t#S256`, or None.
+        peer: network address, for records.
+    """
+
+    shown = ("url", "peer")
+
+    form: Mapping[str, str]
+    url: str
+    authorization: tuple[str, ...] = ()
+    dpop: tuple[str, ...] = ()
+    certificate: bytes | None = None
+    x5t: str | None = None
+    peer: str = ""
+
+
+class Known(Value):
+    """A client that has proved who it is, or a public one that has said so.
+
+    `method` is `private_key_jwt`, `jwt-svid`, `tls_client_auth` or `none`.
+    """
+
+    id: str
+    workload: str
+    method: str
+    scope: Scopes | None = None
+
+    @property
+    def proved(self) -> bool:
+        """Whether it is more than a name."""
+        return self.method != "none"
+
+
+class Clients:
+    """The registry of clients, and who of them calls."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        recorder: Recorder,
+        clock: Clock,
+        proofs: AuthorizationProofs,
+        issuer: str,
+        svids: Svids | None = None,
+        documents: ClientDocuments | None = None,
+        document_workload: str | None = None,
+    ) -> None:
+        """What it works with.
+
+        Args:
+            store: clients, and what was used once.
+            recorder: the ledger.
+            clock: time.
+            proofs: `midflight.wire.oauth.proofs`.
+            issuer: the one audience of assertions.
+            svids: verifies SVIDs; None refuses them.
+            documents: fetches metadata documents; None refuses such clients.
+            document_workload: the workload of clients that have a document and that nobody has
+                registered; None refuses them.
+        """
+        self._store: AuthorizationStore = store
+        self._uses = store
+        self._recorder = recorder
+        self._clock = clock
+        self._proofs = proofs
+        self._issuer = issuer
+        self._svids = svids
+        self._documents = documents
+        self._document_workload = document_workload
+        self._read: dict[str, tuple[float, Client]] = {}
+
+    # For operators
+
+    async def add(self, client: Client, author: Author) -> Client:
+        """Register a client, or replace its registration.
+
+        Raises:
+            Malformed: every problem with it, at once.
+            NotFound: its workload is not registered.
+        """
+        problems = self._problems(client)
+        if problems:
+            raise Malformed(f"The client cannot be registered: {'; '.join(problems)}.")
+        if await self._uses.get_workload(client.workload) is None:
+            raise NotFound(
+                f"There is no workload {client.workload}.", hint="Register it: workload add."
+            )
+        kept = msgspec.structs.replace(client, by=author.name, at=int(self._clock.now()))
+        await self._store.put_client(kept)
+        self._read.pop(kept.id, None)
+        await self._changed("add", kept, author)
+        return kept
+
+    async def remove(self, client_id: str, author: Author) -> None:
+        """Forget a client: it gets nothing more. `NotFound` if there is none."""
+        found = await self._store.get_client(client_id)
+        if found is None or not await self._store.delete_client(client_id):
+            raise NotFound(f"There is no client {client_id}.", hint="midflight client list.")
+        await self._changed("remove", found, author)
+
+    async def list(self) -> Sequence[Client]:
+        """All registered clients, by id."""
+        return await self._store.list_clients()
+
+    # For the endpoints
+
+    async def find(self, client_id: str) -> Client | None:
+        """A client that is registered and enabled, with what its document says; or None.
+
+        Raises:
+            AuthorizationRefused: its document cannot be had, or is not one.
+        """
+        found = await self._store.get_client(client_id)
+        if found is not None and (found.disabled or not found.document):
+            return None if found.disabled else found
+        if not _is_document(client_id) or self._documents is None:
+            return None
+        if found is None and self._document_workload is None:
+            return None
+        return await self._from_document(client_id, found)
+
+    async def known(self, request: AuthorizationRequest) -> Known:
+        """Who calls.
+
+        Raises:
+            AuthorizationRefused: `invalid_client`: nobody that is known here, or not proved.
+        """
+        form = request.form
+        if request.authorization or "client_secret" in form:
+            raise _not_known("There are no client secrets here.")
+        try:
+            if "client_assertion" in form:
+                return await self._by_assertion(form)
+            if request.certificate is not None and self._svids is not None:
+                return await self._by_certificate(request.certificate, form)
+        except Unauthenticated as error:
+            raise _not_known(error.message, hint=error.hint) from None
+        client = await self.find(form.get("client_id", "")) if "client_id" in form else None
+        if client is None or client.keys:
+            raise _not_known("The client is not known here, or has not proved who it is.")
+        return Known(id=client.id, workload=client.workload, method="none", scope=client.scope)
+
+    async def presented(self, request: AuthorizationRequest) -> Known | None:
+        """Who calls, or None where nothing of a client is in the request at all."""
+        form = request.form
+        shown = {"client_assertion", "client_assertion_type", "client_id", "client_secret"}
+        if request.authorization or request.certificate or shown & form.keys():
+            return await self.known(request)
+        return None
+
+    # Inside
+
+    async def _by_assertion(self, form: Mapping[str, str]) -> Known:
+        text, kind = form["client_assertion"], form.get("client_assertion_type", "")
+        if kind not in {self._proofs.ASSERTION_TYPE, self._proofs.SVID_ASSERTION_TYPE}:
+            raise _not_known("The client_assertion_type is not one that is taken here.")
+        named = self._proofs.subject_of(text)
+        if form.get("client_id", named) != named:
+            raise _not_known("The client_id is not the one of the assertion.")
+        if named.startswith("spiffe://") or kind == self._proofs.SVID_ASSERTION_TYPE:
+            return await self._by_svid(text)
+        client = await self.find(named)
+        if client is None or not client.keys:
+            raise _not_known("The client assertion does not hold.")
+        claims = self._proofs.verify_assertion(
+            text,
+            client=client.id,
+            keys=client.keys,
+            audience=self._issuer,
+            now=self._clock.now(),
+        )
+        await self._spend(ASSERTION_PURPOSE, f"{client.id} {claims.jti}", claims.until)
+        return Known(
+            id=client.id, workload=client.workload, method="private_key_jwt", scope=client.scope
+        )
+
+    async def _by_svid(self, text: str) -> Known:
+        if self._svids is None:
+            raise _not_known("SVIDs are not taken here.")
+        svid = self._svids.of_token(text, audience=self._issuer, now=self._clock.now())
+        await self._spend(SVID_PURPOSE, svid.id, svid.expires_at + 60)
+        return Known(id=svid.spiffe_id, workload=svid.spiffe_id, method="jwt-svid")
+
+    async def _by_certificate(self, der: bytes, form: Mapping[str, str]) -> Known:
+        assert self._svids is not None
+        svid = self._svids.of_certificate(der, now=self._clock.now())
+        client_id = form.get("client_id", svid.spiffe_id)
+        if client_id == svid.spiffe_id:
+            return Known(id=client_id, workload=client_id, method="tls_client_auth")
+        client = await self.find(client_id)
+        if client is None or client.workload != svid.spiffe_id:
+            raise _not_known("The certificate is not the one of this client.")
+        return Known(
+            id=client.id, workload=client.workload, method="tls_client_auth", scope=client.scope
+        )
+
+    async def _spend(self, purpose: str, key: str, until: int) -> None:
+        if not await self._uses.use_once(purpose, key, until=until, now=int(self._clock.now())):
+            raise _not_known("The assertion has been used before.", hint="Make one a request.")
+
+    async def _from_document(self, url: str, registered: Client | None) -> Client:
+        now = self._clock.monotonic()
+        until, known = self._read.get(url, (0.0, None))
+        if known is None or until <= now:
+            assert self._documents is not None
+            try:
+                known = _client_of(await self._documents.fetch(url), url)
+            except Malformed as error:
+                raise AuthorizationRefused(
+                    Refusal.INVALID_CLIENT, f"The client's document is not usable: {error.message}"
+                ) from None
+            problems = self._problems(known)
+            if problems:
+                raise AuthorizationRefused(
+                    Refusal.INVALID_CLIENT,
+                    f"The client's document is not usable: {'; '.join(problems)}.",
+                )
+            while len(self._read) >= MAX_DOCUMENTS:
+                del self._read[next(iter(self._read))]
+            self._read[url] = (now + DOCUMENT_S, known)
+        workload = registered.workload if registered else self._document_workload
+        assert workload is not None
+        return msgspec.structs.replace(
+            known, workload=workload, scope=registered.scope if registered else None
+        )
+
+    def _problems(self, client: Client) -> list[str]:
+        found: list[str] = []
+        if client.document:
+            if not _is_document(client.id):
+                found.append("its id is not the https URL of a document")
+        elif _ID.match(client.id) is None:
+            found.append("its id is not 1 to 128 letters, digits, dots, dashes and underscores")
+        if _NAME.match(client.name) is None:
+            found.append("its name is not 1 to 100 visible characters")
+        if client.workload or not client.document:
+            try:
+                spiffe_id(client.workload)
+            except ValueError:
+                found.append("its workload is not a SPIFFE ID")
+        if len(client.redirect_uris) > MAX_URIS or len(client.keys) > MAX_KEYS:
+            found.append(f"it has more than {MAX_URIS} redirect URIs or {MAX_KEYS} keys")
+        for uri in client.redirect_uris[:MAX_URIS]:
+            problem = self._proofs.problem(uri)
+            if problem is not None:
+                found.append(f"a redirect URI {problem}")
+        if not all(self._proofs.is_verifying_key(key) for key in client.keys[:MAX_KEYS]):
+            found.append("a key is not a public JWK for ES256 or EdDSA")
+        if client.scope is not None:
+            try:
+                scopes_of(" ".join(client.scope))
+            except ValueError as error:
+                found.append(f"its scope: {error}")
+        return found
+
+    async def _changed(self, verb: str, client: Client, author: Author) -> None:
+        ticket = self._recorder.append(
+            Changed(
+                at=self._clock.now(),
+                what=f"client.{verb} {client.id}",
+                author=author.name,
+                proof=author.proof,
+                details={
+                    "workload": client.workload,
+                    "redirect_uris": list(client.redirect_uris),
+                    "keys": len(client.keys),
+                    "scope": None if client.scope is None else list(client.scope),
+                },
+            )
+        )
+        await ticket.durable()
+
+
+def _is_document(client_id: str) -> bool:
+    """Whether a client id is a URL for a document (draft-ietf-oauth-client-id-metadata-document)."""
+    try:
+        parts = urlsplit(client_id)
+    except ValueError:
+        return False
+    return (
+        parts.scheme == "https"
+        and bool(parts.hostname)
+        and "@" not in parts.netloc
+        and parts.path not in {"", "/"}
+        and not {".", ".."} & set(parts.path.split("/"))
+        and "#" not in client_id
+        and len(client_id) <= 1024
+        and client_id.isascii()
+        and client_id.isprintable()
+        and " " not in client_id
+    )
+
+
+def _client_of(document: JSONObject, url: str) -> Client:
+    """What a metadata document says of its client (RFC 7591 §2 names)."""
+    if document.get("client_id") != url:
+        raise Malformed("its client_id is not its own URL")
+    method = document.get("token_endpoint_auth_method", "none")
+    if method not in {"none", "private_key_jwt"} or "client_secret" in document:
+        raise Malformed("it asks for another way to prove itself than is taken here")
+    uris = document.get("redirect_uris", [])
+    jwks = document.get("jwks", {"keys": []})
+    keys = jwks.get("keys") if isinstance(jwks, dict) else None
+    name = document.get("client_name", urlsplit(url).hostname)
+    if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris):
+        raise Malformed("its redirect_uris are no list of text")
+    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+        raise Malformed("its jwks are no key set")
+    if (method == "private_key_jwt") != bool(keys):
+        raise Malformed("its keys and its token_endpoint_auth_method do not agree")
+    return Client(
+        id=url,
+        workload="",
+        name=str(name),
+        redirect_uris=tuple(uris),
+        keys=tuple(keys),
+        document=True,
+    )
+
+
+def _not_known(message: str, *, hint: str = "") -> AuthorizationRefused:
+    return AuthorizationRefused(Refusal.INVALID_CLIENT, message, hint=hint)
+
+
+__all__ = [
+    "ASSERTION_PURPOSE",
+    "SVID_PURPOSE",
+    "AuthorizationRequest",
+    "Clients",
+    "Known",
+]

@@ -1,0 +1,24 @@
+"""From where somebody opens or delegates a run, for policy: `source.point`.
+
+    implicit   Midflight itself, for a plain client
+    control    an operator, at the control API
+    workload   a workload that has proved itself at the authorization server, for itself
+    oauth      anybody else who has proved himself there: a person, another workload, a pipeline
+
+Who proves himself at the authorization server is no operator, whatever his name is.
+"""
+
+from __future__ import annotations
+
+BY_OAUTH = "oauth:"
+"""How the proof of an author begins who came by the authorization server."""
+
+
+def point_of(opener: str, proof: str, *, workload: str) -> str:
+    """The point of an opening for this workload."""
+    if proof.startswith(BY_OAUTH):
+        return "workload" if opener == workload else "oauth"
+    return "implicit" if opener.startswith("midflight:") else "control"
+
+
+__all__ = ["BY_OAUTH", "point_of"]
