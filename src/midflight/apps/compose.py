@@ -33,6 +33,7 @@ from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_spiffe import authority as spiffe_authority
 from midflight.apps.compose_ci import job_federation
 from midflight.apps.compose_oauth import oauth_of
+from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -235,6 +236,18 @@ class Plane:
             clock=made.clock,
         )
         self.job_runs = JobRuns(runs=self.runs, store=made.store, bounds=_bounds(settings))
+        leasing = BrokerParts(
+            store=made.store,
+            recorder=self.ledger,
+            wrap=made.wrap,
+            clock=made.clock,
+            telemetry=made.telemetry,
+            engine=self.engine,
+            interruption=self.interruption,
+            monitors=self.monitors,
+        )
+        self.broker, self.credentials = leasing.broker, leasing.credentials
+        self.sealed_secrets = leasing.sealed
         self.delegation = Delegation(
             runs=self.runs,
             inventory=self.inventory,
@@ -381,6 +394,10 @@ class Plane:
             await self.monitor_history.start()
             if self.monitor_history.problem:
                 log.warning("monitors_lost", why=self.monitor_history.problem)
+            self.interruption.on_revoked(self.broker.revoked)
+            self.runs.on_ended(self.broker.run_ended)
+            await self.broker.start()
+            undo.push_async_callback(self.broker.close)
             await self.runs.start()
             await self.approvals.sweep()
             await self.counterparties.refresh()
@@ -451,6 +468,7 @@ class Plane:
             await do_chores(
                 (
                     self.runs.sweep,
+                    self.broker.sweep,
                     self.flow.save,
                     self.policies.reload_if_changed,
                     self.approvals.sweep,

@@ -20,6 +20,7 @@ from midflight.services.ports.approval_store import ApprovalStore
 from midflight.services.ports.authorization_store import AuthorizationStore
 from midflight.services.ports.canary_store import CanaryStore
 from midflight.services.ports.flow_store import FlowStore
+from midflight.services.ports.lease_store import LeaseStore
 
 
 class StoredRun(Value):
@@ -43,6 +44,7 @@ class StoredRevocation(Value):
 
 
 class Store(FlowStore, ApprovalStore, CanaryStore, AuthorizationStore, Protocol):
+class Store(FlowStore, ApprovalStore, CanaryStore, LeaseStore, Protocol):
     """See the module."""
 
     async def open(self) -> None:

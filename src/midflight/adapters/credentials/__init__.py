@@ -1,0 +1,1 @@
+"""Sources of credentials: one file a technology, the in-memory one first."""
