@@ -36,6 +36,7 @@ class DenyCode(enum.StrEnum):
     NARROWED = "narrowed"
     LIMITED = "limited"
     CANARY = "canary"
+    LEASE = "lease"
 
 
 class Reason(Value):

@@ -16,8 +16,9 @@ from midflight.adapters.store.ledger_memory import MemoryLedgerStore
 from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.domain.decision import Decision, Permit
-from midflight.domain.errors import MidflightError
+from midflight.domain.errors import MidflightError, Misconfigured
 from midflight.domain.identity import Workload
+from midflight.domain.lease import Credential, Placement, Secret
 from midflight.domain.records import Record
 from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
@@ -28,9 +29,11 @@ from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
+from midflight.services.echoes import Echoes, ScrubbedUpstream
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
+from midflight.services.injection import Injecting, Signers
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ledger import Ledger
@@ -40,9 +43,12 @@ from midflight.services.monitors import Monitors
 from midflight.services.obligations import Obligations
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.endorser import Endorser
+from midflight.services.ports.injection import RequestSigner
+from midflight.services.ports.leases import Leases
 from midflight.services.ports.ledger_store import LedgerStore
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.store import Store
+from midflight.services.ports.upstream import Upstream
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
 from midflight.services.turns import Turns
@@ -69,6 +75,8 @@ class MemoryPlane:
         max_pending: int = MAX_PENDING,
         endorser: Endorser | None = None,
         own_domains: Sequence[str] = (),
+        leases: Leases | None = None,
+        signers: Signers | None = None,
     ) -> None:
         """Wire it; `start` it before use."""
         self.clock = clock or FakeClock()
@@ -115,7 +123,8 @@ class MemoryPlane:
             clock=self.clock,
             bounds=bounds or Bounds(),
         )
-        upstreams = {upstream.name: upstream}
+        self.echoes = Echoes(recorder=self.ledger, clock=self.clock, telemetry=self.telemetry)
+        upstreams: dict[str, Upstream] = {upstream.name: ScrubbedUpstream(upstream, self.echoes)}
         self.catalogue = Catalogue(
             upstreams=upstreams,
             reaches={upstream.name: reach},
@@ -175,6 +184,17 @@ class MemoryPlane:
             recorder=self.ledger,
             clock=self.clock,
         )
+        self.injecting = (
+            None
+            if leases is None
+            else Injecting(
+                leases=leases,
+                signers=signers or _no_signer,
+                interruption=self.interruption,
+                echoes=self.echoes,
+                upstreams=upstreams,
+            )
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -191,6 +211,7 @@ class MemoryPlane:
             approvals=self.approvals,
             obligations=self.obligations,
             canaries=self.canaries,
+            injecting=self.injecting,
         )
         self.listing = Listing(
             catalogue=self.catalogue,
@@ -270,6 +291,11 @@ class MemoryPlane:
         task = asyncio.get_running_loop().create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
+
+
+def _no_signer(credential: Credential, placement: Placement, secret: Secret) -> RequestSigner:
+    del credential, secret
+    raise Misconfigured(f"This plane has no signer for {placement.value}.")
 
 
 def _entitled(workload: Workload, opener: str, proof: str) -> Decision:
