@@ -37,6 +37,7 @@ class DenyCode(enum.StrEnum):
     LIMITED = "limited"
     CANARY = "canary"
     SCOPE = "scope"
+    LEASE = "lease"
 
 
 class Reason(Value):

@@ -15,7 +15,8 @@
         ├── LedgerUnavailable
         ├── NoDocument            a document of somebody else cannot be had or is not one
         ├── UpstreamUnavailable   nothing of the action left
-        └── UpstreamBroken        the action left, and the answer is unusable or lost
+        ├── UpstreamBroken        the action left, and the answer is unusable or lost
+        └── LeaseUnavailable      a credential that the action needs cannot be had; nothing left
 
 Each has a stable `code`, an HTTP hint, a message that is safe for strangers, and what would help.
 """
@@ -177,10 +178,17 @@ class UpstreamBroken(Unavailable):
     http_status = 502
 
 
+class LeaseUnavailable(Unavailable):
+    """A credential that the action needs cannot be leased or placed; nothing of it left."""
+
+    code = "lease_unavailable"
+
+
 __all__ = [
     "Conflict",
     "Forbidden",
     "Interrupted",
+    "LeaseUnavailable",
     "LedgerUnavailable",
     "Malformed",
     "MidflightError",

@@ -1,6 +1,6 @@
 """The guard: the life of an action, in order, in one place. This is the hot path.
 
-    decode → identify → gather → decide → record intent → act → observe → record outcome
+    decode → identify → gather → decide → record intent → lease → act → observe → record outcome
 
 Decoding and identifying have happened when `perform` is called: it starts at an `Action` and a
 `Caller` and never sees bytes. It ends in exactly one terminal record, whatever happens (I1);
@@ -35,6 +35,7 @@ from midflight.services.flow import Flow
 from midflight.services.guard_case import Case, is_closed_read
 from midflight.services.guard_observing import ObservedSink, Observing, is_undone
 from midflight.services.guard_records import CaseRecords, settle
+from midflight.services.injection import Injecting, misplaced
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.monitors import Monitors
@@ -90,13 +91,16 @@ class Guard:
         canaries: Canaries,
         spans: Spans | None = None,
         approvals: Approvals | None = None,
+        injecting: Injecting | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
         """All parts are shared with the control plane; the guard owns none of them.
 
         `max_in_flight` bounds what runs at once; beyond it actions are refused. Without
-        `approvals` a challenge is a refusal that nobody can answer.
+        `approvals` a challenge is a refusal that nobody can answer; without `injecting` no
+        credential goes upstream but those of the settings.
         """
+        self._injecting = injecting
         self._approvals = approvals
         self._max_in_flight = max_in_flight
         self._flow = flow
@@ -231,12 +235,9 @@ class Guard:
         await self._sealer.key_for(found.run.id)
         case.arguments = self._sealer.seal(found.run.id, [action.arguments, action.params])
         case.digest = digest(action, run=found.run.id, salt=found.run.salt, pin=target.pin)
-        unfit = _unfit(found.run, caller, action, target)
-        if unfit is not None:
-            return unfit
-        planted = await self._canaries.leaving(case, target)
-        if planted is not None:
-            return planted
+        barred = await self._barred(case, found.run, target)
+        if barred is not None:
+            return barred
         case.flow = self._flow.judge(found, state, target, action, owner=workload.owner)
         # The very facts that are asked with are those that are recorded (I6).
         case.asked_at = int(now)
@@ -266,6 +267,18 @@ class Guard:
         if revocation is None:
             return None
         return revoked(revocation.id, f"Revoked by {revocation.author}: {revocation.reason}")
+
+    async def _barred(self, case: Case, run: Run, target: Target) -> Deny | None:
+        """The refusal by a rule of Midflight's own about what is to be sent where, or None."""
+        unfit = _unfit(run, case.caller, case.action, target)
+        if unfit is not None:
+            return unfit
+        planted = await self._canaries.leaving(case, target)
+        if planted is not None:
+            return planted
+        if self._injecting is None:
+            return misplaced(case, target, ())
+        return self._injecting.placeholders(case, target)
 
     async def _decide(self, case: Case, question: Question) -> Decision:
         began = self._clock.monotonic()
@@ -323,18 +336,9 @@ class Guard:
             await self._flow.mark(live, target, action)
             for answer in answers:
                 await self.judge_answer(case, answer, flight=flight)
-            guarded = ObservedSink(self.observing, case, sink, judge=self.judge_answer)
-            said = await self._upstreams[action.upstream].call(
-                action,
-                seat=RunSeat(
-                    run=live.run.id,
-                    workload=caller.workload,
-                    capabilities=sink.capabilities,
-                    client_info=client_info,
-                ),
-                flight=flight,
-                sink=guarded,
-            )
+            said = await self._send(case, flight, sink=sink, client_info=client_info)
+            if said.removed:
+                detail = "The upstream repeated a credential; it was taken out."
             reply = await self.observing.result(case, flow, said)
             flight.look()  # what came back after the cut is not delivered
             live.look()  # nor into what follows an ended run, which has not its labels
@@ -362,6 +366,36 @@ class Guard:
             self._interruption.land(flight)
             self._runs.landed(live)
             self._records.outcome(case, state, detail=detail, code=code, flight=flight)
+
+    async def _send(
+        self, case: Case, flight: Flight, *, sink: Sink, client_info: JSONObject
+    ) -> Reply:
+        """Lease what the call needs, and act."""
+        action, live = case.action, case.live
+        assert live is not None
+        seat = RunSeat(
+            run=live.run.id,
+            workload=case.caller.workload,
+            capabilities=sink.capabilities,
+            client_info=client_info,
+        )
+        guarded = ObservedSink(self.observing, case, sink, judge=self.judge_answer)
+        call = self._upstreams[action.upstream].call
+        injecting = self._injecting
+        leased = None if injecting is None else await injecting.take(case, flight)
+        if injecting is None or leased is None:
+            return await call(action, seat=seat, flight=flight, sink=guarded)
+        try:
+            live.look()  # the run may have ended while the credential was made
+            return await call(
+                action,
+                seat=seat,
+                flight=leased.flight,
+                sink=guarded,
+                attachment=leased.attachment,
+            )
+        finally:
+            injecting.done(leased, flight)
 
     async def judge_answer(
         self, case: Case, action: Action, *, flight: Flight | None = None

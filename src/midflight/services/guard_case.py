@@ -35,9 +35,11 @@ class Case:
         "flow",
         "flow_run",
         "intent",
+        "leases",
         "live",
         "obliged",
         "owed",
+        "placeholders",
         "reservation",
         "result",
         "run_facts",
@@ -73,6 +75,10 @@ class Case:
         self.use: Use | None = None
         self.result: Sealed | None = None
         self.shadow: Shadow | None = None
+        self.leases: tuple[str, ...] = ()
+        """Ids of the leases whose credentials go with it."""
+        self.placeholders: frozenset[str] = frozenset()
+        """Credentials that its arguments name, where they may."""
         self.unnamed = False
         """Its name is the caller's, and holds what must be kept nowhere."""
 

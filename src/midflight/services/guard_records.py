@@ -136,6 +136,7 @@ class CaseRecords:
                     advanced=attempted,
                     result=case.result,
                     shadow=None if case.intent else case.shadow,
+                    leases=case.leases if flight is not None and flight.sent else (),
                 )
             )
             record = ticket.id

@@ -11,6 +11,7 @@ from midflight.domain.decision import Deny, DenyCode, Reason
 from midflight.domain.errors import (
     Conflict,
     Interrupted,
+    LeaseUnavailable,
     LedgerUnavailable,
     MidflightError,
     StoreUnavailable,
@@ -120,6 +121,8 @@ def from_error(error: MidflightError) -> Deny:
             code = DenyCode.UPSTREAM_UNAVAILABLE
         case UpstreamBroken():
             code = DenyCode.UPSTREAM_BROKEN
+        case LeaseUnavailable():
+            code = DenyCode.LEASE
         case Conflict():
             code = DenyCode.POLICY
         case _:
@@ -131,7 +134,8 @@ def terminal(error: MidflightError, flight: Flight) -> Terminal:
     """How an action ended that has an intent and no answer."""
     if flight.interrupted is not None:
         return Terminal.INTERRUPTED
-    if isinstance(error, LedgerUnavailable | StoreUnavailable | Interrupted) and not flight.sent:
+    before = LedgerUnavailable | StoreUnavailable | LeaseUnavailable | Interrupted
+    if isinstance(error, before) and not flight.sent:
         return Terminal.DENIED
     return Terminal.FAILED
 

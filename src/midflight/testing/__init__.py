@@ -13,6 +13,7 @@ Nothing in the product imports this package.
 from midflight.testing.clock import FakeClock
 from midflight.testing.endorser import ListEndorser
 from midflight.testing.engine import FixedEngine
+from midflight.testing.leases import ScriptedLeases
 from midflight.testing.plane import MemoryPlane
 from midflight.testing.upstream import ListSink, ScriptedUpstream
 from midflight.testing.words import OPERATOR, WORKLOAD, call, caller, refuse
@@ -25,6 +26,7 @@ __all__ = [
     "ListEndorser",
     "ListSink",
     "MemoryPlane",
+    "ScriptedLeases",
     "ScriptedUpstream",
     "call",
     "caller",

@@ -19,8 +19,9 @@ from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.apps.compose_broker import BrokerParts
 from midflight.domain.decision import Decision, Permit
-from midflight.domain.errors import MidflightError
+from midflight.domain.errors import MidflightError, Misconfigured
 from midflight.domain.identity import Workload
+from midflight.domain.lease import Credential, Placement, Secret
 from midflight.domain.records import Record
 from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
@@ -31,9 +32,11 @@ from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
+from midflight.services.echoes import Echoes, ScrubbedUpstream
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
+from midflight.services.injection import Injecting, Signers
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ledger import Ledger
@@ -43,10 +46,13 @@ from midflight.services.monitors import Monitors
 from midflight.services.obligations import Obligations
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.endorser import Endorser
+from midflight.services.ports.injection import RequestSigner
+from midflight.services.ports.leases import Leases
 from midflight.services.ports.ledger_store import LedgerStore
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.secret_reader import BackendMaker
 from midflight.services.ports.store import Store
+from midflight.services.ports.upstream import Upstream
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
 from midflight.services.turns import Turns
@@ -74,6 +80,8 @@ class MemoryPlane:
         endorser: Endorser | None = None,
         own_domains: Sequence[str] = (),
         makers: Mapping[str, BackendMaker] | None = None,
+        leases: Leases | None = None,
+        signers: Signers | None = None,
     ) -> None:
         """Wire it; `start` it before use."""
         self.clock = clock or FakeClock()
@@ -135,6 +143,8 @@ class MemoryPlane:
         self.broker, self.credentials = leasing.broker, leasing.credentials
         self.reaper, self.sealed_secrets = leasing.reaper, leasing.sealed
         upstreams = {upstream.name: upstream}
+        self.echoes = Echoes(recorder=self.ledger, clock=self.clock, telemetry=self.telemetry)
+        upstreams: dict[str, Upstream] = {upstream.name: ScrubbedUpstream(upstream, self.echoes)}
         self.catalogue = Catalogue(
             upstreams=upstreams,
             reaches={upstream.name: reach},
@@ -194,6 +204,17 @@ class MemoryPlane:
             recorder=self.ledger,
             clock=self.clock,
         )
+        self.injecting = (
+            None
+            if leases is None
+            else Injecting(
+                leases=leases,
+                signers=signers or _no_signer,
+                interruption=self.interruption,
+                echoes=self.echoes,
+                upstreams=upstreams,
+            )
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -210,6 +231,7 @@ class MemoryPlane:
             approvals=self.approvals,
             obligations=self.obligations,
             canaries=self.canaries,
+            injecting=self.injecting,
         )
         self.listing = Listing(
             catalogue=self.catalogue,
@@ -293,6 +315,11 @@ class MemoryPlane:
         task = asyncio.get_running_loop().create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
+
+
+def _no_signer(credential: Credential, placement: Placement, secret: Secret) -> RequestSigner:
+    del credential, secret
+    raise Misconfigured(f"This plane has no signer for {placement.value}.")
 
 
 def _entitled(workload: Workload, opener: str, proof: str) -> Decision:

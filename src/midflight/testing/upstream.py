@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from midflight.domain.action import Action, ActionKind
+from midflight.domain.lease import Placement
 from midflight.domain.value import JSONObject
+from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.upstream import (
     ClientRequest,
     Flight,
@@ -34,7 +36,11 @@ class ScriptedUpstream:
         self.tools = list(tools)
         self.scripts: dict[str, Script] = {}
         self.received: list[Action] = []
+        self.attached: list[Attachment] = []
+        """What each of `received` came with."""
+        self.released: list[tuple[str, bool]] = []
         self.ended: list[str] = []
+        self.placements = frozenset(Placement)
 
     async def start(self, notices: NoticeHandler) -> None:
         """Keep the handler, for tests that send notices."""
@@ -44,7 +50,15 @@ class ScriptedUpstream:
         """A modern server with tools."""
         return ServerInfo(modern=True, version="2026-07-28", capabilities={"tools": {}}, info={})
 
-    async def call(self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink) -> Reply:
+    async def call(
+        self,
+        action: Action,
+        *,
+        seat: RunSeat,
+        flight: Flight,
+        sink: Sink,
+        attachment: Attachment = NOTHING,
+    ) -> Reply:
         """Run the script of the tool."""
         if action.kind is ActionKind.LIST:
             return Reply(result={"tools": self.tools})
@@ -53,6 +67,7 @@ class ScriptedUpstream:
         flight.on_cut(lambda _: None if cut.done() else cut.set_result(None))
         flight.look()
         self.received.append(action)
+        self.attached.append(attachment)
         flight.left(100)
         script = self.scripts.get(action.name)
         if script is None:
@@ -67,6 +82,10 @@ class ScriptedUpstream:
         finally:
             task.cancel()
             cut.cancel()
+
+    def release(self, lease: str, *, drain: bool) -> None:
+        """Note it."""
+        self.released.append((lease, drain))
 
     async def end_run(self, run: str) -> None:
         """Note it."""

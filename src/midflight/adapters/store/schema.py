@@ -23,7 +23,6 @@ from sqlalchemy import (
 )
 
 REVISION = "0009_oauth"
-REVISION = "0007_leases"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")

@@ -17,7 +17,9 @@ from typing import Any, cast
 import httpx2
 
 from midflight.adapters.upstream.http_client import Gate, HttpLimits, HttpTimeouts, split_url
+from midflight.adapters.upstream.placing import Placer, pairs
 from midflight.domain.errors import UpstreamBroken, UpstreamUnavailable
+from midflight.services.ports.injection import NOTHING, Attachment
 
 
 class Http2Client:
@@ -40,7 +42,8 @@ class Http2Client:
         self.limits = limits or HttpLimits()
         self.timeouts = timeouts or HttpTimeouts()
         self._url = url
-        self._headers = _pairs(headers)
+        self._headers = headers
+        self._placer = Placer(peer, url, configured=headers)
         self._tls = tls or ssl.create_default_context()
         self._http2 = http2
         self._proxy = proxy
@@ -48,6 +51,7 @@ class Http2Client:
         self._room = asyncio.Semaphore(self.limits.connections)
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._draining = False
 
     async def send(
         self,
@@ -57,13 +61,22 @@ class Http2Client:
         *,
         gate: Gate,
         replay: bool = False,
+        attachment: Attachment = NOTHING,
     ) -> Http2Response:
         """See `HttpClient.send`. `replay` is not made use of."""
         del replay
         if self._closed:
             raise UpstreamUnavailable(f"Upstream {self.peer} is being closed.")
         sent = False
-        size = len(headers) + len(body)
+        await self._room.acquire()
+        try:
+            url, lines = self._url, self._headers + headers
+            if attachment is not NOTHING:
+                url, lines = self._placer.place(method, headers, body, attachment)
+        except BaseException:
+            self._room.release()
+            raise
+        size = len(lines) + len(body)
 
         async def trace(event: str, info: dict[str, Any]) -> None:
             # Between this look and the write httpx2 only awaits what a cut would end.
@@ -80,12 +93,11 @@ class Http2Client:
         timeout = {"connect": connect, "pool": connect, "read": None, "write": None}
         request = httpx2.Request(
             method.decode("ascii"),
-            self._url,
-            headers=[*self._headers, *_pairs(headers)],
+            url,
+            headers=pairs(lines),
             content=body if method == b"POST" else None,
             extensions={"timeout": timeout, "trace": trace},
         )
-        await self._room.acquire()
         transport = self._take()
         try:
             response = await transport.handle_async_request(request)
@@ -104,6 +116,13 @@ class Http2Client:
             )
         return result
 
+    def drain(self) -> None:
+        """Close every connection when what it carries has ended."""
+        self._draining = True
+        while self._idle:
+            _, transport = self._idle.pop()
+            self._close_beside(transport)
+
     async def close(self) -> None:
         """Close every connection."""
         self._closed = True
@@ -116,7 +135,7 @@ class Http2Client:
     def keep(self, transport: httpx2.AsyncHTTPTransport) -> None:
         """The exchange is complete; its connection may carry another."""
         self._room.release()
-        if self._closed:
+        if self._closed or self._draining:
             self._close_beside(transport)
         else:
             self._idle.append((time.monotonic(), transport))
@@ -247,15 +266,6 @@ async def _aclose(transport: httpx2.AsyncHTTPTransport) -> None:
     except (httpx2.HTTPError, RuntimeError, OSError):
         # It was already broken.
         return
-
-
-def _pairs(lines: bytes) -> list[tuple[bytes, bytes]]:
-    pairs: list[tuple[bytes, bytes]] = []
-    for line in lines.split(b"\r\n"):
-        if line:
-            name, _, value = line.partition(b": ")
-            pairs.append((name, value))
-    return pairs
 
 
 __all__ = ["Http2Client", "Http2Response"]

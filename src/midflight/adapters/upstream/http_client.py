@@ -13,11 +13,32 @@ from urllib.parse import SplitResult, urlsplit
 
 from midflight.domain.errors import Misconfigured, UpstreamBroken
 from midflight.domain.value import Value
+from midflight.services.ports.injection import NOTHING, Attachment
 
 # RFC 9110 §5.6.2: a field name is a token. §5.5: a value is visible ASCII, space and tab; no
 # other octet may pass, since a line break in a value would be a header of somebody else's making.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?|")
+
+
+RESERVED = frozenset(
+    {
+        "accept",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "last-event-id",
+        "mcp-method",
+        "mcp-name",
+        "mcp-protocol-version",
+        "mcp-session-id",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+    }
+)
+"""Headers of the transport and the protocol, which nothing else may set."""
 
 
 class HttpTimeouts(Value):
@@ -123,6 +144,7 @@ class HttpClient(Protocol):
         *,
         gate: Gate,
         replay: bool = False,
+        attachment: Attachment = NOTHING,
     ) -> HttpResponse:
         r"""Send one request and return its response when the head is there.
 
@@ -133,12 +155,18 @@ class HttpClient(Protocol):
             gate: looked at in the same turn of the loop as each write.
             replay: the request asks and changes nothing, so it may be sent again over a new
                 connection when a kept one turns out to have died before any byte came back.
+            attachment: placed into this request alone (headers, query, signers).
 
         Raises:
             UpstreamUnavailable: nothing left.
+            LeaseUnavailable: nothing left, since what is attached cannot be sent as it is.
             UpstreamBroken: something left and no usable response came.
             Interrupted: by the gate.
         """
+        ...
+
+    def drain(self) -> None:
+        """Close every connection when what it carries has ended."""
         ...
 
     async def close(self) -> None:
@@ -207,6 +235,7 @@ def split_url(url: str) -> SplitResult:
 
 __all__ = [
     "OPEN_GATE",
+    "RESERVED",
     "Gate",
     "HttpClient",
     "HttpLimits",

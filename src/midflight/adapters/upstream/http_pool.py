@@ -20,7 +20,9 @@ from midflight.adapters.upstream.http_client import (
 )
 from midflight.adapters.upstream.http_connection import Connection
 from midflight.adapters.upstream.http_response import Response
+from midflight.adapters.upstream.placing import Placer, target_of
 from midflight.domain.errors import UpstreamBroken, UpstreamUnavailable
+from midflight.services.ports.injection import NOTHING, Attachment
 
 # An aborted transport says so a turn later, one over TLS two; nothing depends on it.
 _TURNS_TO_CLOSE = 4
@@ -59,14 +61,17 @@ class HttpPool:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         host = f"[{self._host}]" if ":" in self._host else self._host
         authority = f"{host}:{parts.port}" if parts.port else host
-        self._request_line = f" {target} HTTP/1.1\r\nhost: {authority}\r\n".encode("ascii")
+        self._version_and_host = f" HTTP/1.1\r\nhost: {authority}\r\n"
+        self._request_line = f" {target}{self._version_and_host}".encode("ascii")
         self._headers = headers
+        self._placer = Placer(peer, url, configured=headers)
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._opening = 0
         self._queue: collections.deque[asyncio.Future[None]] = collections.deque()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
+        self._draining = False
 
     @property
     def size(self) -> int:
@@ -81,6 +86,7 @@ class HttpPool:
         *,
         gate: Gate,
         replay: bool = False,
+        attachment: Attachment = NOTHING,
     ) -> Response:
         """See `HttpClient.send`."""
         framing = b"content-length: %d\r\n\r\n" % len(body) if method == b"POST" else b"\r\n"
@@ -90,6 +96,11 @@ class HttpPool:
             kept = connection.exchanges > 0
             response = connection.begin(gate)
             try:
+                if attachment is not NOTHING:
+                    # With a connection in hand: what is signed leaves in this turn of the loop.
+                    url, lines = self._placer.place(method, headers, body, attachment)
+                    line = f" {target_of(url)}{self._version_and_host}".encode("ascii")
+                    head = b"".join([method, line, lines, framing])
                 await connection.write(head, body, gate)
                 await response.head()
             except UpstreamBroken:
@@ -105,6 +116,13 @@ class HttpPool:
                     connection.withdraw()
                 raise
             return response
+
+    def drain(self) -> None:
+        """Close every connection when what it carries has ended."""
+        self._draining = True
+        for connection in list(self._idle):
+            self._idle.remove(connection)
+            connection.abort()
 
     async def close(self) -> None:
         """Close every connection; what is under way fails."""
@@ -205,7 +223,7 @@ class HttpPool:
         )
 
     def _freed(self, connection: Connection) -> None:
-        if self._closed:
+        if self._closed or self._draining:
             connection.abort()
             return
         self._idle.append(connection)

@@ -1,8 +1,8 @@
 """An MCP server behind a URL: the `Upstream` of Streamable HTTP, both generations.
 
 Modern: each action is one POST that stands for itself, and closing its connection cancels it.
-Legacy: each run has sessions of its own (`http_legacy`). Only configured headers go upstream, none
-of a client's. Above stands the guard, below an `HttpClient` and `session`.
+Legacy: each run has sessions of its own (`http_legacy`). Only configured headers and what is leased
+go upstream, none of a client's. Above stands the guard, below `certified` and `session`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from midflight.adapters.upstream import http_reply
+from midflight.adapters.upstream.certified import Clients
 from midflight.adapters.upstream.handshake import (
     CATALOGUE,
     discovered,
@@ -31,11 +32,19 @@ from midflight.adapters.upstream.http_legacy import LegacySession
 from midflight.adapters.upstream.http_pool import HttpPool
 from midflight.adapters.upstream.once import Once
 from midflight.adapters.upstream.passage import CallTimeouts, Passage
+from midflight.adapters.upstream.placing import is_reserved
 from midflight.adapters.upstream.session import Conversation
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.canonical import canonical
-from midflight.domain.errors import Misconfigured, UpstreamBroken, UpstreamUnavailable
+from midflight.domain.errors import (
+    LeaseUnavailable,
+    Misconfigured,
+    UpstreamBroken,
+    UpstreamUnavailable,
+)
+from midflight.domain.lease import Placement
 from midflight.domain.value import JSONObject
+from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.upstream import (
     Flight,
     NoticeHandler,
@@ -57,23 +66,6 @@ _COMMON = (
     header_line("content-type", http_reply.JSON)
     + header_line("accept", f"{http_reply.JSON}, {http_reply.EVENTS}")
     + header_line("user-agent", "midflight")
-)
-_RESERVED = frozenset(
-    {
-        "accept",
-        "connection",
-        "content-length",
-        "content-type",
-        "host",
-        "last-event-id",
-        "mcp-method",
-        "mcp-name",
-        "mcp-protocol-version",
-        "mcp-session-id",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-    }
 )
 _MAX_LIST_PAGES = 50
 _MAX_MIRRORED_TOOLS = 10_000
@@ -112,30 +104,42 @@ class McpHttpUpstream:
         self._limits = limits or HttpLimits()
         self._timeouts = timeouts or CallTimeouts()
         lines = _COMMON + _configured(headers or {}, name)
-        self._client: HttpClient
-        if http2 or proxy is not None:
-            self._client = Http2Client(
+
+        def make(context: ssl.SSLContext | None) -> HttpClient:
+            if http2 or proxy is not None:
+                return Http2Client(
+                    name,
+                    url,
+                    headers=lines,
+                    tls=context,
+                    http2=http2,
+                    proxy=proxy,
+                    limits=self._limits,
+                    timeouts=http_timeouts,
+                )
+            return HttpPool(
                 name,
                 url,
                 headers=lines,
-                tls=tls,
-                http2=http2,
-                proxy=proxy,
+                tls=context,
                 limits=self._limits,
                 timeouts=http_timeouts,
             )
-        else:
-            self._client = HttpPool(
-                name,
-                url,
-                headers=lines,
-                tls=tls,
-                limits=self._limits,
-                timeouts=http_timeouts,
-            )
+
+        self._clients = Clients(make(tls), make, base=tls)
+        placements = {
+            Placement.HEADER,
+            Placement.QUERY,
+            Placement.DPOP,
+            Placement.SIGV4,
+            Placement.ARGUMENT,
+        }
+        if url.lower().startswith("https:"):
+            placements.add(Placement.MTLS)
+        self._placements = frozenset(placements)
         self._backoff = backoff
         self._conversation = Conversation(name, timeouts=self._timeouts, backoff=backoff)
-        self._modern = _ModernLink(self._client, name, self._limits)
+        self._modern = _ModernLink(self._clients, name, self._limits)
         # What is at the other end, and None once that is in doubt.
         self._generation: Once[ServerInfo] = Once(self._detect)
         self._sessions: dict[str, dict[bytes, LegacySession]] = {}
@@ -145,6 +149,11 @@ class McpHttpUpstream:
     def name(self) -> str:
         """Its name in the settings."""
         return self._name
+
+    @property
+    def placements(self) -> frozenset[Placement]:
+        """Everything but an environment; certificates over https only."""
+        return self._placements
 
     async def start(self, notices: NoticeHandler) -> None:
         """Tell notices to `notices`. Nothing is sent yet."""
@@ -161,11 +170,23 @@ class McpHttpUpstream:
                 error.message, hint="It was being reached; nothing of the action has left."
             ) from None
 
-    async def call(self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink) -> Reply:
+    async def call(
+        self,
+        action: Action,
+        *,
+        seat: RunSeat,
+        flight: Flight,
+        sink: Sink,
+        attachment: Attachment = NOTHING,
+    ) -> Reply:
         """Act. See `Upstream.call`."""
-        with self._conversation.passage(action, seat=seat, flight=flight, sink=sink) as passage:
+        with self._conversation.passage(
+            action, seat=seat, flight=flight, sink=sink, attachment=attachment
+        ) as passage:
             info = self._generation.value or await self._reach()
             passage.check()
+            if attachment is not NOTHING:
+                self._take(attachment, seat)
             try:
                 if info.modern:
                     return await self._act_modern(passage)
@@ -182,6 +203,13 @@ class McpHttpUpstream:
         """Close the run's sessions."""
         self._conversation.forget(run)
         await self._drop(run)
+        self._clients.forget(run)
+
+    def release(self, lease: str, *, drain: bool) -> None:
+        """See `Upstream.release`. Sessions that were opened with a lease end with it."""
+        for run in self._clients.release(lease, drain=drain):
+            if not drain:
+                self._conversation.beside(functools.partial(self._drop, run))
 
     async def close(self) -> None:
         """Close everything."""
@@ -191,9 +219,22 @@ class McpHttpUpstream:
         for run in list(self._sessions):
             await self._drop(run)
         await self._conversation.close()
-        await self._client.close()
+        await self._clients.close()
 
     # Inside
+
+    def _take(self, attachment: Attachment, seat: RunSeat) -> None:
+        if attachment.env:
+            raise LeaseUnavailable(
+                f"Upstream {self._name} is reached over HTTP and takes no environment.",
+                hint="Place the credential into a header.",
+            )
+        if attachment.certificate is not None and Placement.MTLS not in self._placements:
+            raise LeaseUnavailable(
+                f"Upstream {self._name} is reached without TLS and takes no certificate.",
+                hint="Give its URL with https.",
+            )
+        self._clients.note(seat.run, attachment)
 
     async def _reach(self) -> ServerInfo:
         """The generation, before anything of an action has left."""
@@ -262,7 +303,7 @@ class McpHttpUpstream:
         session = sessions.get(key)
         if session is None:
             session = LegacySession(
-                self._client,
+                self._clients.seat(seat.run),
                 seat,
                 peer=self._name,
                 conversation=self._conversation,
@@ -288,10 +329,10 @@ class McpHttpUpstream:
 class _ModernLink:
     """The modern generation over HTTP: nothing between one request and the next."""
 
-    def __init__(self, client: HttpClient, peer: str, limits: HttpLimits) -> None:
+    def __init__(self, clients: Clients, peer: str, limits: HttpLimits) -> None:
         self.info = ServerInfo(modern=True, version=MODERN, capabilities={}, info={})
         self.alive = True
-        self._client = client
+        self._clients = clients
         self._peer = peer
         self._limits = limits
         self._ids = itertools.count(1)
@@ -304,7 +345,7 @@ class _ModernLink:
         params = passage.addressed(params, request_id)
         schema = self._mirrored.get(params["name"]) if method == "tools/call" else None
         headers = header_lines(for_upstream(method, params, MODERN, schema), upstream=self._peer)
-        response = await self._client.send(
+        response = await self._clients.of(passage).send(
             b"POST",
             headers,
             encode_request(request_id, method, params),
@@ -359,7 +400,7 @@ def _configured(headers: Mapping[str, str], name: str) -> bytes:
     problems: list[str] = []
     lines: list[bytes] = []
     for key, value in headers.items():
-        if key.lower() in _RESERVED or key.lower().startswith("mcp-param-"):
+        if is_reserved(key):
             problems.append(f"header {key} is Midflight's own")
             continue
         try:

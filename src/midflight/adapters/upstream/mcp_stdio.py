@@ -1,16 +1,21 @@
 """An MCP server as a child process: the `Upstream` of stdio, both generations.
 
 A child serves one run and no other, unless its upstream is declared stateless: then one child
-serves all, and is told of no client's capabilities when it opens a legacy session. Above stands
-the guard, below `child` and `session`.
+serves all, and is told of no client's capabilities when it opens a legacy session. A
+leased credential is in the environment of the run's own child alone; another one takes another
+child, and the one before ends when its calls have. Above stands the guard, below `child` and
+`session`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import cast
+
+import msgspec
 
 from midflight.adapters.upstream.child import Child, ChildSpec
 from midflight.adapters.upstream.handshake import (
@@ -24,8 +29,15 @@ from midflight.adapters.upstream.once import Once
 from midflight.adapters.upstream.passage import UNSOLICITED, CallTimeouts, Passage
 from midflight.adapters.upstream.session import Conversation
 from midflight.domain.action import Action
-from midflight.domain.errors import Malformed, UpstreamBroken, UpstreamUnavailable
+from midflight.domain.errors import (
+    LeaseUnavailable,
+    Malformed,
+    UpstreamBroken,
+    UpstreamUnavailable,
+)
+from midflight.domain.lease import Placement
 from midflight.domain.value import JSONObject
+from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.upstream import (
     Flight,
     NoticeHandler,
@@ -57,6 +69,8 @@ _MAX_INBOX = 8 * 1024 * 1024
 # How long a server may be silent on `server/discover` before it counts as legacy, which need not
 # answer what it does not know (2026-07-28, stdio §Backward Compatibility).
 DISCOVERY_SECONDS = 10.0
+DRAIN_SECONDS = 10.0
+"""How long the calls on a child may go on when another credential has taken another child."""
 # Nobody could say which run's client a question on a shared child is for; so it may ask nothing.
 _SHARED = RunSeat(run=CATALOGUE.run, workload="")
 
@@ -94,6 +108,8 @@ class McpStdioUpstream:
         self._discovery = discovery
         self._conversation = Conversation(name, timeouts=self._timeouts, backoff=backoff)
         self._lines: dict[str, Once[_Line]] = {}
+        # What of each run's child is leased: the leases, and the variables.
+        self._equipped: dict[str, Attachment] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -101,6 +117,13 @@ class McpStdioUpstream:
     def name(self) -> str:
         """Its name in the settings."""
         return self._name
+
+    @property
+    def placements(self) -> frozenset[Placement]:
+        """Arguments, and the environment of a run's own child."""
+        if self._stateless:
+            return frozenset({Placement.ARGUMENT})
+        return frozenset({Placement.ARGUMENT, Placement.ENV})
 
     async def start(self, notices: NoticeHandler) -> None:
         """Tell notices to `notices`. Nothing is spawned yet."""
@@ -111,9 +134,23 @@ class McpStdioUpstream:
         line = await self._line(CATALOGUE)
         return line.info
 
-    async def call(self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink) -> Reply:
+    async def call(
+        self,
+        action: Action,
+        *,
+        seat: RunSeat,
+        flight: Flight,
+        sink: Sink,
+        attachment: Attachment = NOTHING,
+    ) -> Reply:
         """Act. See `Upstream.call`."""
-        with self._conversation.passage(action, seat=seat, flight=flight, sink=sink) as passage:
+        with self._conversation.passage(
+            action, seat=seat, flight=flight, sink=sink, attachment=attachment
+        ) as passage:
+            if attachment is not NOTHING or self._equipped:
+                self._equip(seat, attachment)
+                # In the turn in which a child may be spawned with it.
+                passage.look()
             line = await self._line(seat)
             passage.check()
             return await self._conversation.perform(line, passage)
@@ -122,7 +159,14 @@ class McpStdioUpstream:
         """Stop the run's child."""
         self._conversation.forget(run)
         if not (self._stateless or run == CATALOGUE.run):
+            self._equipped.pop(run, None)
             await self._stop(run)
+
+    def release(self, lease: str, *, drain: bool) -> None:
+        """See `Upstream.release`. The child that has it in its environment ends."""
+        for run in [run for run, has in self._equipped.items() if lease in has.leases]:
+            del self._equipped[run]
+            self._replace(run, drain=drain)
 
     async def close(self) -> None:
         """Stop all children, side by side."""
@@ -133,6 +177,41 @@ class McpStdioUpstream:
             await asyncio.wait(self._ending)
 
     # Inside
+
+    def _equip(self, seat: RunSeat, attachment: Attachment) -> None:
+        """Let the run's child be one that has this environment."""
+        if (
+            attachment.headers
+            or attachment.query
+            or attachment.signers
+            or attachment.certificate is not None
+        ):
+            raise LeaseUnavailable(
+                f"Upstream {self._name} is a program and takes no headers and no certificate.",
+                hint="Place the credential into its environment.",
+            )
+        has = self._equipped.get(seat.run, NOTHING)
+        if attachment.env == has.env:
+            if attachment.env:
+                self._equipped[seat.run] = attachment
+            return
+        if self._stateless:
+            raise LeaseUnavailable(
+                f"Upstream {self._name} has one child for all runs, which must not get the "
+                "credential of one of them.",
+                hint="Remove `stateless` from the upstream, or place the credential otherwise.",
+            )
+        self._replace(seat.run, drain=True)
+        if attachment.env:
+            self._equipped[seat.run] = attachment
+        else:
+            self._equipped.pop(seat.run, None)
+
+    def _replace(self, run: str, *, drain: bool) -> None:
+        """The run's child ends, when its calls have if there is to be time for them."""
+        once = self._lines.pop(run, None)
+        if once is not None:
+            self._beside(_end(once, drain=drain))
 
     def _key(self, seat: RunSeat) -> str:
         return CATALOGUE.run if self._stateless else seat.run
@@ -145,7 +224,8 @@ class McpStdioUpstream:
         if once is None or (once.value is not None and not once.value.alive):
             if self._stateless:
                 seat = _SHARED
-            once = self._lines[key] = Once(lambda: self._open(seat))
+            env = self._equipped.get(key, NOTHING).env
+            once = self._lines[key] = Once(lambda: self._open(seat, env))
         try:
             return await once.get()
         except UpstreamBroken as error:
@@ -153,10 +233,13 @@ class McpStdioUpstream:
                 error.message, hint="It was being reached; nothing of the action has left."
             ) from None
 
-    async def _open(self, seat: RunSeat) -> _Line:
+    async def _open(self, seat: RunSeat, env: tuple[tuple[str, str], ...]) -> _Line:
         line = _Line(self._name, seat, self._conversation, shared=self._stateless)
+        spec = self._spec
+        if env:
+            spec = msgspec.structs.replace(spec, env=spec.env | dict(env))
         try:
-            await line.open(self._spec, discovery=self._discovery)
+            await line.open(spec, discovery=self._discovery)
         except BaseException:
             self._beside(line.stop())
             raise
@@ -193,6 +276,7 @@ class _Line:
         self._calls: dict[int, _Inbox] = {}
         self._child: Child | None = None
         self._end: str | None = None
+        self._emptied: asyncio.Future[None] | None = None
 
     @property
     def alive(self) -> bool:
@@ -235,6 +319,12 @@ class _Line:
             await self.notify(passage, "notifications/initialized", {})
         return info
 
+    async def drained(self) -> None:
+        """Wait until no call is on it."""
+        while self._calls:
+            self._emptied = asyncio.get_running_loop().create_future()
+            await self._emptied
+
     async def stop(self) -> None:
         """Stop the child."""
         if self._child is not None:
@@ -270,6 +360,8 @@ class _Line:
                         return final
         finally:
             del self._calls[request_id]
+            if self._emptied is not None and not self._emptied.done():
+                self._emptied.set_result(None)
 
     async def notify(self, passage: Passage, method: str, params: JSONObject) -> None:
         """One notification out."""
@@ -363,6 +455,17 @@ class _Line:
         if method != "initialize":
             told = {"requestId": request_id, "reason": reason}
             self._tell(encode_notification("notifications/cancelled", told))
+
+
+async def _end(once: Once[_Line], *, drain: bool) -> None:
+    """End a line that nothing new is put on."""
+    if drain and once.value is not None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await once.value.drained()
+    await once.cancel()
+    if once.value is not None:
+        await once.value.stop()
 
 
 _OF_A_CALL = frozenset({"notifications/progress", "notifications/cancelled"})

@@ -18,6 +18,7 @@ from typing import Self
 from midflight.domain.action import Action
 from midflight.domain.errors import Conflict, Interrupted, UpstreamBroken
 from midflight.domain.value import JSONObject, Value
+from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.upstream import (
     ClientRequest,
     Flight,
@@ -98,6 +99,7 @@ class Passage:
         "_token",
         "abandon",
         "action",
+        "attachment",
         "bytes_in",
         "bytes_out",
         "listens",
@@ -116,8 +118,10 @@ class Passage:
         notices: NoticeHandler,
         peer: str,
         timeouts: CallTimeouts,
+        attachment: Attachment = NOTHING,
     ) -> None:
         self.action = action
+        self.attachment = attachment
         self.seat = seat
         self.sink = sink
         self.request_id = 0

@@ -13,7 +13,9 @@ import msgspec
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import UpstreamUnavailable
+from midflight.domain.lease import Placement
 from midflight.domain.value import JSONObject
+from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.upstream import (
     Flight,
     NoticeHandler,
@@ -48,9 +50,22 @@ class RecordedUpstream:
             modern=True, version=_VERSION, capabilities={"tools": {}}, info={"name": self.name}
         )
 
-    async def call(self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink) -> Reply:
+    @property
+    def placements(self) -> frozenset[Placement]:
+        """All: nothing leaves, so nothing has to be placed."""
+        return frozenset(Placement)
+
+    async def call(
+        self,
+        action: Action,
+        *,
+        seat: RunSeat,
+        flight: Flight,
+        sink: Sink,
+        attachment: Attachment = NOTHING,
+    ) -> Reply:
         """What was recorded. `UpstreamUnavailable` if nothing was."""
-        del seat, sink
+        del seat, sink, attachment
         if action.kind is ActionKind.LIST:
             return Reply(result={"tools": self._tools})
         reply, self._next = self._next, None
@@ -60,6 +75,9 @@ class RecordedUpstream:
         flight.left(len(msgspec.json.encode(action.arguments)))
         flight.came(reply.bytes_in)
         return reply
+
+    def release(self, lease: str, *, drain: bool) -> None:
+        """It holds none."""
 
     async def end_run(self, run: str) -> None:
         """It holds nothing of a run."""

@@ -21,9 +21,11 @@ from midflight.adapters.upstream.handshake import (
     without_modern_meta,
 )
 from midflight.adapters.upstream.passage import ENDLESS, CallTimeouts, Passage
+from midflight.domain import placeholders
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Conflict, Malformed, Unavailable, UpstreamUnavailable
 from midflight.domain.value import JSONObject
+from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.upstream import (
     ClientRequest,
     Flight,
@@ -111,7 +113,15 @@ class Conversation:
             if params.get("uri") in uris:
                 self._notices(subscriber, method, params)
 
-    def passage(self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink) -> Passage:
+    def passage(
+        self,
+        action: Action,
+        *,
+        seat: RunSeat,
+        flight: Flight,
+        sink: Sink,
+        attachment: Attachment = NOTHING,
+    ) -> Passage:
         """The passage of a client's action. A stream that a client listens on has no deadline."""
         endless = action.method == "subscriptions/listen"
         return Passage(
@@ -122,6 +132,7 @@ class Conversation:
             notices=self.notice,
             peer=self._peer,
             timeouts=ENDLESS if endless else self._timeouts,
+            attachment=attachment,
         )
 
     def own_passage(
@@ -159,6 +170,10 @@ class Conversation:
                 hint="An answer travels with the call it belongs to.",
             )
         method, params = to_message(action)
+        if passage.attachment.arguments and action.kind is ActionKind.CALL_TOOL:
+            # Here, on the way out, and nowhere before: what was judged holds the placeholder.
+            by = passage.attachment.arguments.get
+            params = {**params, "arguments": placeholders.replaced(params.get("arguments"), by)}
         version = link.info.version
         if method in CLIENT_NOTIFICATIONS:
             # The modern generation has no notifications from clients; there is nothing to tell.

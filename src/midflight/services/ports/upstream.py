@@ -7,11 +7,13 @@ protocol the upstream speaks; the guard sees one form.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from midflight.domain.action import Action
+from midflight.domain.lease import Placement
 from midflight.domain.value import Discreet, JSONObject, Value
+from midflight.services.ports.injection import NOTHING, Attachment
 
 
 class Reply(Discreet):
@@ -21,6 +23,7 @@ class Reply(Discreet):
         result: the `result` member, unknown fields included; None when there is an error.
         error: the JSON-RPC `error` member, or None.
         bytes_in: bytes that came back for it, notifications included.
+        removed: how often a credential that Midflight had placed was taken out of what it says.
     """
 
     shown = ("bytes_in",)
@@ -28,6 +31,7 @@ class Reply(Discreet):
     result: JSONObject | None
     error: JSONObject | None = None
     bytes_in: int = 0
+    removed: int = 0
 
 
 class ClientRequest(Discreet):
@@ -152,11 +156,35 @@ class Upstream(Protocol):
         """Reach it (again) and say what it is. `UpstreamUnavailable` if it does not answer."""
         ...
 
-    async def call(self, action: Action, *, seat: RunSeat, flight: Flight, sink: Sink) -> Reply:
-        """Act.
+    @property
+    def placements(self) -> frozenset[Placement]:
+        """How a credential can be placed into its calls; `call` refuses all else."""
+        ...
+
+    def call(
+        self,
+        action: Action,
+        *,
+        seat: RunSeat,
+        flight: Flight,
+        sink: Sink,
+        attachment: Attachment = NOTHING,
+    ) -> Awaitable[Reply]:
+        """Act, with what is attached placed into this call and into no other run's.
+
+        What the run's seat needs beside the call (a session's own stream, its end) carries what was
+        attached last. Midflight's own requests (`CATALOGUE_SEAT`) carry what the settings say, and
+        nothing that was leased: no run stands behind them.
 
         Raises `Interrupted` when cut, `UpstreamUnavailable` when nothing left, `UpstreamBroken`
         when something left and no usable answer came.
+        """
+        ...
+
+    def release(self, lease: str, *, drain: bool) -> None:
+        """A lease is over: nothing more is sent with it, and what was opened with it is closed.
+
+        With `drain` what is under way may end first: a newer lease has taken its place.
         """
         ...
 

@@ -8,7 +8,7 @@ from alembic import op
 from midflight.domain.errors import Conflict
 
 revision = "0009_oauth"
-down_revision = "0006_canaries"
+down_revision = "0007_leases"
 branch_labels = None
 depends_on = None
 
