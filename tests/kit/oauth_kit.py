@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import re
 import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 from counterpart_kit import free_port
@@ -153,9 +156,6 @@ class OAuthServer:
 
     async def tools(self, token: str, key: Key) -> httpx2.Response:
         """`tools/list` at the resource, with a proof."""
-        import base64
-        import hashlib
-
         ath = base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest())[:-1].decode()
         return await self.http.post(
             self.resource,
@@ -211,6 +211,48 @@ def ticket_of(page: str) -> str:
     found = re.search(r'name="ticket" value="([^"]+)"', page)
     assert found is not None, page
     return found[1]
+
+
+BACK = "http://127.0.0.1:51234/callback"
+
+
+class Attempt:
+    """One request for a code, with its verifier."""
+
+    def __init__(self, server: OAuthServer, **changes: str) -> None:
+        self.verifier = secrets.token_urlsafe(48)
+        digest = hashlib.sha256(self.verifier.encode()).digest()
+        self.query = {
+            "response_type": "code",
+            "client_id": PUBLIC,
+            "redirect_uri": BACK,
+            "state": "s-1",
+            "resource": server.resource,
+            "code_challenge": base64.urlsafe_b64encode(digest)[:-1].decode(),
+            "code_challenge_method": "S256",
+            **changes,
+        }
+
+    def form(self, code: str, **changes: str) -> dict[str, str]:
+        return {
+            "grant_type": "authorization_code",
+            "client_id": PUBLIC,
+            "code": code,
+            "redirect_uri": BACK,
+            "code_verifier": self.verifier,
+            **changes,
+        }
+
+
+async def code_of(server: OAuthServer, attempt: Attempt, **answer: str) -> str:
+    page = await server.log_in(attempt.query)
+    assert page.status_code == 200, page.text
+    back = await server.answer(page, **answer)
+    assert back.status_code == 303, back.text
+    told = parse_qs(urlsplit(back.headers["location"]).query)
+    assert back.headers["location"].startswith(f"{BACK}?")
+    assert (told["state"], told["iss"]) == (["s-1"], [server.issuer])
+    return told["code"][0]
 
 
 @contextlib.asynccontextmanager
