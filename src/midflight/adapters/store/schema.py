@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0006_canaries"
+REVISION = "0008_registrations"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")
@@ -214,6 +214,49 @@ canaries = Table(
     Column("at", WIDE, nullable=False),
 )
 
+entries = Table(
+    "entries",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("spiffe_id", Text, nullable=False),
+    Column("selectors", Text, nullable=False),
+    Column("x509_ttl_s", WIDE, nullable=False),
+    Column("jwt_ttl_s", WIDE, nullable=False),
+    Column("federates_with", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("run", Text),
+    Column("expires_at", WIDE),
+    Column("added_by", Text, nullable=False),
+    Column("proof", Text, nullable=False),
+    Column("added_at", WIDE, nullable=False),
+)
+
+join_tokens = Table(
+    "join_tokens",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("spiffe_id", Text, nullable=False),
+    Column("expires_at", WIDE, nullable=False),
+    Column("added_by", Text, nullable=False),
+    Column("proof", Text, nullable=False),
+    Column("added_at", WIDE, nullable=False),
+)
+
+launches = Table(
+    "launches",
+    METADATA,
+    Column("run", Text, primary_key=True),
+    Column("workload", Text, nullable=False),
+    Column("process", Text, nullable=False),
+    Column("launcher", Text, nullable=False),
+    Column("boot", Text, nullable=False),
+    Column("uid", WIDE, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("proof", Text, nullable=False),
+    Column("at", WIDE, nullable=False),
+)
+
 __all__ = [
     "METADATA",
     "REVISION",
@@ -221,9 +264,12 @@ __all__ = [
     "approvals",
     "canaries",
     "counterparties",
+    "entries",
     "flow_effects",
     "flow_marks",
     "flows",
+    "join_tokens",
+    "launches",
     "pins",
     "revocations",
     "runs",
