@@ -42,7 +42,7 @@ class Inventory:
         self._listeners: list[Callable[[], None]] = []
 
     def on_changed(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever a workload was registered, disabled or enabled here."""
+        """Call `listener()` when what `current` says may have changed."""
         self._listeners.append(listener)
 
     # For the hot path
@@ -88,6 +88,11 @@ class Inventory:
         async with self._turn:
             listed = await self._store.list_workloads()
             self._current = {workload.id: workload for workload in listed}
+        self._tell()
+
+    def all(self) -> Sequence[Workload]:
+        """Every workload as `current` knows it. No I/O."""
+        return list(self._current.values())
 
     # For operators
 

@@ -14,6 +14,7 @@ from midflight.adapters.store.memory_authorization import MemoryAuthorization
 from midflight.adapters.store.memory_canaries import MemoryCanaries
 from midflight.adapters.store.memory_flow import MemoryFlow
 from midflight.adapters.store.memory_leases import MemoryLeases
+from midflight.adapters.store.memory_registration import MemoryRegistration
 from midflight.adapters.store.rows import join_sources
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
@@ -26,6 +27,7 @@ from midflight.services.ports.store import StoredRevocation, StoredRun
 
 class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries, MemoryAuthorization):
 class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries, MemoryLeases):
+class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries, MemoryRegistration):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self) -> None:

@@ -43,6 +43,7 @@ from midflight.adapters.store.sqlite_canaries import SqliteCanaries
 from midflight.adapters.store.sqlite_file import SqliteFile, empty_log
 from midflight.adapters.store.sqlite_flow import SqliteFlow
 from midflight.adapters.store.sqlite_leases import SqliteLeases
+from midflight.adapters.store.sqlite_registration import SqliteRegistration
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
@@ -85,6 +86,7 @@ _PRUNE = delete(used_once).where(used_once.c.until < bindparam("now"))
 
 class SqliteStore(SqliteFlow, SqliteApprovals, SqliteCanaries, SqliteAuthorization):
 class SqliteStore(SqliteFlow, SqliteApprovals, SqliteCanaries, SqliteLeases):
+class SqliteStore(SqliteFlow, SqliteApprovals, SqliteCanaries, SqliteRegistration):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self, path: Path | str) -> None:

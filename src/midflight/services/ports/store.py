@@ -21,6 +21,7 @@ from midflight.services.ports.authorization_store import AuthorizationStore
 from midflight.services.ports.canary_store import CanaryStore
 from midflight.services.ports.flow_store import FlowStore
 from midflight.services.ports.lease_store import LeaseStore
+from midflight.services.ports.registration_store import RegistrationStore
 
 
 class StoredRun(Value):
@@ -45,6 +46,7 @@ class StoredRevocation(Value):
 
 class Store(FlowStore, ApprovalStore, CanaryStore, AuthorizationStore, Protocol):
 class Store(FlowStore, ApprovalStore, CanaryStore, LeaseStore, Protocol):
+class Store(FlowStore, ApprovalStore, CanaryStore, RegistrationStore, Protocol):
     """See the module."""
 
     async def open(self) -> None:

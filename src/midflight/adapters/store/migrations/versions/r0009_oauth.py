@@ -8,7 +8,7 @@ from alembic import op
 from midflight.domain.errors import Conflict
 
 revision = "0009_oauth"
-down_revision = "0007_leases"
+down_revision = "0008_registrations"
 branch_labels = None
 depends_on = None
 

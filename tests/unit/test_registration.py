@@ -1,0 +1,183 @@
+"""Who may be whom: entries, what ends them, join tokens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from attest_kit import Registered, found, registered, these
+
+from midflight.domain.attestation import Selector
+from midflight.domain.errors import Conflict, Malformed, NotFound, Unauthenticated
+from midflight.domain.identity import Workload
+from midflight.domain.records import Changed
+from midflight.domain.revocation import Scope, ScopeKind
+from midflight.services.registration import Registration
+from midflight.testing.clock import FakeClock
+from midflight.testing.words import OPERATOR, WORKLOAD
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def made() -> AsyncIterator[Registered]:
+    async with registered() as found_:
+        yield found_
+
+
+def ids(made: Registered, *selectors: str) -> list[str]:
+    return [entry.spiffe_id for entry in made.registration.entries_for(found(*selectors))]
+
+
+async def test_whoever_has_all_selectors_is_that_workload(made: Registered) -> None:
+    await made.registration.add(
+        spiffe_id=WORKLOAD,
+        selectors=these("unix:uid:7", "unix:path:/usr/bin/agent"),
+        author=OPERATOR,
+    )
+    assert ids(made, "unix:uid:7", "unix:path:/usr/bin/agent", "unix:gid:1") == [WORKLOAD]
+    assert ids(made, "unix:uid:7") == []
+    assert ids(made, "unix:uid:8", "unix:path:/usr/bin/agent") == []
+
+
+async def test_a_uid_of_a_workload_is_an_entry_until_it_has_it_no_more(made: Registered) -> None:
+    told: list[int] = []
+    made.registration.on_changed(lambda: told.append(1))
+    before = await made.plane.inventory.get(WORKLOAD)
+    fields = {name: getattr(before, name) for name in before.__struct_fields__}
+    await made.plane.inventory.register(Workload(**fields | {"uid": 4242}), OPERATOR)
+    assert ids(made, "unix:uid:4242") == [WORKLOAD]
+    assert told
+    (entry,) = made.registration.list()
+    with pytest.raises(Conflict, match="uid"):
+        await made.registration.remove(entry.id, OPERATOR)
+    await made.plane.inventory.register(Workload(**fields | {"uid": None}), OPERATOR)
+    assert ids(made, "unix:uid:4242") == []
+
+
+async def test_every_problem_of_an_entry_is_named_at_once(made: Registered) -> None:
+    with pytest.raises(Malformed) as refused:
+        await made.registration.add(
+            spiffe_id=WORKLOAD,
+            selectors=these("unix:script:/tmp/a.py", "unix:cwd:/tmp"),
+            author=OPERATOR,
+            x509_ttl_s=7_200,
+            jwt_ttl_s=3_600,
+            hint="two\nlines",
+        )
+    for part in ("weak", "X509-SVID", "JWT-SVID", "hint"):
+        assert part in refused.value.message
+
+
+async def test_an_entry_of_somebody_unregistered_is_refused(made: Registered) -> None:
+    with pytest.raises(NotFound):
+        await made.registration.add(
+            spiffe_id=WORKLOAD + "/other", selectors=these("unix:uid:7"), author=OPERATOR
+        )
+
+
+async def test_what_ends_the_workload_ends_its_entries_at_once(made: Registered) -> None:
+    await made.registration.add(spiffe_id=WORKLOAD, selectors=these("unix:uid:7"), author=OPERATOR)
+    told: list[int] = []
+    made.registration.on_changed(lambda: told.append(1))
+    await made.plane.inventory.disable(WORKLOAD, OPERATOR)
+    assert told
+    assert ids(made, "unix:uid:7") == []
+    await made.plane.inventory.enable(WORKLOAD, OPERATOR)
+    assert ids(made, "unix:uid:7") == [WORKLOAD]
+    told.clear()
+    scope = Scope(kind=ScopeKind.WORKLOAD, id=WORKLOAD)
+    await made.plane.interruption.revoke(scope, reason="test", author=OPERATOR)
+    assert told
+    assert ids(made, "unix:uid:7") == []
+
+
+async def test_an_entry_of_a_run_ends_with_it(made: Registered) -> None:
+    workload = await made.plane.inventory.get(WORKLOAD)
+    run = await made.plane.runs.open_run(workload=workload, intent="a", author=OPERATOR)
+    entry = await made.registration.add(
+        spiffe_id=WORKLOAD, selectors=these("unix:uid:7"), author=OPERATOR, run=run.id
+    )
+    assert entry.expires_at == run.expires_at
+    assert ids(made, "unix:uid:7") == [WORKLOAD]
+    await made.registration.run_ended(run.id)
+    assert ids(made, "unix:uid:7") == []
+    await made.plane.runs.close_run(run.id, author=OPERATOR)
+    with pytest.raises(Conflict):
+        await made.registration.add(
+            spiffe_id=WORKLOAD, selectors=these("unix:uid:7"), author=OPERATOR, run=run.id
+        )
+
+
+async def test_an_entry_ends_in_time_and_is_swept(made: Registered) -> None:
+    await made.registration.add(
+        spiffe_id=WORKLOAD, selectors=these("unix:uid:7"), author=OPERATOR, ttl_s=60
+    )
+    assert isinstance(made.plane.clock, FakeClock)
+    made.plane.clock.advance(61)
+    assert ids(made, "unix:uid:7") == []
+    await made.registration.sweep()
+    assert made.registration.list() == []
+
+
+async def test_entries_are_known_again_after_a_start(made: Registered) -> None:
+    entry = await made.registration.add(
+        spiffe_id=WORKLOAD, selectors=these("unix:uid:7"), author=OPERATOR
+    )
+    again = Registration(
+        store=made.plane.store,
+        recorder=made.plane.ledger,
+        clock=made.plane.clock,
+        inventory=made.plane.inventory,
+        interruption=made.plane.interruption,
+    )
+    await again.start()
+    assert again.entries_for(found("unix:uid:7")) == [entry]
+    await again.remove(entry.id, OPERATOR)
+    assert again.entries_for(found("unix:uid:7")) == []
+    assert await made.plane.store.list_entries() == []
+
+
+async def test_adding_and_removing_is_recorded_with_its_author(made: Registered) -> None:
+    entry = await made.registration.add(
+        spiffe_id=WORKLOAD, selectors=these("unix:uid:7"), author=OPERATOR
+    )
+    await made.registration.remove(entry.id, OPERATOR)
+    records = await made.plane.records()
+    changed = [r for r in records if isinstance(r, Changed) and r.what.startswith("entry.")]
+    assert [r.what.split(" ")[0] for r in changed] == ["entry.add", "entry.remove"]
+    assert {r.author for r in changed} == {OPERATOR.name}
+    assert changed[0].details["selectors"] == ["unix:uid:7"]
+
+
+async def test_a_join_token_lets_in_once(made: Registered) -> None:
+    new = await made.join_tokens.create(WORKLOAD, OPERATOR)
+    assert new.token not in repr(new)
+    attested, entry = await made.join_tokens.redeem(new.token)
+    assert entry.spiffe_id == WORKLOAD
+    assert attested.selectors == {Selector(type="join_token", value=new.id)}
+    assert entry.matches(attested.selectors)
+    with pytest.raises(Unauthenticated):
+        await made.join_tokens.redeem(new.token)
+
+
+async def test_the_store_and_the_records_hold_no_join_token(made: Registered) -> None:
+    new = await made.join_tokens.create(WORKLOAD, OPERATOR)
+    (kept,) = await made.plane.store.list_join_tokens()
+    assert new.token not in repr(kept)
+    assert all(new.token not in repr(record) for record in await made.plane.records())
+
+
+async def test_a_removed_join_token_lets_nobody_in(made: Registered) -> None:
+    new = await made.join_tokens.create(WORKLOAD, OPERATOR)
+    await made.join_tokens.remove(new.id, OPERATOR)
+    with pytest.raises(Unauthenticated):
+        await made.join_tokens.redeem(new.token)
+    with pytest.raises(NotFound):
+        await made.join_tokens.remove(new.id, OPERATOR)
+
+
+@pytest.mark.parametrize("bad", ["", "mfjoin_", "mfjoin_x", "x" * 10_000, "mfjoin_\udc80", "é"])
+async def test_what_is_no_join_token_is_refused(made: Registered, bad: str) -> None:
+    with pytest.raises(Unauthenticated):
+        await made.join_tokens.redeem(bad)
