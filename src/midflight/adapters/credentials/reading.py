@@ -121,6 +121,14 @@ class Reading:
         self._inner.append(inner)
         return inner
 
+    def scopes(self, credential: Credential, *, form: str, like: str) -> None:
+        """Note a credential without scopes, or with one that is not of the form."""
+        if not credential.scopes:
+            self.problem("scopes", f"are missing: a lease is granted by scopes such as {like}")
+        for scope in credential.scopes:
+            if not re.fullmatch(form, scope):
+                self.problem("scopes", f"hold {scope!r}, which is not like {like}")
+
     def all_problems(self) -> list[str]:
         """What was found, unknown members included."""
         unknown = sorted(self._settings.keys() - self._known)
