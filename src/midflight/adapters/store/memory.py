@@ -25,9 +25,14 @@ from midflight.domain.tool import Pin, PinnedKind
 from midflight.services.ports.store import StoredRevocation, StoredRun
 
 
-class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries, MemoryAuthorization):
-class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries, MemoryLeases):
-class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries, MemoryRegistration):
+class MemoryStore(
+    MemoryFlow,
+    MemoryApprovals,
+    MemoryCanaries,
+    MemoryLeases,
+    MemoryRegistration,
+    MemoryAuthorization,
+):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self) -> None:

@@ -84,9 +84,14 @@ _USE_ONCE = _USE.on_conflict_do_update(
 _PRUNE = delete(used_once).where(used_once.c.until < bindparam("now"))
 
 
-class SqliteStore(SqliteFlow, SqliteApprovals, SqliteCanaries, SqliteAuthorization):
-class SqliteStore(SqliteFlow, SqliteApprovals, SqliteCanaries, SqliteLeases):
-class SqliteStore(SqliteFlow, SqliteApprovals, SqliteCanaries, SqliteRegistration):
+class SqliteStore(
+    SqliteFlow,
+    SqliteApprovals,
+    SqliteCanaries,
+    SqliteLeases,
+    SqliteRegistration,
+    SqliteAuthorization,
+):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self, path: Path | str) -> None:

@@ -44,9 +44,15 @@ class StoredRevocation(Value):
     revocation: Revocation
 
 
-class Store(FlowStore, ApprovalStore, CanaryStore, AuthorizationStore, Protocol):
-class Store(FlowStore, ApprovalStore, CanaryStore, LeaseStore, Protocol):
-class Store(FlowStore, ApprovalStore, CanaryStore, RegistrationStore, Protocol):
+class Store(
+    FlowStore,
+    ApprovalStore,
+    CanaryStore,
+    LeaseStore,
+    RegistrationStore,
+    AuthorizationStore,
+    Protocol,
+):
     """See the module."""
 
     async def open(self) -> None:

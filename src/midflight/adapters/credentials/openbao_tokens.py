@@ -1,0 +1,76 @@
+"""Tokens at OpenBao that were made for leases: found again by a mark, ended by their accessor.
+
+An accessor is no secret. OpenBao lists accessors without saying whose they are, so each new one is
+looked up once and remembered. Above: `openbao.py`. Below: `openbao_session.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from midflight.adapters.credentials.calls import failure, member, texts
+from midflight.adapters.credentials.openbao_session import NAMED, OpenBaoSession, says
+from midflight.domain.lease import NAME_PREFIX
+
+
+class LeaseTokens:
+    """Accessors at one server, and the external names that their tokens are marked with."""
+
+    MARK = "midflight_lease"
+    """Key of the token's metadata that holds the external name."""
+
+    def __init__(self, session: OpenBaoSession) -> None:
+        self._session = session
+        # Of every accessor seen; empty for tokens of others.
+        self._names: dict[str, str] = {}
+
+    def made(self, accessor: str, name: str) -> None:
+        """Remember a token that was made here."""
+        self._names[accessor] = name
+
+    async def named(self) -> Mapping[str, str]:
+        """Accessors to external names, of all marked tokens that exist now."""
+        answer = await self._session.ask("GET", "auth/token/accessors?list=true", again=True)
+        if answer.status != 200:
+            raise failure(
+                NAMED,
+                "the listing of tokens",
+                answer.status,
+                hint="Allow list and sudo on auth/token/accessors.",
+            )
+        present = texts(member(answer.json(), "data"), "keys")
+        known, self._names = self._names, {}
+        for accessor in present:
+            name = known.get(accessor)
+            self._names[accessor] = await self._name(accessor) if name is None else name
+        return {accessor: name for accessor, name in self._names.items() if name}
+
+    async def _name(self, accessor: str) -> str:
+        answer = await self._session.ask(
+            "POST", "auth/token/lookup-accessor", {"accessor": accessor}, again=True
+        )
+        if answer.status in {400, 403, 404} and says(answer, "invalid accessor"):
+            return ""  # ended between the list and this look
+        if answer.status != 200:
+            raise failure(NAMED, "the look at a token", answer.status)
+        name = member(member(answer.json(), "data"), "meta").get(self.MARK)
+        return name if isinstance(name, str) and name.startswith(NAME_PREFIX) else ""
+
+    async def end(self, accessor: str) -> None:
+        """End one token and what hangs under it. That it is gone already is success."""
+        answer = await self._session.ask(
+            "POST", "auth/token/revoke-accessor", {"accessor": accessor}, again=True
+        )
+        gone = answer.status in {200, 204} or says(answer, "invalid accessor")
+        if not gone:
+            raise failure(NAMED, "the revoking of a token", answer.status)
+        self._names.pop(accessor, None)
+
+    async def end_named(self, name: str) -> None:
+        """End every token that is marked with a name."""
+        for accessor, marked in (await self.named()).items():
+            if marked == name:
+                await self.end(accessor)
+
+
+__all__ = ["LeaseTokens"]
