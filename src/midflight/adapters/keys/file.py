@@ -56,7 +56,9 @@ class FileTokenSigner(Es256TokenSigner):
             Misconfigured: directory or file are not private, or the keys are damaged.
         """
         self._directory = directory
-        super().__init__(_kept(directory, TOKEN_FILE, fresh_keys, _load, _dump), clock=clock)
+        super().__init__(
+            _kept(directory, TOKEN_FILE, fresh_keys, read_token_keys, _dump), clock=clock
+        )
 
     def announce(self) -> str:
         """Publish the next key and return its id; it does not sign yet."""
@@ -70,13 +72,13 @@ class FileTokenSigner(Es256TokenSigner):
 
     def reload(self) -> None:
         """Use what is on disk now. `Misconfigured` leaves the keys in use as they were."""
-        self._use(_kept(self._directory, TOKEN_FILE, fresh_keys, _load, _dump))
+        self._use(_kept(self._directory, TOKEN_FILE, fresh_keys, read_token_keys, _dump))
 
     def _change(self, change: Callable[[TokenKeys], TokenKeys]) -> None:
         with PrivateDirectory(self._directory) as files, files.locked():
             stored = files.read(TOKEN_FILE)
             # Another process may have rotated since; a missing file is not a reason to forget.
-            after = change(self._keys if stored is None else _load(stored))
+            after = change(self._keys if stored is None else read_token_keys(stored))
             files.write(TOKEN_FILE, _dump(after))
         self._use(after)
 
@@ -166,7 +168,8 @@ class _TokenFile(Value, forbid_unknown_fields=True):
     keys: TokenKeys
 
 
-def _load(content: bytes) -> TokenKeys:
+def read_token_keys(content: bytes) -> TokenKeys:
+    """What `token-signing.json` holds. `Misconfigured` if that is not keys."""
     stored: _TokenFile | None = None
     try:
         stored = msgspec.json.decode(content, type=_TokenFile)
@@ -197,4 +200,5 @@ __all__ = [
     "FileTokenSigner",
     "open_key_wrap",
     "open_note_signer",
+    "read_token_keys",
 ]
