@@ -30,6 +30,7 @@ from midflight.apps.settings_file import (
     find,
     parse,
 )
+from midflight.apps.settings_keys import Keys
 from midflight.apps.settings_sections import (
     BASE,
     Approvals,
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     traits: TraitsFiles = Field(default_factory=TraitsFiles)
     flow: FlowRules = FlowRules()
     identity: Identity = Identity()
+    keys: Keys = Keys()
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)
     approvals: Approvals = Approvals()

@@ -21,6 +21,7 @@ from midflight.apps.cli import (
     doctor,
     explain,
     init,
+    keys,
     ledger,
     mark,
     monitor,
@@ -86,6 +87,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(canary.app, name="canary")
+app.add_typer(keys.app, name="keys")
 app.add_typer(operator.app, name="operator")
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from midflight.services.identity import Identity
     from midflight.services.interruption import Interruption
     from midflight.services.inventory import Inventory
+    from midflight.services.key_rings import KeyRings
     from midflight.services.ledger import Ledger
     from midflight.services.monitor_history import MonitorHistory
     from midflight.services.monitors import Monitors
@@ -93,6 +94,11 @@ class Plane(Protocol):
     @property
     def identity(self) -> Identity:
         """The mint of workload tokens."""
+        ...
+
+    @property
+    def keys(self) -> KeyRings:
+        """The keys that sign."""
         ...
 
     @property
