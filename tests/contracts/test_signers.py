@@ -17,6 +17,7 @@ import msgspec
 import pkcs11
 import pytest
 from counterpart_kit import OpenBao, openbao
+from key_kit import Recording
 from softhsm_kit import MISSING, SoftToken, installed, soft_token
 
 from midflight.adapters.keys.file_signer import FileKeySource
@@ -210,24 +211,6 @@ async def test_rotated_rings_keep_what_was_signed_and_destroy_what_signed_it(
 
 
 BY_X = dict.fromkeys(Purpose, "x")
-
-
-class Recording:
-    """A recorder that has everything at once."""
-
-    def __init__(self) -> None:
-        self.records: list[Any] = []
-
-    def append(self, record: Any) -> Any:
-        self.records.append(record)
-        return _Done()
-
-
-class _Done:
-    id = "r"
-
-    async def durable(self) -> None:
-        """At once."""
 
 
 # What only some can suffer

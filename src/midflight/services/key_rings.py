@@ -107,11 +107,11 @@ class KeyRings:
         """
         self._recorder = recorder
         async with self._changing:
-            rings = await self._store.read()
+            rings = await self._store.change(self._without_expired)
             names = {*rings, *(purpose.value for purpose in self._wanted)}
             for name in sorted(names):
                 if name not in rings or rings[name].current is None:
-                    rings = await self._with_new(Purpose(name))
+                    rings = await self._with_new(Purpose(name), first=True)
             await self._used.adopt(rings)
 
     async def close(self) -> None:
@@ -190,7 +190,7 @@ class KeyRings:
             try:
                 if rings[name].current is None:
                     self._used.forget(rings)
-                    rings = await self._with_new(Purpose(name))
+                    rings = await self._with_new(Purpose(name), first=True)
                 await self._used.adopt(rings)
             except MidflightError as error:
                 log.warning("no_key_signs", purpose=name, why=error.message)
@@ -230,7 +230,7 @@ class KeyRings:
         ring, now = self._used.rings[purpose.value], self._clock.now()
         at = key_ring.may_sign_at(ring)
         if ring.current is None:
-            await self._used.adopt(await self._with_new(purpose))
+            await self._used.adopt(await self._with_new(purpose, first=True))
             kid = self.signer(purpose).public_jwk["kid"]
             await self._record(f"key.rotate {purpose.value}", SWEEPER, kid=kid, before="")
         elif at is not None and now >= at:
@@ -289,14 +289,15 @@ class KeyRings:
             f"key.rotate {name}", author, kid=coming.kid, before=going.kid, early=early
         )
 
-    async def _with_new(self, purpose: Purpose) -> Rings:
-        """The rings with a new key of the purpose: the next one, or the first one.
+    async def _with_new(self, purpose: Purpose, *, first: bool = False) -> Rings:
+        """The rings with a new key of the purpose: the next one, or with `first` one that signs.
 
-        A key is not made where there is a next one, and is destroyed if another process was first.
+        A key is not made where there is one, and is destroyed if another process was quicker.
         """
         name, backend = purpose.value, self._backend(purpose)
+        wanted = KeyState.CURRENT if first else KeyState.NEXT
         stored = await self._store.read()
-        if name in stored and stored[name].of(KeyState.NEXT) is not None:
+        if name in stored and stored[name].of(wanted) is not None:
             return stored
         source = self._used.source(backend)
         made = await source.make(purpose)
@@ -311,6 +312,8 @@ class KeyRings:
 
         def change(rings: Rings) -> Rings:
             ring = rings.get(name, Ring(keys=()))
+            if ring.of(wanted) is not None:
+                return rings
             return _with(rings, name, key_ring.announced(ring, key))
 
         kept = False

@@ -13,18 +13,16 @@ from pathlib import Path
 
 import msgspec
 
-from midflight.adapters.keys.es256 import TokenKeys
-from midflight.adapters.keys.file import TOKEN_FILE, read_token_keys
 from midflight.adapters.keys.private_files import PrivateDirectory
 from midflight.adapters.keys.public_keys import public_key
+from midflight.adapters.keys.token_file import TOKEN_FILE, earlier_rings
 from midflight.domain.errors import Misconfigured
-from midflight.domain.key_ring import KeyState, Ring, RingKey, Rings, problems
-from midflight.domain.value import JSONObject, Value
+from midflight.domain.key_ring import Ring, Rings, problems
+from midflight.domain.value import Value
 from midflight.services.ports.keys import Purpose
 
 RING_FILE = "signing-keys.json"
 _FORMAT = "midflight-signing-keys-v1"
-_PUBLIC = ("kty", "crv", "x", "y")
 
 
 class MemoryRings:
@@ -78,7 +76,7 @@ class RingFiles:
         if content is not None:
             return sound(_load(content))
         earlier = files.read(TOKEN_FILE)
-        return {} if earlier is None else sound(_earlier(read_token_keys(earlier)))
+        return {} if earlier is None else sound(earlier_rings(earlier))
 
 
 def sound(rings: Rings) -> Rings:
@@ -132,29 +130,6 @@ def _load(content: bytes) -> Mapping[str, Ring]:
 
 def _dump(rings: Rings) -> bytes:
     return msgspec.json.encode(_RingFile(format=_FORMAT, rings=dict(rings)))
-
-
-def _earlier(keys: TokenKeys) -> Rings:
-    """The ring of access tokens out of the file of earlier versions; what never signed is left."""
-
-    def ring_key(jwk: JSONObject, state: KeyState, until: int = 0) -> RingKey:
-        public = {name: jwk[name] for name in _PUBLIC}
-        private: JSONObject = {"jwk": jwk} if state is KeyState.CURRENT else {}
-        purpose = Purpose.ACCESS_TOKEN
-        stated = {**public, "kid": jwk["kid"], "use": purpose.use, "alg": purpose.algorithm}
-        return RingKey(
-            kid=jwk["kid"],
-            jwk=stated,
-            backend="file",
-            handle=private,
-            state=state,
-            since=0,
-            until=until,
-        )
-
-    current = ring_key(keys.signing, KeyState.CURRENT)
-    retired = (ring_key(key.jwk, KeyState.RETIRED, key.until) for key in keys.retired)
-    return {Purpose.ACCESS_TOKEN.value: Ring(keys=(current, *retired))}
 
 
 __all__ = ["RING_FILE", "MemoryRings", "RingFiles", "sound"]
