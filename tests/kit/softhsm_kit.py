@@ -6,6 +6,7 @@ have tokens of their own in it.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import itertools
 import os
@@ -42,6 +43,7 @@ class SoftToken:
 @functools.cache
 def _folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="mf-hsm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "tokens").mkdir()
     configuration = folder / "softhsm2.conf"
     configuration.write_text(f"directories.tokendir = {folder}/tokens\nlog.level = ERROR\n")
