@@ -77,6 +77,11 @@ class Markers:
         ]
 
 
+def private_half(signing: Any) -> str:
+    """Of the key that signs access tokens."""
+    return str(signing["rings"]["access-token"]["keys"][0]["handle"]["jwk"]["d"])
+
+
 def forms(secret: bytes) -> Iterator[bytes]:
     """A secret in clear, as hexadecimal, as UTF-16, reversed, and in base64 at any alignment."""
     yield secret
@@ -151,8 +156,8 @@ async def test_nothing_that_a_plane_is_told_in_confidence_stands_where_it_must_n
 
     markers.add("a wrapping key", key_in(tmp_path / "state/keys/seal-wrap.key"))
     markers.add("a checkpoint key", key_in(tmp_path / "state/keys/checkpoint.key"))
-    signing = json.loads((tmp_path / "state/keys/token-signing.json").read_text())
-    markers.add("a token key", signing["keys"]["signing"]["d"])
+    signing = json.loads((tmp_path / "state/keys/signing-keys.json").read_text())
+    markers.add("a token key", private_half(signing))
 
     bad: list[str] = []
     for moment in (at_work, at_rest):
@@ -171,7 +176,7 @@ AT_HOME = {
     "upstream.secret": ("header from a file",),
     "state/keys/seal-wrap.key": ("a wrapping key",),
     "state/keys/checkpoint.key": ("a checkpoint key",),
-    "state/keys/token-signing.json": ("a token key",),
+    "state/keys/signing-keys.json": ("a token key",),
 }
 # What a verb is for: an operator who explains a decision sees what was judged.
 SHOWN_TO_OPERATORS = {
@@ -403,8 +408,8 @@ async def test_no_value_of_midflight_shows_a_secret_in_its_repr(
             keys = tmp_path / "state" / "keys"
             markers.add("a wrapping key", key_in(keys / "seal-wrap.key"))
             markers.add("a checkpoint key", key_in(keys / "checkpoint.key"))
-            signing = json.loads((keys / "token-signing.json").read_text())
-            markers.add("a token key", signing["keys"]["signing"]["d"])
+            signing = json.loads((keys / "signing-keys.json").read_text())
+            markers.add("a token key", private_half(signing))
             with (
                 closing(Connection(gateway.url)) as agent,
                 closing(Connection(gateway.url)) as other,

@@ -1,4 +1,7 @@
-"""The contract of `services/ports/keys.py`, over keys in memory and keys in files."""
+"""The contract of `services/ports/keys.py`, over keys in memory and keys in files.
+
+Signers of every backend are in `test_signers.py`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from joserfc.jwk import KeySet
 from midflight.adapters.keys.aes import AesKeyWrap
 from midflight.adapters.keys.ed25519 import Ed25519NoteSigner
 from midflight.adapters.keys.es256 import OVERLAP_S, Es256TokenSigner
-from midflight.adapters.keys.file import FileTokenSigner, open_key_wrap, open_note_signer
+from midflight.adapters.keys.file import open_key_wrap, open_note_signer
 from midflight.domain.checkpoint import parse_verifier_key
 from midflight.domain.errors import Malformed, StoreUnavailable
 from midflight.services.ports.keys import KeyWrap, NoteSigner, TokenSigner
@@ -34,11 +37,9 @@ def clock() -> FakeClock:
     return FakeClock(NOW)
 
 
-@pytest.fixture(params=["memory", "file"])
-def signer(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> Es256TokenSigner:
-    if request.param == "memory":
-        return Es256TokenSigner.fresh(clock=clock)
-    return FileTokenSigner(tmp_path / "keys", clock=clock)
+@pytest.fixture
+def signer(clock: FakeClock) -> Es256TokenSigner:
+    return Es256TokenSigner.fresh(clock=clock)
 
 
 @pytest.fixture(params=["memory", "file"])

@@ -268,6 +268,57 @@ async def test_a_cancelled_request_closes_its_connection() -> None:
         await pool.close()
 
 
+async def test_cancelling_a_request_as_its_answer_comes_leaves_the_next_exchange_alone() -> None:
+    handle, connections = _answering(response(b"1"), response(b"2"), response(b"3"))
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        loop = asyncio.get_running_loop()
+        others: list[asyncio.Task[bytes]] = []
+
+        class Flight(FakeFlight):
+            def came(self, nbytes: int) -> None:
+                # The answer is about to be whole, and free the connection: the next request takes
+                # it, then the reader is cancelled, then it would have been woken.
+                super().came(nbytes)
+                others.append(loop.create_task(_get(pool, b"another's")))
+                loop.call_soon(first.cancel)
+
+        first = loop.create_task(pool.send(b"POST", b"", b"{}", gate=Flight()))
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert await others[0] == b"2"
+        assert await _get(pool) == b"3"
+        assert len(connections) == 1
+        assert len(others) == 1
+        await pool.close()
+
+
+async def test_an_upload_answered_early_and_cancelled_then_gives_its_connection_back() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(response(b"enough"))
+        await writer.drain()
+        await gone.wait()
+
+    gone = asyncio.Event()
+    async with raw_server(handle) as url:
+        pool = HttpPool("x", url)
+        loop = asyncio.get_running_loop()
+
+        class Flight(FakeFlight):
+            def came(self, nbytes: int) -> None:
+                super().came(nbytes)
+                loop.call_soon(first.cancel)
+
+        body = bytes(64 * 1024 * 1024)
+        first = loop.create_task(pool.send(b"POST", b"", body, gate=Flight()))
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await until(lambda: pool.size == 0)
+        gone.set()
+        await pool.close()
+
+
 async def test_a_large_body_leaves_in_slices_and_a_cut_stops_it_half_way() -> None:
     read = 0
     flight = FakeFlight()

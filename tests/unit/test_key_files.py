@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -13,27 +14,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from identity_kit import NOW
+from key_kit import SomeRings
 
 from midflight.adapters.keys import private_files
 from midflight.adapters.keys.aes import AesKeyWrap
 from midflight.adapters.keys.ed25519 import Ed25519NoteSigner
-from midflight.adapters.keys.file import (
-    NOTE_FILE,
-    SVID_FILE,
-    TOKEN_FILE,
-    WRAP_FILE,
-    FileKeys,
-    FileTokenSigner,
-    open_key_wrap,
-)
+from midflight.adapters.keys.es256 import TokenKeys, announced, fresh_keys, rotated
+from midflight.adapters.keys.file import NOTE_FILE, WRAP_FILE, open_key_wrap, open_note_signer
 from midflight.adapters.keys.private_files import MAX_FILE_BYTES, PrivateDirectory
+from midflight.adapters.keys.ring_files import RING_FILE
 from midflight.domain.errors import Misconfigured, StoreUnavailable
 from midflight.testing import FakeClock
 
+KIT = Path(__file__).parents[1] / "kit"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(KIT), *sys.path])}
 ORIGIN = "plane.example.test/ledger"
-FILES = (TOKEN_FILE, SVID_FILE, NOTE_FILE, WRAP_FILE)
+FILES = (RING_FILE, NOTE_FILE, WRAP_FILE)
 
 
 @pytest.fixture
@@ -41,8 +40,32 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "state" / "keys"
 
 
-def opened(directory: Path, origin: str = ORIGIN) -> FileKeys:
-    return FileKeys(directory, clock=FakeClock(NOW), origin=origin)
+class Opened:
+    """All keys of one deployment."""
+
+    def __init__(self, directory: Path, origin: str) -> None:
+        self.rings = rings_of(directory)
+        self.notes = open_note_signer(directory, origin=origin)
+        self.wrap = open_key_wrap(directory)
+        self.tokens = self.rings.tokens
+
+
+def rings_of(directory: Path) -> SomeRings:
+    return SomeRings(directory, clock=FakeClock(NOW)).start()
+
+
+def opened(directory: Path, origin: str = ORIGIN) -> Opened:
+    return Opened(directory, origin)
+
+
+def private_of(directory: Path) -> dict[str, Any]:
+    """The private half that signs access tokens, as it stands in the file."""
+    stored = json.loads((directory / RING_FILE).read_bytes())
+    return stored["rings"]["access-token"]["keys"][0]["handle"]["jwk"]
+
+
+def kids(keys: SomeRings) -> list[str]:
+    return [jwk["kid"] for jwk in keys.tokens.public_jwks()["keys"]]
 
 
 def mode(path: Path) -> int:
@@ -98,12 +121,18 @@ def test_processes_that_start_together_agree_on_one_key(directory: Path) -> None
     directory.parent.mkdir()
     program = (
         "import sys; from pathlib import Path; from midflight.testing import FakeClock;"
-        "from midflight.adapters.keys.file import FileKeys;"
-        "keys = FileKeys(Path(sys.argv[1]), clock=FakeClock(), origin='o');"
-        "print(keys.tokens.public_jwks()['keys'][0]['kid'], keys.notes.verifier_key(), keys.wrap)"
+        "from key_kit import SomeRings;"
+        "from midflight.adapters.keys.file import open_key_wrap, open_note_signer;"
+        "keys = SomeRings(Path(sys.argv[1]), clock=FakeClock()).start();"
+        "notes = open_note_signer(Path(sys.argv[1]), origin='o');"
+        "wrap = open_key_wrap(Path(sys.argv[1]));"
+        "print(keys.tokens.public_jwks(), notes.verifier_key(), wrap)"
     )
     command = [sys.executable, "-c", program, str(directory)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        for _ in range(3)
+    ]
     said = {process.communicate()[0] for process in running}
     assert all(process.returncode == 0 for process in running)
     assert len(said) == 1
@@ -235,7 +264,6 @@ def test_a_damaged_key_is_refused_and_left_as_it_is(
     [
         {"d": "AAAA"},
         {"d": None},
-        {"kid": "other"},
         {"crv": "P-384"},
         {"kty": "oct"},
         {"x": "A" * 43},
@@ -248,13 +276,13 @@ def test_a_token_key_whose_parts_do_not_fit_is_refused(
     directory: Path, change: dict[str, Any]
 ) -> None:
     opened(directory)
-    path = directory / TOKEN_FILE
+    path = directory / RING_FILE
     stored = json.loads(path.read_bytes())
-    stored["keys"]["signing"].update(change)
+    stored["rings"]["access-token"]["keys"][0]["handle"]["jwk"].update(change)
     path.write_text(json.dumps(stored))
     with pytest.raises(Misconfigured):
         opened(directory)
-    stored["keys"]["signing"] = {}
+    stored["rings"]["access-token"]["keys"][0]["handle"]["jwk"] = {}
     path.write_text(json.dumps(stored))
     with pytest.raises(Misconfigured):
         opened(directory)
@@ -311,33 +339,57 @@ def test_the_checkpoint_key_file_has_the_form_that_other_tools_read(directory: P
 
 def test_a_rotation_is_on_disk_before_it_counts(directory: Path) -> None:
     keys = opened(directory)
-    old = keys.tokens.public_jwks()["keys"][0]["kid"]
-    private = json.loads((directory / TOKEN_FILE).read_bytes())["keys"]["signing"]["d"]
-    new = keys.tokens.rotate()
-    again = opened(directory).tokens.public_jwks()["keys"]
-    assert [jwk["kid"] for jwk in again] == [new, old]
+    (old,) = kids(keys.rings)
+    private = private_of(directory)["d"]
+    new = keys.rings.rotate()
+    assert kids(opened(directory).rings) == [new, old]
     # The old private half is gone from the disk: nobody can sign with it any more.
-    assert private not in (directory / TOKEN_FILE).read_text()
+    assert private not in (directory / RING_FILE).read_text()
 
 
-def test_another_process_sees_a_rotation_at_reload(directory: Path) -> None:
-    one = FileTokenSigner(directory, clock=FakeClock(NOW))
-    two = FileTokenSigner(directory, clock=FakeClock(NOW))
+def test_another_process_sees_a_rotation_at_its_next_sweep(directory: Path) -> None:
+    one, two = rings_of(directory), rings_of(directory)
     announced = one.announce()
-    assert two.public_jwks() != one.public_jwks()
-    two.reload()
-    assert two.public_jwks() == one.public_jwks()
+    assert kids(two) != kids(one)
+    two.sweep()
+    assert kids(two) == kids(one)
     assert two.rotate() == announced
 
 
 def test_rotations_of_two_processes_lose_no_key(directory: Path) -> None:
-    one = FileTokenSigner(directory, clock=FakeClock(NOW))
-    two = FileTokenSigner(directory, clock=FakeClock(NOW))
-    first = one.public_jwks()["keys"][0]["kid"]
+    one, two = rings_of(directory), rings_of(directory)
+    (first,) = kids(one)
     second = one.rotate()
-    third = two.rotate()  # two has not reloaded
-    kids = [jwk["kid"] for jwk in two.public_jwks()["keys"]]
-    assert kids == [third, second, first]
+    third = two.rotate()  # two has not looked again
+    assert kids(two) == [third, second, first]
+
+
+def test_keys_of_versions_before_the_rings_are_taken_over(directory: Path) -> None:
+    keys = announced(rotated(fresh_keys(), now=NOW))
+    with PrivateDirectory(directory) as files, files.locked():
+        files.write(OLD_FILE, _old_file(keys))
+    assert keys.upcoming is not None
+    taken = rings_of(directory)
+    assert kids(taken) == [keys.signing["kid"], keys.retired[0].jwk["kid"]]
+    assert not (directory / OLD_FILE).exists()  # one copy of a key is enough
+    assert kids(rings_of(directory)) == kids(taken)
+
+
+def test_a_damaged_file_of_versions_before_is_refused_and_left(directory: Path) -> None:
+    for damaged in (b"", b"{}", MARKER.encode(), _old_file(fresh_keys()).replace(b"v1", b"v2")):
+        with PrivateDirectory(directory) as files, files.locked():
+            files.write(OLD_FILE, damaged)
+        with pytest.raises(Misconfigured) as caught:
+            rings_of(directory)
+        assert MARKER not in str(caught.value)
+        assert (directory / OLD_FILE).read_bytes() == damaged
+
+
+OLD_FILE = "token-signing.json"
+
+
+def _old_file(keys: TokenKeys) -> bytes:
+    return msgspec.json.encode({"format": "midflight-token-keys-v1", "keys": keys})
 
 
 @pytest.mark.parametrize("failing", ["fsync", "rename", "fchmod"])
@@ -345,7 +397,7 @@ def test_a_rotation_that_cannot_be_written_changes_nothing(
     directory: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     keys = opened(directory)
-    before, jwks = (directory / TOKEN_FILE).read_bytes(), keys.tokens.public_jwks()
+    before, jwks = (directory / RING_FILE).read_bytes(), keys.tokens.public_jwks()
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -353,11 +405,11 @@ def test_a_rotation_that_cannot_be_written_changes_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(private_files.os, failing, full)
         with pytest.raises(Misconfigured, match="No space left"):
-            keys.tokens.rotate()
-    assert (directory / TOKEN_FILE).read_bytes() == before
+            keys.rings.rotate()
+    assert (directory / RING_FILE).read_bytes() == before
     assert keys.tokens.public_jwks() == jwks
     assert not list(directory.glob(".*.tmp"))
-    keys.tokens.rotate()
+    keys.rings.rotate()
 
 
 def test_what_is_written_is_flushed_before_it_gets_its_name(
@@ -376,13 +428,13 @@ def test_what_is_written_is_flushed_before_it_gets_its_name(
             return _real(*values, **named)
 
         monkeypatch.setattr(private_files.os, name, noted)
-    keys.tokens.rotate()
-    assert done == ["fsyncfile", "rename", "fsyncdir"]
+    keys.rings.announce()
+    assert done[:3] == ["fsyncfile", "rename", "fsyncdir"]
 
 
 def test_drafts_that_a_crash_left_are_removed(directory: Path) -> None:
     opened(directory)
-    draft = directory / f".{TOKEN_FILE}.0123456789abcdef.tmp"
+    draft = directory / f".{RING_FILE}.0123456789abcdef.tmp"
     draft.write_text(MARKER)
     before = opened(directory).tokens.public_jwks()
     assert not draft.exists()
@@ -394,19 +446,22 @@ def test_a_key_killed_at_any_moment_of_a_rotation_is_whole(directory: Path) -> N
     opened(directory)
     program = (
         "import sys; from pathlib import Path; from midflight.testing import FakeClock;"
-        "from midflight.adapters.keys.file import FileTokenSigner;"
-        "signer = FileTokenSigner(Path(sys.argv[1]), clock=FakeClock());"
+        "from key_kit import SomeRings;"
+        "clock = FakeClock(); keys = SomeRings(Path(sys.argv[1]), clock=clock).start();"
         "print('on', flush=True)\n"
-        "while True: signer.rotate(); signer._clock.advance(1000)"
+        "while True: keys.rotate(); clock.advance(1000)"
     )
     for _ in range(3):
         child = subprocess.Popen(
-            [sys.executable, "-c", program, str(directory)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", program, str(directory)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
         )
         assert child.stdout is not None
         assert child.stdout.readline() == "on\n"
-        before = (directory / TOKEN_FILE).read_bytes()
-        while (directory / TOKEN_FILE).read_bytes() == before:
+        before = (directory / RING_FILE).read_bytes()
+        while (directory / RING_FILE).read_bytes() == before:
             pass
         child.kill()
         child.wait()
@@ -415,17 +470,44 @@ def test_a_key_killed_at_any_moment_of_a_rotation_is_whole(directory: Path) -> N
     assert not list(directory.glob(".*.tmp"))
 
 
+@pytest.mark.parametrize("at", ["before the name", "after the name"])
+def test_a_rotation_killed_between_writing_and_naming_is_the_old_or_the_new_one(
+    directory: Path, at: str
+) -> None:
+    before = kids(rings_of(directory))
+    program = (
+        "import os, signal, sys; from pathlib import Path;"
+        "from midflight.testing import FakeClock; from key_kit import SomeRings;"
+        "from midflight.adapters.keys import private_files;"
+        "keys = SomeRings(Path(sys.argv[1]), clock=FakeClock(int(sys.argv[2]))).start();"
+        "real = os.rename\n"
+        "def rename(*names, **more):\n"
+        "    if sys.argv[3] == 'after the name': real(*names, **more)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "private_files.os.rename = rename\n"
+        "keys.announce()"
+    )
+    command = [sys.executable, "-c", program, str(directory), str(int(NOW)), at]
+    done = subprocess.run(command, check=False, env=ENVIRONMENT)
+    assert done.returncode == -signal.SIGKILL
+    after = rings_of(directory)
+    assert kids(after)[0] == before[0]
+    assert len(kids(after)) == (1 if at == "before the name" else 2)
+    assert after.tokens.sign({}, {})
+    assert not list(directory.glob(".*.tmp"))  # and no key material beside it
+
+
 # Secrets
 
 
 def test_no_repr_and_no_error_shows_a_key(directory: Path) -> None:
     keys = opened(directory)
     secrets = [
-        json.loads((directory / TOKEN_FILE).read_bytes())["keys"]["signing"]["d"],
+        private_of(directory)["d"],
         (directory / NOTE_FILE).read_text().strip().split("+", 4)[4],
         (directory / WRAP_FILE).read_text().split()[1],
     ]
-    for part in (keys.tokens, keys.notes, keys.wrap):
+    for part in (keys.tokens, keys.rings.rings, keys.notes, keys.wrap):
         shown = repr(part) + str(part)
         assert all(secret not in shown for secret in secrets)
     with pytest.raises(Misconfigured) as caught:

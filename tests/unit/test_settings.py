@@ -74,7 +74,7 @@ def _uncommented(text: str) -> str:
 
 def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
     (tmp_path / "tls").mkdir()
-    for name in ("cert.pem", "key.pem", "clients.pem", "tickets-ca.pem"):
+    for name in ("cert.pem", "key.pem", "clients.pem", "tickets-ca.pem", "bao-ca.pem"):
         (tmp_path / "tls" / name).touch()
     settings = load(write(tmp_path, _uncommented(TEMPLATE)))
 
@@ -91,6 +91,7 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
         "policy",
         "traits",
         "identity",
+        "keys",
         "runs",
         "control",
         "approvals",

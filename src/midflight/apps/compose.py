@@ -18,7 +18,7 @@ import structlog
 from midflight import __version__
 from midflight.adapters.clock import SystemClock
 from midflight.adapters.fabric.local import LocalFabric
-from midflight.adapters.keys.file import FileKeys
+from midflight.adapters.keys.file import open_key_wrap, open_note_signer
 from midflight.adapters.policy.cedar import CedarEngine
 from midflight.adapters.policy.compiler import CedarCompiler
 from midflight.adapters.store.ledger_sqlite import SqliteLedgerStore
@@ -34,6 +34,7 @@ from midflight.apps.compose_spiffe import authority as spiffe_authority
 from midflight.apps.compose_ci import job_federation
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_broker import BrokerParts
+from midflight.apps.compose_keys import key_rings, mint
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -60,6 +61,7 @@ from midflight.services.identity import Identity
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.job_runs import JobRuns
+from midflight.services.key_rings import KeyRings
 from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
 from midflight.services.moded import ModedEngine
@@ -72,7 +74,7 @@ from midflight.services.policy_files import OBSERVE
 from midflight.services.ports.authority import Authority
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.fabric import Fabric
-from midflight.services.ports.keys import KeyWrap, NoteSigner, TokenSigner
+from midflight.services.ports.keys import KeyWrap, NoteSigner, Purpose, TokenSigner
 from midflight.services.ports.ledger_store import LedgerStore
 from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
@@ -98,6 +100,7 @@ class Parts:
         store: Store,
         ledger_store: LedgerStore,
         fabric: Fabric,
+        keys: KeyRings,
         token_signer: TokenSigner,
         note_signer: NoteSigner,
         wrap: KeyWrap,
@@ -113,6 +116,7 @@ class Parts:
         self.store = store
         self.ledger_store = ledger_store
         self.fabric = fabric
+        self.keys = keys
         self.token_signer = token_signer
         self.note_signer = note_signer
         self.wrap = wrap
@@ -136,7 +140,8 @@ def parts(settings: Settings) -> Parts:
     telemetry = PrometheusTelemetry(
         [entry.name for entry in settings.upstream], version=__version__
     )
-    keys = FileKeys(directory / "keys", clock=clock, origin=settings.identity.trust_domain)
+    key_files = directory / "keys"
+    rings = key_rings(settings.keys, key_files, clock)
     return Parts(
         clock=clock,
         store=SqliteStore(directory / "midflight.sqlite3"),
@@ -146,7 +151,11 @@ def parts(settings: Settings) -> Parts:
         note_signer=keys.notes,
         wrap=keys.wrap,
         authority=spiffe_authority(settings, clock=clock),
-        svid_signer=keys.svids,
+        svid_signer=mint(rings, Purpose.JWT_SVID),
+        keys=rings,
+        token_signer=mint(rings, Purpose.ACCESS_TOKEN),
+        note_signer=open_note_signer(key_files, origin=settings.identity.trust_domain),
+        wrap=open_key_wrap(key_files),
         telemetry=telemetry,
         exposition=telemetry.exposition,
         upstreams={entry.name: _upstream(entry) for entry in settings.upstream},
@@ -176,6 +185,7 @@ class Plane:
             clock=made.clock,
             trust_domain=settings.identity.trust_domain,
         )
+        self.keys = made.keys
         self.identity = Identity(
             store=made.store,
             signer=made.token_signer,
@@ -188,7 +198,9 @@ class Plane:
             jwks_uri=f"{settings.public_url}/.well-known/jwks.json",
             scopes=settings.scopes,
             mtls=settings.shows_certificates,
+            published=self.keys.published,
         )
+        self.keys.on_withdrawn(self.identity.forget)
         standard, observing = CedarEngine(), CedarEngine()
         self.engine = ModedEngine(standard, observing)
         self.monitors = Monitors(made.clock)
@@ -379,6 +391,8 @@ class Plane:
             await self.observing.load()
             await self.ledger.start(__version__, self.engine.version)
             undo.push_async_callback(self.ledger.close)
+            undo.push_async_callback(self.keys.close)
+            await self.keys.start(self.ledger)
             undo.push_async_callback(self._keep_monitors)
             await self.inventory.refresh()
             await self.marks.start()
@@ -477,6 +491,7 @@ class Plane:
                     self.observing.reload_if_changed,
                     self.spiffe.sweep,
                     self.oauth.sweep,
+                    self.keys.sweep,
                 )
             )
 

@@ -32,6 +32,7 @@ from midflight.apps.settings_file import (
     parse,
 )
 from midflight.apps.settings_oauth import OAuth
+from midflight.apps.settings_keys import Keys
 from midflight.apps.settings_sections import (
     BASE,
     Approvals,
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     identity: Identity = Identity()
     spiffe: SpiffeSettings = SpiffeSettings()
     federation: tuple[FederationPeer, ...] = ()
+    keys: Keys = Keys()
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)
     approvals: Approvals = Approvals()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -115,6 +115,7 @@ class Identity:
         resource: str,
         trust_domain: str,
         jwks_uri: str,
+        published: Callable[[], JSONObject] | None = None,
         name: str = "Midflight",
         cached_tokens: int = CACHED_TOKENS,
         scopes: Sequence[str] = (),
@@ -132,6 +133,7 @@ class Identity:
             resource: the gateway's resource URL, the one audience of tokens.
             trust_domain: the trust domain that workloads are in.
             jwks_uri: where `jwks` is served.
+            published: the key set that is served there; default: the signer's own.
             name: `resource_name` of the metadata.
             cached_tokens: bound of the cache of verified tokens.
             scopes: scope values that the metadata names.
@@ -150,6 +152,7 @@ class Identity:
         self._resource = resource
         self._trust_domain = trust_domain
         self._jwks_uri = jwks_uri
+        self._published = published or signer.public_jwks
         self._name = name
         self._scopes = tuple(scopes)
         self._mtls = mtls
@@ -218,8 +221,8 @@ class Identity:
         )
 
     def jwks(self) -> JSONObject:
-        """The public keys that verify tokens (RFC 7517 §5)."""
-        return self._signer.public_jwks()
+        """The public keys that verify tokens, and what else is served with them (RFC 7517 §5)."""
+        return self._published()
 
     def forget(self) -> None:
         """Verify every token again when it comes next; for a key that was withdrawn."""
@@ -285,7 +288,7 @@ class Identity:
             scope=given.scope,
             actors=given.actors,
         )
-        token = self._signer.sign(header, claims)
+        token = await self._signer.mint(header, claims)
         expires_at = issued_at + ttl_s
         record: Changed | Issued = Changed(
             at=self._clock.now(),

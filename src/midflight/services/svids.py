@@ -110,7 +110,7 @@ class Svids:
             issued_at=now,
             lifetime_s=ttl_s,
         )
-        token = self._signer.sign(header, claims)
+        token = await self._signer.mint(header, claims)
         wanted = tuple(dict.fromkeys(audience))
         await self._record(
             "jwt-svid",

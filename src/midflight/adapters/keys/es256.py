@@ -82,6 +82,10 @@ class Es256TokenSigner:
         protected = {**header, "alg": "ES256", "kid": self._key.kid}
         return jwt.encode(protected, dict(claims), self._key, algorithms=["ES256"])
 
+    async def mint(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
+        """See `sign`."""
+        return self.sign(header, claims)
+
     def public_jwks(self) -> dict[str, Any]:
         """Public keys that verify now: the signing one, the upcoming one, retired ones."""
         now = self._clock.now()

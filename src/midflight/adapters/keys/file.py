@@ -1,11 +1,9 @@
 """Keys in files: one file a purpose, made at first use, in a directory that is ours alone.
 
-    keys/token-signing.json   the token signer's keys, private and retired   es256.py
-    keys/jwt-svid.json        the same of the signer of JWT-SVIDs            es256.py
     keys/checkpoint.key       the note signer's key, in C2SP form            ed25519.py
     keys/seal-wrap.key        the key that wraps the sealing keys of runs    aes.py
 
-Each file is replaced as a whole, so a crash in a rotation leaves the old keys or the new ones.
+Keys that sign tokens stand beside them in rings: `ring_files.py`.
 Keep the directory with the database: without `seal-wrap.key` sealed arguments never open again.
 A passphrase is not asked for; where the disk is not enough, keys belong in a module or service.
 """
@@ -17,91 +15,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from midflight.adapters.keys.aes import AesKeyWrap
 from midflight.adapters.keys.ed25519 import Ed25519NoteSigner
-from midflight.adapters.keys.es256 import (
-    Es256TokenSigner,
-    TokenKeys,
-    announced,
-    fresh_keys,
-    rotated,
-)
 from midflight.adapters.keys.private_files import PrivateDirectory
 from midflight.domain.errors import Misconfigured
-from midflight.domain.value import Value
-from midflight.services.ports.clock import Clock
 
-TOKEN_FILE = "token-signing.json"  # noqa: S105 -- the name of a file
-SVID_FILE = "jwt-svid.json"
 NOTE_FILE = "checkpoint.key"
 WRAP_FILE = "seal-wrap.key"
 
-_TOKEN_FORMAT = "midflight-token-keys-v1"  # noqa: S105 -- the name of a format
 _WRAP_FORMAT = "midflight-wrap-v1"
 
 Kept = TypeVar("Kept")
-
-
-class FileTokenSigner(Es256TokenSigner):
-    """`TokenSigner` whose keys are in `token-signing.json`. Rotation is on disk before it counts.
-
-    Processes that share the directory see another's rotation at `reload`.
-    """
-
-    def __init__(self, directory: Path, *, clock: Clock, name: str = TOKEN_FILE) -> None:
-        """Read the keys in the file `name`, made if there are none.
-
-        Raises:
-            Misconfigured: directory or file are not private, or the keys are damaged.
-        """
-        self._directory = directory
-        self._name = name
-        super().__init__(_kept(directory, name, fresh_keys, _load, _dump), clock=clock)
-
-    def announce(self) -> str:
-        """Publish the next key and return its id; it does not sign yet."""
-        self._change(announced)
-        return self._public[1]["kid"]
-
-    def rotate(self) -> str:
-        """Sign with the next key from now on and return its id; see `Es256TokenSigner.rotate`."""
-        self._change(lambda keys: rotated(keys, now=self._clock.now()))
-        return self._public[0]["kid"]
-
-    def reload(self) -> None:
-        """Use what is on disk now. `Misconfigured` leaves the keys in use as they were."""
-        self._use(_kept(self._directory, self._name, fresh_keys, _load, _dump))
-
-    def _change(self, change: Callable[[TokenKeys], TokenKeys]) -> None:
-        with PrivateDirectory(self._directory) as files, files.locked():
-            stored = files.read(self._name)
-            # Another process may have rotated since; a missing file is not a reason to forget.
-            after = change(self._keys if stored is None else _load(stored))
-            files.write(self._name, _dump(after))
-        self._use(after)
-
-
-class FileKeys:
-    """All keys of one deployment, opened together."""
-
-    def __init__(self, directory: Path, *, clock: Clock, origin: str) -> None:
-        """Open `directory`, making what is missing.
-
-        Args:
-            directory: for nothing but keys; mode 0700.
-            clock: for the overlap of token keys.
-            origin: name of the checkpoint key, set when it is made and the same ever after.
-
-        Raises:
-            Misconfigured: anything is not private, damaged, or made under another origin.
-        """
-        self.tokens = FileTokenSigner(directory, clock=clock)
-        self.svids = FileTokenSigner(directory, clock=clock, name=SVID_FILE)
-        self.notes = open_note_signer(directory, origin=origin)
-        self.wrap = open_key_wrap(directory)
 
 
 def open_note_signer(directory: Path, *, origin: str) -> Ed25519NoteSigner:
@@ -165,29 +91,6 @@ def _kept(
     return load(content)
 
 
-class _TokenFile(Value, forbid_unknown_fields=True):
-    format: str
-    keys: TokenKeys
-
-
-def _load(content: bytes) -> TokenKeys:
-    stored: _TokenFile | None = None
-    try:
-        stored = msgspec.json.decode(content, type=_TokenFile)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        stored = None
-    if stored is None or stored.format != _TOKEN_FORMAT:
-        raise Misconfigured(
-            f"The key file {TOKEN_FILE} is damaged or of another version.",
-            hint="Restore it from a backup; without one, remove it and mint tokens again.",
-        )
-    return stored.keys
-
-
-def _dump(keys: TokenKeys) -> bytes:
-    return msgspec.json.encode(_TokenFile(format=_TOKEN_FORMAT, keys=keys))
-
-
 def _text(content: bytes) -> str:
     # Not ASCII is damaged, and what is damaged is told by whoever parses the text.
     return content.decode("ascii", errors="replace")
@@ -195,11 +98,7 @@ def _text(content: bytes) -> str:
 
 __all__ = [
     "NOTE_FILE",
-    "SVID_FILE",
-    "TOKEN_FILE",
     "WRAP_FILE",
-    "FileKeys",
-    "FileTokenSigner",
     "open_key_wrap",
     "open_note_signer",
 ]

@@ -130,6 +130,13 @@ class PrivateDirectory:
                 raise
             os.fsync(self._handle)
 
+    def remove(self, name: str) -> None:
+        """Remove a file that another has taken the place of; none is fine. Inside `locked`."""
+        with self._told(name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self._handle)
+            os.fsync(self._handle)
+
     def _sweep(self) -> None:
         """Remove drafts that a crash left: they hold key material."""
         with self._told(self._path.name):

@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._poll = select.poll()
         self._response: Response | None = None
+        self._begun: Response | None = None
         self._sent = True
         self._reusable = False
         self._informational = 0
@@ -86,14 +87,24 @@ class Connection(asyncio.Protocol):
         self._in_trailers = False
         self._head_bytes = 0
         self._until_end = False
-        self._response = Response(self, gate=gate, peer=self._peer)
+        self._response = self._begun = Response(self, gate=gate, peer=self._peer)
         return self._response
 
-    def withdraw(self) -> None:
-        """End an exchange of which nothing was written."""
-        self._response = None
-        self._sent = True
-        self._on_free(self)
+    def give_up(self, response: Response) -> None:
+        """End the exchange of `response`: its reader does not want it any more.
+
+        A whole response has freed the connection in the turn in which its last byte came, so that
+        its reader may be cancelled when the connection already carries another exchange: that one
+        is left alone.
+        """
+        if response is not self._begun or (response.complete and self._sent):
+            return
+        if self.written or self._transport is None:
+            self.abort()
+        else:
+            self._response = None
+            self._sent = True
+            self._on_free(self)
 
     async def write(self, head: bytes, body: bytes, gate: Gate) -> None:
         """Write a request. The gate is looked at right before each write.

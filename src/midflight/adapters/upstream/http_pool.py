@@ -104,16 +104,13 @@ class HttpPool:
                 await connection.write(head, body, gate)
                 await response.head()
             except UpstreamBroken:
-                connection.abort()
+                connection.give_up(response)
                 if kept and replay and not response.started:
                     # The upstream had closed it while it was idle: ask again, over another.
                     continue
                 raise
             except BaseException:
-                if connection.written:
-                    connection.abort()
-                else:
-                    connection.withdraw()
+                connection.give_up(response)
                 raise
             return response
 

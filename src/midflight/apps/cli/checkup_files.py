@@ -142,20 +142,24 @@ def _traits(directory: Path) -> Finding:
 
 def _secrets(settings: Settings) -> Iterator[Finding]:
     """Each reference is read and thrown away."""
-    for upstream in settings.upstream:
-        for name, value in {**upstream.headers, **upstream.env}.items():
-            if not value.secret:
-                continue
-            subject = f"secret {upstream.name}.{name}"
-            try:
-                value.read()
-            except MidflightError as error:
-                yield fail(subject, error.message, error.hint)
-                continue
-            if value.kind == "file" and Path(value.name).stat().st_mode & _OTHERS:
-                yield warn(subject, f"others can read {value.name}", f"chmod 600 {value.name}")
-            else:
-                yield ok(subject, str(value))
+    of_upstreams = (
+        (f"{upstream.name}.{name}", value)
+        for upstream in settings.upstream
+        for name, value in {**upstream.headers, **upstream.env}.items()
+    )
+    for named, value in (*of_upstreams, *settings.keys.secrets()):
+        if not value.secret:
+            continue
+        subject = f"secret {named}"
+        try:
+            value.read()
+        except MidflightError as error:
+            yield fail(subject, error.message, error.hint)
+            continue
+        if value.kind == "file" and Path(value.name).stat().st_mode & _OTHERS:
+            yield warn(subject, f"others can read {value.name}", f"chmod 600 {value.name}")
+        else:
+            yield ok(subject, str(value))
 
 
 def _writable_by_others(paths: Iterable[Path]) -> list[Path]:

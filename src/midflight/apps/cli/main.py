@@ -22,6 +22,7 @@ from midflight.apps.cli import (
     doctor,
     explain,
     init,
+    keys,
     ledger,
     mark,
     monitor,
@@ -90,6 +91,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(canary.app, name="canary")
+app.add_typer(keys.app, name="keys")
 app.add_typer(operator.app, name="operator")
 
 

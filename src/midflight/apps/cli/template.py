@@ -72,6 +72,25 @@ listen = "127.0.0.1:8600"
 # url = "https://midflight.partner.example/spiffe/bundle"
 # profile = "https_web"               # or https_spiffe, with endpoint_spiffe_id and bundle = FILE
 
+[keys]
+# What makes and holds keys that sign: file, pkcs11 (a hardware module) or transit (OpenBao, Vault).
+# After a change here new keys take over by themselves, ten minutes or so later.
+# backend = "file"
+# backends = { "set" = "transit" }    # otherwise, by purpose: access-token, jwt-svid, set, client
+
+# [keys.pkcs11]                       # needs the extra pkcs11
+# module = "/usr/lib/softhsm/libsofthsm2.so"
+# token = "midflight"
+# pin = "env:MIDFLIGHT_HSM_PIN"
+
+# [keys.transit]
+# url = "https://bao.example.org:8200"
+# token = "file:/run/secrets/bao-token"   # read at each use, so that an agent may renew it
+# mount = "transit"
+# prefix = "midflight"
+# namespace = ""
+# ca = "tls/bao-ca.pem"               # default: the system's authorities
+
 [runs]
 # ttl = "1h"
 # idle_timeout = "15m"

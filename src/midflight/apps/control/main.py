@@ -9,6 +9,7 @@ from midflight.apps.control.approvals import ApprovalVerbs
 from midflight.apps.control.canaries import CanaryVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
 from midflight.apps.control.explaining import ExplainVerbs
+from midflight.apps.control.keys import KeyVerbs
 from midflight.apps.control.ledger import LedgerVerbs
 from midflight.apps.control.marks import MarkVerbs
 from midflight.apps.control.monitors import MonitorVerbs
@@ -58,6 +59,7 @@ def control_app(
         PolicyVerbs(plane),
         MonitorVerbs(plane),
         CanaryVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
+        KeyVerbs(plane),
         LedgerVerbs(plane),
         ExplainVerbs(plane),
         RecordingVerbs(plane),

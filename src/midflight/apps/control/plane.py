@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from midflight.services.identity import Identity
     from midflight.services.interruption import Interruption
     from midflight.services.inventory import Inventory
+    from midflight.services.key_rings import KeyRings
     from midflight.services.ledger import Ledger
     from midflight.services.monitor_history import MonitorHistory
     from midflight.services.monitors import Monitors
@@ -99,6 +100,8 @@ class Plane(Protocol):
     @property
     def spiffe(self) -> Spiffe:
         """SVIDs, trust bundles and their authority."""
+    def keys(self) -> KeyRings:
+        """The keys that sign."""
         ...
 
     @property

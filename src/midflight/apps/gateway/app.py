@@ -27,6 +27,7 @@ from midflight.apps.server.peer import scope_peer
 from midflight.apps.server.respond import send_empty, send_json
 from midflight.domain.errors import Malformed, MidflightError, NotFound, Unauthenticated
 from midflight.domain.identity import Caller
+from midflight.domain.key_ring import CACHE_S
 from midflight.services.identity import Credentials, Identity
 from midflight.wire import json, jsonrpc
 from midflight.wire.jsonrpc import Notification, Request
@@ -93,7 +94,7 @@ class GatewayApp:
         elif self._oauth is not None and self._oauth.serves(path):
             await self._oauth(scope, receive, send)
         elif path == "/.well-known/jwks.json":
-            await send_json(send, json.encode(self._identity.jwks()))
+            await send_json(send, json.encode(self._identity.jwks()), public_s=CACHE_S)
         else:
             await self._page(path, scope, send)
 

@@ -1,6 +1,7 @@
 """Answers over raw ASGI: JSON, nothing, an error of the tree, or a stream of events.
 
-Every answer of Midflight is for programs: never cached, never sniffed for another type. How an
+Every answer of Midflight is for programs: not cached unless it says so, never sniffed for another
+type. How an
 event is written is `wire/sse.py`'s; here is only the response that carries events.
 """
 
@@ -35,8 +36,13 @@ async def send_json(
     status: int = 200,
     headers: Extra = (),
     content_type: bytes = JSON,
+    public_s: int = 0,
 ) -> None:
-    """Answer with bytes that are already encoded: JSON, or what `content_type` says."""
+    """Answer with bytes that are already encoded: JSON, or what `content_type` says.
+
+    Anybody may keep it for `public_s` seconds; nobody at all by default.
+    """
+    kept = (b"cache-control", b"public, max-age=%d" % public_s) if public_s else _NOT_KEPT
     await send(
         {
             "type": "http.response.start",
@@ -44,7 +50,7 @@ async def send_json(
             "headers": [
                 (b"content-type", content_type),
                 (b"content-length", b"%d" % len(body)),
-                _NOT_KEPT,
+                kept,
                 _NOT_SNIFFED,
                 *headers,
             ],

@@ -17,6 +17,31 @@ class Purpose(enum.StrEnum):
     CLIENT = "client"
     """Midflight as an OAuth client of others (`private_key_jwt`, DPoP)."""
 
+    @property
+    def algorithm(self) -> str:
+        """The one JWS algorithm of its keys. SETs are RS256 (CAEP interoperability profile)."""
+        return "RS256" if self is Purpose.SET else "ES256"
+
+    @property
+    def use(self) -> str:
+        """The `use` of its public keys; that of JWT-SVIDs is of SPIFFE (JWT-SVID §4.2.2)."""
+        return "jwt-svid" if self is Purpose.JWT_SVID else "sig"
+
+    @property
+    def life_s(self) -> int:
+        """Seconds that what it signs may live at most, and so what a retired key must verify."""
+        return _LIFE_S[self]
+
+
+_LIFE_S = {
+    Purpose.ACCESS_TOKEN: 900,
+    Purpose.JWT_SVID: 300,
+    Purpose.X509_AUTHORITY: 3_600,
+    # SETs have no end of their own; a receiver that was away polls them for a day (RFC 8936).
+    Purpose.SET: 86_400,
+    Purpose.CLIENT: 300,
+}
+
 
 class Signer(Protocol):
     """One private key that stays where it is: in a file, a hardware module, a key service."""
@@ -36,11 +61,26 @@ class Signer(Protocol):
         ...
 
 
+class LocalSigner(Signer, Protocol):
+    """A `Signer` whose key is in this process, so that it need not be waited for."""
+
+    def sign_now(self, message: bytes) -> bytes:
+        """See `Signer.sign`."""
+        ...
+
+
 class TokenSigner(Protocol):
-    """Signs workload tokens. ES256 (RFC 7518 §3.4)."""
+    """Signs tokens of one purpose as compact JWS (RFC 7515 §7.1)."""
+
+    async def mint(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
+        """A compact JWS, wherever the key is. `alg` and `kid` are set by the signer.
+
+        `Unavailable` if the module or service that holds the key does not sign.
+        """
+        ...
 
     def sign(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
-        """A compact JWS. `alg` and `kid` are set by the signer."""
+        """The same at once. `Unavailable` where the key is not in this process."""
         ...
 
     def public_jwks(self) -> dict[str, Any]:
@@ -77,4 +117,4 @@ class KeyWrap(Protocol):
         ...
 
 
-__all__ = ["KeyWrap", "NoteSigner", "Purpose", "Signer", "TokenSigner"]
+__all__ = ["KeyWrap", "LocalSigner", "NoteSigner", "Purpose", "Signer", "TokenSigner"]
