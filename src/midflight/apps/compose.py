@@ -29,12 +29,12 @@ from midflight.adapters.telemetry.tracing import Tracing
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.adapters.upstream.passage import CallTimeouts
+from midflight.apps.compose_broker import BrokerParts
+from midflight.apps.compose_ci import job_federation
+from midflight.apps.compose_keys import key_rings, mint
+from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_spiffe import authority as spiffe_authority
-from midflight.apps.compose_ci import job_federation
-from midflight.apps.compose_oauth import oauth_of
-from midflight.apps.compose_broker import BrokerParts
-from midflight.apps.compose_keys import key_rings, mint
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -147,12 +147,9 @@ def parts(settings: Settings) -> Parts:
         store=SqliteStore(directory / "midflight.sqlite3"),
         ledger_store=SqliteLedgerStore(directory / "ledger.sqlite3"),
         fabric=LocalFabric(),
-        token_signer=keys.tokens,
-        note_signer=keys.notes,
-        wrap=keys.wrap,
         authority=spiffe_authority(settings, clock=clock),
-        svid_signer=mint(rings, Purpose.JWT_SVID),
         keys=rings,
+        svid_signer=mint(rings, Purpose.JWT_SVID),
         token_signer=mint(rings, Purpose.ACCESS_TOKEN),
         note_signer=open_note_signer(key_files, origin=settings.identity.trust_domain),
         wrap=open_key_wrap(key_files),

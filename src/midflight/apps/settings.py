@@ -31,8 +31,8 @@ from midflight.apps.settings_file import (
     find,
     parse,
 )
-from midflight.apps.settings_oauth import OAuth
 from midflight.apps.settings_keys import Keys
+from midflight.apps.settings_oauth import OAuth
 from midflight.apps.settings_sections import (
     BASE,
     Approvals,

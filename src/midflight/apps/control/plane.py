@@ -100,6 +100,9 @@ class Plane(Protocol):
     @property
     def spiffe(self) -> Spiffe:
         """SVIDs, trust bundles and their authority."""
+        ...
+
+    @property
     def keys(self) -> KeyRings:
         """The keys that sign."""
         ...
