@@ -132,10 +132,11 @@ class Front:
             # Either end closing closes both: there is no half of a gRPC connection.
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # First what must happen: waiting for the rest may itself be cancelled.
+            inner_writer.transport.abort()
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            inner_writer.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
