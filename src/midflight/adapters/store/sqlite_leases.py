@@ -90,7 +90,9 @@ class SqliteLeases:
 
     async def delete_sealed_secret(self, secret_id: str) -> bool:
         """Forget a sealed secret. False if there was none."""
-        return await self._changed_leases(delete(sealed_secrets).where(sealed_secrets.c.id == secret_id))
+        return await self._changed_leases(
+            delete(sealed_secrets).where(sealed_secrets.c.id == secret_id)
+        )
 
     async def create_lease(self, lease: Lease, *, holder: str) -> None:
         """Write down an intent. `Conflict` if it exists, or its credential does not."""
@@ -239,7 +241,7 @@ class SqliteLeases:
     async def count_leases(self) -> dict[LeaseState, int]:
         """How many there are in each state."""
         statement = select(leases.c.state, func.count()).group_by(leases.c.state)
-        found = await self._reader.run(lambda c: c.execute(statement).tuples().all())
+        found = await self._reader.run(lambda c: c.execute(statement).all())
         return {LeaseState(state): number for state, number in found}
 
     async def forget_revoked(self, *, before: int, limit: int) -> int:
@@ -253,7 +255,9 @@ class SqliteLeases:
         statement = delete(leases).where(leases.c.seq.in_(gone))
         return await self._writer.run(lambda c: c.execute(statement).rowcount)
 
-    async def _revoking_leases(self, condition: ColumnElement[bool], *, until: int) -> Sequence[Lease]:
+    async def _revoking_leases(
+        self, condition: ColumnElement[bool], *, until: int
+    ) -> Sequence[Lease]:
         statement = (
             update(leases)
             .where(condition)
