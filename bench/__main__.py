@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.report import show, write
 
-NAMES = ("decide", "flow", "gateway", "identity", "interrupt", "ledger")
+NAMES = ("decide", "flow", "gateway", "identity", "interrupt", "leases", "ledger")
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from midflight.adapters.credentials.postgres import PostgresBackend
 from midflight.adapters.credentials.references import References
 from midflight.adapters.credentials.sealed import SealedBackend
 from midflight.services.broker import Broker
@@ -23,6 +24,7 @@ from midflight.services.ports.telemetry import Telemetry
 from midflight.services.sealed_secrets import SealedSecrets
 
 MAKERS: Mapping[str, BackendMaker] = {
+    "postgres": PostgresBackend,
     "sealed": SealedBackend,
 }
 """Kinds of backends, by the name that operators use."""

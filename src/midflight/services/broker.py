@@ -302,6 +302,24 @@ class Broker:
         """A lease by id, from the store."""
         return await self._store.get_lease(lease)
 
+    async def list(
+        self,
+        *,
+        run: str | None = None,
+        credential: str | None = None,
+        state: LeaseState | None = None,
+    ) -> Sequence[Lease]:
+        """Leases, newest first; all that are not revoked if no state is asked for."""
+        states = [known for known in LeaseState if known is not LeaseState.REVOKED]
+        return await self._store.list_leases(
+            run=run, credential=credential, states=states if state is None else [state]
+        )
+
+    @property
+    def stuck(self) -> int:
+        """How many leases somebody must look at, when it was looked last."""
+        return self._reaper.stuck
+
     @property
     def held(self) -> int:
         """How many leases this process holds."""

@@ -26,6 +26,7 @@ MAX_TTL_S = 43_200
 """Seconds that a lease may live at most, however often it is renewed."""
 _INSTALLATION = "installation"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
+_SECRET = re.compile(r"(?:^|_)(?:password|passphrase|secret|token|private_key|api_key)\Z")
 REFERENCE = re.compile(r"(?:env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\0]+|sealed:sealed_[a-z2-7]{26})\Z")
 
 
@@ -217,6 +218,11 @@ def _problems(credential: Credential) -> Sequence[str]:
         found.append(f"max_ttl: at most {MAX_TTL_S} s")
     if len(set(credential.scopes)) != len(credential.scopes):
         found.append("scopes: one of them stands there twice")
+    found += [
+        f"{key}: a secret is named by a reference (--secret {key}=file:PATH) and never given"
+        for key, value in sorted(credential.settings.items())
+        if isinstance(value, str) and _SECRET.search(key) and REFERENCE.match(value) is None
+    ]
     return found
 
 

@@ -54,6 +54,8 @@ class LeaseReaper:
         self._holder = holder
         self._orphans: dict[tuple[str, str], float] = {}
         self._next_look = 0.0
+        self.stuck = 0
+        """How many leases somebody must look at, when it was looked last."""
 
     async def reap(self) -> int:
         """Try to end everything that is due, once; how many are gone now."""
@@ -64,7 +66,8 @@ class LeaseReaper:
                 now=now, until=now + CLAIM_S, holder=self._holder, limit=AT_ONCE
             )
             for lease in due:
-                self._ending.note(lease, reason="due")
+                if not lease.attempts and not lease.error:  # else it is on record already
+                    self._ending.note(lease, reason="due")
             gone += await self._ending.end_all(due)
             if len(due) < AT_ONCE:
                 return gone
@@ -81,9 +84,9 @@ class LeaseReaper:
 
     async def alarm(self) -> int:
         """Say how many leases are stuck, as a gauge; the number."""
-        stuck = len(await self._store.list_leases(stuck=True))
-        self._telemetry.gauge("leases_stuck", stuck)
-        return stuck
+        self.stuck = len(await self._store.list_leases(stuck=True))
+        self._telemetry.gauge("leases_stuck", self.stuck)
+        return self.stuck
 
     async def end_orphans(self) -> int:
         """End names at backends that have had no unrevoked lease for `GRACE_S`; how many.
