@@ -29,6 +29,7 @@ const provider = new Provider(issuer, {
     ...client,
   })),
   scopes: ['reports:read', 'reports:write'],
+  extraTokenClaims: (ctx) => (ctx.state?.subject ? { sub_of: ctx.state.subject } : undefined),
   clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
   enabledJWA: { clientAuthSigningAlgValues: ['ES256', 'RS256'] },
   features: {
@@ -45,7 +46,7 @@ const provider = new Provider(issuer, {
           scope: 'reports:read reports:write',
           audience: resource,
           accessTokenFormat: opaque ? 'opaque' : 'jwt',
-          accessTokenTTL: 600,
+          accessTokenTTL: 300,
           jwt: { sign: { alg: 'ES256' } },
         };
       },
@@ -69,33 +70,31 @@ provider.registerGrantType(
   'urn:ietf:params:oauth:grant-type:token-exchange',
   async (ctx) => {
     const { client, params } = ctx.oidc;
-    let subject;
     try {
       const { payload } = await jwtVerify(params.subject_token, known, {
         issuer: subjects.issuer,
         audience: issuer,
         algorithms: ['ES256'],
       });
-      subject = payload.sub;
+      ctx.state.subject = payload.sub;
     } catch {
       throw new errors.InvalidGrant('the subject token does not verify');
     }
     const token = new provider.ClientCredentials({
       client,
       scope: params.scope,
-      extra: { sub_of: subject },
     });
     token.resourceServer = new provider.ResourceServer('urn:test:opaque', {
       scope: 'reports:read reports:write',
       audience: 'urn:test:opaque',
       accessTokenFormat: 'opaque',
-      accessTokenTTL: 600,
+      accessTokenTTL: 300,
     });
     ctx.body = {
       access_token: await token.save(),
       issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
       token_type: 'Bearer',
-      expires_in: 600,
+      expires_in: 300,
       scope: token.scope,
     };
   },
