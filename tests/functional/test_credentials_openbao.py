@@ -169,7 +169,7 @@ async def test_it_lives_no_longer_than_the_lease_though_its_engine_would(
     accessor = issued.handle.split(" ")[0]
     token = bao.call("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]
     assert token["ttl"] <= 120
-    assert token["meta"] == {"midflight_lease": asked.external}
+    assert token["meta"]["midflight_lease"] == asked.external
     assert token["policies"] == ["reads"]
     await engine.discard(asked.external)
 
@@ -262,6 +262,23 @@ async def test_a_scope_that_the_credential_lacks_is_refused_before_any_call(
                 await one.issue(lease(scopes=scopes))
         assert asked == []
         await one.close()
+
+
+async def test_what_another_midflight_made_is_not_listed_or_swept(
+    bao: OpenBao, secrets: Secrets, engine: OpenBaoBackend
+) -> None:
+    source = credential("openbao", settings(bao))
+    other = OpenBaoBackend(
+        source, references=secrets, clock=SystemClock(), installation="elsewhere"
+    )
+    asked = lease()
+    issued = await engine.issue(asked)
+    assert asked.external in await engine.names()
+    assert asked.external not in await other.names()
+    await other.discard(asked.external)
+    assert asked.external in await engine.names()
+    await engine.revoke(msgspec.structs.replace(asked, handle=issued.handle))
+    await other.close()
 
 
 async def test_a_static_secret_is_no_lease(bao: OpenBao, secrets: Secrets) -> None:

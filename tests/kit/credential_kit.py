@@ -69,7 +69,7 @@ class Secrets:
 
     table: dict[str, str] = field(repr=False)
 
-    async def __call__(self, reference: str) -> str:
+    async def read(self, reference: str) -> str:
         try:
             return self.table[reference]
         except KeyError:

@@ -29,6 +29,7 @@ from midflight.adapters.telemetry.tracing import Tracing
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.adapters.upstream.passage import CallTimeouts
+from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -213,6 +214,18 @@ class Plane:
             entitled=self._entitled,
             revocation=self.interruption.revocation_of,
         )
+        leasing = BrokerParts(
+            store=made.store,
+            recorder=self.ledger,
+            wrap=made.wrap,
+            clock=made.clock,
+            telemetry=made.telemetry,
+            engine=self.engine,
+            interruption=self.interruption,
+            monitors=self.monitors,
+        )
+        self.broker, self.credentials = leasing.broker, leasing.credentials
+        self.sealed_secrets = leasing.sealed
         self.delegation = Delegation(
             runs=self.runs,
             inventory=self.inventory,
@@ -346,6 +359,10 @@ class Plane:
             await self.monitor_history.start()
             if self.monitor_history.problem:
                 log.warning("monitors_lost", why=self.monitor_history.problem)
+            self.interruption.on_revoked(self.broker.revoked)
+            self.runs.on_ended(self.broker.run_ended)
+            await self.broker.start()
+            undo.push_async_callback(self.broker.close)
             await self.runs.start()
             await self.approvals.sweep()
             await self.counterparties.refresh()
@@ -417,6 +434,7 @@ class Plane:
             await do_chores(
                 (
                     self.runs.sweep,
+                    self.broker.sweep,
                     self.flow.save,
                     self.policies.reload_if_changed,
                     self.approvals.sweep,

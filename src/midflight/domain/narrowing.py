@@ -13,8 +13,11 @@ from midflight.domain.traits import Effect, Traits
 from midflight.domain.value import Value
 
 # What belongs to something that was permitted before: an answer to a question in mid-call, a
-# notice about a call, a look at a task. It needs its upstream and has no effect of its own.
-_BELONGS = frozenset({ActionKind.ANSWER, ActionKind.NOTIFY, ActionKind.TASK, ActionKind.LIST})
+# notice about a call, a look at a task, the credential of a call. It needs its upstream and has no
+# effect of its own.
+_BELONGS = frozenset(
+    {ActionKind.ANSWER, ActionKind.NOTIFY, ActionKind.TASK, ActionKind.LIST, ActionKind.LEASE}
+)
 
 
 class Narrowing(Value):

@@ -10,11 +10,14 @@ import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
+from midflight.adapters.credentials.memory import MemoryServer
+from midflight.adapters.credentials.sealed import SealedBackend
 from midflight.adapters.fabric.local import LocalFabric
 from midflight.adapters.keys.aes import AesKeyWrap
 from midflight.adapters.store.ledger_memory import MemoryLedgerStore
 from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.telemetry.quiet import QuietTelemetry
+from midflight.apps.compose_broker import BrokerParts
 from midflight.domain.decision import Decision, Permit
 from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Workload
@@ -42,6 +45,7 @@ from midflight.services.ports.clock import Clock
 from midflight.services.ports.endorser import Endorser
 from midflight.services.ports.ledger_store import LedgerStore
 from midflight.services.ports.policy import PolicyEngine
+from midflight.services.ports.secret_reader import BackendMaker
 from midflight.services.ports.store import Store
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
@@ -69,6 +73,7 @@ class MemoryPlane:
         max_pending: int = MAX_PENDING,
         endorser: Endorser | None = None,
         own_domains: Sequence[str] = (),
+        makers: Mapping[str, BackendMaker] | None = None,
     ) -> None:
         """Wire it; `start` it before use."""
         self.clock = clock or FakeClock()
@@ -115,6 +120,20 @@ class MemoryPlane:
             clock=self.clock,
             bounds=bounds or Bounds(),
         )
+        self.server = MemoryServer()
+        leasing = BrokerParts(
+            store=self.store,
+            recorder=self.ledger,
+            wrap=wrap,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            engine=self.engine,
+            interruption=self.interruption,
+            monitors=self.monitors,
+            makers=makers or {"memory": self.server.maker, "sealed": SealedBackend},
+        )
+        self.broker, self.credentials = leasing.broker, leasing.credentials
+        self.reaper, self.sealed_secrets = leasing.reaper, leasing.sealed
         upstreams = {upstream.name: upstream}
         self.catalogue = Catalogue(
             upstreams=upstreams,
@@ -216,6 +235,9 @@ class MemoryPlane:
         self.runs.on_ended(self.flow.ended)
         self.runs.on_returned(self.flow.returned)
         await self.monitor_history.start()
+        self.interruption.on_revoked(self.broker.revoked)
+        self.runs.on_ended(self.broker.run_ended)
+        await self.broker.start()
         await self.runs.start()
         await self.counterparties.refresh()
         await self.catalogue.start()
@@ -238,6 +260,7 @@ class MemoryPlane:
     async def close(self) -> None:
         """Stop."""
         await asyncio.gather(*self._beside)
+        await self.broker.close()
         await self.catalogue.close()
         await self.fabric.close()
         with contextlib.suppress(MidflightError):  # the ledger has everything

@@ -1,1 +1,1 @@
-"""Backends of credentials, a technology a file. Port: `services/ports/credential_backend.py`."""
+"""Sources of credentials: one file a technology, the in-memory one first."""

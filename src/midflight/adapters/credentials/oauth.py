@@ -26,7 +26,7 @@ from midflight.domain.value import JSONObject
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import Issued
 from midflight.services.ports.keys import Signer
-from midflight.services.ports.references import References
+from midflight.services.ports.secret_reader import SecretReader
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 -- a name
@@ -44,7 +44,7 @@ class OAuthBackend:
         self,
         credential: Credential,
         *,
-        references: References,
+        references: SecretReader,
         clock: Clock,
         signer: Signer | None = None,
         subject_token: SubjectToken | None = None,

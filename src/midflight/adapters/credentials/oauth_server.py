@@ -20,7 +20,7 @@ from midflight.domain.errors import Misconfigured, Unavailable
 from midflight.domain.value import JSONObject, Value
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.keys import Signer
-from midflight.services.ports.references import References
+from midflight.services.ports.secret_reader import SecretReader
 
 NAMED = "The authorization server"
 METADATA_S = 3_600
@@ -53,7 +53,7 @@ class OAuthServer:
         settings: OAuthSettings,
         *,
         calls: Calls,
-        references: References,
+        references: SecretReader,
         clock: Clock,
         signer: Signer | None,
     ) -> None:
@@ -170,7 +170,7 @@ class OAuthServer:
             assertion = await self._assertion()
             more = {"client_assertion_type": JWT_BEARER, "client_assertion": assertion}
             return {}, {"client_id": settings.client_id, **more}
-        secret = await self._references(settings.secret)
+        secret = await self._references.read(settings.secret)
         if settings.method == "client_secret_post":
             return {}, {"client_id": settings.client_id, "client_secret": secret}
         pair = f"{quote(settings.client_id, safe='')}:{quote(secret, safe='')}"
@@ -180,7 +180,7 @@ class OAuthServer:
         signer = self._signer
         if signer is None:
             signer = PemSigner(
-                await self._references(self._settings.secret), named=self._settings.secret
+                await self._references.read(self._settings.secret), named=self._settings.secret
             )
         now = int(self._clock.now())
         claims = {

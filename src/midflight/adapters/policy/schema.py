@@ -19,6 +19,7 @@ from midflight.adapters.policy.shapes import (
     Member,
     RecordOf,
     Scalar,
+    SetOf,
     arguments_shape,
     cedar_type,
 )
@@ -101,6 +102,7 @@ KIND_GROUPS: Mapping[ActionKind, tuple[str, ...]] = {
     ActionKind.TASK: (),
     ActionKind.OPEN_RUN: (),
     ActionKind.DELEGATE: (),
+    ActionKind.LEASE: (),
 }
 # Messages whose arguments have a type of their own.
 KIND_SHAPES: Mapping[ActionKind, RecordOf] = {
@@ -114,6 +116,18 @@ KIND_SHAPES: Mapping[ActionKind, RecordOf] = {
             "team": Member(id="team", shape=Scalar.STRING, required=True),
             "depth": Member(id="depth", shape=Scalar.LONG, required=True),
             "opener": Member(id="opener", shape=Scalar.STRING, required=True),
+        },
+        closed=True,
+    ),
+    ActionKind.LEASE: RecordOf(
+        members={
+            "credential": Member(id="credential", shape=Scalar.STRING, required=True),
+            "backend": Member(id="backend", shape=Scalar.STRING, required=True),
+            "upstream": Member(id="upstream", shape=Scalar.STRING, required=True),
+            "bound": Member(id="bound", shape=Scalar.BOOL, required=True),
+            "scopes": Member(id="scopes", shape=SetOf(element=Scalar.STRING), required=True),
+            "ttl_s": Member(id="ttl_s", shape=Scalar.LONG, required=True),
+            "revocability": Member(id="revocability", shape=Scalar.STRING, required=True),
         },
         closed=True,
     ),

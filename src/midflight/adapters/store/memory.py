@@ -12,6 +12,7 @@ import msgspec
 from midflight.adapters.store.memory_approvals import MemoryApprovals
 from midflight.adapters.store.memory_canaries import MemoryCanaries
 from midflight.adapters.store.memory_flow import MemoryFlow
+from midflight.adapters.store.memory_leases import MemoryLeases
 from midflight.adapters.store.rows import join_sources
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
@@ -22,7 +23,7 @@ from midflight.domain.tool import Pin, PinnedKind
 from midflight.services.ports.store import StoredRevocation, StoredRun
 
 
-class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries):
+class MemoryStore(MemoryFlow, MemoryApprovals, MemoryCanaries, MemoryLeases):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0006_canaries"
+REVISION = "0007_leases"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")
@@ -214,6 +214,61 @@ canaries = Table(
     Column("at", WIDE, nullable=False),
 )
 
+credentials = Table(
+    "credentials",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("backend", Text, nullable=False),
+    Column("upstreams", Text, nullable=False),
+    Column("injections", Text, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("ttl_s", WIDE, nullable=False),
+    Column("max_ttl_s", WIDE, nullable=False),
+    Column("added_by", Text, nullable=False),
+    Column("proof", Text, nullable=False),
+    Column("added_at", WIDE, nullable=False),
+)
+
+sealed_secrets = Table(
+    "sealed_secrets",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("box", LargeBinary, nullable=False),
+    Column("sealed_at", WIDE, nullable=False),
+    Column("sealed_by", Text, nullable=False),
+)
+
+# `seq` is the order in which they were written down; `holder` names the process that asked for it
+# and alone has its secret.
+leases = Table(
+    "leases",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("credential", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("external", Text, nullable=False, unique=True),
+    Column("run", Text, nullable=False),
+    Column("workload", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_at", WIDE, nullable=False),
+    Column("expires_at", WIDE, nullable=False),
+    Column("max_expires_at", WIDE, nullable=False),
+    Column("handle", Text, nullable=False),
+    Column("parent", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("attempts", WIDE, nullable=False),
+    Column("next_try_at", WIDE, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("stuck", Boolean, nullable=False),
+    Column("holder", Text, nullable=False),
+    Index(None, "run", "seq"),
+    Index(None, "credential", "seq"),
+    Index(None, "state", "next_try_at"),
+)
+
 __all__ = [
     "METADATA",
     "REVISION",
@@ -221,13 +276,16 @@ __all__ = [
     "approvals",
     "canaries",
     "counterparties",
+    "credentials",
     "flow_effects",
     "flow_marks",
     "flows",
+    "leases",
     "pins",
     "revocations",
     "runs",
     "seal_keys",
+    "sealed_secrets",
     "snapshots",
     "used_once",
     "workloads",

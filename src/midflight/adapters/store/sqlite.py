@@ -41,6 +41,7 @@ from midflight.adapters.store.sqlite_approvals import SqliteApprovals
 from midflight.adapters.store.sqlite_canaries import SqliteCanaries
 from midflight.adapters.store.sqlite_file import SqliteFile, empty_log
 from midflight.adapters.store.sqlite_flow import SqliteFlow
+from midflight.adapters.store.sqlite_leases import SqliteLeases
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
@@ -81,7 +82,7 @@ _USE_ONCE = _USE.on_conflict_do_update(
 _PRUNE = delete(used_once).where(used_once.c.until < bindparam("now"))
 
 
-class SqliteStore(SqliteFlow, SqliteApprovals, SqliteCanaries):
+class SqliteStore(SqliteFlow, SqliteApprovals, SqliteCanaries, SqliteLeases):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
     def __init__(self, path: Path | str) -> None:

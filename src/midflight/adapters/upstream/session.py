@@ -49,6 +49,10 @@ _CAPABILITY_OF = {
     "promptsListChanged": "prompts",
     "resourcesListChanged": "resources",
 }
+# Never sent by themselves: an answer travels with its call, the others concern Midflight alone.
+_NEVER_ALONE = frozenset(
+    {ActionKind.ANSWER, ActionKind.OPEN_RUN, ActionKind.DELEGATE, ActionKind.LEASE}
+)
 MAX_ROUNDS = 8
 _MAX_BACKOFF = 60.0
 
@@ -149,7 +153,7 @@ class Conversation:
     async def perform(self, link: Link, passage: Passage) -> Reply:
         """Carry one action and return its final answer."""
         action = passage.action
-        if action.kind in (ActionKind.ANSWER, ActionKind.OPEN_RUN, ActionKind.DELEGATE):
+        if action.kind in _NEVER_ALONE:
             raise UpstreamUnavailable(
                 f"Upstream {self._peer} cannot be sent {action.method} on its own.",
                 hint="An answer travels with the call it belongs to.",

@@ -17,10 +17,12 @@ from midflight.apps.cli import (
     canary,
     check,
     counterparty,
+    credential,
     demo,
     doctor,
     explain,
     init,
+    lease,
     ledger,
     mark,
     monitor,
@@ -86,6 +88,8 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(canary.app, name="canary")
+app.add_typer(credential.app, name="credential")
+app.add_typer(lease.app, name="lease")
 app.add_typer(operator.app, name="operator")
 
 

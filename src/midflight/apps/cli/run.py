@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from midflight.apps.cli.lease import print_leases
 from midflight.apps.cli.output import JsonFlag, note, print_fields, print_json, print_table
 from midflight.apps.cli.session import Session, segment, workload_id
 from midflight.apps.durations import iso, seconds
@@ -168,8 +169,16 @@ def show(
     run: Annotated[str, typer.Argument(help="The run's id.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Show one run."""
-    _show(Session.of(context).client().get(f"/v1/runs/{segment(run)}"), as_json=as_json)
+    """Show one run, and the leases it has."""
+    client = Session.of(context).client()
+    found: dict[str, Any] = client.get(f"/v1/runs/{segment(run)}")
+    leases = client.get("/v1/leases", run=run)
+    if as_json:
+        print_json(found | {"leases": leases})
+        return
+    _show(found, as_json=False)
+    if leases:
+        print_leases(leases)
 
 
 def labels(found: dict[str, Any]) -> str:

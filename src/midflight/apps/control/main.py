@@ -8,7 +8,9 @@ from midflight.apps.control.api import ControlApi
 from midflight.apps.control.approvals import ApprovalVerbs
 from midflight.apps.control.canaries import CanaryVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
+from midflight.apps.control.credentials import CredentialVerbs
 from midflight.apps.control.explaining import ExplainVerbs
+from midflight.apps.control.leases import LeaseVerbs
 from midflight.apps.control.ledger import LedgerVerbs
 from midflight.apps.control.marks import MarkVerbs
 from midflight.apps.control.monitors import MonitorVerbs
@@ -56,6 +58,8 @@ def control_app(
         PolicyVerbs(plane),
         MonitorVerbs(plane),
         CanaryVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
+        CredentialVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
+        LeaseVerbs(plane),
         LedgerVerbs(plane),
         ExplainVerbs(plane),
         RecordingVerbs(plane),

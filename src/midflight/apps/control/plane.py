@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from midflight.apps.compose import Parts
     from midflight.apps.settings import Settings
     from midflight.services.approval_desk import ApprovalDesk
+    from midflight.services.broker import Broker
     from midflight.services.canaries import Canaries
     from midflight.services.catalogue import Catalogue
     from midflight.services.counterparties import Counterparties
+    from midflight.services.credentials import Credentials
     from midflight.services.delegation import Delegation
     from midflight.services.flow_marks import Marks
     from midflight.services.identity import Identity
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from midflight.services.ports.clock import Clock
     from midflight.services.ports.telemetry import Telemetry
     from midflight.services.runs import Runs
+    from midflight.services.sealed_secrets import SealedSecrets
     from midflight.services.sealing import Sealer
     from midflight.services.turns import Turns
 
@@ -48,6 +51,21 @@ class Plane(Protocol):
     @property
     def parts(self) -> Parts:
         """The adapters, for what no service offers."""
+        ...
+
+    @property
+    def broker(self) -> Broker:
+        """Leases."""
+        ...
+
+    @property
+    def credentials(self) -> Credentials:
+        """Sources of leases."""
+        ...
+
+    @property
+    def sealed_secrets(self) -> SealedSecrets:
+        """Static secrets at rest."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from midflight import __version__
 from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import MintedOperatorToken, Operator, Operators
 from midflight.apps.control.plane import Plane
+from midflight.domain.lease import Revocability
 from midflight.domain.value import Value
 
 NO_POLICY = "none"
@@ -26,6 +27,9 @@ class Health(Value):
         url: where agents reach it.
         flights, revocations: how many, now.
         upstreams: configured names.
+        leases: how many credentials are lent, now.
+        leases_stuck: how many could not be taken back, and need somebody to look.
+        static_secrets: credentials that nothing ends by itself, with the age of each.
     """
 
     ready: bool
@@ -37,6 +41,9 @@ class Health(Value):
     flights: int
     revocations: int
     upstreams: Sequence[str]
+    leases: int = 0
+    leases_stuck: int = 0
+    static_secrets: Sequence[str] = ()
 
 
 class Me(Value):
@@ -74,6 +81,13 @@ class StandingVerbs:
             flights=len(plane.interruption.flights()),
             revocations=len(plane.interruption.listing()),
             upstreams=[entry.name for entry in plane.settings.upstream],
+            leases=plane.broker.held,
+            leases_stuck=plane.broker.stuck,
+            static_secrets=[
+                f"{each.name} ({max(0, int(plane.clock.now()) - each.added_at) // 86_400} days)"
+                for each in plane.credentials.list()
+                if plane.credentials.revocability(each.name) is Revocability.NEVER
+            ],
         )
 
     async def show_operator(self, given: Empty, operator: Operator) -> Me:

@@ -19,6 +19,7 @@ from midflight.domain.value import Value
 from midflight.services.ports.approval_store import ApprovalStore
 from midflight.services.ports.canary_store import CanaryStore
 from midflight.services.ports.flow_store import FlowStore
+from midflight.services.ports.lease_store import LeaseStore
 
 
 class StoredRun(Value):
@@ -41,7 +42,7 @@ class StoredRevocation(Value):
     revocation: Revocation
 
 
-class Store(FlowStore, ApprovalStore, CanaryStore, Protocol):
+class Store(FlowStore, ApprovalStore, CanaryStore, LeaseStore, Protocol):
     """See the module."""
 
     async def open(self) -> None:

@@ -146,6 +146,7 @@ async def test_a_run_that_was_opened_before_delegation_is_read_as_whole(path: Pa
         ),
         # What came with later steps.
         *(f"DROP TABLE {name}" for name in ("approvals", "counterparties")),
+        *(f"DROP TABLE {name}" for name in ("credentials", "sealed_secrets", "leases")),
         *(f"DROP TABLE {name}" for name in ("flow_effects", "flow_marks", "flows")),
         "UPDATE alembic_version SET version_num = '0002_monitors'",
     )

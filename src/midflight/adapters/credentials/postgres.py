@@ -1,0 +1,306 @@
+"""PostgreSQL roles: one for each lease, with a password that the server never sees.
+
+Issued: a role that may log in until the lease ends by the server's own clock, as a member of the
+roles that its scopes stand for. Revoked: no login any more, in a transaction of its own; then every
+open session is terminated (dropping a role leaves its sessions running, tried); then it is dropped,
+and what it owned or granted is handed to the role it was a member of.
+
+The administrator needs CREATEROLE, the admin option on the scopes' roles, and `pg_signal_backend`.
+Names and values go through the server's own `format()` with `%I` and `%L`; the password exists as
+a SCRAM verifier in statements, and only there. Nothing of a statement is in an error.
+Below: `scram.py`, `postgres_settings.py`, asyncpg.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol, cast
+from urllib.parse import quote
+
+import asyncpg
+
+from midflight.adapters.credentials.postgres_settings import read_settings
+from midflight.adapters.credentials.scram import verifier
+from midflight.domain.errors import Conflict, Misconfigured, Unavailable
+from midflight.domain.lease import NAME_PREFIX, Lease, Revocability, Secret
+from midflight.services.ports.credential_backend import Issued
+from midflight.services.ports.secret_reader import Setup
+
+MAX_CONNECTIONS = 4
+"""Sessions of the administrator: leases of one credential are made so many at a time."""
+CONNECT_S = 5.0
+_NAME = re.compile(re.escape(NAME_PREFIX) + r"[a-z0-9-]{1,53}\Z")
+
+_EXISTS = "SELECT true FROM pg_catalog.pg_roles WHERE rolname = $1"
+_RISKY = """
+SELECT rolname FROM pg_catalog.pg_roles
+WHERE rolname = ANY($1::text[])
+  AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)
+"""
+_CREATE = """
+SELECT pg_catalog.format(
+  'CREATE ROLE %I LOGIN CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L IN ROLE %s',
+  $1::text, $2::int, $3::text, pg_catalog.now() + $4::float8 * interval '1 second',
+  (SELECT pg_catalog.string_agg(pg_catalog.format('%I', r), ', ')
+     FROM pg_catalog.unnest($5::text[]) AS r))
+"""
+_TAG = "SELECT pg_catalog.format('COMMENT ON ROLE %I IS %L', $1::text, $2::text)"
+_UNTIL = """
+SELECT rolvaliduntil + $2::float8 * interval '1 second' AS until,
+       rolcanlogin AND rolvaliduntil > pg_catalog.now() AS is_live
+FROM pg_catalog.pg_roles WHERE rolname = $1
+"""
+_EXTEND = """
+SELECT pg_catalog.format('ALTER ROLE %I VALID UNTIL %L', $1::text, $2::timestamptz)
+"""
+_DISABLE = """
+SELECT pg_catalog.format(
+  'ALTER ROLE %I NOLOGIN PASSWORD NULL VALID UNTIL ''-infinity''', $1::text)
+"""
+_TERMINATE = """
+SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid))
+FROM pg_catalog.pg_stat_activity WHERE usename = $1
+"""
+_PAUSE = "SELECT pg_catalog.pg_sleep(0.01)"
+_DROP = "SELECT pg_catalog.format('DROP ROLE IF EXISTS %I', $1::text)"
+_HEIR = """
+SELECT coalesce(
+  (SELECT g.rolname FROM pg_catalog.pg_auth_members m
+     JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
+     JOIN pg_catalog.pg_roles r ON r.oid = m.member
+    WHERE r.rolname = $1 ORDER BY g.rolname LIMIT 1),
+  current_user)
+"""
+# In this order and in one transaction: once everything it owned has another owner, DROP OWNED
+# takes away what was granted to it and no object.
+_REASSIGN = "SELECT pg_catalog.format('REASSIGN OWNED BY %I TO %I', $1::text, $2::text)"
+_UNGRANT = "SELECT pg_catalog.format('DROP OWNED BY %I', $1::text)"
+_NAMES = """
+SELECT rolname FROM pg_catalog.pg_roles
+WHERE pg_catalog.starts_with(rolname, $1)
+  AND pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_authid'), $2)
+ORDER BY rolname
+"""
+_RIGHTS = """
+SELECT pg_catalog.current_setting('server_version') AS version,
+       rolsuper OR rolcreaterole AS can_create,
+       rolsuper OR pg_catalog.pg_has_role(oid, 'pg_signal_backend', 'MEMBER') AS can_end
+FROM pg_catalog.pg_roles WHERE rolname = current_user
+"""
+_MISSING = """
+SELECT r FROM pg_catalog.unnest($1::text[]) AS r
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = r)
+"""
+
+
+class _Session(Protocol):
+    """What is used of one of asyncpg's connections."""
+
+    async def execute(self, query: str) -> str: ...
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Mapping[str, Any]]: ...
+
+    async def fetchrow(self, query: str, *args: object) -> Mapping[str, Any] | None: ...
+
+    async def fetchval(self, query: str, *args: object) -> Any: ...
+
+    def transaction(self) -> AbstractAsyncContextManager[object]: ...
+
+
+class PostgresBackend:
+    """See the module."""
+
+    def __init__(self, setup: Setup) -> None:
+        """`Misconfigured` with every setting that is wrong. Connects at first use."""
+        self._name = setup.credential.name
+        self._scopes = setup.credential.scopes
+        self._settings = read_settings(setup.credential)
+        self._secrets = setup.secrets
+        self._tag = f"midflight {setup.installation} "
+        self._pool: Any = None  # asyncpg does not type its pools
+        self._opening = asyncio.Lock()
+
+    @property
+    def revocability(self) -> Revocability:
+        """At once: sessions are terminated."""
+        return Revocability.IMMEDIATE
+
+    async def check(self) -> str:
+        """Say what the administrator may, and which roles there are."""
+        roles = [self._settings.role(scope) for scope in self._scopes]
+        async with self._session() as session:
+            rights = await session.fetchrow(_RIGHTS)
+            missing = [row["r"] for row in await session.fetch(_MISSING, roles)]
+        assert rights is not None
+        problems: list[str] = []
+        if not rights["can_create"]:
+            problems.append("the administrator has not CREATEROLE")
+        if not rights["can_end"]:
+            problems.append(
+                "the administrator is no member of pg_signal_backend, so open sessions"
+                " would survive their lease"
+            )
+        problems += [f"there is no role {role}" for role in missing]
+        if problems:
+            raise Misconfigured(f"Credential {self._name}: {'; '.join(problems)}.")
+        return f"PostgreSQL {rights['version']}: roles can be made, and ended with their sessions."
+
+    async def issue(self, lease: Lease) -> Issued:
+        """Make the role, replacing one of that name."""
+        name = _checked(lease.external)
+        password = secrets.token_urlsafe(32)
+        # Its 4,096 rounds take a millisecond or two, which the event loop has not.
+        secret = await asyncio.to_thread(verifier, password)
+        roles = [self._settings.role(scope) for scope in lease.scopes]
+        if not roles:
+            raise Misconfigured(f"A lease of {self._name} needs a scope.")
+        life = float(lease.expires_at - lease.created_at)
+        async with self._session() as session:
+            if await session.fetchval(_EXISTS, name):
+                await self._remove(session, name)
+            if risky := [row["rolname"] for row in await session.fetch(_RISKY, roles)]:
+                raise Misconfigured(
+                    f"Credential {self._name} would lend {', '.join(risky)}, which could give "
+                    "itself anything.",
+                    hint="Lend roles without attributes such as SUPERUSER or CREATEROLE.",
+                )
+            async with session.transaction():
+                await _run(session, _CREATE, name, self._settings.connections, secret, life, roles)
+                await _run(session, _TAG, name, f"{self._tag}{self._name}")
+        return Issued(
+            secret=Secret(fields=self._fields(name, password), expires_at=lease.expires_at),
+            handle=name,
+        )
+
+    async def renew(self, lease: Lease, *, expires_at: int) -> int:
+        """Move the end of the role, counted from where the server has it."""
+        name = _checked(lease.external)
+        async with self._session() as session, session.transaction():
+            found = await session.fetchrow(_UNTIL, name, float(expires_at - lease.expires_at))
+            if found is None or not found["is_live"]:
+                raise Conflict(f"The role of {lease.id} is gone or has ended.")
+            await _run(session, _EXTEND, name, found["until"])
+        return expires_at
+
+    async def revoke(self, lease: Lease) -> None:
+        """No login, no session, no role."""
+        await self.discard(lease.external)
+
+    async def names(self) -> Sequence[str]:
+        """Roles that this Midflight has made here, whichever credential they are of."""
+        async with self._session() as session:
+            found = await session.fetch(_NAMES, NAME_PREFIX, self._tag)
+        return [row["rolname"] for row in found]
+
+    async def discard(self, name: str) -> None:
+        """As `revoke`, by name."""
+        async with self._session() as session:
+            await self._remove(session, _checked(name))
+
+    async def close(self) -> None:
+        """Close the administrator's sessions."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()
+
+    # Inside
+
+    async def _remove(self, session: _Session, name: str) -> None:
+        if not await session.fetchval(_EXISTS, name):
+            return
+        # Committed before sessions are looked for, so that none begins behind that look.
+        await _run(session, _DISABLE, name)
+        while await session.fetchval(_TERMINATE, name):
+            await session.fetchval(_PAUSE)
+        try:
+            await _run(session, _DROP, name)
+        except asyncpg.DependentObjectsStillExistError:
+            heir = await session.fetchval(_HEIR, name)
+            async with session.transaction():
+                await _run(session, _REASSIGN, name, heir)
+                await _run(session, _UNGRANT, name)
+                await _run(session, _DROP, name)
+
+    def _fields(self, name: str, password: str) -> dict[str, str]:
+        at = self._settings
+        host = f"[{at.host}]" if ":" in at.host else quote(at.host, safe="")
+        where = f"{host}:{at.port}/{quote(at.database, safe='')}"
+        return {
+            "username": name,
+            "password": password,
+            "host": at.host,
+            "port": str(at.port),
+            "database": at.database,
+            "url": f"postgresql://{name}:{password}@{where}",
+        }
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncGenerator[_Session]:
+        """A session of the administrator; what goes wrong in it becomes one of our errors."""
+        try:
+            pool = self._pool or await self._open()
+            async with pool.acquire(timeout=CONNECT_S) as session:
+                yield cast("_Session", session)
+        except asyncpg.InvalidAuthorizationSpecificationError:
+            raise Misconfigured(
+                f"The server refuses the administrator of credential {self._name}.",
+                hint=f"Compare its user and password: midflight credential show {self._name}",
+            ) from None
+        except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedObjectError) as error:
+            raise Misconfigured(
+                f"The administrator of credential {self._name} may not do that, or a role is "
+                f"missing ({type(error).__name__}).",
+                hint=f"midflight credential test {self._name} says what is missing.",
+            ) from None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            raise Unavailable(
+                f"The database of credential {self._name} did not do it ({type(error).__name__}).",
+                hint=f"midflight credential test {self._name} tries to reach it.",
+            ) from None
+
+    async def _open(self) -> Any:
+        async with self._opening:
+            if self._pool is None:
+                at = self._settings
+                self._pool = await cast("Any", asyncpg).create_pool(
+                    host=at.host,
+                    port=at.port,
+                    user=at.user,
+                    # Read for each connection, so that a password that was changed is found.
+                    password=self._password,
+                    database=at.database,
+                    ssl=at.context() or False,
+                    min_size=0,
+                    max_size=MAX_CONNECTIONS,
+                    timeout=CONNECT_S,
+                    # Statements are prepared for nobody: a pooler may stand in between.
+                    statement_cache_size=0,
+                    server_settings={
+                        "application_name": "midflight",
+                        "search_path": "",
+                        "lock_timeout": "5s",
+                        "statement_timeout": "8s",
+                    },
+                )
+            return self._pool
+
+    async def _password(self) -> str:
+        return await self._secrets.read(self._settings.password)
+
+
+async def _run(session: _Session, template: str, *values: object) -> None:
+    """Have the server write a statement with these values quoted, and run it."""
+    await session.execute(await session.fetchval(template, *values))
+
+
+def _checked(name: str) -> str:
+    if _NAME.match(name) is None:
+        raise Misconfigured("This is no name that Midflight gives to a role.")
+    return name
+
+
+__all__ = ["PostgresBackend"]

@@ -1,0 +1,90 @@
+"""Wiring of the broker: a part of `compose.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from midflight.adapters.credentials.postgres import PostgresBackend
+from midflight.adapters.credentials.references import References
+from midflight.adapters.credentials.sealed import SealedBackend
+from midflight.apps.compose_backends import backend_makers
+from midflight.services.broker import Broker
+from midflight.services.credentials import Credentials
+from midflight.services.interruption import Interruption
+from midflight.services.lease_asking import LeaseAsking
+from midflight.services.lease_ending import LeaseEnding
+from midflight.services.lease_reaper import LeaseReaper
+from midflight.services.monitors import Monitors
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.keys import KeyWrap
+from midflight.services.ports.policy import PolicyEngine
+from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.secret_reader import BackendMaker
+from midflight.services.ports.store import Store
+from midflight.services.ports.telemetry import Telemetry
+from midflight.services.sealed_secrets import SealedSecrets
+
+MAKERS: Mapping[str, BackendMaker] = {
+    **backend_makers(),
+    "postgres": PostgresBackend,
+    "sealed": SealedBackend,
+}
+"""Kinds of backends, by the name that operators use."""
+
+
+class BrokerParts:
+    """The broker and what it is made of, wired."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        recorder: Recorder,
+        wrap: KeyWrap,
+        clock: Clock,
+        telemetry: Telemetry,
+        engine: PolicyEngine,
+        interruption: Interruption,
+        monitors: Monitors,
+        makers: Mapping[str, BackendMaker] = MAKERS,
+    ) -> None:
+        """Nothing is started."""
+        holder = clock.token()
+        self.sealed = SealedSecrets(store=store, wrap=wrap, clock=clock)
+        self.credentials = Credentials(
+            store=store,
+            recorder=recorder,
+            clock=clock,
+            makers=makers,
+            secrets=References(self.sealed.open),
+        )
+        ending = LeaseEnding(
+            store=store,
+            credentials=self.credentials,
+            recorder=recorder,
+            clock=clock,
+            telemetry=telemetry,
+        )
+        self.reaper = LeaseReaper(
+            store=store,
+            credentials=self.credentials,
+            ending=ending,
+            recorder=recorder,
+            clock=clock,
+            telemetry=telemetry,
+            holder=holder,
+        )
+        self.broker = Broker(
+            store=store,
+            credentials=self.credentials,
+            asking=LeaseAsking(
+                engine=engine, interruption=interruption, monitors=monitors, clock=clock
+            ),
+            ending=ending,
+            reaper=self.reaper,
+            clock=clock,
+            holder=holder,
+        )
+
+
+__all__ = ["MAKERS", "BrokerParts"]

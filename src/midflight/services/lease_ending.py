@@ -1,0 +1,193 @@
+"""Ending leases at their backends: tried until it is done, never given up, loud when it is stuck.
+
+A lease comes here in state `revoking`, so it is used no more; what is left is to tell the backend.
+Telling it twice does no harm, so whoever is unsure tells it again. Every move goes on record.
+Below: the store, backends. Above: `broker.py`, `lease_reaper.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Iterable
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from midflight.domain.errors import MidflightError, Unavailable
+from midflight.domain.identity import Author
+from midflight.domain.lease import Lease, LeaseState, Revocability
+from midflight.domain.records import LeaseMoved
+from midflight.services.credentials import Credentials
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.lease_store import MAX_WAIT_S, LeaseStore
+from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+CALL_S = 10.0
+"""How long a backend may take for one call."""
+CLAIM_S = 60
+"""For how long a lease is one caller's to end; more than any call takes."""
+STUCK_AFTER = 6
+"""Failed tries after which somebody has to look. With the waits between them: a minute."""
+AT_ONCE = 16
+"""Backends' calls of one process at a time that end leases."""
+
+MIDFLIGHT = Author(name="midflight", proof="broker")
+
+
+class LeaseEnding:
+    """See the module."""
+
+    def __init__(
+        self,
+        *,
+        store: LeaseStore,
+        credentials: Credentials,
+        recorder: Recorder,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        """Shared by the broker and its reaper."""
+        self._store = store
+        self._credentials = credentials
+        self._recorder = recorder
+        self._clock = clock
+        self._telemetry = telemetry
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def end_all(self, leases: Iterable[Lease], *, author: Author = MIDFLIGHT) -> int:
+        """Try each once, several at a time; how many are gone now."""
+        done = await asyncio.gather(*(self.end(lease, author=author) for lease in leases))
+        return sum(done)
+
+    async def end(self, lease: Lease, *, author: Author = MIDFLIGHT) -> bool:
+        """Try once to end a lease in state `revoking`; whether it is gone now."""
+        async with self._room:
+            error = await self._tell(lease)
+        if error:
+            await self._failed(lease, error, author)
+            return False
+        if self._lives_on(lease):
+            await self._wait_for_expiry(lease)
+            return False
+        if await self._store.finish_lease(lease.id):
+            self.note(msgspec.structs.replace(lease, state=LeaseState.REVOKED), author=author)
+        return True
+
+    async def record(self, lease: Lease, *, author: Author = MIDFLIGHT, reason: str = "") -> None:
+        """Put a move on record, and wait until it is. `LedgerUnavailable` if it cannot be."""
+        await self._recorder.append(_moved(lease, self._clock.now(), author, reason)).durable()
+
+    def note(self, lease: Lease, *, author: Author = MIDFLIGHT, reason: str = "") -> None:
+        """Put a move on record as soon as the ledger takes it: ending waits for nobody."""
+        try:
+            self._recorder.append(_moved(lease, self._clock.now(), author, reason))
+        except MidflightError as error:
+            log.warning("lease_not_recorded", lease=lease.id, state=lease.state, why=error.message)
+
+    # Inside
+
+    async def _tell(self, lease: Lease) -> str:
+        """Tell the backend. What went wrong, safe for strangers, or nothing."""
+        try:
+            backend = self._credentials.backend(lease.credential)
+            await limited(backend.revoke(lease), lease.credential)
+        except MidflightError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 -- a bug in one backend must not lose a lease
+            # No traceback: its frames hold secrets.
+            kind = type(error).__name__
+            log.warning("lease_backend_broke", lease=lease.id, backend=lease.backend, error=kind)
+            return f"The backend failed ({kind})."
+        return ""
+
+    def _lives_on(self, lease: Lease) -> bool:
+        """It cannot be taken back, and has not ended by itself."""
+        backend = self._credentials.backend(lease.credential)
+        return (
+            backend.revocability is Revocability.AT_EXPIRY
+            and lease.handle != ""
+            and lease.expires_at > self._clock.now()
+        )
+
+    async def _wait_for_expiry(self, lease: Lease) -> None:
+        now = int(self._clock.now())
+        await self._store.fail_revoking(
+            lease.id,
+            attempts=lease.attempts,
+            next_try_at=min(lease.expires_at + 1, now + MAX_WAIT_S),
+            error="Its backend cannot take it back; it is used no more and ends by itself.",
+            stuck=False,
+        )
+
+    async def _failed(self, lease: Lease, error: str, author: Author) -> None:
+        attempts = lease.attempts + 1
+        is_stuck = attempts >= STUCK_AFTER
+        after = msgspec.structs.replace(
+            lease,
+            attempts=attempts,
+            next_try_at=int(self._clock.now()) + wait_s(lease.id, attempts),
+            error=error,
+            stuck=lease.stuck or is_stuck,
+        )
+        self._telemetry.count("lease_revocations_failed")
+        log.warning("lease_not_revoked", lease=lease.id, credential=lease.credential, why=error)
+        stored = await self._store.fail_revoking(
+            lease.id,
+            attempts=attempts,
+            next_try_at=after.next_try_at,
+            error=error,
+            stuck=is_stuck,
+        )
+        if stored and is_stuck and not lease.stuck:
+            self._telemetry.count("leases_got_stuck")
+            log.error("lease_stuck", lease=lease.id, external=lease.external, why=error)
+            self.note(after, author=author, reason=error)
+
+
+async def limited(call: Awaitable[T], credential: str) -> T:
+    """A backend's answer, or `Unavailable` if it takes too long."""
+    try:
+        async with asyncio.timeout(CALL_S):
+            return await call
+    except TimeoutError:
+        raise Unavailable(
+            f"The backend of credential {credential} did not answer within {CALL_S:.0f} s.",
+            hint=f"midflight credential test {credential} tries to reach it.",
+        ) from None
+
+
+def wait_s(lease_id: str, attempts: int) -> int:
+    """Seconds until the next try: doubling up to `MAX_WAIT_S`, less up to a third of it.
+
+    What is taken off depends on the lease, so that those that failed together do not come together.
+    """
+    most = min(MAX_WAIT_S, 2 ** min(attempts, 30))
+    spread = hashlib.sha256(f"{lease_id} {attempts}".encode()).digest()[0] / 255
+    return max(1, round(most * (1 - spread / 3)))
+
+
+def _moved(lease: Lease, now: float, author: Author, reason: str) -> LeaseMoved:
+    return LeaseMoved(
+        at=now,
+        lease=lease.id,
+        credential=lease.credential,
+        backend=lease.backend,
+        external=lease.external,
+        run=lease.run,
+        workload=lease.workload,
+        state=lease.state.value,
+        expires_at=lease.expires_at,
+        author=author.name,
+        proof=author.proof,
+        reason=reason,
+        stuck=lease.stuck,
+    )
+
+
+__all__ = ["CALL_S", "CLAIM_S", "MIDFLIGHT", "STUCK_AFTER", "LeaseEnding", "limited", "wait_s"]
