@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
-from contextlib import asynccontextmanager
+from collections.abc import Generator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 import jwt
 import pytest
 from credential_kit import MARKER, Asked, Secrets, credential, lease, server
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from oauth_backend_kit import CLIENT, GOOD, READ, SECRET, WORKLOADS, WRITE, client, pem, pretending
 from oidc_provider_kit import oidc_provider
 
 from midflight.adapters.clock import SystemClock
 from midflight.adapters.credentials.client_keys import PemSigner
 from midflight.adapters.credentials.dpop_proofs import KEY_FIELD, DpopKey, DpopSigner
 from midflight.adapters.credentials.oauth import OAuthBackend
-from midflight.domain.errors import Conflict, Forbidden, Misconfigured, Unavailable
+from midflight.domain.errors import Conflict, Forbidden, Misconfigured
 from midflight.domain.lease import Lease, Revocability, Secret
 from midflight.wire.tokens.dpop import verify_proof
 from midflight.wire.tokens.jwk import thumbprint
 
 pytestmark = pytest.mark.anyio
-
-SECRET = "client-secret-of-the-tests-/+%: 1"
-READ, WRITE = "reports:read", "reports:write"
-
-
-def pem() -> str:
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-CLIENT, WORKLOADS = pem(), pem()
 
 
 @pytest.fixture(scope="module")
@@ -62,27 +49,6 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         tmp_path_factory.mktemp("op"), clients=clients, subjects=subjects
     ) as running:
         yield running
-
-
-SECRETS = {"file:key": CLIENT, "env:SECRET": SECRET}
-
-
-@asynccontextmanager
-async def client(issuer: str, *, secrets: dict[str, str] | None = None, **more: Any) -> Any:
-    subject_token = more.pop("subject_token", None)
-    keyed = {"client_id": "keyed", "private_key": "file:key", "resource": "urn:test:opaque"}
-    basic = {"client_id": "basic", "client_secret": "env:SECRET", "resource": "urn:test:opaque"}
-    base = keyed if "method" not in more else basic
-    one = OAuthBackend(
-        credential("oauth", {"issuer": issuer, **base, **more}, scopes=(READ, WRITE)),
-        references=Secrets(secrets or dict(SECRETS)),
-        clock=SystemClock(),
-        subject_token=subject_token,
-    )
-    try:
-        yield one
-    finally:
-        await one.close()
 
 
 def introspected(issuer: str, token: str) -> dict[str, Any]:
@@ -216,77 +182,6 @@ async def test_a_wrong_secret_is_said_and_not_shown(issuer: str) -> None:
         assert MARKER not in f"{refused.value!r}{refused.value}{refused.value.__context__}"
 
 
-# Servers that misbehave
-
-GOOD = {"access_token": "tok", "token_type": "Bearer", "expires_in": 60, "scope": READ}
-
-
-def pretending(token: Any, *, metadata: dict[str, Any] | None = None) -> Callable[[Asked], Any]:
-    def answer(one: Asked) -> Any:
-        base = f"http://{one.headers['host']}"
-        if "well-known" in one.path:
-            known = {
-                "issuer": base,
-                "token_endpoint": f"{base}/token",
-                "revocation_endpoint": f"{base}/revoke",
-            }
-            return 200, {**known, **(metadata or {})}
-        return (200, {}) if one.path == "/revoke" else token
-
-    return answer
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"scope": f"{READ} admin"}, "scopes that were not asked for"),
-        ({"scope": 7}, "scopes that were not asked for"),
-        ({"token_type": "DPoP"}, "another type"),
-        ({"expires_in": None}, "when its token ends"),
-        ({"expires_in": -1}, "when its token ends"),
-        ({"issued_token_type": "urn:ietf:params:oauth:token-type:refresh_token"}, "another token"),
-    ],
-)
-async def test_a_token_that_is_not_what_was_asked_for_is_revoked_and_refused(
-    change: dict[str, Any], words: str
-) -> None:
-    with server(pretending((200, {**GOOD, **change}))) as (url, asked):
-        async with client(url) as one:
-            with pytest.raises(Misconfigured, match=words):
-                await one.issue(lease(scopes=(READ,)))
-        assert parse_qs(asked[-1].body.decode())["token"] == ["tok"]
-        assert asked[-1].path == "/revoke"
-
-
-async def test_a_bearer_token_is_refused_where_a_bound_one_was_asked_for() -> None:
-    with server(pretending((200, GOOD))) as (url, asked):
-        async with client(url, dpop=True) as one:
-            with pytest.raises(Misconfigured, match="another type than dpop"):
-                await one.issue(lease(scopes=(READ,)))
-            with pytest.raises(Misconfigured, match="DPoP"):
-                await one.check()
-        assert asked[1].path == "/token"
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        {"issuer": "http://127.0.0.1:1"},
-        {"token_endpoint": "http://127.0.0.1:1/token"},
-        {"token_endpoint": "https://elsewhere.example/token"},
-        {"token_endpoint": "http://169.254.169.254/latest"},
-        {"token_endpoint": ""},
-        {"revocation_endpoint": "https://elsewhere.example/revoke"},
-    ],
-)
-async def test_metadata_that_sends_secrets_elsewhere_is_refused(metadata: dict[str, Any]) -> None:
-    with server(pretending((200, GOOD), metadata=metadata)) as (url, asked):
-        async with client(url) as one:
-            with pytest.raises(Misconfigured):
-                await one.issue(lease(scopes=(READ,)))
-        assert [one.path for one in asked] == ["/.well-known/oauth-authorization-server"]
-
-
 async def test_an_issuer_with_a_path_is_found_as_its_rfc_says() -> None:
     def answer(one: Asked) -> Any:
         base = f"http://{one.headers['host']}"
@@ -318,21 +213,6 @@ async def test_scopes_that_the_credential_lacks_are_refused_before_any_call() ->
                 await one.renew(lease(scopes=(READ,)), expires_at=1)
             assert one.revocability is Revocability.AT_EXPIRY
         assert asked == []
-
-
-@pytest.mark.parametrize("status", [200, 302, 400, 401, 500, 503])
-async def test_nothing_that_a_server_echoes_is_repeated(status: int) -> None:
-    echo = {"error": MARKER, "error_description": MARKER, "scope": MARKER, "token_type": MARKER}
-    with server(pretending((status, {**echo, "access_token": MARKER}))) as (url, _):
-        async with client(url, method="client_secret_post") as one:
-            with pytest.raises((Misconfigured, Unavailable)) as refused:
-                await one.issue(lease(scopes=(READ,)))
-            assert MARKER not in f"{refused.value!r}{refused.value}{refused.value.__context__}"
-    with server(lambda _: (status, MARKER.encode() * 30_000)) as (url, _):
-        async with client(url) as one:
-            with pytest.raises((Misconfigured, Unavailable)) as refused:
-                await one.check()
-            assert MARKER not in f"{refused.value!r}{refused.value}"
 
 
 def test_settings_are_refused_with_all_their_problems() -> None:

@@ -133,4 +133,4 @@ def server(answer: Callable[[Asked], Reply]) -> Any:
         thread.join()
 
 
-__all__ = ["MARKER", "Asked", "Secrets", "credential", "lease", "server"]
+__all__ = ["MARKER", "Asked", "Reply", "Secrets", "credential", "lease", "server"]
