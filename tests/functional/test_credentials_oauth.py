@@ -18,7 +18,7 @@ from midflight.adapters.clock import SystemClock
 from midflight.adapters.credentials.client_keys import PemSigner
 from midflight.adapters.credentials.dpop_proofs import KEY_FIELD, DpopKey, DpopSigner
 from midflight.adapters.credentials.oauth import OAuthBackend
-from midflight.domain.errors import Conflict, Forbidden, Misconfigured
+from midflight.domain.errors import Conflict, Forbidden, Misconfigured, Unavailable
 from midflight.domain.lease import Lease, Revocability, Secret
 from midflight.wire.tokens.dpop import verify_proof
 from midflight.wire.tokens.jwk import thumbprint
@@ -66,7 +66,8 @@ def introspected(issuer: str, token: str) -> dict[str, Any]:
 async def test_a_token_is_bound_to_the_key_of_its_lease(issuer: str) -> None:
     async with client(issuer, resource="urn:test:jwt", dpop=True) as one:
         assert "are revoked" in await one.check()
-        issued = await one.issue(lease(scopes=(READ,)))
+        asked = lease(scopes=(READ,))
+        issued = await one.issue(asked)
         token = issued.secret.fields["token"]
         assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
         claims = jwt.decode(token, options={"verify_signature": False})
@@ -74,6 +75,7 @@ async def test_a_token_is_bound_to_the_key_of_its_lease(issuer: str) -> None:
         public = {name: key[name] for name in ("kty", "crv", "x", "y")}
         assert claims["cnf"] == {"jkt": thumbprint(public)}
         assert (claims["scope"], claims["aud"]) == (READ, "urn:test:jwt")
+        await one.revoke(asked)
         other = await one.issue(lease(scopes=(READ,)))
         assert other.secret.fields[KEY_FIELD] != issued.secret.fields[KEY_FIELD]
         # Its proofs are good here, for this token and this request.
@@ -201,6 +203,39 @@ async def test_an_issuer_with_a_path_is_found_as_its_rfc_says() -> None:
         "/tenant/.well-known/openid-configuration",
         "/tenant/token",
     ]
+
+
+async def test_a_server_that_cannot_revoke_such_tokens_is_not_asked_for_ever() -> None:
+    lying = pretending((200, GOOD))
+
+    def answer(one: Asked) -> Any:
+        refusal = {"error": "unsupported_token_type"}
+        return (400, refusal) if one.path == "/revoke" else lying(one)
+
+    with server(answer) as (url, asked):
+        async with client(url) as one:
+            asked_for = lease(scopes=(READ,))
+            await one.issue(asked_for)
+            await one.revoke(asked_for)
+            await one.revoke(asked_for)
+    assert [one.path for one in asked].count("/revoke") == 1
+
+
+async def test_a_server_that_is_down_is_asked_again_to_revoke() -> None:
+    lying, down = pretending((200, GOOD)), [500]
+
+    def answer(one: Asked) -> Any:
+        return (down[0], {}) if one.path == "/revoke" else lying(one)
+
+    with server(answer) as (url, asked):
+        async with client(url) as one:
+            asked_for = lease(scopes=(READ,))
+            await one.issue(asked_for)
+            with pytest.raises(Unavailable):
+                await one.revoke(asked_for)
+            down[0] = 200
+            await one.revoke(asked_for)
+    assert [one.path for one in asked].count("/revoke") == 2
 
 
 async def test_scopes_that_the_credential_lacks_are_refused_before_any_call() -> None:

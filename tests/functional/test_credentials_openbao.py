@@ -189,6 +189,18 @@ async def test_a_crash_before_the_handle_was_written_leaves_nothing(
     await other.close()
 
 
+async def test_a_crash_between_the_token_and_its_secret_leaves_nothing(
+    bao: OpenBao, secrets: Secrets, engine: OpenBaoBackend
+) -> None:
+    asked = lease()
+    await engine._created(asked)  # and there it ended
+    other = backend(bao, secrets)
+    assert asked.external in await other.names()
+    await other.revoke(asked)
+    assert await other.names() == []
+    await other.close()
+
+
 async def _until_closed(held: Any) -> None:
     while not held.is_closed():
         with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError):

@@ -145,13 +145,17 @@ def test_any_settings_are_read_or_refused_with_their_names(settings: dict[str, A
     assert settings.get("f", False) in (True, False)
 
 
-def test_all_problems_are_raised_together() -> None:
-    settings = {"a": None, "b": 1, "g": {"i": "z", "j": 1}, "h": 0}
-    with pytest.raises(Misconfigured) as refused, Reading.of(credential("x", settings)) as reading:
+def read(settings: dict[str, Any]) -> None:
+    with Reading.of(credential("any", settings)) as reading:
         reading.text("a")
         reading.text("b")
         reading.text("k")
         reading.section("g").choice("i", {"x"})
+
+
+def test_all_problems_are_raised_together() -> None:
+    with pytest.raises(Misconfigured) as refused:
+        read({"a": None, "b": 1, "g": {"i": "z", "j": 1}, "h": 0})
     assert refused.value.problems == (
         "a is null: leave it out instead",
         "b is not a text",

@@ -94,6 +94,8 @@ class OAuthServer:
             return False
         form = {"token": token, "token_type_hint": "access_token"}
         answer = await self._post(url, form, key=None, nonce="", again=True)
+        if answer.status in {400, 503} and answer.text("error") == "unsupported_token_type":
+            return False  # RFC 7009 §2.2.1: tokens of this kind end at their expiry
         if answer.status != 200:
             raise _refused("the revoking of a token", answer)
         return True
