@@ -231,6 +231,20 @@ async def test_issuing_again_replaces_what_was_there(
     assert await roles(database) == 0
 
 
+async def test_another_process_replaces_what_one_that_crashed_made(
+    bao: OpenBao, secrets: Secrets, tokens: OpenBaoBackend
+) -> None:
+    asked = lease(scopes=("keyed",))
+    first = await tokens.issue(asked)
+    after = backend(bao, secrets, kind="token", scopes=("reads", "keyed"))
+    second = await after.issue(asked)
+    for issued, status in ((first, 403), (second, 200)):
+        token = issued.secret.fields["token"]
+        assert bao.ask("GET", "kv/data/static", token=token).status_code == status
+    await after.revoke(asked)
+    await after.close()
+
+
 async def test_a_lease_is_renewed_as_far_as_its_end_and_no_further(
     engine: OpenBaoBackend,
 ) -> None:
