@@ -205,7 +205,10 @@ class PostgresBackend:
         """Close the administrator's sessions."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.terminate()
+            try:
+                await asyncio.wait_for(pool.close(), CONNECT_S)
+            except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                pool.terminate()
 
     # Inside
 

@@ -15,8 +15,6 @@ from midflight.domain.errors import Conflict
 from midflight.domain.lease import Credential, Lease, LeaseState, may_follow
 from midflight.services.ports.lease_store import MAX_WAIT_S, SealedSecret
 
-_ALIVE = (LeaseState.INTENT, LeaseState.ACTIVE)
-
 
 class MemoryLeases(MemoryPart):
     """See the module, and `services/ports/lease_store.py` for what the methods promise."""
@@ -110,17 +108,20 @@ class MemoryLeases(MemoryPart):
         self._check_open()
 
         def is_due(lease: Lease) -> bool:
+            if lease.state is LeaseState.REVOKED:
+                return False
+            if self._holders[lease.id] != holder:
+                return True
             if lease.state is LeaseState.REVOKING:
                 return not now < lease.next_try_at <= now + MAX_WAIT_S
-            return lease.state in _ALIVE and (
-                lease.expires_at <= now or self._holders[lease.id] != holder
-            )
+            return lease.expires_at <= now
 
         found = sorted(filter(is_due, self._leases.values()), key=lambda lease: lease.next_try_at)
         claimed: list[Lease] = []
         for lease in found[: max(0, limit)]:
             after = msgspec.structs.replace(lease, state=LeaseState.REVOKING, next_try_at=until)
             self._leases[lease.id] = after
+            self._holders[lease.id] = holder
             claimed.append(after)
         return claimed
 

@@ -152,14 +152,12 @@ class SqliteLeases:
     async def claim_due(self, *, now: int, until: int, holder: str, limit: int) -> Sequence[Lease]:
         """Leases that are to be ended, given to this caller alone."""
         is_due = or_(
+            and_(_UNREVOKED, leases.c.holder != holder),
             and_(
                 leases.c.state == LeaseState.REVOKING.value,
                 or_(leases.c.next_try_at <= now, leases.c.next_try_at > now + MAX_WAIT_S),
             ),
-            and_(
-                leases.c.state.in_(_ALIVE),
-                or_(leases.c.expires_at <= now, leases.c.holder != holder),
-            ),
+            and_(leases.c.state.in_(_ALIVE), leases.c.expires_at <= now),
         )
         first = (
             select(leases.c.seq)
@@ -167,7 +165,7 @@ class SqliteLeases:
             .order_by(leases.c.next_try_at, leases.c.seq)
             .limit(max(0, limit))
         )
-        return await self._revoking_leases(leases.c.seq.in_(first), until=until)
+        return await self._revoking_leases(leases.c.seq.in_(first), until=until, holder=holder)
 
     async def finish_lease(self, lease_id: str) -> bool:
         """`revoking` → `revoked`. False if it was not `revoking`."""
@@ -256,7 +254,7 @@ class SqliteLeases:
         return await self._writer.run(lambda c: c.execute(statement).rowcount)
 
     async def _revoking_leases(
-        self, condition: ColumnElement[bool], *, until: int
+        self, condition: ColumnElement[bool], *, until: int, holder: str | None = None
     ) -> Sequence[Lease]:
         statement = (
             update(leases)
@@ -264,6 +262,8 @@ class SqliteLeases:
             .values(state=LeaseState.REVOKING.value, next_try_at=until)
             .returning(leases)
         )
+        if holder is not None:
+            statement = statement.values(holder=holder)
         found = await self._writer.run(lambda c: c.execute(statement).mappings().all())
         return [rows.read_lease(row) for row in found]
 

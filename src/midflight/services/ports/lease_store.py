@@ -105,9 +105,10 @@ class LeaseStore(Protocol):
     async def claim_due(self, *, now: int, until: int, holder: str, limit: int) -> Sequence[Lease]:
         """Leases that are to be ended, moved to `revoking` and given to this caller alone.
 
-        Those are: in `revoking` and not put off beyond `now`; at their end; of another holder than
-        `holder`, whose process has ended and whose secrets are lost. Each is put off to `until`, so
-        that the next caller gets others. `now` and `until` are no further apart than `MAX_WAIT_S`.
+        Those are: in `revoking` and not put off beyond `now`; at their end; in any state of another
+        holder than `holder`, whose process has ended: with it what it had under way, and its
+        secrets. Each is put off to `until` and is `holder`'s from then on, so that the next call
+        gets others. One process uses a store at a time. `now` and `until` are no further apart than `MAX_WAIT_S`.
         """
         ...
 
