@@ -36,8 +36,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 STORE = ("create_lease", "activate_lease", "renew_lease", "begin_revoking", "finish_lease")
 BACKEND = ("issue", "renew", "revoke")
 POINTS = [f"{when} {step}" for step in (*STORE, *BACKEND) for when in ("before", "after")]
-SHORT = ("after create_lease", "after issue", "after activate_lease", "after begin_revoking",
-         "after revoke")  # fmt: skip
+SHORT = ("after issue", "after begin_revoking")
 
 
 class Mortal:

@@ -16,6 +16,8 @@ from typer.testing import CliRunner, Result
 from midflight.apps.cli.main import app
 from midflight.domain.action import Action
 from midflight.domain.identity import Caller
+from midflight.domain.traits import Effect, Reach, Traits
+from midflight.services.broker import Held
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import Flight, Reply, Sink
 from midflight.testing import ListSink, call
@@ -381,3 +383,98 @@ def test_a_workload_in_mode_observe_is_denied_where_no_set_is_installed(
     assert "no_policy" in good("policy", "shadow", "--workload", "agents/triage").stdout
     shown = good("explain", refused.record).stdout
     assert "if enforced" in shown
+
+
+# Credentials and leases
+
+
+def test_a_credential_is_added_tried_listed_and_removed(plane: RunningPlane) -> None:
+    assert "no credentials" in good("credential", "list").stderr
+    result = midflight(
+        "credential", "add", "old", "--backend", "sealed", "--upstream", "desk",
+        "--secret", "token=sealed", "--inject", "header:Authorization=Bearer {token}", "--json",
+        answer="the-static-secret\n",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "the-static-secret" not in result.stdout + result.stderr
+    found = json.loads(result.stdout)
+    assert found["is_static"]
+    assert found["settings"]["token"].startswith("sealed:sealed_")
+    assert found["injections"] == [
+        {"placement": "header", "name": "Authorization", "template": "Bearer {token}"}
+    ]
+    assert midflight("credential", "add", "old", "--backend", "sealed", "--upstream", "desk",
+                     "--secret", "token=env:X").exit_code == 1  # fmt: skip
+    assert "never ends" in good("credential", "test", "old").stdout
+    assert "nobody can take back: old" in good("credential", "list").stderr
+    assert "0 days" in good("credential", "list").stdout
+    assert "sealed:" in good("credential", "show", "old").stdout
+    assert json.loads(good("status", "--json").stdout)["static_secrets"] == ["old (0 days)"]
+    replaced = midflight(
+        "credential", "add", "old", "--backend", "sealed", "--upstream", "desk",
+        "--secret", "token=sealed", "--replace", answer="another-static-secret\n",
+    )  # fmt: skip
+    assert replaced.exit_code == 0, replaced.stderr
+    assert "old" in good("credential", "remove", "old").stdout
+    assert midflight("credential", "remove", "old").exit_code == 1
+    plane.do(plane.plane.ledger.flush)
+    records = plane.records("changed")
+    assert [r["what"] for r in records if r["what"].startswith("credential")] == [
+        "credential.add",
+        "credential.replace",
+        "credential.remove",
+    ]
+    assert "static-secret" not in json.dumps(records)
+
+
+def test_a_secret_on_the_command_line_is_refused(plane: RunningPlane) -> None:
+    for words in (
+        ("--secret", "token=the-static-secret"),
+        ("--set", "token=the-static-secret"),
+    ):
+        result = midflight(
+            "credential", "add", "old", "--backend", "sealed", "--upstream", "desk", *words
+        )
+        assert result.exit_code != 0
+        assert "the-static-secret" not in result.stdout + result.stderr
+    assert json.loads(good("credential", "list", "--json").stdout) == []
+
+
+def test_leases_are_shown_by_run_and_taken_back(plane: RunningPlane) -> None:
+    added = midflight(
+        "credential", "add", "old", "--backend", "sealed", "--upstream", "desk",
+        "--secret", "token=sealed", answer="the-static-secret\n",
+    )  # fmt: skip
+    assert added.exit_code == 0, added.stderr
+    run = opened(plane)
+
+    async def lend() -> str:
+        live = plane.plane.runs.live(run)
+        assert live is not None
+        held = await plane.plane.broker.lease_for(
+            live,
+            await plane.plane.inventory.get(WORKLOAD),
+            "old",
+            upstream="desk",
+            traits=Traits(effect=Effect.READ, reach=Reach.CLOSED, reviewed=True),
+        )
+        assert isinstance(held, Held), held
+        return held.lease.id
+
+    lease = plane.do(lend)
+    assert lease in good("run", "show", run).stdout
+    assert [found["id"] for found in json.loads(good("lease", "list", "--json").stdout)] == [lease]
+    shown = json.loads(good("lease", "show", lease, "--json").stdout)
+    assert (shown["run"], shown["state"]) == (run, "active")
+    assert "the-static-secret" not in json.dumps(shown)
+    assert midflight("lease", "revoke").exit_code == 2
+    assert "revoked" in good("lease", "revoke", "--run", run, "--reason", "leaked").stdout
+    assert "no such leases" in good("lease", "list", "--run", run).stderr
+    assert midflight("lease", "show", "lease_none").exit_code == 1
+    lease = plane.do(lend)
+    good("revoke", "credential", "old", "--reason", "odd")
+    plane.do(plane.plane.broker.settle)
+    assert json.loads(good("lease", "show", lease, "--json").stdout)["state"] == "revoked"
+    plane.do(plane.plane.ledger.flush)
+    moves = [r["state"] for r in plane.records("lease") if r["lease"] == lease]
+    assert moves == ["intent", "active", "revoking", "revoked"]

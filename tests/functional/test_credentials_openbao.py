@@ -169,7 +169,7 @@ async def test_it_lives_no_longer_than_the_lease_though_its_engine_would(
     accessor = issued.handle.split(" ")[0]
     token = bao.call("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]
     assert token["ttl"] <= 120
-    assert token["meta"] == {"midflight_lease": asked.external}
+    assert token["meta"]["midflight_lease"] == asked.external
     assert token["policies"] == ["reads"]
     await engine.discard(asked.external)
 
@@ -186,6 +186,18 @@ async def test_a_crash_before_the_handle_was_written_leaves_nothing(
     await other.revoke(asked)
     assert asked.external not in await other.names()
     await _until_no_roles(database, held)
+    await other.close()
+
+
+async def test_a_crash_between_the_token_and_its_secret_leaves_nothing(
+    bao: OpenBao, secrets: Secrets, engine: OpenBaoBackend
+) -> None:
+    asked = lease()
+    await engine._created(asked)  # and there it ended
+    other = backend(bao, secrets)
+    assert asked.external in await other.names()
+    await other.revoke(asked)
+    assert await other.names() == []
     await other.close()
 
 
@@ -217,6 +229,20 @@ async def test_issuing_again_replaces_what_was_there(
     await _until_closed(held)
     await engine.revoke(msgspec.structs.replace(asked, handle=second.handle))
     assert await roles(database) == 0
+
+
+async def test_another_process_replaces_what_one_that_crashed_made(
+    bao: OpenBao, secrets: Secrets, tokens: OpenBaoBackend
+) -> None:
+    asked = lease(scopes=("keyed",))
+    first = await tokens.issue(asked)
+    after = backend(bao, secrets, kind="token", scopes=("reads", "keyed"))
+    second = await after.issue(asked)
+    for issued, status in ((first, 403), (second, 200)):
+        token = issued.secret.fields["token"]
+        assert bao.ask("GET", "kv/data/static", token=token).status_code == status
+    await after.revoke(asked)
+    await after.close()
 
 
 async def test_a_lease_is_renewed_as_far_as_its_end_and_no_further(
@@ -262,6 +288,23 @@ async def test_a_scope_that_the_credential_lacks_is_refused_before_any_call(
                 await one.issue(lease(scopes=scopes))
         assert asked == []
         await one.close()
+
+
+async def test_what_another_midflight_made_is_not_listed_or_swept(
+    bao: OpenBao, secrets: Secrets, engine: OpenBaoBackend
+) -> None:
+    source = credential("openbao", settings(bao))
+    other = OpenBaoBackend(
+        source, references=secrets, clock=SystemClock(), installation="elsewhere"
+    )
+    asked = lease()
+    issued = await engine.issue(asked)
+    assert asked.external in await engine.names()
+    assert asked.external not in await other.names()
+    await other.discard(asked.external)
+    assert asked.external in await engine.names()
+    await engine.revoke(msgspec.structs.replace(asked, handle=issued.handle))
+    await other.close()
 
 
 async def test_a_static_secret_is_no_lease(bao: OpenBao, secrets: Secrets) -> None:

@@ -53,6 +53,7 @@ class Subject:
         wide: a scope that the credential has; `narrow`: another one, which may less.
         end_by_itself: makes the server believe that the lease's time is over, or None.
         lists, renews, revokes, narrows: what it can do.
+        found_again: whether it ends what another process made, knowing its name alone.
     """
 
     maker: BackendMaker
@@ -67,6 +68,7 @@ class Subject:
     renews: bool = True
     revokes: bool = True
     replaces: bool = True
+    found_again: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def backend(self, **changes: Any) -> CredentialBackend:

@@ -69,7 +69,7 @@ class Secrets:
 
     table: dict[str, str] = field(repr=False)
 
-    async def __call__(self, reference: str) -> str:
+    async def read(self, reference: str) -> str:
         try:
             return self.table[reference]
         except KeyError:
@@ -133,4 +133,4 @@ def server(answer: Callable[[Asked], Reply]) -> Any:
         thread.join()
 
 
-__all__ = ["MARKER", "Asked", "Secrets", "credential", "lease", "server"]
+__all__ = ["MARKER", "Asked", "Reply", "Secrets", "credential", "lease", "server"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from midflight.adapters.credentials.postgres import PostgresBackend
 from midflight.adapters.credentials.references import References
 from midflight.adapters.credentials.sealed import SealedBackend
+from midflight.apps.compose_backends import backend_makers
 from midflight.services.broker import Broker
 from midflight.services.credentials import Credentials
 from midflight.services.interruption import Interruption
@@ -24,6 +25,7 @@ from midflight.services.ports.telemetry import Telemetry
 from midflight.services.sealed_secrets import SealedSecrets
 
 MAKERS: Mapping[str, BackendMaker] = {
+    **backend_makers(),
     "postgres": PostgresBackend,
     "sealed": SealedBackend,
 }

@@ -32,7 +32,7 @@ from midflight.domain.lease import Credential, Lease, Revocability, Secret
 from midflight.domain.value import Value
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import Issued
-from midflight.services.ports.references import References
+from midflight.services.ports.secret_reader import SecretReader
 
 NAMED = "AWS"
 MIN_SESSION_S = 900
@@ -105,7 +105,7 @@ class AwsBackend:
         self,
         credential: Credential,
         *,
-        references: References,
+        references: SecretReader,
         clock: Clock,
         limits: CallLimits = LIMITS,
     ) -> None:
@@ -229,7 +229,7 @@ class AwsBackend:
         )
 
     async def _signer(self, scope: str) -> SigV4Signer:
-        settings, read = self._settings, self._references
+        settings, read = self._settings, self._references.read
         return SigV4Signer(
             access_key_id=await read(settings.access_key_id),
             secret_access_key=await read(settings.secret_access_key),

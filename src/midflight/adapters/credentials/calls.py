@@ -31,7 +31,7 @@ class CallLimits(Value):
     """
 
     connect_s: float = 5.0
-    total_s: float = 15.0
+    total_s: float = 8.0
     bytes: int = 256 * 1024
     tries: int = 3
     pause_s: float = 0.05

@@ -32,7 +32,7 @@ from midflight.domain.value import JSONObject, Value
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import Issued
 from midflight.services.ports.keys import Signer
-from midflight.services.ports.references import References
+from midflight.services.ports.secret_reader import SecretReader
 
 NAMED = "GitHub"
 API_VERSION = "2022-11-28"
@@ -80,7 +80,7 @@ class GitHubAppBackend:
         self,
         credential: Credential,
         *,
-        references: References,
+        references: SecretReader,
         clock: Clock,
         signer: Signer | None = None,
         limits: CallLimits = LIMITS,
@@ -173,7 +173,7 @@ class GitHubAppBackend:
         signer = self._signer
         if signer is None:
             reference = self._settings.private_key
-            signer = PemSigner(await self._references(reference), named=reference)
+            signer = PemSigner(await self._references.read(reference), named=reference)
         if signer.algorithm != "RS256":
             raise Misconfigured(f"{NAMED} wants an RSA key.", hint="Give the App's own key.")
         now = int(self._clock.now())

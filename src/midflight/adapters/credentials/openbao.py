@@ -41,7 +41,7 @@ from midflight.domain.lease import Credential, Lease, Revocability, Secret
 from midflight.domain.value import Discreet
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import Issued
-from midflight.services.ports.references import References
+from midflight.services.ports.secret_reader import SecretReader
 
 _CLOCKS_APART_S = 300
 """How far the store's clock may be from this process's before a left-over could be missed."""
@@ -64,11 +64,16 @@ class OpenBaoBackend:
         self,
         credential: Credential,
         *,
-        references: References,
+        references: SecretReader,
         clock: Clock,
+        installation: str = "",
         limits: CallLimits = LIMITS,
     ) -> None:
-        """`Misconfigured` with every problem of the settings."""
+        """`installation` marks what is made here, and only what has its mark is listed.
+
+        Raises:
+            Misconfigured: with every problem of the settings.
+        """
         self._credential, self._clock = credential, clock
         self._settings = read_openbao(credential)
         self._session = OpenBaoSession(
@@ -77,7 +82,9 @@ class OpenBaoBackend:
             references=references,
             clock=clock,
         )
-        self._tokens = LeaseTokens(self._session)
+        self._tokens = LeaseTokens(self._session, installation=installation)
+        # Of tokens made in this process: the engine's lease under each.
+        self._engine_leases: dict[str, str] = {}
         self._started = clock.now()
         self._tried: set[str] = set()
 
@@ -127,10 +134,12 @@ class OpenBaoBackend:
             return Issued(secret=secret, handle=token.accessor)
         try:
             answer = await self._session.call("GET", self._path(lease), token=token.token)
-            return _read(answer, token, now=self._clock.now())
+            issued = _read(answer, token, now=self._clock.now())
         except BaseException:
             await self._undo(token.accessor)
             raise
+        self._engine_leases[token.accessor] = issued.handle.partition(" ")[2]
+        return issued
 
     async def renew(self, lease: Lease, *, expires_at: int) -> int:
         """Renew the token and the engine's lease; whichever ends first says when."""
@@ -156,6 +165,15 @@ class OpenBaoBackend:
     async def revoke(self, lease: Lease) -> None:
         """End the secret at its engine, then the lease's token, or all tokens of its name."""
         accessor, _, engine_lease = lease.handle.partition(" ")
+        if accessor:
+            await self._end(accessor, engine_lease)
+        else:
+            await self.discard(lease.external)
+        self._tried.discard(lease.external)
+
+    async def _end(self, accessor: str, engine_lease: str) -> None:
+        """End a token at once; what hangs under it is ended by OpenBao's queue otherwise."""
+        engine_lease = engine_lease or self._engine_leases.get(accessor, "")
         problem: MidflightError | None = None
         if engine_lease:
             answer = await self._session.ask(
@@ -164,14 +182,11 @@ class OpenBaoBackend:
             if answer.status not in {200, 204}:
                 # The engine could not reach what it is for, so asking again may help.
                 problem = Unavailable(f"{NAMED} answers {answer.status} to revoking a lease.")
-        # Even then: what cannot be ended at its end is at least no longer renewed.
-        if accessor:
-            await self._tokens.end(accessor)
-        else:
-            await self._tokens.end_named(lease.external)
+        # Even then: what cannot be ended now is at least no longer renewed.
+        await self._tokens.end(accessor)
         if problem is not None:
             raise problem
-        self._tried.discard(lease.external)
+        self._engine_leases.pop(accessor, None)
 
     async def names(self) -> Sequence[str]:
         """Names of all tokens that were made for a lease."""
@@ -179,7 +194,9 @@ class OpenBaoBackend:
 
     async def discard(self, name: str) -> None:
         """End the tokens of a name, and what hangs under them."""
-        await self._tokens.end_named(name)
+        for accessor, marked in (await self._tokens.named()).items():
+            if marked == name:
+                await self._end(accessor, "")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -204,7 +221,7 @@ class OpenBaoBackend:
                 hint="Ask for one of them, or for several leases.",
             )
         if lease.external in self._tried or lease.created_at <= self._started + _CLOCKS_APART_S:
-            await self._tokens.end_named(lease.external)
+            await self.discard(lease.external)
         self._tried.add(lease.external)
 
     async def _created(self, lease: Lease) -> _Token:
@@ -219,7 +236,7 @@ class OpenBaoBackend:
             {
                 "policies": list(policies),
                 "no_default_policy": True,
-                "meta": {self._tokens.MARK: lease.external},
+                "meta": self._tokens.marks(lease.external),
                 "display_name": lease.external,
                 "ttl": f"{max(1, math.ceil(lease.expires_at - now))}s",
                 "explicit_max_ttl": f"{longest}s",

@@ -16,7 +16,7 @@ from midflight.domain.errors import Misconfigured, Unavailable
 from midflight.domain.lease import Credential
 from midflight.domain.value import Discreet, JSONObject, Value
 from midflight.services.ports.clock import Clock
-from midflight.services.ports.references import References
+from midflight.services.ports.secret_reader import SecretReader
 
 NAMED = "OpenBao"
 PATH = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_{}-][A-Za-z0-9_.{}-]*)*"
@@ -126,7 +126,7 @@ class OpenBaoSession:
     """Authenticated calls. Takes a new token before its own grows old, and when it is refused."""
 
     def __init__(
-        self, settings: OpenBaoSettings, *, calls: Calls, references: References, clock: Clock
+        self, settings: OpenBaoSettings, *, calls: Calls, references: SecretReader, clock: Clock
     ) -> None:
         self._settings, self._calls = settings, calls
         self._references, self._clock = references, clock
@@ -191,7 +191,7 @@ class OpenBaoSession:
 
     async def _taken(self) -> Standing:
         settings = self._settings
-        secret = await self._references(settings.secret)
+        secret = await self._references.read(settings.secret)
         if _TOKEN.match(secret) is None:
             raise Misconfigured(f"{settings.secret} is not one line of printable characters.")
         if settings.method == "token":

@@ -12,17 +12,21 @@ from midflight.adapters.credentials.calls import failure, member, texts
 from midflight.adapters.credentials.openbao_session import NAMED, OpenBaoSession, says
 from midflight.domain.lease import NAME_PREFIX
 
+_NAME, _INSTALLATION = "midflight_lease", "midflight_installation"
+
 
 class LeaseTokens:
     """Accessors at one server, and the external names that their tokens are marked with."""
 
-    MARK = "midflight_lease"
-    """Key of the token's metadata that holds the external name."""
-
-    def __init__(self, session: OpenBaoSession) -> None:
-        self._session = session
+    def __init__(self, session: OpenBaoSession, *, installation: str) -> None:
+        """`installation` tells the tokens of one Midflight from those of another."""
+        self._session, self._installation = session, installation
         # Of every accessor seen; empty for tokens of others.
         self._names: dict[str, str] = {}
+
+    def marks(self, name: str) -> dict[str, str]:
+        """Metadata of a token that is made for a lease of this external name."""
+        return {_NAME: name, _INSTALLATION: self._installation}
 
     def made(self, accessor: str, name: str) -> None:
         """Remember a token that was made here."""
@@ -53,8 +57,10 @@ class LeaseTokens:
             return ""  # ended between the list and this look
         if answer.status != 200:
             raise failure(NAMED, "the look at a token", answer.status)
-        name = member(member(answer.json(), "data"), "meta").get(self.MARK)
-        return name if isinstance(name, str) and name.startswith(NAME_PREFIX) else ""
+        marks = member(member(answer.json(), "data"), "meta")
+        name = marks.get(_NAME)
+        ours = marks.get(_INSTALLATION, "") == self._installation
+        return name if ours and isinstance(name, str) and name.startswith(NAME_PREFIX) else ""
 
     async def end(self, accessor: str) -> None:
         """End one token and what hangs under it. That it is gone already is success."""
@@ -65,12 +71,6 @@ class LeaseTokens:
         if not gone:
             raise failure(NAMED, "the revoking of a token", answer.status)
         self._names.pop(accessor, None)
-
-    async def end_named(self, name: str) -> None:
-        """End every token that is marked with a name."""
-        for accessor, marked in (await self.named()).items():
-            if marked == name:
-                await self.end(accessor)
 
 
 __all__ = ["LeaseTokens"]

@@ -141,6 +141,8 @@ class Reading:
             if default is None:
                 self.problem(name, "is missing")
             return default
+        if self._settings[name] is None:
+            self.problem(name, "is null: leave it out instead")
         return self._settings[name]
 
     def __enter__(self) -> Self:

@@ -8,6 +8,7 @@ The workload never holds a key: what it sends is signed when it leaves. The sign
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ class SigV4Signer:
         auth, credentials, request = (
             _botocore(name) for name in ("auth", "credentials", "awsrequest")
         )
+        # At the level of debugging it logs all that it signs, the session's token included.
+        logging.getLogger("botocore.auth").setLevel(logging.WARNING)
         region, _, service = scope.partition("/")
         keys = credentials.Credentials(access_key_id, secret_access_key, session_token or None)
         # S3 alone signs paths as they are, and names the digest of the body in a header.

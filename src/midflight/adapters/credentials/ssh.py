@@ -32,7 +32,7 @@ from midflight.domain.lease import Credential, Lease, Revocability, Secret
 from midflight.domain.value import Value
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import Issued
-from midflight.services.ports.references import References
+from midflight.services.ports.secret_reader import SecretReader
 
 PRINCIPAL = r"[A-Za-z0-9_.@-]{1,64}"
 BACKDATED_S = 60
@@ -84,7 +84,7 @@ def read_ssh(credential: Credential) -> SshSettings:
 class SshBackend:
     """`CredentialBackend` over one CA."""
 
-    def __init__(self, credential: Credential, *, references: References, clock: Clock) -> None:
+    def __init__(self, credential: Credential, *, references: SecretReader, clock: Clock) -> None:
         """`Misconfigured` with every problem of the settings."""
         self._credential, self._references, self._clock = credential, references, clock
         self._settings = read_ssh(credential)
@@ -162,7 +162,7 @@ class SshBackend:
 
     async def _ca(self) -> _CA:
         reference = self._settings.ca_key
-        text = await self._references(reference)
+        text = await self._references.read(reference)
         try:
             # The reader wants the line break that a reference has lost.
             key = load_ssh_private_key(text.strip().encode("utf-8") + b"\n", password=None)

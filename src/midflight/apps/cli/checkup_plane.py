@@ -41,6 +41,7 @@ def plane(settings: Settings, client: ControlClient) -> Iterator[Finding]:
             yield _upstream(upstream)
     else:
         yield _health(health)
+        yield from _leases(health)
         yield from _reached(client)
     if not settings.upstream:
         yield warn("upstreams", "none is configured", "Add an [[upstream]] to midflight.toml.")
@@ -53,6 +54,21 @@ def _health(health: dict[str, Any]) -> Finding:
         return ok("plane", f"runs on {health['url']}, policies {health['policy'][:12]}")
     missing = "the ledger takes no records" if not health["ledger"] else "there is no policy"
     return fail("plane", f"runs and denies everything: {missing}", "See its log.")
+
+
+def _leases(health: dict[str, Any]) -> Iterator[Finding]:
+    if stuck := health["leases_stuck"]:
+        yield fail(
+            "leases",
+            f"{stuck} could not be taken back at their backend",
+            "midflight lease list says why; they are tried until they are gone.",
+        )
+    if static := health["static_secrets"]:
+        yield warn(
+            "static secrets",
+            f"nothing ends these by itself: {', '.join(static)}",
+            "Replace them by a backend that makes short-lived credentials.",
+        )
 
 
 def _port(name: str, address: Address) -> Finding:
