@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import uvloop
 
+from midflight.adapters.process.hardening import forbid_dumps
 from midflight.apps.compose import Plane, parts
 from midflight.apps.control.main import control_app
 from midflight.apps.gateway.app import GatewayApp, Page
@@ -159,6 +160,7 @@ def serve(settings: Settings, *, on_ready: Callable[[Sequence[Bound]], None] | N
     Raises:
         Misconfigured, StoreUnavailable, LedgerUnavailable: it cannot start; nothing was served.
     """
+    forbid_dumps()
     uvloop.run(_serve(settings, on_ready or (lambda _: None)))
 
 
