@@ -50,10 +50,13 @@ def look(arguments: JSONObject, *beside: JSON) -> Placed | None:
 
     None, quickly, where there is nothing that could be one.
     """
-    texts = [*_texts(arguments)]
+    values: list[str] = []
+    keys: list[str] = []
+    _gather(arguments, values, keys)
     for each in beside:
-        texts.extend(_texts(each))
-    if not _resembles("".join(texts)):
+        _gather(each, values, keys)
+    # Side by side, so that one in pieces is seen as well.
+    if not _resembles("".join(values) + "\n" + "".join(keys)):
         return None
     placed = Placed()
     rest: list[str] = []
@@ -65,9 +68,10 @@ def look(arguments: JSONObject, *beside: JSON) -> Placed | None:
             placed.names.append(exact[1])
             placed.places.append(bare(place))
             rest.append("\n")
-    keys = "".join(_keys(arguments))
-    others = "".join(text for each in beside for text in _texts(each))
-    placed.misplaced = _resembles("".join(rest)) or _resembles(keys) or _resembles(others)
+    others: list[str] = []
+    for each in beside:
+        _gather(each, others, others)
+    placed.misplaced = any(_resembles("".join(texts)) for texts in (rest, keys, others))
     return placed
 
 
@@ -115,26 +119,16 @@ def _folded(text: str) -> str:
     return "".join(text.lower().split())
 
 
-def _texts(value: JSON) -> Iterator[str]:
+def _gather(value: JSON, values: list[str], keys: list[str]) -> None:
     if isinstance(value, str):
-        yield value
+        values.append(value)
     elif isinstance(value, dict):
-        for key, each in value.items():
-            yield key
-            yield from _texts(each)
+        keys.extend(value)
+        for each in value.values():
+            _gather(each, values, keys)
     elif isinstance(value, list):
         for each in value:
-            yield from _texts(each)
-
-
-def _keys(value: JSON) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield key
-            yield from _keys(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _keys(each)
+            _gather(each, values, keys)
 
 
 def _leaves(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
