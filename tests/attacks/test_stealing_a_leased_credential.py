@@ -14,13 +14,13 @@ from typing import Any
 
 import httpx2
 import pytest
+from authority import Authority, trusting
 from hostile_server import Hostile
 from upstream_kit import (
     FakeFlight,
     Notices,
     RecordingSink,
     call_tool,
-    certificate_for_localhost,
     raw_server,
     read_request,
     response,
@@ -52,6 +52,7 @@ class Heads:
         self.heads: list[str] = []
         self.methods: list[str] = []
         self.peers: list[Any] = []
+        self.ports: list[int] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read a head, note it, and let the other answer."""
@@ -62,6 +63,7 @@ class Heads:
             if "subscriptions/listen" not in text:
                 self.heads.append(text)
                 self.lines.append(text.split("\r\n")[0])
+                self.ports.append(writer.get_extra_info("peername")[1])
                 secured = writer.get_extra_info("ssl_object")
                 self.peers.append(secured and secured.getpeercert(binary_form=True))
             if self.redirect and self.server.heard:
@@ -263,20 +265,15 @@ async def test_a_proof_is_made_once_more_with_the_nonce_that_the_upstream_wants(
 async def test_a_connection_that_was_authenticated_for_one_run_carries_no_other(
     tmp_path: Path,
 ) -> None:
-    folders = [tmp_path / name for name in ("server", "a", "b")]
-    for folder in folders:
-        folder.mkdir()
-    server, a, b = (certificate_for_localhost(folder) for folder in folders)
+    authority = Authority(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(server)
+    context.load_cert_chain(*authority.issue("server"))
     context.verify_mode = ssl.CERT_OPTIONAL
-    for pem in (a, b):
-        context.load_verify_locations(pem)
-    trusting = ssl.create_default_context(cafile=str(server))
+    context.load_verify_locations(authority.file)
+    a, b = authority.issue("a"), authority.issue("b")
 
-    def certified(pem: Path, serial: str) -> Attachment:
-        chain, _, key = pem.read_bytes().partition(b"-----BEGIN PRIVATE KEY-----")
-        key = b"-----BEGIN PRIVATE KEY-----" + key
+    def certified(files: tuple[Path, Path], serial: str) -> Attachment:
+        chain, key = (file.read_bytes() for file in files)
         return Attachment(
             leases=(f"lease_{serial}",),
             certificate=ClientCertificate(serial=serial, chain=chain, key=key),
@@ -284,7 +281,7 @@ async def test_a_connection_that_was_authenticated_for_one_run_carries_no_other(
 
     async with listening(tls=context) as heads:
         url = heads.server.url.replace("127.0.0.1", "localhost")
-        upstream = McpHttpUpstream("one", url, tls=trusting)
+        upstream = McpHttpUpstream("one", url, tls=trusting(authority))
         await upstream.start(Notices())
         await upstream.describe()
         heads.peers.clear()
@@ -302,7 +299,10 @@ async def test_a_connection_that_was_authenticated_for_one_run_carries_no_other(
         await act(upstream, certified(b, "c"))
         assert heads.peers[-1] == second
         # The same certificate in two runs is two connections still.
-        assert len(upstream._clients._certified) == 2
+        ports = heads.ports[-1]
+        await act(upstream, certified(b, "c"), seat=TWO)
+        assert heads.peers[-1] == second
+        assert heads.ports[-1] != ports
         await upstream.close()
 
 
