@@ -36,7 +36,7 @@ from servers.journal_server import journalling
 
 pytestmark = pytest.mark.anyio
 
-TRAITS = {name: ("read", "closed") for name in ("look", "fail", "break", "drop", "echo", "burst")}
+TRAITS = dict.fromkeys(("look", "fail", "break", "drop", "echo", "burst"), ("read", "closed"))
 NAMES = ("header", "query", "key", "environment")
 
 
@@ -185,6 +185,7 @@ def asked(plane: ProcessPlane) -> dict[str, bytes]:
             assert result.exit_code in {0, 1}, (words, result.output)
             name = "midflight " + " ".join(words)
             said[name] = said.get(name, b"") + result.output.encode()
+    assert b"never dumped" in said["midflight doctor"]
     assert b"credential_echoed" in said["midflight ledger tail --count 1000"]
     said["GET /metrics"] = asyncio.run(metrics(plane))
     return said

@@ -286,4 +286,3 @@ async def test_without_a_broker_a_placeholder_is_refused_all_the_same() -> None:
     plane = await started(None)
     done = await perform(plane, call("login", password="{{lease:crm}}"))
     assert why(done).policy == "midflight:placeholder-misplaced"
-

@@ -335,8 +335,8 @@ __all__ = [
     "Said",
     "call_bytes",
     "message_of",
-    "post_bytes",
     "metrics",
+    "post_bytes",
     "process_plane",
     "read_answer",
 ]

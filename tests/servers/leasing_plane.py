@@ -1,4 +1,4 @@
-"""`midflight` with a broker that a file of the test plays. Arguments: the file, then midflight's own.
+"""`midflight` with a broker that a file of the test plays. Arguments: the file, then its own.
 
 The file is JSON: a list of {"credential": ..., "fields": ...}. It stands in for stored credentials;
 everything behind the lease itself is the real plane in a process of its own.

@@ -1,9 +1,10 @@
-"""Wires injection: upstreams that repeat no credential, and the lease step of an action."""
+"""Wires injection: upstreams that repeat no credential, the lease step, and private memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from midflight.adapters.process.hardening import dumps_forbidden, forbid_dumps
 from midflight.services.echoes import Echoes, ScrubbedUpstream
 from midflight.services.injection import Injecting, Signers
 from midflight.services.interruption import Interruption
@@ -34,4 +35,18 @@ class Placing:
         )
 
 
-__all__ = ["Placing"]
+def keep_memory_private() -> None:
+    """Before a plane gets secrets: nothing dumps its memory.
+
+    Raises:
+        Misconfigured: the kernel does not do it.
+    """
+    forbid_dumps()
+
+
+def memory_is_private() -> bool:
+    """Whether nothing dumps this process."""
+    return dumps_forbidden()
+
+
+__all__ = ["Placing", "keep_memory_private", "memory_is_private"]

@@ -24,6 +24,10 @@ from midflight.domain.value import JSON, JSONObject
 _EXACT = re.compile(r"\{\{lease:([a-z0-9][a-z0-9-]{0,62})\}\}", re.ASCII)
 _LIKE = re.compile(r"[{\[(<%$]{2}lease[:=.]|\{lease:")
 _ESCAPED = re.compile(r"\\(?:u\{?0*([0-9a-fA-F]{2,4})\}?|x([0-9a-fA-F]{2}))")
+# A letter of the word, or the percent sign or ampersand of an escape in an escape, as an escape.
+_HIDDEN = re.compile(
+    r"%(?:6[c15]|7[3b]|4[c15]|53|25)|&(?:#|amp)|\\(?:u\{?0*|x)(?:6[c15]|7[3b]|4[c15]|53|25|26|5c)"
+)
 _SIGNS = "{%&\\"
 _MAX_UNESCAPED = 3
 
@@ -95,6 +99,8 @@ def _resembles(text: str) -> bool:
         if "%" not in text and "&" not in text and "\\" not in text:
             lowered = text.lower()
             return "lease" in lowered and _LIKE.search("".join(lowered.split())) is not None
+    if text.isascii() and not _could_unfold(text):
+        return False
     for _ in range(_MAX_UNESCAPED):
         if _LIKE.search(_folded(text)) is not None:
             return True
@@ -105,6 +111,12 @@ def _resembles(text: str) -> bool:
             return False
         text = unescaped
     return _LIKE.search(_folded(text)) is not None
+
+
+def _could_unfold(text: str) -> bool:
+    """Whether the word itself is there, or letters and braces of it are written as escapes."""
+    lowered = text.lower()
+    return "lease" in lowered or _HIDDEN.search(lowered) is not None
 
 
 def _folded(text: str) -> str:

@@ -41,6 +41,7 @@ def plane(settings: Settings, client: ControlClient) -> Iterator[Finding]:
             yield _upstream(upstream)
     else:
         yield _health(health)
+        yield _memory(health)
         yield from _reached(client)
     if not settings.upstream:
         yield warn("upstreams", "none is configured", "Add an [[upstream]] to midflight.toml.")
@@ -53,6 +54,13 @@ def _health(health: dict[str, Any]) -> Finding:
         return ok("plane", f"runs on {health['url']}, policies {health['policy'][:12]}")
     missing = "the ledger takes no records" if not health["ledger"] else "there is no policy"
     return fail("plane", f"runs and denies everything: {missing}", "See its log.")
+
+
+def _memory(health: dict[str, Any]) -> Finding:
+    """It holds leased credentials and keys, and a dump would hold them as well."""
+    if health["private_memory"]:
+        return ok("memory", "of the plane is never dumped, nor shown to its own user")
+    return fail("memory", "of the plane could be dumped", "Start it with `midflight up`.")
 
 
 def _port(name: str, address: Address) -> Finding:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from midflight import __version__
+from midflight.apps.compose_injection import memory_is_private
 from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import MintedOperatorToken, Operator, Operators
 from midflight.apps.control.plane import Plane
@@ -26,6 +27,7 @@ class Health(Value):
         url: where agents reach it.
         flights, revocations: how many, now.
         upstreams: configured names.
+        private_memory: whether its process is never dumped.
     """
 
     ready: bool
@@ -37,6 +39,7 @@ class Health(Value):
     flights: int
     revocations: int
     upstreams: Sequence[str]
+    private_memory: bool = False
 
 
 class Me(Value):
@@ -74,6 +77,7 @@ class StandingVerbs:
             flights=len(plane.interruption.flights()),
             revocations=len(plane.interruption.listing()),
             upstreams=[entry.name for entry in plane.settings.upstream],
+            private_memory=memory_is_private(),
         )
 
     async def show_operator(self, given: Empty, operator: Operator) -> Me:
