@@ -27,6 +27,7 @@ from process_kit import (
     Connection,
     ProcessPlane,
     call_bytes,
+    metrics,
     post_bytes,
     process_plane,
 )
@@ -335,15 +336,6 @@ def ask_everything(plane: ProcessPlane, markers: Markers) -> dict[str, bytes]:
     )
     assert result.exit_code == 0, result.output
     return said
-
-
-async def metrics(plane: ProcessPlane) -> bytes:
-    host = plane.url.removeprefix("http://")
-    reader, writer = await asyncio.open_connection(*host.split(":"))
-    writer.write(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-    body = await reader.read(-1)
-    writer.close()
-    return body
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -25,8 +25,9 @@ from upstream_kit import (
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.domain.action import Action, ActionKind
-from midflight.domain.errors import Interrupted, UpstreamBroken
+from midflight.domain.errors import Interrupted, LeaseUnavailable, UpstreamBroken
 from midflight.domain.value import JSONObject
+from midflight.services.ports.injection import Attachment
 from midflight.services.ports.upstream import ClientRequest, Reply, RunSeat, Upstream
 from servers.sdk_server import over_http
 
@@ -342,3 +343,77 @@ async def test_a_seat_without_capabilities_is_not_asked(world: World) -> None:
         # The server noticed by itself, or got our refusal as its tool's error.
         assert reply.error is not None or reply.result["isError"]  # type: ignore[index]
     assert sink.asked == []
+
+
+async def test_what_is_attached_for_an_argument_takes_its_place_on_the_way_out(
+    world: World,
+) -> None:
+    attachment = Attachment(leases=("lease_1",), arguments={"{{lease:crm}}": "s3cret-value"})
+    action = call_tool("echo", {"text": "{{lease:crm}}"})
+    async with asyncio.timeout(30):
+        reply = await world.upstream.call(
+            action, seat=ABLE, flight=FakeFlight(), sink=RecordingSink(), attachment=attachment
+        )
+    assert text_of(reply) == "s3cret-value"
+    # And for that call alone; the action itself holds the placeholder.
+    assert action.arguments == {"text": "{{lease:crm}}"}
+    assert await world.says("echo", {"text": "{{lease:crm}}"}) == "{{lease:crm}}"
+    world.upstream.release("lease_1", drain=True)
+
+
+async def test_what_an_upstream_cannot_place_is_refused_and_nothing_leaves(world: World) -> None:
+    attachment = (
+        Attachment(leases=("lease_1",), headers=(("Authorization", "Bearer s3cret-value"),))
+        if world.stdio
+        else Attachment(leases=("lease_1",), env=(("TOKEN", "s3cret-value"),))
+    )
+    flight = FakeFlight()
+    with pytest.raises(LeaseUnavailable) as caught:
+        await world.upstream.call(
+            call_tool("echo", {"text": "x"}),
+            seat=ABLE,
+            flight=flight,
+            sink=RecordingSink(),
+            attachment=attachment,
+        )
+    assert flight.sent == 0
+    assert "s3cret" not in str(caught.value)
+
+
+@only("stdio-modern", "stdio-legacy")
+async def test_another_environment_takes_another_child_and_the_last_ends(world: World) -> None:
+    seat = RunSeat(run="run_env", workload=ABLE.workload)
+
+    async def call(tool: str, attachment: Attachment) -> str:
+        async with asyncio.timeout(30):
+            reply = await world.upstream.call(
+                call_tool(tool),
+                seat=seat,
+                flight=FakeFlight(),
+                sink=RecordingSink(),
+                attachment=attachment,
+            )
+        return text_of(reply)
+
+    one = Attachment(leases=("lease_1",), env=(("LEASED", "first-secret"),))
+    two = Attachment(leases=("lease_2",), env=(("LEASED", "second-secret"),))
+    first = int(await call("process", one))
+    assert "first-secret" in await call("environment", one)
+    assert int(await call("process", one)) == first
+    assert "first-secret" not in await world.says("environment")  # another run's child
+    assert "second-secret" in await call("environment", two)
+    await until(lambda: not _lives(first))
+    second = int(await call("process", two))
+    command = Path(f"/proc/{second}/cmdline").read_bytes()
+    assert b"second-secret" not in command
+    world.upstream.release("lease_2", drain=False)
+    await until(lambda: not _lives(second))
+    await world.upstream.end_run("run_env")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -445,7 +445,7 @@ async def test_a_result_that_comes_back_after_the_cut_is_not_delivered() -> None
     plane = await started()
     running, answer = asyncio.Event(), asyncio.Event()
 
-    async def deaf(action: Any, *, seat: Any, flight: Any, sink: Any) -> Reply:
+    async def deaf(action: Any, *, seat: Any, flight: Any, sink: Any, attachment: Any) -> Reply:
         flight.look()
         flight.left(10)
         running.set()

@@ -37,9 +37,16 @@ class ProcessPlane:
     """A plane over the given upstreams, standard policies. `start`, `kill`, `stop` in any order."""
 
     def __init__(
-        self, folder: Path, upstreams: str, *, extra: str = "", environment: Any = None
+        self,
+        folder: Path,
+        upstreams: str,
+        *,
+        extra: str = "",
+        environment: Any = None,
+        program: tuple[str, ...] = ("-m", "midflight.apps.cli.main"),
     ) -> None:
-        """`upstreams` and `extra` are TOML."""
+        """`upstreams` and `extra` are TOML; `program` is what Python runs."""
+        self._program = program
         self.folder = folder
         self.config = folder / "midflight.toml"
         self.state = folder / "state"
@@ -82,7 +89,7 @@ socket = "{self._sockets}/c.sock"
         up = threading.Event()
         began = len(self.output)
         process = self._process = subprocess.Popen(
-            [sys.executable, "-m", "midflight.apps.cli.main", "--config", str(self.config), "up"],
+            [sys.executable, *self._program, "--config", str(self.config), "up"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=self._environment | {"NO_COLOR": "1"},
@@ -165,6 +172,16 @@ socket = "{self._sockets}/c.sock"
         """A token that lives fifteen minutes."""
         minted = self.control.post("/v1/tokens", workload=workload, ttl_s=900, **more)
         return str(minted["token"])
+
+
+async def metrics(plane: ProcessPlane) -> bytes:
+    """The metrics page of a plane that runs."""
+    host = plane.url.removeprefix("http://")
+    reader, writer = await asyncio.open_connection(*host.split(":"))
+    writer.write(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    body = await reader.read(-1)
+    writer.close()
+    return body
 
 
 @contextlib.contextmanager
@@ -318,6 +335,7 @@ __all__ = [
     "Said",
     "call_bytes",
     "message_of",
+    "metrics",
     "post_bytes",
     "process_plane",
     "read_answer",

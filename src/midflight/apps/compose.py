@@ -35,6 +35,7 @@ from midflight.apps.compose_keys import key_rings, mint
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_spiffe import authority as spiffe_authority
+from midflight.apps.compose_injection import Placing
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -54,10 +55,12 @@ from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
+from midflight.services.echoes import Echoes
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
 from midflight.services.identity import Identity
+from midflight.services.injection import Signers
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.job_runs import JobRuns
@@ -75,6 +78,8 @@ from midflight.services.ports.authority import Authority
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.fabric import Fabric
 from midflight.services.ports.keys import KeyWrap, NoteSigner, Purpose, TokenSigner
+from midflight.services.ports.keys import KeyWrap, NoteSigner, TokenSigner
+from midflight.services.ports.leases import Leases
 from midflight.services.ports.ledger_store import LedgerStore
 from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
@@ -110,8 +115,15 @@ class Parts:
         authority: Authority,
         svid_signer: TokenSigner,
         exposition: Callable[[], bytes] = bytes,
+        leases: Leases | None = None,
+        signers: Signers | None = None,
     ) -> None:
-        """All are made and none is started; `exposition` gives the metrics page."""
+        """All are made and none is started; `exposition` gives the metrics page.
+
+        Without `leases` nothing is leased for an action.
+        """
+        self.leases = leases
+        self.signers = signers
         self.clock = clock
         self.store = store
         self.ledger_store = ledger_store
@@ -268,8 +280,12 @@ class Plane:
             clock=made.clock,
             bounds=_bounds(settings),
         )
+        self.placing = Placing(
+            made.upstreams,
+            echoes=Echoes(recorder=self.ledger, clock=made.clock, telemetry=made.telemetry),
+        )
         self.catalogue = Catalogue(
-            upstreams=made.upstreams,
+            upstreams=self.placing.upstreams,
             reaches=made.reaches,
             store=made.store,
             recorder=self.ledger,
@@ -328,6 +344,13 @@ class Plane:
             recorder=self.ledger,
             clock=made.clock,
         )
+        self.injecting = (
+            None
+            if made.leases is None
+            else self.placing.injecting(
+                made.leases, signers=made.signers, interruption=self.interruption
+            )
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -337,7 +360,7 @@ class Plane:
             monitors=self.monitors,
             recorder=self.ledger,
             sealer=self.sealer,
-            upstreams=made.upstreams,
+            upstreams=self.placing.upstreams,
             clock=made.clock,
             telemetry=made.telemetry,
             flow=self.flow,
@@ -345,6 +368,7 @@ class Plane:
             canaries=self.canaries,
             spans=self.tracing if self.tracing.active else None,
             approvals=self.approvals,
+            injecting=self.injecting,
             max_in_flight=settings.gateway.limits.in_flight,
         )
         self.spiffe = Spiffe(
@@ -415,7 +439,7 @@ class Plane:
             await self.catalogue.start()
             undo.push_async_callback(self.catalogue.close)
             undo.push_async_callback(self.notices.close)
-            for name, upstream in self.parts.upstreams.items():
+            for name, upstream in self.placing.upstreams.items():
                 await upstream.start(self.notices.handler(name))
                 undo.push_async_callback(upstream.close)
                 self._aside(self._first_fetch(name))
@@ -464,7 +488,7 @@ class Plane:
         self._aside(self.approvals.run_ended(run))
         self.monitors.run_ended(run)
         self.obligations.run_ended(run)
-        for upstream in self.parts.upstreams.values():
+        for upstream in self.placing.upstreams.values():
             self._aside(upstream.end_run(run))
 
     async def _first_fetch(self, upstream: str) -> None:

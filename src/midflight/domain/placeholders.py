@@ -24,6 +24,10 @@ from midflight.domain.value import JSON, JSONObject
 _EXACT = re.compile(r"\{\{lease:([a-z0-9][a-z0-9-]{0,62})\}\}", re.ASCII)
 _LIKE = re.compile(r"[{\[(<%$]{2}lease[:=.]|\{lease:")
 _ESCAPED = re.compile(r"\\(?:u\{?0*([0-9a-fA-F]{2,4})\}?|x([0-9a-fA-F]{2}))")
+# A letter of the word, or the percent sign or ampersand of an escape in an escape, as an escape.
+_HIDDEN = re.compile(
+    r"%(?:6[c15]|7[3b]|4[c15]|53|25)|&(?:#|amp)|\\(?:u\{?0*|x)(?:6[c15]|7[3b]|4[c15]|53|25|26|5c)"
+)
 _SIGNS = "{%&\\"
 _MAX_UNESCAPED = 3
 
@@ -50,10 +54,13 @@ def look(arguments: JSONObject, *beside: JSON) -> Placed | None:
 
     None, quickly, where there is nothing that could be one.
     """
-    texts = [*_texts(arguments)]
+    values: list[str] = []
+    keys: list[str] = []
+    _gather(arguments, values, keys)
     for each in beside:
-        texts.extend(_texts(each))
-    if not _resembles("".join(texts)):
+        _gather(each, values, keys)
+    # Side by side, so that one in pieces is seen as well.
+    if not _resembles("".join(values) + "\n" + "".join(keys)):
         return None
     placed = Placed()
     rest: list[str] = []
@@ -65,9 +72,10 @@ def look(arguments: JSONObject, *beside: JSON) -> Placed | None:
             placed.names.append(exact[1])
             placed.places.append(bare(place))
             rest.append("\n")
-    keys = "".join(_keys(arguments))
-    others = "".join(text for each in beside for text in _texts(each))
-    placed.misplaced = _resembles("".join(rest)) or _resembles(keys) or _resembles(others)
+    others: list[str] = []
+    for each in beside:
+        _gather(each, others, others)
+    placed.misplaced = any(_resembles("".join(texts)) for texts in (rest, keys, others))
     return placed
 
 
@@ -91,6 +99,8 @@ def _resembles(text: str) -> bool:
         if "%" not in text and "&" not in text and "\\" not in text:
             lowered = text.lower()
             return "lease" in lowered and _LIKE.search("".join(lowered.split())) is not None
+    if text.isascii() and not _could_unfold(text):
+        return False
     for _ in range(_MAX_UNESCAPED):
         if _LIKE.search(_folded(text)) is not None:
             return True
@@ -101,6 +111,12 @@ def _resembles(text: str) -> bool:
             return False
         text = unescaped
     return _LIKE.search(_folded(text)) is not None
+
+
+def _could_unfold(text: str) -> bool:
+    """Whether the word itself is there, or letters and braces of it are written as escapes."""
+    lowered = text.lower()
+    return "lease" in lowered or _HIDDEN.search(lowered) is not None
 
 
 def _folded(text: str) -> str:
@@ -115,26 +131,16 @@ def _folded(text: str) -> str:
     return "".join(text.lower().split())
 
 
-def _texts(value: JSON) -> Iterator[str]:
+def _gather(value: JSON, values: list[str], keys: list[str]) -> None:
     if isinstance(value, str):
-        yield value
+        values.append(value)
     elif isinstance(value, dict):
-        for key, each in value.items():
-            yield key
-            yield from _texts(each)
+        keys.extend(value)
+        for each in value.values():
+            _gather(each, values, keys)
     elif isinstance(value, list):
         for each in value:
-            yield from _texts(each)
-
-
-def _keys(value: JSON) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield key
-            yield from _keys(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _keys(each)
+            _gather(each, values, keys)
 
 
 def _leaves(value: Any, place: Place) -> Iterator[tuple[Place, str]]:

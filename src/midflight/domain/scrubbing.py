@@ -120,7 +120,7 @@ class Scrubber:
         for key, each in value.items():
             name, found = self.text(key)
             count[0] += found
-            walked[_free(name, walked) if found else name] = self._walk(each, count)
+            walked[_free(name, walked)] = self._walk(each, count)
         return walked
 
 

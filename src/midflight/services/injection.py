@@ -92,7 +92,7 @@ class Injecting:
         self,
         *,
         leases: Leases,
-        signers: Signers,
+        signers: Signers | None,
         interruption: Interruption,
         echoes: Echoes,
         upstreams: Mapping[str, Upstream],
@@ -261,6 +261,11 @@ class Injecting:
         key = (held.lease.id, placement)
         signer = self._made.get(key)
         if signer is None:
+            if self._signers is None:
+                raise LeaseUnavailable(
+                    f"Nothing here makes signatures for {placement.value}.",
+                    hint="Place the credential otherwise.",
+                )
             # Kept while the lease lives: it remembers the nonces that the upstream gives it.
             signer = self._made[key] = self._signers(held.credential, placement, held.secret)
         return signer

@@ -19,9 +19,8 @@ from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.apps.compose_broker import BrokerParts
 from midflight.domain.decision import Decision, Permit
-from midflight.domain.errors import MidflightError, Misconfigured
+from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Workload
-from midflight.domain.lease import Credential, Placement, Secret
 from midflight.domain.records import Record
 from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
@@ -46,7 +45,6 @@ from midflight.services.monitors import Monitors
 from midflight.services.obligations import Obligations
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.endorser import Endorser
-from midflight.services.ports.injection import RequestSigner
 from midflight.services.ports.leases import Leases
 from midflight.services.ports.ledger_store import LedgerStore
 from midflight.services.ports.policy import PolicyEngine
@@ -209,7 +207,7 @@ class MemoryPlane:
             if leases is None
             else Injecting(
                 leases=leases,
-                signers=signers or _no_signer,
+                signers=signers,
                 interruption=self.interruption,
                 echoes=self.echoes,
                 upstreams=upstreams,
@@ -315,11 +313,6 @@ class MemoryPlane:
         task = asyncio.get_running_loop().create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
-
-
-def _no_signer(credential: Credential, placement: Placement, secret: Secret) -> RequestSigner:
-    del credential, secret
-    raise Misconfigured(f"This plane has no signer for {placement.value}.")
 
 
 def _entitled(workload: Workload, opener: str, proof: str) -> Decision:

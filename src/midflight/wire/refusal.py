@@ -43,6 +43,7 @@ _MEANINGS: Final[dict[DenyCode, str]] = {
     DenyCode.INTERNAL: "something broke inside Midflight, and then nothing is allowed",
     DenyCode.LIMITED: "policy limits how often it may be done",
     DenyCode.CANARY: "it would carry out something that was planted to be found",
+    DenyCode.LEASE: "a credential that it needs is not to be had, or not to be put there",
 }
 
 

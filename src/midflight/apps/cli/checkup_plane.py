@@ -42,6 +42,7 @@ def plane(settings: Settings, client: ControlClient) -> Iterator[Finding]:
     else:
         yield _health(health)
         yield from _leases(health)
+        yield _memory(health)
         yield from _reached(client)
     if not settings.upstream:
         yield warn("upstreams", "none is configured", "Add an [[upstream]] to midflight.toml.")
@@ -69,6 +70,13 @@ def _leases(health: dict[str, Any]) -> Iterator[Finding]:
             f"nothing ends these by itself: {', '.join(static)}",
             "Replace them by a backend that makes short-lived credentials.",
         )
+
+
+def _memory(health: dict[str, Any]) -> Finding:
+    """It holds leased credentials and keys, and a dump would hold them as well."""
+    if health["private_memory"]:
+        return ok("memory", "of the plane is never dumped, nor shown to its own user")
+    return fail("memory", "of the plane could be dumped", "Start it with `midflight up`.")
 
 
 def _port(name: str, address: Address) -> Finding:

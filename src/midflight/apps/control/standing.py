@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from midflight import __version__
+from midflight.apps.compose_injection import memory_is_private
 from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import MintedOperatorToken, Operator, Operators
 from midflight.apps.control.plane import Plane
@@ -30,6 +31,7 @@ class Health(Value):
         leases: how many credentials are lent, now.
         leases_stuck: how many could not be taken back, and need somebody to look.
         static_secrets: credentials that nothing ends by itself, with the age of each.
+        private_memory: whether its process is never dumped.
     """
 
     ready: bool
@@ -44,6 +46,7 @@ class Health(Value):
     leases: int = 0
     leases_stuck: int = 0
     static_secrets: Sequence[str] = ()
+    private_memory: bool = False
 
 
 class Me(Value):
@@ -88,6 +91,7 @@ class StandingVerbs:
                 for each in plane.credentials.list()
                 if plane.credentials.revocability(each.name) is Revocability.NEVER
             ],
+            private_memory=memory_is_private(),
         )
 
     async def show_operator(self, given: Empty, operator: Operator) -> Me:

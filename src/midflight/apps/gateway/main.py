@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import uvloop
 
 from midflight.apps.compose import Plane, parts
+from midflight.apps.compose_injection import keep_memory_private
 from midflight.apps.control.main import control_app
 from midflight.apps.gateway.app import GatewayApp, Page
 from midflight.apps.gateway.endpoint import Endpoint
@@ -167,6 +168,7 @@ def serve(settings: Settings, *, on_ready: Callable[[Sequence[Bound]], None] | N
     Raises:
         Misconfigured, StoreUnavailable, LedgerUnavailable: it cannot start; nothing was served.
     """
+    keep_memory_private()
     uvloop.run(_serve(settings, on_ready or (lambda _: None)))
 
 

@@ -1,0 +1,1 @@
+"""What this process asks of the kernel for itself."""
