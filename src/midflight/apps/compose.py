@@ -29,6 +29,7 @@ from midflight.adapters.telemetry.tracing import Tracing
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.adapters.upstream.passage import CallTimeouts
+from midflight.apps.compose_attestation import Attesting
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -314,6 +315,21 @@ class Plane:
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
         self._beside: set[asyncio.Task[None]] = set()
+        self.attesting = Attesting(
+            settings.attestation,
+            store=made.store,
+            recorder=self.ledger,
+            clock=made.clock,
+            inventory=self.inventory,
+            interruption=self.interruption,
+            runs=self.runs,
+            aside=self._aside,
+        )
+        self.registration = self.attesting.registration
+        self.join_tokens = self.attesting.join_tokens
+        self.launches = self.attesting.launches
+        self.attestation = self.attesting.attestation
+        self.workload_endpoint = ""
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -347,6 +363,8 @@ class Plane:
             if self.monitor_history.problem:
                 log.warning("monitors_lost", why=self.monitor_history.problem)
             await self.runs.start()
+            await self.attesting.start()
+            undo.push_async_callback(self.launches.close)
             await self.approvals.sweep()
             await self.counterparties.refresh()
             await self.catalogue.start()
@@ -400,6 +418,7 @@ class Plane:
     def _run_ended(self, run: str, state: RunState) -> None:
         self.interruption.run_ended(run, over(run, state))
         self._aside(self.approvals.run_ended(run))
+        self._aside(self.attesting.run_ended(run))
         self.monitors.run_ended(run)
         self.obligations.run_ended(run)
         for upstream in self.parts.upstreams.values():
@@ -423,6 +442,7 @@ class Plane:
                     self.counterparties.refresh,
                     self.monitor_history.sweep,
                     self.observing.reload_if_changed,
+                    self.attesting.sweep,
                 )
             )
 

@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from midflight.apps.settings_attestation import AttestationSettings
 from midflight.apps.settings_file import (
     ENV_PREFIX,
     FILE_VARIABLE,
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     traits: TraitsFiles = Field(default_factory=TraitsFiles)
     flow: FlowRules = FlowRules()
     identity: Identity = Identity()
+    attestation: AttestationSettings = AttestationSettings()
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)
     approvals: Approvals = Approvals()

@@ -45,6 +45,12 @@ def short() -> Iterator[Path]:
         yield Path(folder)
 
 
+KIND_GROUP = (
+    "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod"
+    f"{POD.replace('-', '_')}.slice/cri-containerd-{CONTAINER}.scope"
+)
+
+
 # unix
 
 
@@ -231,8 +237,7 @@ async def test_a_pod_that_the_kubelet_does_not_list_so_is_none(short: Path, said
     "group",
     [
         f"/kubepods/burstable/pod{POD}/{CONTAINER}",
-        "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod"
-         f"{POD.replace('-', '_')}.slice/cri-containerd-{CONTAINER}.scope",
+        KIND_GROUP,
     ],
 )
 def test_pods_are_known_however_their_groups_are_named(group: str) -> None:

@@ -20,7 +20,7 @@ _CONTAINER = re.compile(
     r"(?:(?:docker|libpod|crio|cri-containerd|containerd)-)?([0-9a-f]{64})(?:\.scope)?\Z"
 )
 _POD = re.compile(
-    r"(?:kubepods(?:-\w+)?-)?pod"
+    r"(?:[a-z-]*kubepods(?:-[a-z]+)?-)?pod"
     r"([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}|[0-9a-f]{32})"
     r"(?:\.slice)?\Z"
 )

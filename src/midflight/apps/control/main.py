@@ -9,6 +9,7 @@ from midflight.apps.control.approvals import ApprovalVerbs
 from midflight.apps.control.canaries import CanaryVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
 from midflight.apps.control.explaining import ExplainVerbs
+from midflight.apps.control.launches import LaunchVerbs
 from midflight.apps.control.ledger import LedgerVerbs
 from midflight.apps.control.marks import MarkVerbs
 from midflight.apps.control.monitors import MonitorVerbs
@@ -17,6 +18,7 @@ from midflight.apps.control.plane import Plane
 from midflight.apps.control.policies import PolicyVerbs
 from midflight.apps.control.recording import RecordingVerbs
 from midflight.apps.control.refusals import Refusals
+from midflight.apps.control.registrations import RegistrationVerbs
 from midflight.apps.control.revocations import RevocationVerbs
 from midflight.apps.control.runs import RunVerbs
 from midflight.apps.control.standing import StandingVerbs
@@ -39,7 +41,8 @@ def control_app(
         names=settings.control.operators,
         clock=plane.clock,
         workload_of=plane.inventory.by_uid,
-        managed_pids=managed_pids,
+        managed_pids=lambda: {*managed_pids(), *plane.launches.pids()},
+        launcher_pids=plane.launches.launchers,
     )
     verbs = (
         StandingVerbs(plane, operators),
@@ -47,6 +50,8 @@ def control_app(
             plane, is_operator=operators.is_operator, token_ttl_s=settings.identity.token_ttl
         ),
         RunVerbs(plane),
+        RegistrationVerbs(plane),
+        LaunchVerbs(plane),
         ToolVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
         TraitsVerbs(plane),
         RevocationVerbs(plane),

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from midflight.services.identity import Identity
     from midflight.services.interruption import Interruption
     from midflight.services.inventory import Inventory
+    from midflight.services.join_tokens import JoinTokens
+    from midflight.services.launches import Launches
     from midflight.services.ledger import Ledger
     from midflight.services.monitor_history import MonitorHistory
     from midflight.services.monitors import Monitors
     from midflight.services.policy import Policies
     from midflight.services.ports.clock import Clock
     from midflight.services.ports.telemetry import Telemetry
+    from midflight.services.registration import Registration
     from midflight.services.runs import Runs
     from midflight.services.sealing import Sealer
     from midflight.services.turns import Turns
@@ -93,6 +96,26 @@ class Plane(Protocol):
     @property
     def identity(self) -> Identity:
         """The mint of workload tokens."""
+        ...
+
+    @property
+    def registration(self) -> Registration:
+        """Who may be whom."""
+        ...
+
+    @property
+    def join_tokens(self) -> JoinTokens:
+        """What lets somebody in once."""
+        ...
+
+    @property
+    def launches(self) -> Launches:
+        """Which processes were started for runs."""
+        ...
+
+    @property
+    def workload_endpoint(self) -> str:
+        """Address of the Workload API (`unix:///…`), or empty where there is none."""
         ...
 
     @property
