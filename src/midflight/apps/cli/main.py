@@ -19,8 +19,10 @@ from midflight.apps.cli import (
     counterparty,
     demo,
     doctor,
+    entry,
     explain,
     init,
+    join_token,
     ledger,
     mark,
     monitor,
@@ -35,6 +37,7 @@ from midflight.apps.cli import (
     up,
     workload,
 )
+from midflight.apps.cli import exec as exec_verb
 from midflight.apps.cli.output import EXIT_CANNOT, report
 from midflight.apps.cli.session import Session
 from midflight.domain.errors import MidflightError
@@ -71,7 +74,12 @@ app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 app.command("status", epilog=status.EXAMPLE)(status.status)
 app.add_typer(workload.app, name="workload")
+app.add_typer(entry.app, name="entry")
+app.add_typer(join_token.app, name="join-token")
 app.add_typer(run.app, name="run")
+app.command("exec", epilog=exec_verb.EXAMPLE, context_settings={"allow_interspersed_args": False})(
+    exec_verb.execute
+)
 app.add_typer(tool.app, name="tool")
 app.add_typer(traits.app, name="traits")
 app.add_typer(approval.app, name="approval")
