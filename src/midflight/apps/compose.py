@@ -323,6 +323,8 @@ class Plane:
             inventory=self.inventory,
             interruption=self.interruption,
             runs=self.runs,
+            sealer=self.sealer,
+            audience=settings.public_url,
             aside=self._aside,
         )
         self.registration = self.attesting.registration

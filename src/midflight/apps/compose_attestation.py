@@ -13,18 +13,22 @@ from midflight.adapters.attestation.local_http import over_socket, over_tcp
 from midflight.adapters.attestation.processes import LocalProcesses
 from midflight.adapters.attestation.systemd import SystemdAttestor
 from midflight.adapters.attestation.unix import UnixAttestor
+from midflight.adapters.attestation.x509pop import X509Possession
 from midflight.apps.settings_attestation import AttestationSettings, K8s
 from midflight.services.attestation import Attestation
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.join_tokens import JoinTokens
+from midflight.services.joining import Joining
 from midflight.services.launches import Launches
 from midflight.services.ports.attestation import Attestor
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
+from midflight.services.ports.svid_mint import SvidMint
 from midflight.services.registration import Registration
 from midflight.services.runs import Runs
+from midflight.services.sealing import Sealer
 
 
 class Attesting:
@@ -40,9 +44,12 @@ class Attesting:
         inventory: Inventory,
         interruption: Interruption,
         runs: Runs,
+        sealer: Sealer,
+        audience: str,
         aside: Callable[[Coroutine[Any, Any, None]], None],
+        mint: SvidMint | None = None,
     ) -> None:
-        """Nothing is started; `start` reads what is stored."""
+        """Nothing is started; `start` reads what is stored. `mint` makes SVIDs, if any."""
         processes = LocalProcesses()
         self.registration = Registration(
             store=store,
@@ -71,8 +78,21 @@ class Attesting:
             timeout_s=float(settings.timeout),
         )
 
+        pop = settings.x509pop
+        self.joining = Joining(
+            tokens=self.join_tokens,
+            registration=self.registration,
+            store=store,
+            sealer=sealer,
+            clock=clock,
+            audience=audience,
+            possession=None if pop is None else X509Possession(pop.ca),
+            mint=mint,
+        )
+
     async def start(self) -> None:
         """Read entries and launches."""
+        await self.joining.start()
         await self.registration.start()
         await self.launches.start()
 

@@ -48,6 +48,13 @@ class K8s(Section):
         return self
 
 
+class X509Pop(Section):
+    """`[attestation.x509pop]`: certificates that let their holders in."""
+
+    # PEM file of the authorities.
+    ca: ExistingFile
+
+
 class AttestationSettings(Section):
     """`[attestation]`."""
 
@@ -57,6 +64,7 @@ class AttestationSettings(Section):
     hash_limit: Annotated[int, Field(ge=0, le=4_294_967_296)] = 134_217_728
     docker: Docker | None = None
     k8s: K8s | None = None
+    x509pop: X509Pop | None = None
 
 
-__all__ = ["AttestationSettings", "Docker", "K8s"]
+__all__ = ["AttestationSettings", "Docker", "K8s", "X509Pop"]

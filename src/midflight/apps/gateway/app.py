@@ -2,6 +2,7 @@
 
     /mcp, /mcp/<upstream>                                 MCP, both generations
     /.well-known/oauth-protected-resource[/…]             RFC 9728 metadata
+    /attest/…                                             proving from elsewhere who one is
     /.well-known/jwks.json                                keys of the workload tokens
     /healthz, /readyz; /metrics from this machine only    for operators; no secrets
 
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from midflight.apps.gateway.attest import PREFIX as ATTEST
+from midflight.apps.gateway.attest import AttestFront
 from midflight.apps.gateway.endpoint import Endpoint
 from midflight.apps.gateway.legacy import SESSION_HEADER, LegacyFront
 from midflight.apps.gateway.modern import ModernFront
@@ -57,8 +60,10 @@ class GatewayApp:
         pages: Mapping[str, Page],
         public_url: str,
         max_body: int,
+        attest: AttestFront | None = None,
     ) -> None:
         """`endpoints` by path; `pages` are the plain GET pages by path."""
+        self._attest = attest
         self._endpoints = endpoints
         self._identity = identity
         self._origins = origins
@@ -83,6 +88,8 @@ class GatewayApp:
         endpoint = self._endpoints.get(path)
         if endpoint is not None:
             await self._serve(endpoint, scope, receive, send)
+        elif self._attest is not None and path.startswith(ATTEST):
+            await self._attest(scope, receive, send)
         elif path.startswith(_PRM):
             await self._metadata(path, send)
         elif path == "/.well-known/jwks.json":

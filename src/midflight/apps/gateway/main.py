@@ -14,6 +14,7 @@ import uvloop
 from midflight.apps.compose import Plane, parts
 from midflight.apps.control.main import control_app
 from midflight.apps.gateway.app import GatewayApp, Page
+from midflight.apps.gateway.attest import AttestFront
 from midflight.apps.gateway.endpoint import Endpoint
 from midflight.apps.gateway.held import HeldCalls
 from midflight.apps.gateway.legacy import LegacyFront
@@ -103,6 +104,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
         pages=pages(plane),
         public_url=settings.public_url,
         max_body=settings.gateway.limits.body_bytes,
+        attest=AttestFront(plane.attesting.joining, noise),
     )
 
 
