@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from midflight.adapters.attestation.docker import DockerAttestor
@@ -15,6 +15,7 @@ from midflight.adapters.attestation.systemd import SystemdAttestor
 from midflight.adapters.attestation.unix import UnixAttestor
 from midflight.adapters.attestation.x509pop import X509Possession
 from midflight.apps.settings_attestation import AttestationSettings, K8s
+from midflight.domain.attestation import Attested, Entry, Process
 from midflight.services.attestation import Attestation
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
@@ -95,6 +96,20 @@ class Attesting:
         await self.joining.start()
         await self.registration.start()
         await self.launches.start()
+
+    # What the Workload API asks
+
+    async def attest(self, process: Process) -> Attested:
+        """What is established about a process that connected. `Unauthenticated` if nothing is."""
+        return await self.attestation.attest(process)
+
+    def entries(self, attested: Attested) -> Sequence[Entry]:
+        """The entries in force that match, those of a run first. No I/O."""
+        return self.registration.entries_for(attested)
+
+    def on_changed(self, listener: Callable[[], None]) -> None:
+        """Call `listener()` when `entries` may answer otherwise."""
+        self.registration.on_changed(listener)
 
     async def run_ended(self, run: str) -> None:
         """End what was the run's."""

@@ -68,6 +68,10 @@ class Joining:
         """Read the key of the challenges. `StoreUnavailable` if there is none to be had."""
         self._key = await self._sealer.derive(_SECRET, purpose=PURPOSE)
 
+    def issue_with(self, mint: SvidMint) -> None:
+        """Have SVIDs made by this from now on."""
+        self._mint = mint
+
     def challenge(self) -> Challenge:
         """A fresh challenge. `Unavailable` where certificates let nobody in."""
         self._checks()
