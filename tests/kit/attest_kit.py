@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
-from midflight.domain.attestation import Attested, Selector
+from midflight.domain.attestation import Attested, Entry, Selector
+from midflight.domain.spiffe import JwtSvid, X509Svid
 from midflight.services.join_tokens import JoinTokens
 from midflight.services.registration import Registration
 from midflight.testing import ScriptedUpstream
@@ -43,6 +44,35 @@ async def registered() -> AsyncIterator[Registered]:
     await plane.close()
 
 
+class StandInMint:
+    """Stands in for what makes SVIDs, and says for whom one was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    async def x509(self, entry: Entry, *, proof: str) -> X509Svid:
+        self.asked.append((entry.spiffe_id, proof))
+        return X509Svid(
+            spiffe_id=entry.spiffe_id,
+            serial="1",
+            chain=(b"leaf",),
+            key=b"key",
+            issued_at=0,
+            expires_at=1,
+        )
+
+    async def jwt(self, entry: Entry, audience: Sequence[str], *, proof: str) -> JwtSvid:
+        self.asked.append((entry.spiffe_id, proof))
+        return JwtSvid(
+            spiffe_id=entry.spiffe_id,
+            jti="j",
+            token="t",
+            audience=tuple(audience),
+            issued_at=0,
+            expires_at=1,
+        )
+
+
 def found(*selectors: str) -> Attested:
     """What attestation would say of somebody with these selectors."""
     return Attested(selectors=frozenset(Selector.parse(text) for text in selectors))
@@ -53,4 +83,4 @@ def these(*selectors: str) -> frozenset[Selector]:
     return frozenset(Selector.parse(text) for text in selectors)
 
 
-__all__ = ["Registered", "found", "registered", "these"]
+__all__ = ["Registered", "StandInMint", "found", "registered", "these"]

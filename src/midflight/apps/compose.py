@@ -36,6 +36,7 @@ from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_spiffe import authority as spiffe_authority
 from midflight.apps.compose_injection import Placing
+from midflight.apps.compose_attestation import Attesting
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -394,6 +395,23 @@ class Plane:
         self.catalogue.on_changed(self.notices.changed)
         self.oauth = oauth_of(self)
         self._beside: set[asyncio.Task[None]] = set()
+        self.attesting = Attesting(
+            settings.attestation,
+            store=made.store,
+            recorder=self.ledger,
+            clock=made.clock,
+            inventory=self.inventory,
+            interruption=self.interruption,
+            runs=self.runs,
+            sealer=self.sealer,
+            audience=settings.public_url,
+            aside=self._aside,
+        )
+        self.registration = self.attesting.registration
+        self.join_tokens = self.attesting.join_tokens
+        self.launches = self.attesting.launches
+        self.attestation = self.attesting.attestation
+        self.workload_endpoint = ""
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -434,6 +452,8 @@ class Plane:
             await self.broker.start()
             undo.push_async_callback(self.broker.close)
             await self.runs.start()
+            await self.attesting.start()
+            undo.push_async_callback(self.launches.close)
             await self.approvals.sweep()
             await self.counterparties.refresh()
             await self.catalogue.start()
@@ -486,6 +506,7 @@ class Plane:
     def _run_ended(self, run: str, state: RunState) -> None:
         self.interruption.run_ended(run, over(run, state))
         self._aside(self.approvals.run_ended(run))
+        self._aside(self.attesting.run_ended(run))
         self.monitors.run_ended(run)
         self.obligations.run_ended(run)
         for upstream in self.placing.upstreams.values():
@@ -513,6 +534,7 @@ class Plane:
                     self.spiffe.sweep,
                     self.oauth.sweep,
                     self.keys.sweep,
+                    self.attesting.sweep,
                 )
             )
 

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from midflight.apps.settings_ci import CiSection
+from midflight.apps.settings_attestation import AttestationSettings
 from midflight.apps.settings_file import (
     ENV_PREFIX,
     FILE_VARIABLE,
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     spiffe: SpiffeSettings = SpiffeSettings()
     federation: tuple[FederationPeer, ...] = ()
     keys: Keys = Keys()
+    attestation: AttestationSettings = AttestationSettings()
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)
     approvals: Approvals = Approvals()

@@ -111,7 +111,7 @@ class Registration:
         problem = self._inventory.standing(workload, now)
         if problem is not None or workload is None:
             return problem
-        revocation = self._interruption.covering(_scopes(workload, entry.run))
+        revocation = self._interruption.covering(scopes_of(workload, entry.run))
         return None if revocation is None else f"It is revoked ({revocation.id})."
 
     # Verbs of operators
@@ -297,7 +297,8 @@ def _uid_entry(workload: Workload) -> Entry | None:
     )
 
 
-def _scopes(workload: Workload, run: str | None) -> Sequence[tuple[ScopeKind, str]]:
+def scopes_of(workload: Workload, run: str | None) -> Sequence[tuple[ScopeKind, str]]:
+    """What a revocation must cover to end who this is."""
     scopes = [
         (ScopeKind.WORKLOAD, workload.id),
         (ScopeKind.OWNER, workload.owner),
@@ -343,4 +344,4 @@ def _unknown(entry_id: str) -> NotFound:
     return NotFound(f"There is no entry {entry_id}.", hint="midflight entry list shows them.")
 
 
-__all__ = ["Registration", "described"]
+__all__ = ["Registration", "described", "scopes_of"]

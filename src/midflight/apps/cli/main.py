@@ -21,10 +21,12 @@ from midflight.apps.cli import (
     credential,
     demo,
     doctor,
+    entry,
     explain,
     init,
     keys,
     lease,
+    join_token,
     ledger,
     mark,
     monitor,
@@ -40,6 +42,7 @@ from midflight.apps.cli import (
     up,
     workload,
 )
+from midflight.apps.cli import exec as exec_verb
 from midflight.apps.cli.output import EXIT_CANNOT, report
 from midflight.apps.cli.session import Session
 from midflight.domain.errors import MidflightError
@@ -78,7 +81,12 @@ app.command("status", epilog=status.EXAMPLE)(status.status)
 app.add_typer(workload.app, name="workload")
 app.add_typer(svid.app, name="svid")
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(entry.app, name="entry")
+app.add_typer(join_token.app, name="join-token")
 app.add_typer(run.app, name="run")
+app.command("exec", epilog=exec_verb.EXAMPLE, context_settings={"allow_interspersed_args": False})(
+    exec_verb.execute
+)
 app.add_typer(tool.app, name="tool")
 app.add_typer(traits.app, name="traits")
 app.add_typer(approval.app, name="approval")

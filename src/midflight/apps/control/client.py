@@ -31,22 +31,23 @@ _ERRORS: dict[str, type[MidflightError]] = {
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP/1.1 over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timeout: float) -> None:
         # The host is what Host headers say; nothing is resolved.
-        super().__init__("midflight", timeout=TIMEOUT_S)
+        super().__init__("midflight", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT_S)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
 
 class ControlClient:
     """Calls the plane that listens on a socket."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
         self._path = path
+        self._timeout_s = timeout_s
 
     @property
     def path(self) -> Path:
@@ -77,7 +78,7 @@ class ControlClient:
 
     def _call(self, method: str, target: str, body: bytes | None) -> Any:
         headers = {} if body is None else {"content-type": "application/json"}
-        connection = _UnixConnection(self._path)
+        connection = _UnixConnection(self._path, self._timeout_s)
         try:
             connection.request(method, target, body=body, headers=headers)
             response = connection.getresponse()

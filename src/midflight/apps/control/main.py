@@ -12,6 +12,7 @@ from midflight.apps.control.credentials import CredentialVerbs
 from midflight.apps.control.explaining import ExplainVerbs
 from midflight.apps.control.keys import KeyVerbs
 from midflight.apps.control.leases import LeaseVerbs
+from midflight.apps.control.launches import LaunchVerbs
 from midflight.apps.control.ledger import LedgerVerbs
 from midflight.apps.control.marks import MarkVerbs
 from midflight.apps.control.monitors import MonitorVerbs
@@ -20,6 +21,7 @@ from midflight.apps.control.plane import Plane
 from midflight.apps.control.policies import PolicyVerbs
 from midflight.apps.control.recording import RecordingVerbs
 from midflight.apps.control.refusals import Refusals
+from midflight.apps.control.registrations import RegistrationVerbs
 from midflight.apps.control.revocations import RevocationVerbs
 from midflight.apps.control.runs import RunVerbs
 from midflight.apps.control.spiffe import SpiffeVerbs
@@ -43,7 +45,8 @@ def control_app(
         names=settings.control.operators,
         clock=plane.clock,
         workload_of=plane.inventory.by_uid,
-        managed_pids=managed_pids,
+        managed_pids=lambda: {*managed_pids(), *plane.launches.pids()},
+        launcher_pids=plane.launches.launchers,
     )
     verbs = (
         StandingVerbs(plane, operators),
@@ -52,6 +55,8 @@ def control_app(
         ),
         SpiffeVerbs(plane),
         RunVerbs(plane),
+        RegistrationVerbs(plane),
+        LaunchVerbs(plane),
         ToolVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
         TraitsVerbs(plane),
         RevocationVerbs(plane),

@@ -55,11 +55,15 @@ class SocketPeer(Protocol):
 
 
 class Operator(Value):
-    """A person as established for one request. `on_socket`: by the kernel, not by a token."""
+    """A person as established for one request. `on_socket`: by the kernel, not by a token.
+
+    `process` is the caller's `PID@START` where the kernel vouches for it, else empty.
+    """
 
     author: Author
     uid: int
     on_socket: bool
+    process: str = ""
 
 
 class MintedOperatorToken(Value):
@@ -90,16 +94,19 @@ class Operators:
         clock: Clock,
         workload_of: Callable[[int], Workload | None],
         managed_pids: Callable[[], Collection[int]],
+        launcher_pids: Callable[[], Collection[int]] = frozenset,
         read: ReadProcess = read_process,
     ) -> None:
         """Args: `names` maps uid to operator; `workload_of` gives the workload that runs as a uid.
 
-        `managed_pids()` names every process that Midflight started for workloads and upstreams.
+        `managed_pids()` names every process that Midflight started for workloads and upstreams,
+        `launcher_pids()` those that operate themselves and whose descendants do not.
         """
         self._names = dict(names)
         self._clock = clock
         self._workload_of = workload_of
         self._managed_pids = managed_pids
+        self._launcher_pids = launcher_pids
         self._read = read
         self._tokens: list[_Held] = []
 
@@ -118,7 +125,10 @@ class Operators:
         name = self._operator(peer.uid)
         self._refuse_descendant(peer.pid, process=peer.process)
         return Operator(
-            author=Author(name=name, proof=f"peer-uid:{peer.uid}"), uid=peer.uid, on_socket=True
+            author=Author(name=name, proof=f"peer-uid:{peer.uid}"),
+            uid=peer.uid,
+            on_socket=True,
+            process=peer.process,
         )
 
     def mint_token(self, operator: Operator, *, ttl_s: int | None = None) -> MintedOperatorToken:
@@ -205,7 +215,8 @@ class Operators:
             )
         # Asked after the walk: a child that was spawned meanwhile is in the set by now.
         managed = {*self._managed_pids(), own}
-        if descends_from(chain, managed) is not None:
+        detached = descends_from(chain[1:], self._launcher_pids())
+        if detached is not None or descends_from(chain, managed) is not None:
             raise Forbidden(
                 "The caller descends from a process that Midflight runs, so it is no operator.",
                 hint="Call from your own shell, outside of any agent or tool server.",

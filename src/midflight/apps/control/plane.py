@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from midflight.services.interruption import Interruption
     from midflight.services.inventory import Inventory
     from midflight.services.key_rings import KeyRings
+    from midflight.services.join_tokens import JoinTokens
+    from midflight.services.launches import Launches
     from midflight.services.ledger import Ledger
     from midflight.services.monitor_history import MonitorHistory
     from midflight.services.monitors import Monitors
     from midflight.services.policy import Policies
     from midflight.services.ports.clock import Clock
     from midflight.services.ports.telemetry import Telemetry
+    from midflight.services.registration import Registration
     from midflight.services.runs import Runs
     from midflight.services.sealed_secrets import SealedSecrets
     from midflight.services.sealing import Sealer
@@ -123,6 +126,23 @@ class Plane(Protocol):
     @property
     def keys(self) -> KeyRings:
         """The keys that sign."""
+    def registration(self) -> Registration:
+        """Who may be whom."""
+        ...
+
+    @property
+    def join_tokens(self) -> JoinTokens:
+        """What lets somebody in once."""
+        ...
+
+    @property
+    def launches(self) -> Launches:
+        """Which processes were started for runs."""
+        ...
+
+    @property
+    def workload_endpoint(self) -> str:
+        """Address of the Workload API (`unix:///…`), or empty where there is none."""
         ...
 
     @property

@@ -19,10 +19,10 @@ MAX_INTENT = 16_384
 
 
 class NewRun(Input):
-    """A run to open. `intent` is the principal's own words."""
+    """A run to open. `intent` is the principal's own words, or None where nobody said any."""
 
     workload: str
-    intent: str
+    intent: str | None = None
     ttl_s: int | None = None
     max_steps: int | None = None
 
@@ -91,7 +91,7 @@ class RunVerbs:
 
     async def open_run(self, given: NewRun, operator: Operator) -> RunStatus:
         """Mint a run."""
-        intent = _words(given.intent)
+        intent = None if given.intent is None else _words(given.intent)
         workload = await self._inventory.get(given.workload)
         run = await self._runs.open_run(
             workload=workload,

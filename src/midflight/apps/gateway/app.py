@@ -3,6 +3,7 @@
     /mcp, /mcp/<upstream>                                 MCP, both generations
     /.well-known/oauth-protected-resource[/…]             RFC 9728 metadata
     /.well-known/oauth-authorization-server, /oauth/…     the authorization server, `apps/oauth`
+    /attest/…                                             proving from elsewhere who one is
     /.well-known/jwks.json                                keys of the workload tokens
     /spiffe/bundle                                        our trust bundle, for federation
     /healthz, /readyz; /metrics from this machine only    for operators; no secrets
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from midflight.apps.gateway.attest import PREFIX as ATTEST
+from midflight.apps.gateway.attest import AttestFront
 from midflight.apps.gateway.endpoint import Endpoint
 from midflight.apps.gateway.legacy import SESSION_HEADER, LegacyFront
 from midflight.apps.gateway.modern import ModernFront
@@ -62,8 +65,10 @@ class GatewayApp:
         public_url: str,
         max_body: int,
         oauth: OAuthApp | None = None,
+        attest: AttestFront | None = None,
     ) -> None:
-        """`endpoints` by path; `pages` are the plain GET pages by path; `oauth` has its own."""
+        """`endpoints` by path; `pages` are the plain GET pages by path; the others have theirs."""
+        self._attest = attest
         self._endpoints = endpoints
         self._identity = identity
         self._origins = origins
@@ -89,6 +94,8 @@ class GatewayApp:
         endpoint = self._endpoints.get(path)
         if endpoint is not None:
             await self._serve(endpoint, scope, receive, send)
+        elif self._attest is not None and path.startswith(ATTEST):
+            await self._attest(scope, receive, send)
         elif path.startswith(_PRM):
             await self._metadata(path, send)
         elif self._oauth is not None and self._oauth.serves(path):

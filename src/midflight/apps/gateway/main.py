@@ -15,6 +15,7 @@ from midflight.apps.compose import Plane, parts
 from midflight.apps.compose_injection import keep_memory_private
 from midflight.apps.control.main import control_app
 from midflight.apps.gateway.app import GatewayApp, Page
+from midflight.apps.gateway.attest import AttestFront
 from midflight.apps.gateway.endpoint import Endpoint
 from midflight.apps.gateway.held import HeldCalls
 from midflight.apps.gateway.legacy import LegacyFront
@@ -109,6 +110,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
         public_url=settings.public_url,
         max_body=settings.gateway.limits.body_bytes,
         oauth=oauth_app(plane, noise=noise),
+        attest=AttestFront(plane.attesting.joining, noise),
     )
 
 

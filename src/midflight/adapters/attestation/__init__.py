@@ -1,0 +1,1 @@
+"""Attestors: what is established about a caller, one file a source."""

@@ -1,0 +1,1 @@
+"""The launcher: starts a program as a registered workload, in a run of its own."""

@@ -1,0 +1,113 @@
+"""The launched process and everything below it: started stopped, let go, signalled, ended.
+
+Below: `gate.py`. Above: `launching.py`. Linux only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pwd
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from midflight.domain.errors import Unavailable
+
+_GATE = Path(__file__).with_name("gate.py")
+# linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Child:
+    """A command, started and waiting at the gate."""
+
+    def __init__(
+        self, program: str, command: Sequence[str], *, user: pwd.struct_passwd | None = None
+    ) -> None:
+        """`program` is the resolved path of `command[0]`; `user` is whom it runs as.
+
+        Raises:
+            Unavailable: it did not come as far as the gate.
+        """
+        library = ctypes.CDLL(None, use_errno=True)
+        # What the command detaches comes to us and not to init, so that it ends with the run.
+        library.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ready_read, ready_write = os.pipe()
+        gate_read, self._gate = os.pipe()
+        who = "-" if user is None else f"{user.pw_uid}:{user.pw_gid}:{user.pw_name}"
+        try:
+            # No secret passes: the interpreter at the gate starts without any environment.
+            self._process = subprocess.Popen(  # noqa: S603 -- starting what it is told is the point
+                [
+                    *(sys.executable, "-I", "-S", str(_GATE)),
+                    *(str(os.getpid()), str(ready_write), str(gate_read), who, program),
+                    *command,
+                ],
+                env={},
+                pass_fds=(ready_write, gate_read),
+            )
+        finally:
+            os.close(ready_write)
+            os.close(gate_read)
+        self.pid = self._process.pid
+        self._pidfd = os.pidfd_open(self.pid)
+        with os.fdopen(ready_read, "rb") as ready:
+            if ready.read(1) != b"1":
+                self.end()
+                raise Unavailable(f"{program} could not be started.", hint="See the line above.")
+
+    def release(self, environment: Mapping[str, str]) -> None:
+        """Let it become the command, with this environment."""
+        with os.fdopen(self._gate, "wb") as gate:
+            self._gate = -1
+            gate.write(json.dumps(dict(environment)).encode())
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end at most this long; whether it has ended."""
+        return bool(select.select([self._pidfd], [], [], timeout_s)[0])
+
+    def signal(self, number: int) -> None:
+        """Signal its process group."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def end(self) -> int:
+        """Kill what is left of it and below it; the exit status, as Popen gives it."""
+        if self._gate >= 0:
+            os.close(self._gate)
+            self._gate = -1
+        # Before it is reaped, while its number is certainly its own.
+        self.signal(signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        status = self._process.wait()
+        os.close(self._pidfd)
+        _end_adopted()
+        return status
+
+
+def _end_adopted() -> None:
+    """Kill and collect what it had detached: our children now, until there are none."""
+    while children := _children():
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+
+
+def _children() -> list[int]:
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(pid) for pid in (task / "children").read_text("ascii").split()]
+    return found
+
+
+__all__ = ["Child"]
