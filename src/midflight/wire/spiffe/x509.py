@@ -79,6 +79,18 @@ def verify_x509_svid(chain: Sequence[bytes], *, bundle: TrustBundle, now: float)
     return subject
 
 
+def leaf_spiffe_id(der: bytes) -> str:
+    """The SPIFFE ID of a leaf whose path somebody else has followed; by the rules for leaves.
+
+    Raises:
+        Unauthenticated: as `verify_x509_svid`.
+    """
+    try:
+        return _leaf(x509.load_der_x509_certificate(der))
+    except _UNREADABLE:
+        raise _refused("cannot be read") from None
+
+
 def _follow(
     chain: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate],
@@ -211,4 +223,4 @@ def _refused(what: str, *, hint: str = "") -> Unauthenticated:
     return Unauthenticated(f"The X509-SVID {what}.", hint=hint)
 
 
-__all__ = ["MAX_CHAIN", "verify_x509_svid"]
+__all__ = ["MAX_CHAIN", "leaf_spiffe_id", "verify_x509_svid"]
