@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.errors import Unauthenticated
-from midflight.domain.identity import Author
+from midflight.domain.identity import Author, trust_domain
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.run import RunState
 from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
@@ -226,6 +226,7 @@ class AuthorizedTokens:
             (ScopeKind.EVERYTHING, ""),
             (ScopeKind.TOKEN, claims.token),
             (ScopeKind.WORKLOAD, claims.workload),
+            (ScopeKind.TRUST_DOMAIN, trust_domain(claims.workload)),
             (ScopeKind.OWNER, workload.owner),
         ]
         if claims.run is not None:

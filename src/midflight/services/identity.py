@@ -10,6 +10,7 @@ place that makes access tokens. Bytes and signatures are read by what is handed 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,7 @@ from midflight.services.ports.keys import TokenSigner
 from midflight.services.ports.proofs import Proofs, TokenClaims
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
+from midflight.services.svid_callers import SvidCallers, SvidProof
 
 MIN_TTL_S = 300
 MAX_TTL_S = 900
@@ -46,6 +48,8 @@ class Credentials(Value):
         url: the request's URL as clients see it, from the settings' external base and the path;
             never from the `Host` header. The query does not matter.
         peer: network address of the caller, for records.
+        certificates: what the client showed in the TLS handshake, DER, the leaf first; the
+            handshake has proved that it holds the leaf's key, and nothing else.
     """
 
     authorization: tuple[str, ...]
@@ -53,6 +57,7 @@ class Credentials(Value):
     url: str
     dpop: tuple[str, ...] = ()
     peer: str = ""
+    certificates: tuple[bytes, ...] = ()
 
     def __repr__(self) -> str:
         return f"Credentials(peer={self.peer!r})"
@@ -154,7 +159,12 @@ class Identity:
         self._scopes = tuple(scopes)
         self._mtls = mtls
         self._bound = cached_tokens
+        self._svids: SvidCallers | None = None
         self._verified: dict[bytes, TokenClaims] = {}
+
+    def believe(self, svids: SvidCallers) -> None:
+        """Let callers prove themselves by an SVID, too; before this none does."""
+        self._svids = svids
 
     # For the gateway
 
@@ -169,24 +179,27 @@ class Identity:
                 request presented none.
             StoreUnavailable: a proof's single use cannot be noted, so it is not accepted.
         """
-        scheme, token = _presented(credentials)
         now = self._clock.now()
+        if not credentials.authorization and credentials.certificates and self._svids is not None:
+            return self._by_certificate(self._svids, credentials, now)
+        scheme, token = _presented(credentials)
+        if self._svids is not None and not self._proofs.is_access_token(token):
+            return self._by_jwt_svid(self._svids, scheme, token, credentials, now=now)
         claims = self._claims(token, now)
         if claims.certificate is not None:
-            raise Unauthenticated(
-                "This access token is bound to a certificate, and none was shown.",
-                hint="Connect with the certificate that it was issued for (RFC 8705).",
-            )
-        bound_to = claims.thumbprint
-        if bound_to is None:
-            _refuse_needless_proof(scheme, credentials)
+            self._check_certificate(claims.certificate, credentials)
         else:
+            self._refuse_strange_certificate(claims.workload, credentials, now)
+        bound_to = claims.thumbprint
+        if bound_to is not None:
             await self._spend_proof(scheme, token, bound_to, credentials, now)
+        else:
+            _refuse_needless_proof(scheme, credentials)
         return Caller(
             workload=claims.workload,
             run=claims.run,
             token=claims.token,
-            proof=scheme,
+            proof=scheme if claims.certificate is None else "mtls",
             expires_at=claims.expires_at,
             peer=credentials.peer,
             scope=claims.scope,
@@ -355,6 +368,55 @@ class Identity:
         self._verified[key] = claims
         return claims
 
+    def _by_certificate(self, svids: SvidCallers, credentials: Credentials, now: float) -> Caller:
+        if credentials.dpop:
+            raise Unauthenticated(
+                "A DPoP proof came without an access token.", challenge="invalid_request"
+            )
+        proof = svids.of_chain(credentials.certificates, now)
+        return _caller(proof, how="mtls", credentials=credentials)
+
+    def _by_jwt_svid(
+        self, svids: SvidCallers, scheme: str, token: str, credentials: Credentials, *, now: float
+    ) -> Caller:
+        _refuse_needless_proof(scheme, credentials)
+        proof = svids.of_token(token, now)
+        self._refuse_strange_certificate(proof.workload, credentials, now)
+        return _caller(proof, how="jwt-svid", credentials=credentials)
+
+    def _check_certificate(self, bound_to: str, credentials: Credentials) -> None:
+        """RFC 8705 §3: the certificate of the connection is the one that the token is bound to."""
+        if not credentials.certificates:
+            raise Unauthenticated(
+                "This access token is bound to a certificate, and none was shown.",
+                hint="Connect with the certificate that it was issued for (RFC 8705).",
+            )
+        shown = self._proofs.certificate_thumbprint(credentials.certificates[0])
+        if not hmac.compare_digest(shown, bound_to):
+            raise Unauthenticated(
+                "This access token is bound to another certificate than was shown.",
+                hint="Connect with the certificate that it was issued for (RFC 8705).",
+            )
+
+    def _refuse_strange_certificate(
+        self, workload: str, credentials: Credentials, now: float
+    ) -> None:
+        """Two proofs of one request must not be of two workloads: one of them is stolen.
+
+        A certificate that proves no SPIFFE ID here says nothing, for or against.
+        """
+        if not credentials.certificates or self._svids is None:
+            return
+        try:
+            shown = self._svids.of_chain(credentials.certificates, now)
+        except Unauthenticated:
+            return
+        if shown.workload != workload:
+            raise Unauthenticated(
+                "The token is of another workload than the client certificate.",
+                hint="Use a token of the workload that connects.",
+            )
+
     async def _spend_proof(
         self, scheme: str, token: str, bound_to: str, credentials: Credentials, now: float
     ) -> None:
@@ -401,6 +463,17 @@ class Identity:
             raise NotFound(f"Workload {workload} has no run {run}.", hint="midflight run list.")
         if stored.state is not RunState.OPEN:
             raise Conflict(f"Run {run} has ended ({stored.state.value}).", hint="Open a new one.")
+
+
+def _caller(proof: SvidProof, *, how: str, credentials: Credentials) -> Caller:
+    return Caller(
+        workload=proof.workload,
+        run=None,
+        token=proof.token,
+        proof=how,
+        expires_at=proof.expires_at,
+        peer=credentials.peer,
+    )
 
 
 def _presented(credentials: Credentials) -> tuple[str, str]:

@@ -173,6 +173,7 @@ class GatewayApp:
                 method=scope["method"],
                 url=self._public_url + path,
                 peer=peer.address,
+                certificates=peer.chain,
             )
         )
 
