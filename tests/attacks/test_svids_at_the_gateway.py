@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,12 @@ from identity_kit import (
 from identity_kit import header_of as access_header
 from spiffe_kit import DOMAIN, REPORTS, TRIAGE, Mint
 
+from midflight.domain.action import Action, ActionKind
 from midflight.domain.attestation import Entry
 from midflight.domain.errors import Unauthenticated
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.spiffe import TrustBundle, X509Svid
+from midflight.services.guard_case import Case
 from midflight.services.identity import Credentials, Identity
 from midflight.services.svid_callers import SvidCallers
 from midflight.wire import spiffe, tokens
@@ -87,8 +88,8 @@ def _entry(workload: str) -> Entry:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncGenerator[House]:
-    yield await House(tmp_path).start()
+async def house(tmp_path: Path) -> House:
+    return await House(tmp_path).start()
 
 
 def showing(*chain: bytes, **changes: Any) -> Credentials:
@@ -259,9 +260,6 @@ async def test_where_no_svid_is_believed_none_is(house: House) -> None:
 
 
 async def test_revocation_of_a_serial_number_covers_the_caller(house: House) -> None:
-    from midflight.domain.action import Action, ActionKind
-    from midflight.services.guard_case import Case
-
     svid = await house.x509()
     caller = await house.identity.identify(showing(*svid.chain))
     action = Action(
