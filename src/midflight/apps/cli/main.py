@@ -17,6 +17,7 @@ from midflight.apps.cli import (
     bundle,
     canary,
     check,
+    ci,
     counterparty,
     demo,
     doctor,
@@ -74,6 +75,7 @@ app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 app.command("status", epilog=status.EXAMPLE)(status.status)
 app.add_typer(workload.app, name="workload")
 app.add_typer(svid.app, name="svid")
+app.add_typer(ci.app, name="ci")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(run.app, name="run")
 app.add_typer(tool.app, name="tool")

@@ -17,6 +17,7 @@ from midflight.apps.control.main import control_app
 from midflight.apps.gateway.app import GatewayApp, Page
 from midflight.apps.gateway.endpoint import Endpoint
 from midflight.apps.gateway.held import HeldCalls
+from midflight.apps.gateway.job_end import JobEnd
 from midflight.apps.gateway.legacy import LegacyFront
 from midflight.apps.gateway.listen import Listens
 from midflight.apps.gateway.modern import ModernFront
@@ -127,6 +128,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
         public_url=settings.public_url,
         max_body=settings.gateway.limits.body_bytes,
         oauth=oauth_app(plane, noise=noise),
+        job_end=JobEnd(identity=plane.identity, job_runs=plane.job_runs),
     )
 
 
