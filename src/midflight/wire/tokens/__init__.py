@@ -1,6 +1,7 @@
 """Tokens and proofs: what a caller presents, decoded and verified in one door each.
 
     verify_access_token   at+jwt, ES256, minted by Midflight (RFC 9068)       access.py
+    verify                a JWT that somebody else signed, by its profile     verify.py
     verify_proof          DPoP proof of possession (RFC 9449)                 dpop.py
     challenge             the WWW-Authenticate header (RFC 6750, 9449, 9728)  resource.py
     resource_metadata     the protected resource metadata document (RFC 9728) resource.py
@@ -16,6 +17,7 @@ from midflight.wire.tokens.access import AccessToken, access_claims, verify_acce
 from midflight.wire.tokens.dpop import Proof, verify_proof
 from midflight.wire.tokens.jwk import is_thumbprint, thumbprint
 from midflight.wire.tokens.resource import challenge, metadata_url, resource_metadata
+from midflight.wire.tokens.verify import unverified, verify
 
 __all__ = [
     "AccessToken",
@@ -26,6 +28,8 @@ __all__ = [
     "metadata_url",
     "resource_metadata",
     "thumbprint",
+    "unverified",
+    "verify",
     "verify_access_token",
     "verify_proof",
 ]

@@ -13,7 +13,7 @@ import re
 from base64 import urlsafe_b64encode
 
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from midflight.domain.errors import Malformed
 from midflight.domain.value import JSONObject, Value
@@ -30,7 +30,7 @@ class PublicKey(Value):
 
     thumbprint: str
     algorithms: frozenset[str]
-    key: ECKey | OKPKey
+    key: ECKey | OKPKey | RSAKey
 
 
 def public_key(jwk: JSONObject, *, algorithm: str) -> PublicKey:

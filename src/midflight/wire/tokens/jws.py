@@ -31,6 +31,9 @@ _ALGORITHMS = {
     "ES256": JWSRegistry.algorithms["ES256"],
     "EdDSA": JWSRegistry.algorithms["Ed25519"],
     "Ed25519": JWSRegistry.algorithms["Ed25519"],
+    # Of other issuers only: which algorithms count is said by whoever calls.
+    "RS256": JWSRegistry.algorithms["RS256"],
+    "PS256": JWSRegistry.algorithms["PS256"],
 }
 
 

@@ -1,0 +1,109 @@
+"""Keys of other issuers: which member of their key set verifies a token (RFC 7517 §5).
+
+Stricter than `jwk.py` about which key, more lenient about what stands beside it: publishers add
+certificates and remarks, which select nothing here and are never fetched. A key with private or
+symmetric members is not used: whoever publishes one has lost it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+
+from midflight.domain.errors import Malformed
+from midflight.domain.value import JSONObject
+from midflight.wire.json import as_object
+from midflight.wire.tokens.jwk import PublicKey, public_key
+
+MAX_KEYS = 64
+"""Of one set. Google and Microsoft publish about ten."""
+MIN_RSA_BITS = 2_048
+MAX_RSA_BITS = 4_096
+"""Verifying with more costs a flood nothing and us a lot."""
+
+_SECRET = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_RSA = frozenset({"RS256", "PS256"})
+_KID = re.compile(r"[\x21-\x7e]{1,256}\Z")
+# n of up to 4,096 bits; e of up to 32.
+_MODULUS = re.compile(r"[A-Za-z0-9_-]{342,684}\Z")
+_EXPONENT = re.compile(r"[A-Za-z0-9_-]{1,6}\Z")
+
+
+def key_for(
+    jwks: Mapping[str, Any], *, kid: object, algorithm: str, use: str, kid_required: bool = True
+) -> PublicKey | None:
+    """The one key of the set that may verify, or None.
+
+    Args:
+        jwks: `{"keys": [...]}` as published, already decoded, otherwise unchecked.
+        kid: the header's `kid`, or None. It is compared, never opened, looked up or unescaped.
+        algorithm: of the header, already in the issuer's allow-list.
+        use: `sig`: keys marked for something else do not count; any other value must be on the key.
+        kid_required: whether a token without `kid` finds nothing even in a set of one.
+    """
+    if kid is None:
+        if kid_required:
+            return None
+    elif not isinstance(kid, str) or _KID.match(kid) is None:
+        return None
+    entries = jwks.get("keys")
+    if not isinstance(entries, (list, tuple)) or len(entries) > MAX_KEYS:  # pyright: ignore[reportUnknownArgumentType]
+        return None
+    found: list[PublicKey] = []
+    for entry in entries:  # pyright: ignore[reportUnknownVariableType]
+        jwk = as_object(entry)  # pyright: ignore[reportUnknownArgumentType]
+        if jwk is None or (kid is not None and jwk.get("kid") != kid):
+            continue
+        key = _fitting(jwk, algorithm=algorithm, use=use)
+        if key is not None:
+            found.append(key)
+    # Two keys under one name are an attempt, or a mistake that would look like one.
+    return found[0] if len(found) == 1 else None
+
+
+def _fitting(jwk: JSONObject, *, algorithm: str, use: str) -> PublicKey | None:
+    marked = jwk.get("use", "sig" if use == "sig" else None)
+    operations = jwk.get("key_ops", ["verify"])
+    if marked != use or jwk.get("alg", algorithm) != algorithm or not _SECRET.isdisjoint(jwk):
+        return None
+    if not isinstance(operations, list) or "verify" not in operations:
+        return None
+    if algorithm in _RSA:
+        return _rsa(jwk)
+    names = ("kty", "crv", "x", "y") if jwk.get("kty") == "EC" else ("kty", "crv", "x")
+    try:
+        return public_key({n: jwk[n] for n in names if n in jwk}, algorithm=algorithm)
+    except Malformed:
+        return None
+
+
+def _rsa(jwk: JSONObject) -> PublicKey | None:
+    modulus, exponent = jwk.get("n"), jwk.get("e")
+    if jwk.get("kty") != "RSA" or not isinstance(modulus, str) or not isinstance(exponent, str):
+        return None
+    if _MODULUS.match(modulus) is None or _EXPONENT.match(exponent) is None:
+        return None
+    return _parsed_rsa(modulus, exponent)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed_rsa(modulus: str, exponent: str) -> PublicKey | None:
+    try:
+        key = RSAKey.import_key({"kty": "RSA", "n": modulus, "e": exponent})
+        numbers = key.public_key.public_numbers()
+        name = key.thumbprint()
+    except (ValueError, JoseError):
+        return None
+    bits = numbers.n.bit_length()
+    # FIPS 186-5 §5.4: an odd exponent above 2^16.
+    if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS or numbers.e < 65_537 or numbers.e % 2 == 0:
+        return None
+    return PublicKey(thumbprint=name, algorithms=_RSA, key=key)
+
+
+__all__ = ["MAX_KEYS", "MAX_RSA_BITS", "MIN_RSA_BITS", "key_for"]
