@@ -21,6 +21,7 @@ from midflight.adapters.keys.aes import AesKeyWrap
 from midflight.adapters.keys.ed25519 import Ed25519NoteSigner
 from midflight.adapters.keys.file import (
     NOTE_FILE,
+    SVID_FILE,
     TOKEN_FILE,
     WRAP_FILE,
     FileKeys,
@@ -32,7 +33,7 @@ from midflight.domain.errors import Misconfigured, StoreUnavailable
 from midflight.testing import FakeClock
 
 ORIGIN = "plane.example.test/ledger"
-FILES = (TOKEN_FILE, NOTE_FILE, WRAP_FILE)
+FILES = (TOKEN_FILE, SVID_FILE, NOTE_FILE, WRAP_FILE)
 
 
 @pytest.fixture

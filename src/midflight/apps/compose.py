@@ -29,7 +29,10 @@ from midflight.adapters.telemetry.tracing import Tracing
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.adapters.upstream.passage import CallTimeouts
+from midflight.apps.compose_ci import job_federation
 from midflight.apps.compose_oauth import oauth_of
+from midflight.apps.compose_spiffe import Spiffe
+from midflight.apps.compose_spiffe import authority as spiffe_authority
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
@@ -55,6 +58,7 @@ from midflight.services.guard import Guard
 from midflight.services.identity import Identity
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
+from midflight.services.job_runs import JobRuns
 from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
 from midflight.services.moded import ModedEngine
@@ -64,6 +68,7 @@ from midflight.services.obligations import Obligations
 from midflight.services.openers import point_of
 from midflight.services.policy import Policies
 from midflight.services.policy_files import OBSERVE
+from midflight.services.ports.authority import Authority
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.fabric import Fabric
 from midflight.services.ports.keys import KeyWrap, NoteSigner, TokenSigner
@@ -98,6 +103,8 @@ class Parts:
         telemetry: Telemetry,
         upstreams: Mapping[str, Upstream],
         reaches: Mapping[str, Reach],
+        authority: Authority,
+        svid_signer: TokenSigner,
         exposition: Callable[[], bytes] = bytes,
     ) -> None:
         """All are made and none is started; `exposition` gives the metrics page."""
@@ -111,6 +118,8 @@ class Parts:
         self.telemetry = telemetry
         self.upstreams = upstreams
         self.reaches = reaches
+        self.authority = authority
+        self.svid_signer = svid_signer
         self.exposition = exposition
 
 
@@ -135,6 +144,8 @@ def parts(settings: Settings) -> Parts:
         token_signer=keys.tokens,
         note_signer=keys.notes,
         wrap=keys.wrap,
+        authority=spiffe_authority(settings, clock=clock),
+        svid_signer=keys.svids,
         telemetry=telemetry,
         exposition=telemetry.exposition,
         upstreams={entry.name: _upstream(entry) for entry in settings.upstream},
@@ -217,6 +228,13 @@ class Plane:
             entitled=self._entitled,
             revocation=self.interruption.revocation_of,
         )
+        self.job_federation = job_federation(
+            settings.ci.issuer,
+            audience=settings.issuer,
+            store=made.store,
+            clock=made.clock,
+        )
+        self.job_runs = JobRuns(runs=self.runs, store=made.store, bounds=_bounds(settings))
         self.delegation = Delegation(
             runs=self.runs,
             inventory=self.inventory,
@@ -307,6 +325,17 @@ class Plane:
             approvals=self.approvals,
             max_in_flight=settings.gateway.limits.in_flight,
         )
+        self.spiffe = Spiffe(
+            settings,
+            authority=made.authority,
+            signer=made.svid_signer,
+            store=made.store,
+            inventory=self.inventory,
+            interruption=self.interruption,
+            recorder=self.ledger,
+            telemetry=made.telemetry,
+            clock=made.clock,
+        )
         self.listing = Listing(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -345,6 +374,7 @@ class Plane:
             undo.push_async_callback(self.flow.save)
             self.interruption.on_revoked(self._revoked)
             await self.interruption.start()
+            await self.spiffe.start()
             self.runs.on_ended(self._run_ended)
             self.runs.on_ended(self.flow.ended)
             self.runs.on_returned(self.flow.returned)
@@ -361,6 +391,7 @@ class Plane:
                 await upstream.start(self.notices.handler(name))
                 undo.push_async_callback(upstream.close)
                 self._aside(self._first_fetch(name))
+            self._aside(self.spiffe.federation.run())
             self._aside(self._sweep())
             undo.push_async_callback(self._stop_beside)
             yield
@@ -427,6 +458,7 @@ class Plane:
                     self.monitor_history.sweep,
                     self.observing.reload_if_changed,
                     self.oauth.sweep,
+                    self.spiffe.sweep,
                 )
             )
 

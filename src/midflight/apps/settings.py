@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from midflight.apps.settings_ci import CiSection
 from midflight.apps.settings_file import (
     ENV_PREFIX,
     FILE_VARIABLE,
@@ -45,6 +46,7 @@ from midflight.apps.settings_sections import (
     TraitsFiles,
     Upstream,
 )
+from midflight.apps.settings_spiffe import WORKLOAD_SOCKET, FederationPeer, SpiffeSettings
 from midflight.domain.errors import Misconfigured
 
 # sockaddr_un.sun_path of Linux, less the closing NUL and four bytes for a temporary name
@@ -69,12 +71,15 @@ class Settings(BaseSettings):
     traits: TraitsFiles = Field(default_factory=TraitsFiles)
     flow: FlowRules = FlowRules()
     identity: Identity = Identity()
+    spiffe: SpiffeSettings = SpiffeSettings()
+    federation: tuple[FederationPeer, ...] = ()
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)
     approvals: Approvals = Approvals()
     oauth: OAuth = OAuth()
     telemetry: Telemetry = Telemetry()
     upstream: tuple[Upstream, ...] = ()
+    ci: CiSection = CiSection()
 
     @classmethod
     def settings_customise_sources(
@@ -117,6 +122,11 @@ class Settings(BaseSettings):
         """Path of the control socket."""
         return self.control.socket or self.state.directory / SOCKET_NAME
 
+    @property
+    def workload_socket(self) -> Path:
+        """Path of the socket of the Workload API."""
+        return self.spiffe.socket or self.state.directory / WORKLOAD_SOCKET
+
     @model_validator(mode="after")
     def _check_between_sections(self) -> Self:
         problems = [
@@ -127,11 +137,20 @@ class Settings(BaseSettings):
                 if count > 1
             ),
         ]
-        if len(os.fsencode(self.control_socket)) > MAX_SOCKET_PATH:
-            problems.append(
-                f"control.socket: the path is longer than {MAX_SOCKET_PATH} bytes, which no Unix"
-                " socket can have; set a shorter one"
-            )
+        for name, path in (
+            ("control.socket", self.control_socket),
+            ("spiffe.socket", self.workload_socket),
+        ):
+            if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+                problems.append(
+                    f"{name}: the path is longer than {MAX_SOCKET_PATH} bytes, which no Unix"
+                    " socket can have; set a shorter one"
+                )
+        for number, peer in enumerate(self.federation):
+            if peer.trust_domain == self.identity.trust_domain:
+                problems.append(f"federation.{number}.trust_domain: is our own")
+            if any(peer.trust_domain == other.trust_domain for other in self.federation[:number]):
+                problems.append(f"federation.{number}.trust_domain: is given twice")
         if problems:
             raise ValueError("\n".join(problems))
         return self

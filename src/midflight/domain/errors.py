@@ -13,6 +13,7 @@
     └── Unavailable           a part that Midflight needs does not answer
         ├── StoreUnavailable
         ├── LedgerUnavailable
+        ├── NoDocument            a document of somebody else cannot be had or is not one
         ├── UpstreamUnavailable   nothing of the action left
         └── UpstreamBroken        the action left, and the answer is unusable or lost
 
@@ -147,6 +148,21 @@ class LedgerUnavailable(Unavailable):
     code = "ledger_unavailable"
 
 
+class NoDocument(Unavailable):
+    """A document of somebody else (a key set, metadata) cannot be had, or is none.
+
+    `reason` is for operators and logs: strangers who may name the URL must not learn from it what
+    can be reached from here.
+    """
+
+    code = "no_document"
+    http_status = 502
+
+    def __init__(self, message: str, *, reason: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
 class UpstreamUnavailable(Unavailable):
     """The upstream could not be reached; nothing of the action left."""
 
@@ -169,6 +185,7 @@ __all__ = [
     "Malformed",
     "MidflightError",
     "Misconfigured",
+    "NoDocument",
     "NotFound",
     "StoreUnavailable",
     "TooLarge",

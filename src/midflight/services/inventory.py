@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -39,6 +39,11 @@ class Inventory:
         self._current: dict[str, Workload] = {}
         # Writers and `refresh` take turns, so that no stale list replaces a newer entry.
         self._turn = asyncio.Lock()
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_changed(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever a workload was registered, disabled or enabled here."""
+        self._listeners.append(listener)
 
     # For the hot path
 
@@ -72,6 +77,11 @@ class Inventory:
         if now >= workload.review_by:
             return "The workload's review date has passed."
         return None
+
+    def of_uid(self, uid: int) -> tuple[Workload, ...]:
+        """Every workload that is registered to run as this local user, by id. No I/O."""
+        found = [workload for workload in self._current.values() if workload.uid == uid]
+        return tuple(sorted(found, key=lambda workload: workload.id))
 
     async def refresh(self) -> None:
         """Read the registry again. `StoreUnavailable` leaves the copy as it was."""
@@ -140,8 +150,10 @@ class Inventory:
         if workload.disabled:
             # What narrows is in effect here at once, whatever the store says next.
             self._current[workload.id] = workload
+            self._tell()
         await self._store.put_workload(workload)
         self._current[workload.id] = workload
+        self._tell()
         after: JSONObject = msgspec.to_builtins(workload)
         details: JSONObject = {"after": after}
         if before is not None:
@@ -157,6 +169,10 @@ class Inventory:
             )
         )
         await ticket.durable()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def _check(self, workload: Workload, now: int) -> None:
         problems = _problems(workload, now, self._trust_domain)

@@ -1,6 +1,7 @@
 """Keys in files: one file a purpose, made at first use, in a directory that is ours alone.
 
     keys/token-signing.json   the token signer's keys, private and retired   es256.py
+    keys/jwt-svid.json        the same of the signer of JWT-SVIDs            es256.py
     keys/checkpoint.key       the note signer's key, in C2SP form            ed25519.py
     keys/seal-wrap.key        the key that wraps the sealing keys of runs    aes.py
 
@@ -34,6 +35,7 @@ from midflight.domain.value import Value
 from midflight.services.ports.clock import Clock
 
 TOKEN_FILE = "token-signing.json"  # noqa: S105 -- the name of a file
+SVID_FILE = "jwt-svid.json"
 NOTE_FILE = "checkpoint.key"
 WRAP_FILE = "seal-wrap.key"
 
@@ -49,14 +51,15 @@ class FileTokenSigner(Es256TokenSigner):
     Processes that share the directory see another's rotation at `reload`.
     """
 
-    def __init__(self, directory: Path, *, clock: Clock) -> None:
-        """Read the keys, made if there are none.
+    def __init__(self, directory: Path, *, clock: Clock, name: str = TOKEN_FILE) -> None:
+        """Read the keys in the file `name`, made if there are none.
 
         Raises:
             Misconfigured: directory or file are not private, or the keys are damaged.
         """
         self._directory = directory
-        super().__init__(_kept(directory, TOKEN_FILE, fresh_keys, _load, _dump), clock=clock)
+        self._name = name
+        super().__init__(_kept(directory, name, fresh_keys, _load, _dump), clock=clock)
 
     def announce(self) -> str:
         """Publish the next key and return its id; it does not sign yet."""
@@ -70,14 +73,14 @@ class FileTokenSigner(Es256TokenSigner):
 
     def reload(self) -> None:
         """Use what is on disk now. `Misconfigured` leaves the keys in use as they were."""
-        self._use(_kept(self._directory, TOKEN_FILE, fresh_keys, _load, _dump))
+        self._use(_kept(self._directory, self._name, fresh_keys, _load, _dump))
 
     def _change(self, change: Callable[[TokenKeys], TokenKeys]) -> None:
         with PrivateDirectory(self._directory) as files, files.locked():
-            stored = files.read(TOKEN_FILE)
+            stored = files.read(self._name)
             # Another process may have rotated since; a missing file is not a reason to forget.
             after = change(self._keys if stored is None else _load(stored))
-            files.write(TOKEN_FILE, _dump(after))
+            files.write(self._name, _dump(after))
         self._use(after)
 
 
@@ -96,6 +99,7 @@ class FileKeys:
             Misconfigured: anything is not private, damaged, or made under another origin.
         """
         self.tokens = FileTokenSigner(directory, clock=clock)
+        self.svids = FileTokenSigner(directory, clock=clock, name=SVID_FILE)
         self.notes = open_note_signer(directory, origin=origin)
         self.wrap = open_key_wrap(directory)
 
@@ -191,6 +195,7 @@ def _text(content: bytes) -> str:
 
 __all__ = [
     "NOTE_FILE",
+    "SVID_FILE",
     "TOKEN_FILE",
     "WRAP_FILE",
     "FileKeys",

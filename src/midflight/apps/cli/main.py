@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from midflight import __version__
 from midflight.apps.cli import (
     approval,
+    bundle,
     canary,
     check,
     counterparty,
@@ -30,6 +31,7 @@ from midflight.apps.cli import (
     revoke,
     run,
     status,
+    svid,
     tool,
     traits,
     up,
@@ -71,6 +73,8 @@ app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 app.command("status", epilog=status.EXAMPLE)(status.status)
 app.add_typer(workload.app, name="workload")
+app.add_typer(svid.app, name="svid")
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(run.app, name="run")
 app.add_typer(tool.app, name="tool")
 app.add_typer(traits.app, name="traits")

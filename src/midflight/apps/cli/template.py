@@ -57,6 +57,21 @@ listen = "127.0.0.1:8600"
 # issuer = "https://midflight.example.org"   # default: the gateway's public URL
 # token_ttl = "10m"                   # 5m to 15m
 
+[spiffe]
+# Identities for local processes (SPIFFE Workload API). The socket of the state directory is for the
+# user who runs Midflight; for others put it in a directory that all can read.
+# socket = ".midflight/workload.sock"
+# x509_ttl = "1h"                     # 1m to 1h
+# jwt_ttl = "5m"                      # 30s to 5m
+# refresh_hint = "5m"                 # how often others should look at our trust bundle
+# [spiffe.authority]
+# kind = "own"     # or "files" (certificate, key, roots) or "openbao" (url, mount, token)
+
+# [[federation]]                      # another trust domain whose identities are known here
+# trust_domain = "partner.example"
+# url = "https://midflight.partner.example/spiffe/bundle"
+# profile = "https_web"               # or https_spiffe, with endpoint_spiffe_id and bundle = FILE
+
 [runs]
 # ttl = "1h"
 # idle_timeout = "15m"

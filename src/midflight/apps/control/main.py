@@ -19,6 +19,7 @@ from midflight.apps.control.recording import RecordingVerbs
 from midflight.apps.control.refusals import Refusals
 from midflight.apps.control.revocations import RevocationVerbs
 from midflight.apps.control.runs import RunVerbs
+from midflight.apps.control.spiffe import SpiffeVerbs
 from midflight.apps.control.standing import StandingVerbs
 from midflight.apps.control.tools import ToolVerbs
 from midflight.apps.control.traits import TraitsVerbs
@@ -46,6 +47,7 @@ def control_app(
         WorkloadVerbs(
             plane, is_operator=operators.is_operator, token_ttl_s=settings.identity.token_ttl
         ),
+        SpiffeVerbs(plane),
         RunVerbs(plane),
         ToolVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
         TraitsVerbs(plane),

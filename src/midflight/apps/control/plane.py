@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from midflight.apps.compose import Parts
+    from midflight.apps.compose_spiffe import Spiffe
     from midflight.apps.settings import Settings
     from midflight.services.approval_desk import ApprovalDesk
     from midflight.services.canaries import Canaries
@@ -93,6 +94,11 @@ class Plane(Protocol):
     @property
     def identity(self) -> Identity:
         """The mint of workload tokens."""
+        ...
+
+    @property
+    def spiffe(self) -> Spiffe:
+        """SVIDs, trust bundles and their authority."""
         ...
 
     @property

@@ -4,6 +4,7 @@
     /.well-known/oauth-protected-resource[/…]             RFC 9728 metadata
     /.well-known/oauth-authorization-server, /oauth/…     the authorization server, `apps/oauth`
     /.well-known/jwks.json                                keys of the workload tokens
+    /spiffe/bundle                                        our trust bundle, for federation
     /healthz, /readyz; /metrics from this machine only    for operators; no secrets
 
 Every request: Host and Origin first, then the proof, then the body; so a stranger costs no parsing.

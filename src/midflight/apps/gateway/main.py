@@ -61,9 +61,12 @@ async def serving_plane(plane: Plane) -> AsyncGenerator[tuple[Bound, ...]]:
     ]
     ticking = asyncio.ensure_future(_tick(noise))
     try:
-        async with serving(
-            listeners, settings.gateway.limits.of_server(), telemetry=plane.telemetry
-        ) as bound:
+        async with (
+            plane.spiffe.serving(),
+            serving(
+                listeners, settings.gateway.limits.of_server(), telemetry=plane.telemetry
+            ) as bound,
+        ):
             yield bound
     finally:
         ticking.cancel()
@@ -130,7 +133,10 @@ def pages(plane: Plane) -> dict[str, Page]:
         plane.telemetry.gauge("flights", len(plane.interruption.flights()))
         return 200, b"text/plain; version=0.0.4; charset=utf-8", plane.parts.exposition()
 
-    found: dict[str, Page] = {"/healthz": health, "/readyz": ready}
+    async def bundle() -> tuple[int, bytes, bytes]:
+        return 200, b"application/json", plane.spiffe.bundle_page()
+
+    found: dict[str, Page] = {"/healthz": health, "/readyz": ready, "/spiffe/bundle": bundle}
     if plane.settings.telemetry.metrics:
         found["/metrics"] = metrics
     return found

@@ -23,8 +23,12 @@ _MAX_PATH = 103
 
 
 @contextmanager
-def unix_socket(path: str, *, mode: int, backlog: int) -> Generator[socket.socket]:
+def unix_socket(
+    path: str, *, mode: int, backlog: int, reachable: bool = False
+) -> Generator[socket.socket]:
     """A socket that listens at `path` with `mode` while the context lasts; then it is removed.
+
+    With `reachable` its directory may be one that others can read, never one that they can write.
 
     Raises:
         Misconfigured: the path is too long, its directory is not private, something that is no
@@ -36,7 +40,7 @@ def unix_socket(path: str, *, mode: int, backlog: int) -> Generator[socket.socke
             f"The socket path {path} is longer than {_MAX_PATH} bytes.",
             hint="Configure a shorter one.",
         )
-    _private_directory(place.parent)
+    _private_directory(place.parent, 0o022 if reachable else 0o077)
     with _lock(place.with_name(place.name + ".lock"), path), contextlib.ExitStack() as undo:
         _check_free(place)
         made = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
@@ -57,7 +61,7 @@ def unix_socket(path: str, *, mode: int, backlog: int) -> Generator[socket.socke
                     place.unlink()
 
 
-def _private_directory(directory: Path) -> None:
+def _private_directory(directory: Path, forbidden: int) -> None:
     with contextlib.suppress(FileExistsError):
         try:
             directory.mkdir(mode=0o700)
@@ -72,10 +76,11 @@ def _private_directory(directory: Path) -> None:
             f"{directory} is not a directory.",
             hint="Sockets need a real directory of their own, no symbolic link.",
         )
-    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+    if found.st_uid != os.geteuid() or found.st_mode & forbidden:
         raise Misconfigured(
             f"The directory {directory} of the socket is not private.",
-            hint=f"It must belong to the user that runs Midflight: chmod 700 {directory}",
+            hint="It must belong to the user that runs Midflight:"
+            f" chmod {0o777 & ~forbidden:o} {directory}",
         )
 
 

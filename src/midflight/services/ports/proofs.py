@@ -7,9 +7,11 @@ does not hold raises `Unauthenticated` with its challenge code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from midflight.domain.outside_token import Hint, OutsideToken, Profile
+from midflight.domain.spiffe import TrustBundle
 from midflight.domain.value import JSONObject
 
 
@@ -148,4 +150,84 @@ class Proofs(Protocol):
         ...
 
 
-__all__ = ["ProofClaims", "Proofs", "TokenClaims"]
+class OutsideTokens(Protocol):
+    """Reading of tokens that others sign; `midflight.wire.tokens` satisfies it as a module."""
+
+    def unverified(self, text: str) -> Hint:
+        """Whose token it claims to be, for a look-up in a fixed table and nothing else."""
+        ...
+
+    def verify(
+        self, text: str, *, profile: Profile, jwks: Mapping[str, Any], now: float
+    ) -> OutsideToken:
+        """The claims of a token that holds now. `Unauthenticated` if it does not."""
+        ...
+
+
+class CertificateFacts(Protocol):
+    """What a certificate says of itself, unverified, and what it is called by."""
+
+    @property
+    def spiffe_id(self) -> str:
+        """The one URI of its names, or empty; it chooses the bundle and is believed by none."""
+        ...
+
+    @property
+    def serial(self) -> str:
+        """Its serial number, lower-case hexadecimal: by which it can be revoked."""
+        ...
+
+    @property
+    def expires_at(self) -> int:
+        """Unix seconds when it ends."""
+        ...
+
+
+class JwtSvidFacts(Protocol):
+    """A verified JWT-SVID."""
+
+    @property
+    def spiffe_id(self) -> str:
+        """The SPIFFE ID that it proves."""
+        ...
+
+    @property
+    def jti(self) -> str:
+        """Its id, or empty."""
+        ...
+
+    @property
+    def expires_at(self) -> int:
+        """Unix seconds when it ends."""
+        ...
+
+
+class Svids(Protocol):
+    """Reading of SVIDs; `midflight.wire.spiffe` satisfies it. Each raises `Unauthenticated`."""
+
+    def verify_x509_svid(self, chain: Sequence[bytes], *, bundle: TrustBundle, now: float) -> str:
+        """The SPIFFE ID that a chain (DER, the leaf first) proves by this bundle, now."""
+        ...
+
+    def verify_jwt_svid(
+        self,
+        text: str,
+        *,
+        bundles: Callable[[str], TrustBundle | None],
+        audience: str,
+        now: float,
+        alone: bool = False,
+    ) -> JwtSvidFacts:
+        """What a JWT-SVID for this audience (`alone`: and for no other) proves now."""
+        ...
+
+
+__all__ = [
+    "CertificateFacts",
+    "JwtSvidFacts",
+    "OutsideTokens",
+    "ProofClaims",
+    "Proofs",
+    "Svids",
+    "TokenClaims",
+]

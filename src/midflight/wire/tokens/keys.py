@@ -19,6 +19,7 @@ from midflight.domain.errors import Malformed
 from midflight.domain.value import JSONObject
 from midflight.wire.json import as_object
 from midflight.wire.tokens.jwk import PublicKey, public_key
+from midflight.wire.tokens.jws import base64url
 
 MAX_KEYS = 64
 """Of one set. Google and Microsoft publish about ten."""
@@ -94,14 +95,14 @@ def _rsa(jwk: JSONObject) -> PublicKey | None:
 @functools.lru_cache(maxsize=256)
 def _parsed_rsa(modulus: str, exponent: str) -> PublicKey | None:
     try:
+        n, e = (int.from_bytes(base64url(text), "big") for text in (modulus, exponent))
+        # FIPS 186-5 §5.4: an odd exponent above 2^16.
+        if not MIN_RSA_BITS <= n.bit_length() <= MAX_RSA_BITS or e < 65_537 or e % 2 == 0:
+            return None
         key = RSAKey.import_key({"kty": "RSA", "n": modulus, "e": exponent})
-        numbers = key.public_key.public_numbers()
+        key.get_op_key("verify")  # parses the numbers now
         name = key.thumbprint()
-    except (ValueError, JoseError):
-        return None
-    bits = numbers.n.bit_length()
-    # FIPS 186-5 §5.4: an odd exponent above 2^16.
-    if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS or numbers.e < 65_537 or numbers.e % 2 == 0:
+    except (Malformed, ValueError, JoseError):
         return None
     return PublicKey(thumbprint=name, algorithms=_RSA, key=key)
 

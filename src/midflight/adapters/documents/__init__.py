@@ -1,0 +1,1 @@
+"""Documents of others, over the network: see `services/ports/documents.py`."""

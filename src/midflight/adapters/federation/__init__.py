@@ -1,0 +1,1 @@
+"""Adapters that fetch the bundles of other trust domains."""

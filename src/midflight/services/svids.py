@@ -1,0 +1,240 @@
+"""SVIDs: minted for registered workloads in good standing, recorded, renewed at half of their life.
+
+An SVID says who somebody is and opens nothing by itself. It is durable in the ledger before it is
+handed out, ends with its entry, its workload's review and its authority at the latest, and its
+serial number or `jti` is what can be revoked. It does not attest (`apps/workload_api` asks whoever
+does) and verifies nobody but the bearers of JWT-SVIDs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from midflight.domain.attestation import Attested, Entry
+from midflight.domain.errors import Forbidden, Unauthenticated
+from midflight.domain.identity import trust_domain
+from midflight.domain.records import Issued
+from midflight.domain.revocation import ScopeKind
+from midflight.domain.spiffe import MAX_JWT_TTL_S, MAX_X509_TTL_S, JwtSvid, X509Svid
+from midflight.services.interruption import Interruption, refusal
+from midflight.services.inventory import Inventory
+from midflight.services.ports.authority import Authority
+from midflight.services.ports.bundles import Bundles
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.keys import TokenSigner
+from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.spiffe import Documents, SvidClaims
+
+
+class Svids:
+    """The mint of SVIDs, and the check of JWT-SVIDs."""
+
+    def __init__(
+        self,
+        *,
+        trust_domain_name: str,
+        authority: Authority,
+        signer: TokenSigner,
+        documents: Documents,
+        bundles: Bundles,
+        inventory: Inventory,
+        interruption: Interruption,
+        recorder: Recorder,
+        clock: Clock,
+        x509_ttl_s: int = MAX_X509_TTL_S,
+        jwt_ttl_s: int = MAX_JWT_TTL_S,
+    ) -> None:
+        """Lives are cut to one hour and five minutes, whatever is asked for."""
+        self._domain = trust_domain_name
+        self._authority = authority
+        self._signer = signer
+        self._documents = documents
+        self._bundles = bundles
+        self._inventory = inventory
+        self._interruption = interruption
+        self._recorder = recorder
+        self._clock = clock
+        self._x509_ttl_s = min(x509_ttl_s, MAX_X509_TTL_S)
+        self._jwt_ttl_s = min(jwt_ttl_s, MAX_JWT_TTL_S)
+
+    def check(self, entry: Entry) -> None:
+        """Whether the entry's workload may have an identity now. No I/O.
+
+        Raises:
+            Forbidden: not registered, not in good standing, not ours, or the entry has ended.
+            Interrupted: it is revoked.
+        """
+        now = self._clock.now()
+        workload = self._inventory.current(entry.spiffe_id)
+        if trust_domain(entry.spiffe_id) != self._domain:
+            raise Forbidden("The entry is for a workload of another trust domain.")
+        why = self._inventory.standing(workload, now)
+        if workload is None or why is not None:
+            raise Forbidden(why or "The workload is not registered.", hint=_REGISTER)
+        if entry.expires_at is not None and now >= entry.expires_at:
+            raise Forbidden("The registration entry has ended.", hint=_REGISTER)
+        revocation = self._interruption.covering(_scopes(entry, workload.owner))
+        if revocation is not None:
+            raise refusal(revocation)
+
+    async def x509(self, entry: Entry, *, proof: str) -> X509Svid:
+        """A fresh X509-SVID with a key of its own.
+
+        Args:
+            entry: whose; `check` holds before and after.
+            proof: how its bearer was established, for the record.
+
+        Raises:
+            Forbidden, Interrupted: as `check`.
+            Unavailable: it cannot be signed or recorded; nothing was handed out.
+        """
+        self.check(entry)
+        ttl_s = self._ttl(entry, min(entry.x509_ttl_s, self._x509_ttl_s))
+        made = await self._authority.issue(entry.spiffe_id, ttl_s=ttl_s)
+        made = msgspec.structs.replace(made, hint=entry.hint)
+        await self._record("x509-svid", made.serial, entry, expires_at=made.expires_at, proof=proof)
+        return made
+
+    async def jwt(self, entry: Entry, audience: Sequence[str], *, proof: str) -> JwtSvid:
+        """A JWT-SVID for an audience. Errors as `x509`; `Malformed` for an unusable audience."""
+        self.check(entry)
+        now = int(self._clock.now())
+        ttl_s = self._ttl(entry, min(entry.jwt_ttl_s, self._jwt_ttl_s))
+        token_id = f"svid_{self._clock.token()}"
+        header, claims = self._documents.jwt_svid_claims(
+            subject=entry.spiffe_id,
+            audience=audience,
+            token=token_id,
+            issued_at=now,
+            lifetime_s=ttl_s,
+        )
+        token = self._signer.sign(header, claims)
+        wanted = tuple(dict.fromkeys(audience))
+        await self._record(
+            "jwt-svid",
+            token_id,
+            entry,
+            expires_at=now + ttl_s,
+            proof=proof,
+            audience=wanted,
+        )
+        return JwtSvid(
+            spiffe_id=entry.spiffe_id,
+            jti=token_id,
+            token=token,
+            audience=wanted,
+            issued_at=now,
+            expires_at=now + ttl_s,
+            hint=entry.hint,
+        )
+
+    def validate_jwt(
+        self,
+        token: str,
+        audience: str,
+        *,
+        trusted: Callable[[str], bool] = lambda _: True,
+        alone: bool = False,
+    ) -> SvidClaims:
+        """What a JWT-SVID says, of our trust domain or a federated one.
+
+        Args:
+            token: the compact JWS.
+            audience: what it must be for.
+            trusted: whether this asker trusts a trust domain.
+            alone: whether the audience must be the only one.
+
+        Raises:
+            Unauthenticated: it does not verify, or its workload is not in good standing.
+            Interrupted: it, its workload or its trust domain is revoked.
+        """
+        found = self._documents.verify_jwt_svid(
+            token,
+            bundles=lambda name: self._bundles.bundle(name) if trusted(name) else None,
+            audience=audience,
+            now=self._clock.now(),
+            alone=alone,
+        )
+        domain = trust_domain(found.spiffe_id)
+        scopes = [
+            (ScopeKind.TRUST_DOMAIN, domain),
+            (ScopeKind.WORKLOAD, found.spiffe_id),
+            (ScopeKind.TOKEN, found.jti),
+            (ScopeKind.EVERYTHING, ""),
+        ]
+        if domain == self._domain:
+            workload = self._inventory.current(found.spiffe_id)
+            why = self._inventory.standing(workload, self._clock.now())
+            if workload is None or why is not None:
+                raise Unauthenticated(why or "The workload is not registered.")
+            scopes.append((ScopeKind.OWNER, workload.owner))
+        revocation = self._interruption.covering(scopes)
+        if revocation is not None:
+            raise refusal(revocation)
+        return found
+
+    def due(self, svid: X509Svid) -> bool:
+        """Whether half of its life is over, or it was revoked by its serial number."""
+        if self._interruption.covering(((ScopeKind.TOKEN, svid.serial),)) is not None:
+            return True
+        return self._clock.now() >= (svid.issued_at + svid.expires_at) / 2
+
+    # Inside
+
+    def _ttl(self, entry: Entry, wanted: int) -> int:
+        now = int(self._clock.now())
+        ends = [now + wanted]
+        if entry.expires_at is not None:
+            ends.append(entry.expires_at)
+        workload = self._inventory.current(entry.spiffe_id)
+        if workload is not None:
+            ends.append(workload.review_by)
+        return max(1, min(ends) - now)
+
+    async def _record(
+        self,
+        what: str,
+        name: str,
+        entry: Entry,
+        *,
+        expires_at: int,
+        proof: str,
+        audience: Sequence[str] = (),
+    ) -> None:
+        ticket = self._recorder.append(
+            Issued(
+                at=self._clock.now(),
+                what=what,
+                id=name,
+                subject=entry.spiffe_id,
+                run=entry.run,
+                expires_at=expires_at,
+                proof=proof,
+                details={"entry": entry.id} | ({"audience": list(audience)} if audience else {}),
+            )
+        )
+        await ticket.durable()
+        self.check(entry)  # it may have been revoked while this was written
+
+
+def proof_of(attested: Attested) -> str:
+    """How a local caller was established, for records."""
+    if attested.process:
+        return f"unix:{attested.process}"
+    return "attested" if attested.uid is None else f"peer-uid:{attested.uid}"
+
+
+def _scopes(entry: Entry, owner: str) -> Iterator[tuple[ScopeKind, str]]:
+    yield ScopeKind.WORKLOAD, entry.spiffe_id
+    yield ScopeKind.OWNER, owner
+    yield ScopeKind.TRUST_DOMAIN, trust_domain(entry.spiffe_id)
+    yield ScopeKind.EVERYTHING, ""
+    if entry.run is not None:
+        yield ScopeKind.RUN, entry.run
+
+
+_REGISTER = "An operator registers workloads: midflight workload add --help."
+
+__all__ = ["Svids", "proof_of"]

@@ -1,0 +1,207 @@
+"""A Workload API on a real socket, over real services, in a thread; and scripts for its clients.
+
+Time is a clock that tests move: it starts at the machine's, since TLS goes by that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from identity_kit import Recorder
+
+from midflight.adapters.authority.own import OwnRoot
+from midflight.adapters.authority.rolling import RollingAuthority
+from midflight.adapters.fabric.local import LocalFabric
+from midflight.adapters.keys.es256 import Es256TokenSigner
+from midflight.adapters.store.memory import MemoryStore
+from midflight.apps.workload_api.front import Front
+from midflight.apps.workload_api.server import WorkloadApi
+from midflight.domain.identity import Author, Workload
+from midflight.services.bundles import TrustBundles
+from midflight.services.interruption import Interruption
+from midflight.services.inventory import Inventory
+from midflight.services.svids import Svids
+from midflight.services.uid_entries import UidEntries
+from midflight.testing import FakeClock
+from midflight.wire import spiffe as documents
+
+DOMAIN = "example.test"
+OTHER_DOMAIN = "partner.test"
+TRIAGE = "spiffe://example.test/agents/triage"
+REPORTS = "spiffe://example.test/agents/reports"
+AUTHOR = Author(name="alice", proof="peer-uid:1000")
+T = TypeVar("T")
+
+
+class Mint:
+    """Everything that SVIDs need, in memory but for the authority's files."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: FakeClock | None = None,
+        domain: str = DOMAIN,
+        federated: dict[str, bytes | None] | None = None,
+        store: MemoryStore | None = None,
+        authority: Any = None,
+        **lives: int,
+    ) -> None:
+        self.clock = clock or FakeClock(time.time())
+        self.store = store or MemoryStore()
+        self.recorder = Recorder()
+        self.domain = domain
+        self.inventory = Inventory(
+            store=self.store, recorder=self.recorder, clock=self.clock, trust_domain=domain
+        )
+        self.interruption = Interruption(
+            store=self.store, fabric=LocalFabric(), recorder=self.recorder, clock=self.clock
+        )
+        self.authority = authority or RollingAuthority(
+            folder / "keys", OwnRoot(folder / "keys", trust_domain=domain), clock=self.clock
+        )
+        self.signer = Es256TokenSigner.fresh(clock=self.clock)
+        self.bundles = TrustBundles(
+            trust_domain=domain,
+            authority=self.authority,
+            signer=self.signer,
+            documents=documents,
+            store=self.store,
+            recorder=self.recorder,
+            clock=self.clock,
+            federated=federated or {},
+        )
+        self.svids = Svids(
+            trust_domain_name=domain,
+            authority=self.authority,
+            signer=self.signer,
+            documents=documents,
+            bundles=self.bundles,
+            inventory=self.inventory,
+            interruption=self.interruption,
+            recorder=self.recorder,
+            clock=self.clock,
+            **lives,
+        )
+
+    async def start(self) -> None:
+        await self.store.open()
+        await self.inventory.refresh()
+        await self.interruption.start()
+        await self.authority.start()
+        await self.bundles.start()
+
+    async def register(self, workload: str = TRIAGE, **fields: Any) -> Workload:
+        values: dict[str, Any] = {
+            "id": workload,
+            "owner": "alice",
+            "escalation": "oncall",
+            "review_by": int(self.clock.now()) + 30 * 86_400,
+            **fields,
+        }
+        return await self.inventory.register(Workload(**values), AUTHOR)
+
+    def issued(self) -> list[Any]:
+        return [record for record in self.recorder.records if type(record).__name__ == "Issued"]
+
+
+class ServedApi:
+    """A Workload API that is served at `socket`."""
+
+    def __init__(self, mint: Mint, socket: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self.mint = mint
+        self.socket = socket
+        self.address = f"unix://{socket}"
+        self.refused: list[tuple[str, str]] = []
+        self._loop = loop
+        self.api: WorkloadApi
+        self.front: Front
+
+    def do(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run something on the server's loop and wait for it."""
+
+        async def run() -> T:
+            return await work()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
+
+    def tell(self) -> None:
+        """Wake the streams, as the plane does every few seconds."""
+
+        async def told() -> None:
+            self.api.changes.tell()
+
+        self.do(told)
+
+
+@contextlib.contextmanager
+def served(folder: Path, *, federates_with: Sequence[str] = (), **mint: Any) -> Iterator[ServedApi]:
+    """Serve it in a thread of its own."""
+    # Reachable for other users, as the tests' own folders are not.
+    public = Path(tempfile.mkdtemp(prefix="mf-pub-"))
+    public.chmod(0o755)
+    ready, made, failed = threading.Event(), list[ServedApi](), list[BaseException]()
+    stop: list[Callable[[], None]] = []
+
+    async def serve() -> None:
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
+        one = ServedApi(Mint(folder, **mint), public / "w.sock", loop)
+        await one.mint.start()
+        one.api = WorkloadApi(
+            trust_domain=one.mint.domain,
+            attestation=UidEntries(one.mint.inventory, federates_with=federates_with),
+            svids=one.mint.svids,
+            bundles=one.mint.bundles,
+            clock=one.mint.clock,
+            refused=lambda why, who: one.refused.append((why, who)),
+        )
+        one.mint.bundles.on_changed(one.api.changes.tell)
+        one.mint.interruption.on_revoked(lambda _: one.api.changes.tell())
+        async with one.api.serving(one.socket) as one.front:
+            made.append(one)
+            ready.set()
+            await stopping.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:  # noqa: BLE001 -- told to the test below
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name="workload-api")
+    thread.start()
+    try:
+        assert ready.wait(30)
+        if failed:
+            raise failed[0]
+        yield made[0]
+    finally:
+        if stop:
+            stop[0]()
+        thread.join(30)
+        shutil.rmtree(public, ignore_errors=True)
+    if failed:
+        raise failed[0]
+
+
+__all__ = [
+    "AUTHOR",
+    "DOMAIN",
+    "OTHER_DOMAIN",
+    "REPORTS",
+    "TRIAGE",
+    "Mint",
+    "ServedApi",
+    "served",
+]
