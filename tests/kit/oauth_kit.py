@@ -252,7 +252,8 @@ async def code_of(server: OAuthServer, attempt: Attempt, **answer: str) -> str:
 @contextlib.asynccontextmanager
 async def oauth_server(folder: Path, **more: Any) -> AsyncIterator[OAuthServer]:
     """A gateway without upstreams, whose public URL is the one it listens on."""
-    address = f"127.0.0.1:{free_port()}"
+    port = more.pop("port", None) or free_port()
+    address = f"127.0.0.1:{port}"
     url = f"http://{address}"
     gateway = {"listen": address, "public_url": url}
     upstreams = more.pop("upstreams", ())

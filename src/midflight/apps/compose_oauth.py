@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from midflight.adapters.documents.https import HttpsDocuments
+from midflight.adapters.login.oidc import OidcLogin
 from midflight.domain.errors import Unauthenticated
 from midflight.domain.identity import trust_domain
 from midflight.domain.value import Value
@@ -154,8 +155,6 @@ def oauth_of(plane: Plane) -> OAuthParts:
     login = plane.settings.oauth.login
     provider: LoginProvider | None = None
     if login is not None:
-        from midflight.adapters.login.oidc import OidcLogin
-
         provider = OidcLogin(
             issuer=login.issuer,
             client_id=login.client_id,
