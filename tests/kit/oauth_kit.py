@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import re
 import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 from counterpart_kit import free_port
@@ -17,7 +20,6 @@ from identity_kit import Key, by_hand
 from gateways import AGENT, OPERATOR, Gateway, running_gateway
 from midflight.domain.authorization import Client
 from midflight.domain.identity import Workload
-from midflight.domain.spiffe import TrustBundle
 
 CLIENT = "build-bot"
 PUBLIC = "editor"
@@ -42,7 +44,6 @@ class OAuthServer:
         self.token_url = f"{url}/oauth/token"
         self.http = http
         self.key = Key()
-        self.authority = Key()
 
     async def prepare(self) -> None:
         """Workloads, clients, and the authority of the trust domain."""
@@ -69,10 +70,6 @@ class OAuthServer:
         await clients.add(
             Client(id=PUBLIC, workload=EDITOR, name="Editor", redirect_uris=(REDIRECT,)), OPERATOR
         )
-        self.plane.oauth.svids.bundles["midflight.internal"] = TrustBundle(
-            trust_domain="midflight.internal",
-            jwt_authorities=({**self.authority.public_jwk, "kid": "a1", "use": "jwt-svid"},),
-        )
 
     # What a client makes
 
@@ -87,7 +84,7 @@ class OAuthServer:
             "jti": secrets.token_hex(8),
             **claims,
         }
-        return by_hand({"alg": "ES256", "kid": "a1", "typ": "JWT"}, told, self.authority)
+        return self.plane.parts.svid_signer.sign({"typ": "JWT"}, told)
 
     def assertion(self, client: str = CLIENT, *, key: Key | None = None, **claims: Any) -> str:
         """A client assertion."""
@@ -153,9 +150,6 @@ class OAuthServer:
 
     async def tools(self, token: str, key: Key) -> httpx2.Response:
         """`tools/list` at the resource, with a proof."""
-        import base64
-        import hashlib
-
         ath = base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest())[:-1].decode()
         return await self.http.post(
             self.resource,
@@ -213,10 +207,53 @@ def ticket_of(page: str) -> str:
     return found[1]
 
 
+BACK = "http://127.0.0.1:51234/callback"
+
+
+class Attempt:
+    """One request for a code, with its verifier."""
+
+    def __init__(self, server: OAuthServer, **changes: str) -> None:
+        self.verifier = secrets.token_urlsafe(48)
+        digest = hashlib.sha256(self.verifier.encode()).digest()
+        self.query = {
+            "response_type": "code",
+            "client_id": PUBLIC,
+            "redirect_uri": BACK,
+            "state": "s-1",
+            "resource": server.resource,
+            "code_challenge": base64.urlsafe_b64encode(digest)[:-1].decode(),
+            "code_challenge_method": "S256",
+            **changes,
+        }
+
+    def form(self, code: str, **changes: str) -> dict[str, str]:
+        return {
+            "grant_type": "authorization_code",
+            "client_id": PUBLIC,
+            "code": code,
+            "redirect_uri": BACK,
+            "code_verifier": self.verifier,
+            **changes,
+        }
+
+
+async def code_of(server: OAuthServer, attempt: Attempt, **answer: str) -> str:
+    page = await server.log_in(attempt.query)
+    assert page.status_code == 200, page.text
+    back = await server.answer(page, **answer)
+    assert back.status_code == 303, back.text
+    told = parse_qs(urlsplit(back.headers["location"]).query)
+    assert back.headers["location"].startswith(f"{BACK}?")
+    assert (told["state"], told["iss"]) == (["s-1"], [server.issuer])
+    return told["code"][0]
+
+
 @contextlib.asynccontextmanager
 async def oauth_server(folder: Path, **more: Any) -> AsyncIterator[OAuthServer]:
     """A gateway without upstreams, whose public URL is the one it listens on."""
-    address = f"127.0.0.1:{free_port()}"
+    port = more.pop("port", None) or free_port()
+    address = f"127.0.0.1:{port}"
     url = f"http://{address}"
     gateway = {"listen": address, "public_url": url}
     upstreams = more.pop("upstreams", ())

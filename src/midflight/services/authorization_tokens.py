@@ -160,6 +160,7 @@ class AuthorizedTokens:
         bound: Bound,
         actors: tuple[str, ...] = (),
         until: int | None = None,
+        details: Mapping[str, str] | None = None,
     ) -> Issued:
         """Make a token. Raises as `Identity.mint`."""
         minted = await self._identity.mint(
@@ -169,7 +170,12 @@ class AuthorizedTokens:
             ttl_s=self._ttl_s,
             jkt=bound.jkt,
             given=Given(
-                client=client, scope=scope, actors=actors, certificate=bound.x5t, until=until
+                client=client,
+                scope=scope,
+                actors=actors,
+                certificate=bound.x5t,
+                until=until,
+                details=details or {},
             ),
         )
         answer: JSONObject = {

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -96,6 +96,7 @@ class Given(Value):
         actors: who acts for the workload, the one that acts first (RFC 8693 §4.1).
         certificate: `x5t#S256` of the certificate that it is bound to, or None.
         until: Unix seconds that it must not outlive, or None.
+        details: what the record keeps of what it was made from.
     """
 
     client: str | None = None
@@ -103,6 +104,7 @@ class Given(Value):
     actors: tuple[str, ...] = ()
     certificate: str | None = None
     until: int | None = None
+    details: Mapping[str, str] = {}
 
 
 class Identity:
@@ -317,6 +319,7 @@ class Identity:
                 expires_at=expires_at,
                 proof=author.proof,
                 details={
+                    **given.details,
                     "audience": self._resource,
                     "client": given.client,
                     "by": author.name,

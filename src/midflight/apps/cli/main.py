@@ -18,6 +18,7 @@ from midflight.apps.cli import (
     canary,
     check,
     ci,
+    client,
     counterparty,
     demo,
     doctor,
@@ -92,6 +93,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(canary.app, name="canary")
+app.add_typer(client.app, name="client")
 app.add_typer(operator.app, name="operator")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from midflight.apps.control.api import ControlApi
 from midflight.apps.control.approvals import ApprovalVerbs
 from midflight.apps.control.canaries import CanaryVerbs
+from midflight.apps.control.clients import ClientVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
 from midflight.apps.control.explaining import ExplainVerbs
 from midflight.apps.control.ledger import LedgerVerbs
@@ -58,6 +59,7 @@ def control_app(
         PolicyVerbs(plane),
         MonitorVerbs(plane),
         CanaryVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
+        ClientVerbs(plane),
         LedgerVerbs(plane),
         ExplainVerbs(plane),
         RecordingVerbs(plane),

@@ -64,8 +64,9 @@ def resource_metadata(
         "dpop_signing_alg_values_supported": list(ALGORITHMS),
         "dpop_bound_access_tokens_required": False,
         "resource_name": name,
-        "tls_client_certificate_bound_access_tokens": mtls,
     }
+    if mtls:
+        found["tls_client_certificate_bound_access_tokens"] = True
     if scopes:
         found["scopes_supported"] = list(scopes)
     return found
