@@ -1,7 +1,7 @@
 """Intermediates signed by the PKI engine of OpenBao or Vault.
 
 The key is made here and never leaves; the engine sees a signing request
-(`POST <mount>/root/sign-intermediate`). That is one call a rotation: while the engine is away,
+(`root` of the mount, `sign-intermediate`). That is one call a rotation: while the engine is away,
 SVIDs are made as ever.
 """
 
@@ -24,6 +24,7 @@ from midflight.adapters.authority.rolling import Generation
 from midflight.domain.errors import Conflict, Unavailable
 
 TIMEOUT_S = 10.0
+_SIGN = "root/sign-intermediate"
 MAX_ANSWER_BYTES = 262_144
 
 
@@ -40,7 +41,7 @@ class OpenBaoPki:
         life_s: int = INTERMEDIATE_LIFE_S,
     ) -> None:
         """`url` without a path, such as https://bao.example.org:8200."""
-        self._url = f"{url}/v1/{mount}/root/sign-intermediate"
+        self._url = f"{url}/v1/{mount}/{_SIGN}"
         self._token = token
         self._trust_domain = trust_domain
         self._life_s = life_s
