@@ -29,7 +29,7 @@ from midflight.adapters.telemetry.tracing import Tracing
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.adapters.upstream.passage import CallTimeouts
-from midflight.apps import compose_ci
+from midflight.apps.compose_ci import job_federation
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_spiffe import authority as spiffe_authority
@@ -229,7 +229,7 @@ class Plane:
             entitled=self._entitled,
             revocation=self.interruption.revocation_of,
         )
-        self.job_federation = compose_ci.job_federation(
+        self.job_federation = job_federation(
             settings.ci.issuer,
             audience=settings.issuer,
             store=made.store,
@@ -348,7 +348,6 @@ class Plane:
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
         self.oauth = oauth_of(self)
-        compose_ci.join(self)
         self.identity.believe(
             SvidCallers(
                 bundles=self.spiffe.bundles,

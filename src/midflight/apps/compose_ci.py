@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from midflight.adapters.documents.https import HttpsDocuments
 from midflight.adapters.documents.token_review import KubernetesTokenReview
 from midflight.apps.settings_ci import IssuerSection
 from midflight.services.job_federation import Issuer, JobFederation
-from midflight.services.job_tokens import JobTokens
 from midflight.services.key_sets import KeySets, KeySource
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.documents import Documents
 from midflight.services.ports.store import Store
 from midflight.services.ports.token_review import TokenReview
 from midflight.wire import tokens
-
-if TYPE_CHECKING:
-    from midflight.apps.compose import Plane
 
 
 def job_federation(
@@ -48,18 +43,6 @@ def job_federation(
     )
 
 
-def join(plane: Plane) -> None:
-    """Let jobs of the table exchange their tokens at the authorization server."""
-    plane.oauth.subjects.kinds.append(
-        JobTokens(
-            federation=plane.job_federation,
-            job_runs=plane.job_runs,
-            recorder=plane.ledger,
-            clock=plane.clock,
-        )
-    )
-
-
 def _issuer(section: IssuerSection, audience: str) -> Issuer:
     return Issuer(
         name=section.name,
@@ -85,4 +68,4 @@ def _review(section: IssuerSection) -> TokenReview | None:
     return KubernetesTokenReview(server=asked.server, ca=asked.ca, token_file=asked.token_file)
 
 
-__all__ = ["job_federation", "join"]
+__all__ = ["job_federation"]
