@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.report import show, write
 
-NAMES = ("decide", "flow", "gateway", "interrupt", "ledger")
+NAMES = ("decide", "flow", "gateway", "identity_tokens", "interrupt", "ledger")
 
 
 def main() -> int:

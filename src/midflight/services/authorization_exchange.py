@@ -388,4 +388,13 @@ def _opener(subject: Subject, client: Known | None, workload: str) -> Author:
     return Author(name=subject.name, proof=_proof(subject))
 
 
-__all__ = ["ACCESS_TOKEN", "ID_TOKEN", "JWT", "Exchange", "JobTokens", "OwnTokens", "PersonTokens", "SvidTokens"]
+__all__ = [
+    "ACCESS_TOKEN",
+    "ID_TOKEN",
+    "JWT",
+    "Exchange",
+    "JobTokens",
+    "OwnTokens",
+    "PersonTokens",
+    "SvidTokens",
+]

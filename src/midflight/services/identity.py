@@ -185,9 +185,12 @@ class Identity:
         if not credentials.authorization and credentials.certificates and self._svids is not None:
             return self._by_certificate(self._svids, credentials, now)
         scheme, token = _presented(credentials)
-        if self._svids is not None and not self._proofs.is_access_token(token):
-            return self._by_jwt_svid(self._svids, scheme, token, credentials, now=now)
-        claims = self._claims(token, now)
+        key = _digest(token)
+        claims = self._known(key, now)
+        if claims is None:
+            if self._svids is not None and not self._proofs.is_access_token(token):
+                return self._by_jwt_svid(self._svids, scheme, token, credentials, now=now)
+            claims = self._verify(token, key, now)
         if claims.certificate is not None:
             self._check_certificate(claims.certificate, credentials)
         else:
@@ -348,16 +351,17 @@ class Identity:
 
     def _claims(self, token: str, now: float) -> TokenClaims:
         """Claims of the token, from the cache while they last."""
-        # Keyed by digest: the cache holds no token that a memory dump could replay.
-        try:
-            key = hashlib.sha256(token.encode("ascii")).digest()
-        except UnicodeEncodeError:
-            key = b""
+        key = _digest(token)
+        return self._known(key, now) or self._verify(token, key, now)
+
+    def _known(self, key: bytes, now: float) -> TokenClaims | None:
         claims = self._verified.get(key)
-        if claims is not None:
-            if now < claims.expires_at:
-                return claims
-            del self._verified[key]
+        if claims is None or now < claims.expires_at:
+            return claims
+        del self._verified[key]
+        return None
+
+    def _verify(self, token: str, key: bytes, now: float) -> TokenClaims:
         claims = self._proofs.verify_access_token(
             token,
             jwks=self._signer.public_jwks(),
@@ -466,6 +470,14 @@ class Identity:
             raise NotFound(f"Workload {workload} has no run {run}.", hint="midflight run list.")
         if stored.state is not RunState.OPEN:
             raise Conflict(f"Run {run} has ended ({stored.state.value}).", hint="Open a new one.")
+
+
+def _digest(token: str) -> bytes:
+    """What a token is remembered by: the cache holds none that a memory dump could replay."""
+    try:
+        return hashlib.sha256(token.encode("ascii")).digest()
+    except UnicodeEncodeError:
+        return b""
 
 
 def _caller(proof: SvidProof, *, how: str, credentials: Credentials) -> Caller:
