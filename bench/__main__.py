@@ -11,6 +11,7 @@ from bench.report import show, write
 NAMES = ("decide", "flow", "gateway", "identity", "interrupt", "leases", "ledger")
 
 
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", choices=NAMES)

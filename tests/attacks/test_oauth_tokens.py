@@ -52,39 +52,35 @@ async def test_a_client_assertion_is_replayed(tmp_path: Path) -> None:
         assert error_of(await credentials(server, assertion)) == (401, "invalid_client")
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"aud": "https://other.example"},
-        {"aud": "TOKEN_URL"},  # audience injection: what a client makes for another server's URL
-        {"aud": ["ISSUER", "https://other.example"]},
-        {"aud": []},
-        {"iss": "somebody"},
-        {"sub": "somebody"},
-        {"exp": 1},
-        {"exp": "soon"},
-        {"exp": ...},
-        {"exp": 99_999_999_999},
-        {"nbf": 99_999_999_999},
-        {"jti": ...},
-        {"jti": ""},
-    ],
-)
-async def test_a_client_assertion_for_somebody_or_something_else(
-    tmp_path: Path, claims: dict[str, Any]
-) -> None:
+FOREIGN = [
+    {"aud": "https://other.example"},
+    {"aud": "TOKEN_URL"},  # audience injection: what a client makes for another server's URL
+    {"aud": ["ISSUER", "https://other.example"]},
+    {"aud": []},
+    {"iss": "somebody"},
+    {"sub": "somebody"},
+    {"exp": 1},
+    {"exp": "soon"},
+    {"exp": ...},
+    {"exp": 99_999_999_999},
+    {"nbf": 99_999_999_999},
+    {"jti": ...},
+    {"jti": ""},
+]
+
+
+async def test_a_client_assertion_for_somebody_or_something_else(tmp_path: Path) -> None:
     async with oauth_server(tmp_path) as server:
         names = {"TOKEN_URL": server.token_url, "ISSUER": server.issuer}
-        told = {
-            name: [names.get(v, v) for v in value]
-            if isinstance(value, list)
-            else names.get(value, value)
-            if isinstance(value, str)
-            else value
-            for name, value in claims.items()
-        }
-        answer = await credentials(server, server.assertion(**told))
-        assert error_of(answer) == (401, "invalid_client")
+        for claims in FOREIGN:
+            said: dict[str, Any] = {}
+            for name, value in claims.items():
+                if isinstance(value, list):
+                    said[name] = [names.get(each, each) for each in value]
+                else:
+                    said[name] = names.get(value, value) if isinstance(value, str) else value
+            answer = await credentials(server, server.assertion(**said))
+            assert error_of(answer) == (401, "invalid_client"), claims
 
 
 async def test_a_client_assertion_signed_by_nobody_or_another_key(tmp_path: Path) -> None:
@@ -424,6 +420,7 @@ async def test_refusals_are_on_record_without_what_was_presented(tmp_path: Path)
         await server.token(
             key=Key(), grant_type=TOKEN_EXCHANGE, subject_token=marker, subject_token_type=JWT
         )
+        await server.plane.ledger.flush()
         tail = await server.plane.ledger.tail(10_000)
         seen = [f.record for f in tail if isinstance(f.record, Observed)]
         assert any("oauth" in str(r.details.get("why")) for r in seen)

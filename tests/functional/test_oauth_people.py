@@ -30,6 +30,7 @@ async def test_a_person_lets_a_client_in_and_it_acts_in_his_run(tmp_path: Path) 
         assert (claims["sub"], claims["client_id"]) == (EDITOR, PUBLIC)
         run = await server.plane.runs.show(claims["txn"])
         assert run.intent == "Tidy up the branches."
+        await server.plane.ledger.flush()
         tail = await server.plane.ledger.tail(1_000)
         opened = [f.record for f in tail if isinstance(f.record, RunOpened)]
         assert [(r.author, r.proof) for r in opened] == [(OPERATOR.name, "oauth:development-login")]

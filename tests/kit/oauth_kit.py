@@ -20,7 +20,6 @@ from identity_kit import Key, by_hand
 from gateways import AGENT, OPERATOR, Gateway, running_gateway
 from midflight.domain.authorization import Client
 from midflight.domain.identity import Workload
-from midflight.domain.spiffe import TrustBundle
 
 CLIENT = "build-bot"
 PUBLIC = "editor"
@@ -45,7 +44,6 @@ class OAuthServer:
         self.token_url = f"{url}/oauth/token"
         self.http = http
         self.key = Key()
-        self.authority = Key()
 
     async def prepare(self) -> None:
         """Workloads, clients, and the authority of the trust domain."""
@@ -72,10 +70,6 @@ class OAuthServer:
         await clients.add(
             Client(id=PUBLIC, workload=EDITOR, name="Editor", redirect_uris=(REDIRECT,)), OPERATOR
         )
-        self.plane.oauth.svids.bundles["midflight.internal"] = TrustBundle(
-            trust_domain="midflight.internal",
-            jwt_authorities=({**self.authority.public_jwk, "kid": "a1", "use": "jwt-svid"},),
-        )
 
     # What a client makes
 
@@ -90,7 +84,7 @@ class OAuthServer:
             "jti": secrets.token_hex(8),
             **claims,
         }
-        return by_hand({"alg": "ES256", "kid": "a1", "typ": "JWT"}, told, self.authority)
+        return self.plane.parts.svid_signer.sign({"typ": "JWT"}, told)
 
     def assertion(self, client: str = CLIENT, *, key: Key | None = None, **claims: Any) -> str:
         """A client assertion."""
@@ -258,7 +252,8 @@ async def code_of(server: OAuthServer, attempt: Attempt, **answer: str) -> str:
 @contextlib.asynccontextmanager
 async def oauth_server(folder: Path, **more: Any) -> AsyncIterator[OAuthServer]:
     """A gateway without upstreams, whose public URL is the one it listens on."""
-    address = f"127.0.0.1:{free_port()}"
+    port = more.pop("port", None) or free_port()
+    address = f"127.0.0.1:{port}"
     url = f"http://{address}"
     gateway = {"listen": address, "public_url": url}
     upstreams = more.pop("upstreams", ())

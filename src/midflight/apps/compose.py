@@ -87,8 +87,9 @@ from midflight.services.ports.telemetry import Telemetry
 from midflight.services.ports.upstream import Upstream
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
+from midflight.services.svid_callers import SvidCallers
 from midflight.services.turns import Turns
-from midflight.wire import tokens
+from midflight.wire import spiffe, tokens
 
 log = structlog.get_logger(__name__)
 
@@ -394,6 +395,14 @@ class Plane:
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
         self.oauth = oauth_of(self)
+        self.identity.believe(
+            SvidCallers(
+                bundles=self.spiffe.bundles,
+                svids=spiffe,
+                certificates=tokens,
+                audience=f"{settings.public_url}/mcp",
+            )
+        )
         self._beside: set[asyncio.Task[None]] = set()
         self.attesting = Attesting(
             settings.attestation,

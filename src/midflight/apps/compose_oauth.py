@@ -2,66 +2,77 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from midflight.domain.spiffe import TrustBundle
+from midflight.adapters.documents.https import HttpsDocuments
+from midflight.adapters.login.oidc import OidcLogin
+from midflight.domain.errors import Unauthenticated
+from midflight.domain.identity import trust_domain
+from midflight.domain.value import Value
 from midflight.services.authorization import Authorization
 from midflight.services.authorization_clients import Clients
 from midflight.services.authorization_codes import Codes
-from midflight.services.authorization_exchange import Exchange, OwnTokens, PersonTokens, SvidTokens
+from midflight.services.authorization_exchange import (
+    Exchange,
+    JobTokens,
+    OwnTokens,
+    PersonTokens,
+    SvidTokens,
+)
 from midflight.services.authorization_people import People
 from midflight.services.authorization_tokens import AuthorizedTokens
-from midflight.services.ports.authorization_proofs import Subject, SubjectTokens, SvidClaims
-from midflight.services.ports.client_documents import ClientDocuments
+from midflight.services.ports.authorization_proofs import SubjectTokens, SvidClaims
 from midflight.services.ports.login import LoginProvider
 from midflight.wire.oauth import proofs
+from midflight.wire.oauth.certificates import certificate_thumbprint
 from midflight.wire.oauth.redirects import LOOPBACK
-from midflight.wire.oauth.svid import verify_jwt_svid, verify_x509_svid
+from midflight.wire.spiffe.x509 import leaf_spiffe_id, verify_x509_svid
 
 if TYPE_CHECKING:
     from midflight.apps.compose import Plane
 
 CALLBACK = "/oauth/callback"
 PRUNE_S = 60.0
+MAX_SVID_S = 3_600
+"""What an SVID of another trust domain may live; ours live for five minutes."""
 
 
-class BundleSvids:
-    """SVIDs of the trust domains whose bundles are known here."""
+class PlaneSvids:
+    """SVIDs of this trust domain and of those it is federated with."""
 
-    def __init__(self) -> None:
-        self.bundles: dict[str, TrustBundle] = {}
+    def __init__(self, plane: Plane) -> None:
+        self._spiffe = plane.spiffe
 
     def of_token(self, text: str, *, audience: str, now: float) -> SvidClaims:
+        """See `Svids`. Nobody else than this server can have been shown it."""
+        found = self._spiffe.svids.validate_jwt(text, audience, alone=True)
+        if found.expires_at > now + MAX_SVID_S:
+            raise Unauthenticated("The SVID lives longer than is borne with here.")
+        # Without a signature, which has two spellings in ECDSA.
+        signed = hashlib.sha256(text.rpartition(".")[0].encode("ascii")).hexdigest()
+        return _Svid(spiffe_id=found.spiffe_id, id=signed, expires_at=found.expires_at)
+
+    def of_certificate(self, chain: Sequence[bytes], *, now: float) -> SvidClaims:
         """See `Svids`."""
-        return verify_jwt_svid(text, bundles=self.bundles.get, audience=audience, now=now)
+        domain = trust_domain(leaf_spiffe_id(chain[0]))
+        bundle = self._spiffe.bundles.bundle(domain)
+        if bundle is None:
+            raise Unauthenticated("The certificate is of no trust domain that is known here.")
+        proved = verify_x509_svid(chain, bundle=bundle, now=now)
+        return _Svid(spiffe_id=proved, id=certificate_thumbprint(chain[0]), expires_at=int(now))
 
-    def of_certificate(self, der: bytes, *, now: float) -> SvidClaims:
-        """See `Svids`."""
-        return verify_x509_svid(der, bundles=self.bundles.get, now=now)
 
-
-class Later:
-    """Subject tokens of further kinds, added by whoever wires them: CI tokens."""
-
-    def __init__(self) -> None:
-        self.kinds: list[SubjectTokens] = []
-
-    async def resolve(self, token: str, kind: str, *, now: float) -> Subject | None:
-        """See `SubjectTokens`."""
-        for each in self.kinds:
-            found = await each.resolve(token, kind, now=now)
-            if found is not None:
-                return found
-        return None
+class _Svid(Value):
+    spiffe_id: str
+    id: str
+    expires_at: int
 
 
 class OAuthParts:
-    """What the authorization server is made of.
-
-    `svids.bundles` (by trust domain) and `subjects.kinds` are what other parts fill in.
-    """
+    """What the authorization server is made of."""
 
     def __init__(self, plane: Plane, *, provider: LoginProvider | None) -> None:
         settings, made = plane.settings, plane.parts
@@ -69,9 +80,8 @@ class OAuthParts:
         self._clock = made.clock
         self._pruned = 0.0
         self.resource = f"{settings.public_url}/mcp"
-        self.svids = BundleSvids()
-        self.subjects = Later()
-        self.documents: ClientDocuments | None = None
+        self.documents = HttpsDocuments()
+        svids = PlaneSvids(plane)
         self.people = People(
             clock=made.clock,
             provider=provider,
@@ -84,7 +94,8 @@ class OAuthParts:
             clock=made.clock,
             proofs=proofs,
             issuer=settings.issuer,
-            svids=self.svids,
+            svids=svids,
+            documents=self.documents,
             document_workload=settings.oauth.document_workload,
         )
         self.tokens = AuthorizedTokens(
@@ -100,9 +111,9 @@ class OAuthParts:
         )
         kinds: Sequence[SubjectTokens] = (
             OwnTokens(identity=plane.identity, tokens=self.tokens),
-            SvidTokens(svids=self.svids, proofs=proofs, issuer=settings.issuer),
+            SvidTokens(svids=svids, proofs=proofs, issuer=settings.issuer),
+            JobTokens(federation=plane.job_federation, runs=plane.job_runs),
             *(() if provider is None else (PersonTokens(provider),)),
-            self.subjects,
         )
         self.authorization = Authorization(
             clients=self.clients,
@@ -144,8 +155,6 @@ def oauth_of(plane: Plane) -> OAuthParts:
     login = plane.settings.oauth.login
     provider: LoginProvider | None = None
     if login is not None:
-        from midflight.adapters.login.oidc import OidcLogin
-
         provider = OidcLogin(
             issuer=login.issuer,
             client_id=login.client_id,
@@ -157,4 +166,4 @@ def oauth_of(plane: Plane) -> OAuthParts:
     return OAuthParts(plane, provider=provider)
 
 
-__all__ = ["CALLBACK", "BundleSvids", "OAuthParts", "oauth_of"]
+__all__ = ["CALLBACK", "OAuthParts", "PlaneSvids", "oauth_of"]

@@ -151,6 +151,14 @@ class Tls(Section):
     certificate: ExistingFile
     key: ExistingFile
     client_ca: ExistingFile | None = None
+    # Callers may present an X509-SVID of a trust domain whose bundle is in force.
+    svids: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind_of_client(self) -> Self:
+        if self.svids and self.client_ca is not None:
+            raise ValueError("asks for certificates of client_ca and for SVIDs; give one of them")
+        return self
 
 
 class Limits(Section):

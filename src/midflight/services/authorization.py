@@ -16,6 +16,7 @@ from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.errors import (
     Conflict,
     Forbidden,
+    Interrupted,
     Malformed,
     MidflightError,
     NotFound,
@@ -123,7 +124,7 @@ def as_refusal(error: MidflightError) -> AuthorizationRefused:
             )
         case Forbidden():
             refusal = Refusal.UNAUTHORIZED_CLIENT
-        case NotFound() | Conflict():
+        case NotFound() | Conflict() | Interrupted():
             refusal = Refusal.INVALID_GRANT
         case Unauthenticated():
             refusal = Refusal.INVALID_CLIENT

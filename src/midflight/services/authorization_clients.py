@@ -14,15 +14,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from midflight.domain.authorization import AuthorizationRefused, Client, Refusal
-from midflight.domain.errors import Malformed, NotFound, Unauthenticated
+from midflight.domain.errors import Malformed, NoDocument, NotFound, Unauthenticated
 from midflight.domain.identity import Author, spiffe_id
 from midflight.domain.records import Changed
 from midflight.domain.scopes import Scopes, scopes_of
 from midflight.domain.value import Discreet, JSONObject, Value
 from midflight.services.ports.authorization_proofs import AuthorizationProofs, Svids
 from midflight.services.ports.authorization_store import AuthorizationStore
-from midflight.services.ports.client_documents import ClientDocuments
 from midflight.services.ports.clock import Clock
+from midflight.services.ports.documents import Documents
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
 
@@ -46,8 +46,9 @@ class AuthorizationRequest(Discreet):
         authorization: every value of the `Authorization` header.
         dpop: every value of the `DPoP` header.
         url: the endpoint's URL as clients see it.
-        certificate: the verified TLS certificate of the connection, DER, or None.
-        x5t: its `x5t#S256`, or None.
+        chain: what the client showed in the handshake, DER, the leaf first. TLS has proved the
+            leaf's key and nothing else.
+        x5t: the leaf's `x5t#S256`, or None.
         peer: network address, for records.
     """
 
@@ -57,7 +58,7 @@ class AuthorizationRequest(Discreet):
     url: str
     authorization: tuple[str, ...] = ()
     dpop: tuple[str, ...] = ()
-    certificate: bytes | None = None
+    chain: tuple[bytes, ...] = ()
     x5t: str | None = None
     peer: str = ""
 
@@ -91,7 +92,7 @@ class Clients:
         proofs: AuthorizationProofs,
         issuer: str,
         svids: Svids | None = None,
-        documents: ClientDocuments | None = None,
+        documents: Documents | None = None,
         document_workload: str | None = None,
     ) -> None:
         """What it works with.
@@ -180,8 +181,8 @@ class Clients:
         try:
             if "client_assertion" in form:
                 return await self._by_assertion(form)
-            if request.certificate is not None and self._svids is not None:
-                return await self._by_certificate(request.certificate, form)
+            if request.chain and self._svids is not None:
+                return await self._by_certificate(request.chain, form)
         except Unauthenticated as error:
             raise _not_known(error.message, hint=error.hint) from None
         client = await self.find(form.get("client_id", "")) if "client_id" in form else None
@@ -193,7 +194,7 @@ class Clients:
         """Who calls, or None where nothing of a client is in the request at all."""
         form = request.form
         shown = {"client_assertion", "client_assertion_type", "client_id", "client_secret"}
-        if request.authorization or request.certificate or shown & form.keys():
+        if request.authorization or request.chain or shown & form.keys():
             return await self.known(request)
         return None
 
@@ -230,9 +231,9 @@ class Clients:
         await self._spend(SVID_PURPOSE, svid.id, svid.expires_at + 60)
         return Known(id=svid.spiffe_id, workload=svid.spiffe_id, method="jwt-svid")
 
-    async def _by_certificate(self, der: bytes, form: Mapping[str, str]) -> Known:
+    async def _by_certificate(self, chain: Sequence[bytes], form: Mapping[str, str]) -> Known:
         assert self._svids is not None
-        svid = self._svids.of_certificate(der, now=self._clock.now())
+        svid = self._svids.of_certificate(chain, now=self._clock.now())
         client_id = form.get("client_id", svid.spiffe_id)
         if client_id == svid.spiffe_id:
             return Known(id=client_id, workload=client_id, method="tls_client_auth")
@@ -253,8 +254,9 @@ class Clients:
         if known is None or until <= now:
             assert self._documents is not None
             try:
-                known = _client_of(await self._documents.fetch(url), url)
-            except Malformed as error:
+                document = await self._documents.fetch(url)
+                known = _client_of(document.value, url)
+            except (Malformed, NoDocument) as error:
                 raise AuthorizationRefused(
                     Refusal.INVALID_CLIENT, f"The client's document is not usable: {error.message}"
                 ) from None

@@ -24,7 +24,9 @@ from midflight.services.authorization_tokens import AuthorizedTokens, Bound
 from midflight.services.delegation import MAX_TEXT, Delegation
 from midflight.services.identity import Identity
 from midflight.services.inventory import Inventory
-from midflight.services.openers import BY_OAUTH
+from midflight.services.job_federation import JobFederation
+from midflight.services.job_runs import JobRuns, author_of
+from midflight.services.openers import BY_JOB, BY_OAUTH
 from midflight.services.ports.authorization_proofs import (
     AuthorizationProofs,
     Subject,
@@ -93,6 +95,32 @@ class SvidTokens:
             proof="jwt-svid",
             expires_at=svid.expires_at,
             spend=("svid", svid.id, svid.expires_at + 60),
+        )
+
+
+class JobTokens:
+    """Tokens of CI jobs as subject tokens, each once: the job's one run, as its rule says."""
+
+    def __init__(self, *, federation: JobFederation, runs: JobRuns) -> None:
+        self._federation = federation
+        self._runs = runs
+
+    async def resolve(self, token: str, kind: str, *, now: float) -> Subject | None:
+        """See `SubjectTokens`. The token is spent, and the job's run opened or joined."""
+        del now
+        if kind not in {JWT, ID_TOKEN} or not self._federation.knows(token):
+            return None
+        job = await self._federation.admit(token)
+        run = await self._runs.join(job)
+        opener = author_of(job)
+        return Subject(
+            workload=job.workload,
+            name=opener.name,
+            proof=opener.proof,
+            expires_at=job.expires_at,
+            run=run.id,
+            capped=True,
+            details={"job": job.job, **job.claims},
         )
 
 
@@ -197,11 +225,12 @@ class Exchange:
             workload=run.workload,
             run=run.id,
             client=run.workload if client is None else client.id,
-            author=Author(name=subject.name, proof=BY_OAUTH + subject.proof),
+            author=Author(name=subject.name, proof=_proof(subject)),
             scope=scope,
             bound=bound,
             actors=actors,
             until=subject.expires_at if subject.capped else None,
+            details=subject.details,
         )
         return {**issued.answer, "issued_token_type": ACCESS_TOKEN}
 
@@ -306,7 +335,7 @@ class Exchange:
             subject.run,
             workload=workload,
             text=form["task"],
-            author=Author(name=subject.name, proof=BY_OAUTH + subject.proof),
+            author=Author(name=subject.name, proof=_proof(subject)),
             narrowed=left,
         )
         return _Run(id=run.id, workload=workload)
@@ -341,6 +370,11 @@ def _check_possession(subject: Subject, bound: Bound) -> None:
         )
 
 
+def _proof(subject: Subject) -> str:
+    """How the subject was proved, as policy and records have it."""
+    return subject.proof if subject.proof == BY_JOB else BY_OAUTH + subject.proof
+
+
 def _may_state(subject: Subject, client: Known | None, workload: str) -> bool:
     if subject.may_state_intent:
         return True
@@ -351,7 +385,16 @@ def _opener(subject: Subject, client: Known | None, workload: str) -> Author:
     """Whoever starts the run: the client that acts for another, else whom the token is of."""
     if client is not None and client.proved and client.workload != workload:
         return Author(name=client.workload, proof=BY_OAUTH + client.method)
-    return Author(name=subject.name, proof=BY_OAUTH + subject.proof)
+    return Author(name=subject.name, proof=_proof(subject))
 
 
-__all__ = ["ACCESS_TOKEN", "ID_TOKEN", "JWT", "Exchange", "OwnTokens", "PersonTokens", "SvidTokens"]
+__all__ = [
+    "ACCESS_TOKEN",
+    "ID_TOKEN",
+    "JWT",
+    "Exchange",
+    "JobTokens",
+    "OwnTokens",
+    "PersonTokens",
+    "SvidTokens",
+]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.errors import Unauthenticated
-from midflight.domain.identity import Author
+from midflight.domain.identity import Author, trust_domain
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.run import RunState
 from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
@@ -160,6 +160,7 @@ class AuthorizedTokens:
         bound: Bound,
         actors: tuple[str, ...] = (),
         until: int | None = None,
+        details: Mapping[str, str] | None = None,
     ) -> Issued:
         """Make a token. Raises as `Identity.mint`."""
         minted = await self._identity.mint(
@@ -169,7 +170,12 @@ class AuthorizedTokens:
             ttl_s=self._ttl_s,
             jkt=bound.jkt,
             given=Given(
-                client=client, scope=scope, actors=actors, certificate=bound.x5t, until=until
+                client=client,
+                scope=scope,
+                actors=actors,
+                certificate=bound.x5t,
+                until=until,
+                details=details or {},
             ),
         )
         answer: JSONObject = {
@@ -226,6 +232,7 @@ class AuthorizedTokens:
             (ScopeKind.EVERYTHING, ""),
             (ScopeKind.TOKEN, claims.token),
             (ScopeKind.WORKLOAD, claims.workload),
+            (ScopeKind.TRUST_DOMAIN, trust_domain(claims.workload)),
             (ScopeKind.OWNER, workload.owner),
         ]
         if claims.run is not None:

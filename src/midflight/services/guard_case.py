@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Shadow
-from midflight.domain.identity import Caller, Workload
+from midflight.domain.identity import Caller, Workload, trust_domain
 from midflight.domain.obligation import Owed
 from midflight.domain.provenance import NO_FLOW, FlowFacts
 from midflight.domain.question import RunFacts, Source, Target
@@ -88,6 +88,7 @@ class Case:
         scopes = [
             (ScopeKind.EVERYTHING, ""),
             (ScopeKind.WORKLOAD, caller.workload),
+            (ScopeKind.TRUST_DOMAIN, trust_domain(caller.workload)),
             (ScopeKind.TOKEN, caller.token),
             (ScopeKind.UPSTREAM, action.upstream),
             (ScopeKind.TOOL, f"{action.upstream}/{action.name}"),

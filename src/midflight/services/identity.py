@@ -10,8 +10,9 @@ place that makes access tokens. Bytes and signatures are read by what is handed 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from midflight.services.ports.keys import TokenSigner
 from midflight.services.ports.proofs import Proofs, TokenClaims
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
+from midflight.services.svid_callers import SvidCallers, SvidProof
 
 MIN_TTL_S = 300
 MAX_TTL_S = 900
@@ -46,6 +48,8 @@ class Credentials(Value):
         url: the request's URL as clients see it, from the settings' external base and the path;
             never from the `Host` header. The query does not matter.
         peer: network address of the caller, for records.
+        certificates: what the client showed in the TLS handshake, DER, the leaf first; the
+            handshake has proved that it holds the leaf's key, and nothing else.
     """
 
     authorization: tuple[str, ...]
@@ -53,6 +57,7 @@ class Credentials(Value):
     url: str
     dpop: tuple[str, ...] = ()
     peer: str = ""
+    certificates: tuple[bytes, ...] = ()
 
     def __repr__(self) -> str:
         return f"Credentials(peer={self.peer!r})"
@@ -91,6 +96,7 @@ class Given(Value):
         actors: who acts for the workload, the one that acts first (RFC 8693 §4.1).
         certificate: `x5t#S256` of the certificate that it is bound to, or None.
         until: Unix seconds that it must not outlive, or None.
+        details: what the record keeps of what it was made from.
     """
 
     client: str | None = None
@@ -98,6 +104,7 @@ class Given(Value):
     actors: tuple[str, ...] = ()
     certificate: str | None = None
     until: int | None = None
+    details: Mapping[str, str] = {}
 
 
 class Identity:
@@ -157,7 +164,12 @@ class Identity:
         self._scopes = tuple(scopes)
         self._mtls = mtls
         self._bound = cached_tokens
+        self._svids: SvidCallers | None = None
         self._verified: dict[bytes, TokenClaims] = {}
+
+    def believe(self, svids: SvidCallers) -> None:
+        """Let callers prove themselves by an SVID, too; before this none does."""
+        self._svids = svids
 
     # For the gateway
 
@@ -172,24 +184,30 @@ class Identity:
                 request presented none.
             StoreUnavailable: a proof's single use cannot be noted, so it is not accepted.
         """
-        scheme, token = _presented(credentials)
         now = self._clock.now()
-        claims = self._claims(token, now)
+        if not credentials.authorization and credentials.certificates and self._svids is not None:
+            return self._by_certificate(self._svids, credentials, now)
+        scheme, token = _presented(credentials)
+        key = _digest(token)
+        claims = self._known(key, now)
+        if claims is None:
+            if self._svids is not None and not self._proofs.is_access_token(token):
+                return self._by_jwt_svid(self._svids, scheme, token, credentials, now=now)
+            claims = self._verify(token, key, now)
         if claims.certificate is not None:
-            raise Unauthenticated(
-                "This access token is bound to a certificate, and none was shown.",
-                hint="Connect with the certificate that it was issued for (RFC 8705).",
-            )
-        bound_to = claims.thumbprint
-        if bound_to is None:
-            _refuse_needless_proof(scheme, credentials)
+            self._check_certificate(claims.certificate, credentials)
         else:
+            self._refuse_strange_certificate(claims.workload, credentials, now)
+        bound_to = claims.thumbprint
+        if bound_to is not None:
             await self._spend_proof(scheme, token, bound_to, credentials, now)
+        else:
+            _refuse_needless_proof(scheme, credentials)
         return Caller(
             workload=claims.workload,
             run=claims.run,
             token=claims.token,
-            proof=scheme,
+            proof=scheme if claims.certificate is None else "mtls",
             expires_at=claims.expires_at,
             peer=credentials.peer,
             scope=claims.scope,
@@ -307,6 +325,7 @@ class Identity:
                 expires_at=expires_at,
                 proof=author.proof,
                 details={
+                    **given.details,
                     "audience": self._resource,
                     "client": given.client,
                     "by": author.name,
@@ -335,16 +354,17 @@ class Identity:
 
     def _claims(self, token: str, now: float) -> TokenClaims:
         """Claims of the token, from the cache while they last."""
-        # Keyed by digest: the cache holds no token that a memory dump could replay.
-        try:
-            key = hashlib.sha256(token.encode("ascii")).digest()
-        except UnicodeEncodeError:
-            key = b""
+        key = _digest(token)
+        return self._known(key, now) or self._verify(token, key, now)
+
+    def _known(self, key: bytes, now: float) -> TokenClaims | None:
         claims = self._verified.get(key)
-        if claims is not None:
-            if now < claims.expires_at:
-                return claims
-            del self._verified[key]
+        if claims is None or now < claims.expires_at:
+            return claims
+        del self._verified[key]
+        return None
+
+    def _verify(self, token: str, key: bytes, now: float) -> TokenClaims:
         claims = self._proofs.verify_access_token(
             token,
             jwks=self._signer.public_jwks(),
@@ -357,6 +377,55 @@ class Identity:
             del self._verified[next(iter(self._verified))]  # the oldest, which expires soonest
         self._verified[key] = claims
         return claims
+
+    def _by_certificate(self, svids: SvidCallers, credentials: Credentials, now: float) -> Caller:
+        if credentials.dpop:
+            raise Unauthenticated(
+                "A DPoP proof came without an access token.", challenge="invalid_request"
+            )
+        proof = svids.of_chain(credentials.certificates, now)
+        return _caller(proof, how="mtls", credentials=credentials)
+
+    def _by_jwt_svid(
+        self, svids: SvidCallers, scheme: str, token: str, credentials: Credentials, *, now: float
+    ) -> Caller:
+        _refuse_needless_proof(scheme, credentials)
+        proof = svids.of_token(token, now)
+        self._refuse_strange_certificate(proof.workload, credentials, now)
+        return _caller(proof, how="jwt-svid", credentials=credentials)
+
+    def _check_certificate(self, bound_to: str, credentials: Credentials) -> None:
+        """RFC 8705 §3: the certificate of the connection is the one that the token is bound to."""
+        if not credentials.certificates:
+            raise Unauthenticated(
+                "This access token is bound to a certificate, and none was shown.",
+                hint="Connect with the certificate that it was issued for (RFC 8705).",
+            )
+        shown = self._proofs.certificate_thumbprint(credentials.certificates[0])
+        if not hmac.compare_digest(shown, bound_to):
+            raise Unauthenticated(
+                "This access token is bound to another certificate than was shown.",
+                hint="Connect with the certificate that it was issued for (RFC 8705).",
+            )
+
+    def _refuse_strange_certificate(
+        self, workload: str, credentials: Credentials, now: float
+    ) -> None:
+        """Two proofs of one request must not be of two workloads: one of them is stolen.
+
+        A certificate that proves no SPIFFE ID here says nothing, for or against.
+        """
+        if not credentials.certificates or self._svids is None:
+            return
+        try:
+            shown = self._svids.of_chain(credentials.certificates, now)
+        except Unauthenticated:
+            return
+        if shown.workload != workload:
+            raise Unauthenticated(
+                "The token is of another workload than the client certificate.",
+                hint="Use a token of the workload that connects.",
+            )
 
     async def _spend_proof(
         self, scheme: str, token: str, bound_to: str, credentials: Credentials, now: float
@@ -404,6 +473,25 @@ class Identity:
             raise NotFound(f"Workload {workload} has no run {run}.", hint="midflight run list.")
         if stored.state is not RunState.OPEN:
             raise Conflict(f"Run {run} has ended ({stored.state.value}).", hint="Open a new one.")
+
+
+def _digest(token: str) -> bytes:
+    """What a token is remembered by: the cache holds none that a memory dump could replay."""
+    try:
+        return hashlib.sha256(token.encode("ascii")).digest()
+    except UnicodeEncodeError:
+        return b""
+
+
+def _caller(proof: SvidProof, *, how: str, credentials: Credentials) -> Caller:
+    return Caller(
+        workload=proof.workload,
+        run=None,
+        token=proof.token,
+        proof=how,
+        expires_at=proof.expires_at,
+        peer=credentials.peer,
+    )
 
 
 def _presented(credentials: Credentials) -> tuple[str, str]:

@@ -17,13 +17,13 @@ from midflight.domain.labels import BOTTOM
 from midflight.domain.narrowing import WHOLE, Narrowing
 from midflight.domain.run import Run, RunState
 from midflight.domain.traits import Effect
+from midflight.services.openers import BY_JOB
 from midflight.services.ports.store import Store
 from midflight.services.run_bounds import Bounds
 from midflight.services.runs import Runs
 
 READS = Narrowing(effects=frozenset({Effect.READ}))
 """What is left to a job that may not write: reviewed tools that read."""
-PROOF = "federation"
 
 
 class JobRuns:
@@ -62,12 +62,12 @@ class JobRuns:
         stored = await self._store.get_run(run_id)
         if stored is None or stored.run.workload != workload or stored.state is not RunState.OPEN:
             return False
-        if not stored.run.opened_by.endswith(f" ({PROOF})"):
+        if not stored.run.opened_by.endswith(f" ({BY_JOB})"):
             return False
-        name = stored.run.opened_by.removesuffix(f" ({PROOF})")
+        name = stored.run.opened_by.removesuffix(f" ({BY_JOB})")
         try:
             await self._runs.close_run(
-                run_id, author=Author(name=name, proof=PROOF), reason="the job has ended"
+                run_id, author=Author(name=name, proof=BY_JOB), reason="the job has ended"
             )
         except Conflict:
             return False
@@ -121,7 +121,7 @@ def author_of(subject: FederatedSubject) -> Author:
     The digest stands for ids that may be long; the record of the exchange holds them in full.
     """
     digest = hashlib.sha256(subject.job.encode()).hexdigest()[:32]
-    return Author(name=f"ci:{subject.issuer}:{digest}", proof=PROOF)
+    return Author(name=f"ci:{subject.issuer}:{digest}", proof=BY_JOB)
 
 
-__all__ = ["PROOF", "READS", "JobRuns", "author_of"]
+__all__ = ["READS", "JobRuns", "author_of"]

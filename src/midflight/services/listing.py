@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import Deny, DenyCode
-from midflight.domain.identity import Caller, Workload
+from midflight.domain.identity import Caller, Workload, trust_domain
 from midflight.domain.narrowing import Narrowing, outside
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.revocation import ScopeKind
@@ -73,6 +73,7 @@ class Listing:
             (
                 (ScopeKind.EVERYTHING, ""),
                 (ScopeKind.WORKLOAD, caller.workload),
+                (ScopeKind.TRUST_DOMAIN, trust_domain(caller.workload)),
                 (ScopeKind.OWNER, workload.owner),
                 (ScopeKind.RUN, live.run.id),
                 *((ScopeKind.RUN, ancestor) for ancestor in live.run.ancestors),

@@ -3,7 +3,8 @@
     implicit   Midflight itself, for a plain client
     control    an operator, at the control API
     workload   a workload that has proved itself at the authorization server, for itself
-    oauth      anybody else who has proved himself there: a person, another workload, a pipeline
+    job        a job of a CI system that a rule in the settings lets in
+    oauth      anybody else who has proved himself there: a person, another workload
 
 Who proves himself at the authorization server is no operator, whatever his name is.
 """
@@ -14,11 +15,17 @@ BY_OAUTH = "oauth:"
 """How the proof of an author begins who came by the authorization server."""
 
 
+BY_JOB = "federation"
+"""The proof of a job (`job_runs.py`)."""
+
+
 def point_of(opener: str, proof: str, *, workload: str) -> str:
     """The point of an opening for this workload."""
     if proof.startswith(BY_OAUTH):
         return "workload" if opener == workload else "oauth"
+    if proof == BY_JOB:
+        return "job"
     return "implicit" if opener.startswith("midflight:") else "control"
 
 
-__all__ = ["BY_OAUTH", "point_of"]
+__all__ = ["BY_JOB", "BY_OAUTH", "point_of"]

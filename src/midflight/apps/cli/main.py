@@ -17,6 +17,8 @@ from midflight.apps.cli import (
     bundle,
     canary,
     check,
+    ci,
+    client,
     counterparty,
     credential,
     demo,
@@ -80,6 +82,7 @@ app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 app.command("status", epilog=status.EXAMPLE)(status.status)
 app.add_typer(workload.app, name="workload")
 app.add_typer(svid.app, name="svid")
+app.add_typer(ci.app, name="ci")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(entry.app, name="entry")
 app.add_typer(join_token.app, name="join-token")
@@ -104,6 +107,7 @@ app.add_typer(canary.app, name="canary")
 app.add_typer(keys.app, name="keys")
 app.add_typer(credential.app, name="credential")
 app.add_typer(lease.app, name="lease")
+app.add_typer(client.app, name="client")
 app.add_typer(operator.app, name="operator")
 
 

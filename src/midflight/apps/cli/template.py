@@ -21,6 +21,7 @@ listen = "127.0.0.1:8600"
 # certificate = "tls/cert.pem"
 # key = "tls/key.pem"
 # client_ca = "tls/clients.pem"       # then callers must present a certificate
+# svids = false                       # true: they may present an X509-SVID; not with client_ca
 
 # [gateway.limits]                    # what strangers can cost
 # header_bytes = 32768
@@ -67,6 +68,14 @@ listen = "127.0.0.1:8600"
 # [spiffe.authority]
 # kind = "own"     # or "files" (certificate, key, roots) or "openbao" (url, mount, token)
 
+# [[ci.issuer]]                       # jobs of a CI system act as a workload: docs/ci.md
+# name = "github"
+# kind = "github"                     # or gitlab, kubernetes, oidc
+#
+# [[ci.issuer.rules]]
+# workload = "spiffe://midflight.internal/ci/release"
+# claims = { repository_id = "74", repository_owner_id = "65" }
+#
 # [[federation]]                      # another trust domain whose identities are known here
 # trust_domain = "partner.example"
 # url = "https://midflight.partner.example/spiffe/bundle"

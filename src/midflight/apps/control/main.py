@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from midflight.apps.control.api import ControlApi
 from midflight.apps.control.approvals import ApprovalVerbs
 from midflight.apps.control.canaries import CanaryVerbs
+from midflight.apps.control.clients import ClientVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
 from midflight.apps.control.credentials import CredentialVerbs
 from midflight.apps.control.explaining import ExplainVerbs
@@ -69,6 +70,7 @@ def control_app(
         KeyVerbs(plane),
         CredentialVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
         LeaseVerbs(plane),
+        ClientVerbs(plane),
         LedgerVerbs(plane),
         ExplainVerbs(plane),
         RecordingVerbs(plane),

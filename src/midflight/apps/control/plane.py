@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from midflight.apps.compose import Parts
+    from midflight.apps.compose_oauth import OAuthParts
     from midflight.apps.compose_spiffe import Spiffe
     from midflight.apps.settings import Settings
     from midflight.services.approval_desk import ApprovalDesk
@@ -178,6 +179,11 @@ class Plane(Protocol):
     @property
     def counterparties(self) -> Counterparties:
         """Whom owners know."""
+        ...
+
+    @property
+    def oauth(self) -> OAuthParts:
+        """The authorization server."""
         ...
 
     @property

@@ -5,6 +5,7 @@
     /.well-known/oauth-authorization-server, /oauth/…     the authorization server, `apps/oauth`
     /attest/…                                             proving from elsewhere who one is
     /.well-known/jwks.json                                keys of the workload tokens
+    /ci/end                                               a job says that it has ended
     /spiffe/bundle                                        our trust bundle, for federation
     /healthz, /readyz; /metrics from this machine only    for operators; no secrets
 
@@ -18,6 +19,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from midflight.apps.gateway.attest import PREFIX as ATTEST
 from midflight.apps.gateway.attest import AttestFront
 from midflight.apps.gateway.endpoint import Endpoint
+from midflight.apps.gateway.job_end import PATH as JOB_END
+from midflight.apps.gateway.job_end import JobEnd
 from midflight.apps.gateway.legacy import SESSION_HEADER, LegacyFront
 from midflight.apps.gateway.modern import ModernFront
 from midflight.apps.gateway.noise import Noise
@@ -66,6 +69,7 @@ class GatewayApp:
         max_body: int,
         oauth: OAuthApp | None = None,
         attest: AttestFront | None = None,
+        job_end: JobEnd | None = None,
     ) -> None:
         """`endpoints` by path; `pages` are the plain GET pages by path; the others have theirs."""
         self._attest = attest
@@ -79,6 +83,7 @@ class GatewayApp:
         self._public_url = public_url
         self._max_body = max_body
         self._oauth = oauth
+        self._job_end = job_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -100,6 +105,10 @@ class GatewayApp:
             await self._metadata(path, send)
         elif self._oauth is not None and self._oauth.serves(path):
             await self._oauth(scope, receive, send)
+        elif self._job_end is not None and path == JOB_END:
+            await self._job_end.serve(
+                scope, send, lambda asked: self._identify(asked, _headers(asked), JOB_END)
+            )
         elif path == "/.well-known/jwks.json":
             await send_json(send, json.encode(self._identity.jwks()), public_s=CACHE_S)
         else:
@@ -181,6 +190,7 @@ class GatewayApp:
                 method=scope["method"],
                 url=self._public_url + path,
                 peer=peer.address,
+                certificates=peer.chain,
             )
         )
 

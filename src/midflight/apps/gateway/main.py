@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from midflight.apps.gateway.app import GatewayApp, Page
 from midflight.apps.gateway.attest import AttestFront
 from midflight.apps.gateway.endpoint import Endpoint
 from midflight.apps.gateway.held import HeldCalls
+from midflight.apps.gateway.job_end import JobEnd
 from midflight.apps.gateway.legacy import LegacyFront
 from midflight.apps.gateway.listen import Listens
 from midflight.apps.gateway.modern import ModernFront
@@ -27,7 +29,7 @@ from midflight.apps.oauth.main import oauth_app
 from midflight.apps.server.listeners import Bound, Listener, TcpListener, UnixListener
 from midflight.apps.server.origin import OriginPolicy
 from midflight.apps.server.serve import serving
-from midflight.apps.server.tls import server_context
+from midflight.apps.server.tls import server_context, trust
 from midflight.apps.settings import Settings
 from midflight.wire import json
 
@@ -49,14 +51,7 @@ async def serving_plane(plane: Plane) -> AsyncGenerator[tuple[Bound, ...]]:
             name="gateway",
             host=settings.gateway.listen.host,
             port=settings.gateway.listen.port,
-            tls=None
-            if settings.gateway.tls is None
-            else server_context(
-                settings.gateway.tls.certificate,
-                settings.gateway.tls.key,
-                now=time.time(),
-                client_ca=settings.gateway.tls.client_ca,
-            ),
+            tls=gateway_tls(plane),
             app=app,
         ),
         *control_listeners(plane),
@@ -75,6 +70,31 @@ async def serving_plane(plane: Plane) -> AsyncGenerator[tuple[Bound, ...]]:
         held.close()
         sessions.close()
         noise.flush()
+
+
+def gateway_tls(plane: Plane) -> ssl.SSLContext | None:
+    """The context of the gateway's listener, which follows the bundles in force."""
+    tls = plane.settings.gateway.tls
+    if tls is None:
+        return None
+    context = server_context(
+        tls.certificate,
+        tls.key,
+        now=time.time(),
+        client_ca=tls.client_ca,
+        client_svids=tls.svids,
+    )
+    if tls.svids:
+        bundles = plane.spiffe.bundles
+
+        def follow() -> None:
+            for domain in (bundles.trust_domain, *bundles.federated()):
+                bundle = bundles.bundle(domain)
+                trust(context, () if bundle is None else bundle.x509_authorities)
+
+        follow()
+        bundles.on_changed(follow)
+    return context
 
 
 def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCalls) -> GatewayApp:
@@ -111,6 +131,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
         max_body=settings.gateway.limits.body_bytes,
         oauth=oauth_app(plane, noise=noise),
         attest=AttestFront(plane.attesting.joining, noise),
+        job_end=JobEnd(identity=plane.identity, job_runs=plane.job_runs),
     )
 
 

@@ -28,7 +28,7 @@ from midflight.domain.value import JSONObject
 from midflight.services.authorization import Authorization, as_refusal
 from midflight.services.authorization_clients import AuthorizationRequest
 from midflight.wire.oauth.documents import INTROSPECT, REVOKE, TOKEN, WELL_KNOWN, body, refusal
-from midflight.wire.oauth.svid import certificate_thumbprint
+from midflight.wire.oauth.certificates import certificate_thumbprint
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +118,7 @@ class OAuthApp:
             url=self._public_url + path,
             authorization=_texts(scope, b"authorization"),
             dpop=_texts(scope, b"dpop"),
-            certificate=shown,
+            chain=() if shown is None else (shown,),
             x5t=None if shown is None else certificate_thumbprint(shown),
             peer=peer.address,
         )

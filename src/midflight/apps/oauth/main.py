@@ -26,7 +26,7 @@ def oauth_app(plane: Plane, *, noise: Noise) -> OAuthApp | None:
             base=settings.public_url,
             resource=oauth.resource,
             scopes=settings.scopes,
-            documents=oauth.documents is not None,
+            documents=True,
             people=oauth.people.possible,
             mtls=settings.shows_certificates,
         )

@@ -35,7 +35,9 @@ class Peer(Value):
         process: `PID@START` with the start time in clock ticks since boot, which tells a process
             from a later one with the same number; empty where the kernel (before Linux 6.5)
             cannot vouch for it or the process is gone.
-        certificate: the client's verified TLS certificate, DER, or None.
+        certificate: the client's TLS certificate, DER, or None. TLS has proved its key, and
+            verified it as far as the listener asked for.
+        chain: the certificate and what the client sent with it, DER, the leaf first.
     """
 
     address: str
@@ -46,6 +48,7 @@ class Peer(Value):
     pid: int | None = None
     process: str = ""
     certificate: bytes | None = None
+    chain: tuple[bytes, ...] = ()
 
     @property
     def share(self) -> str:
@@ -67,13 +70,30 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer:
     name: Any = transport.get_extra_info("peername") or ("", 0)
     tls: Any = transport.get_extra_info("ssl_object")
     certificate = None if tls is None else tls.getpeercert(binary_form=True)
-    return Peer(address=str(name[0]), kind="tcp", port=int(name[1]), certificate=certificate)
+    return Peer(
+        address=str(name[0]),
+        kind="tcp",
+        port=int(name[1]),
+        certificate=certificate,
+        chain=() if certificate is None else _chain(tls, certificate),
+    )
 
 
 def scope_peer(scope: Scope) -> Peer:
     """The peer of a request, put into its scope by `protocol.py`."""
     peer: Peer = scope["state"]["peer"]
     return peer
+
+
+def _chain(tls: Any, leaf: bytes) -> tuple[bytes, ...]:
+    """What the client sent. Public from Python 3.13 on; before, an inner object of `ssl` has it."""
+    ask = getattr(tls, "get_unverified_chain", None)
+    if ask is not None:
+        return tuple(ask() or (leaf,))
+    inner = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", None)
+    sent: Any = None if inner is None else inner()
+    # 2 is _ssl.ENCODING_DER.
+    return tuple(each.public_bytes(2) for each in sent) if sent else (leaf,)
 
 
 def _unix_peer(connection: socket.socket) -> Peer:

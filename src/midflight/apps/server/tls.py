@@ -10,6 +10,7 @@ import datetime as dt
 import os
 import ssl
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography import x509
@@ -28,7 +29,12 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 def server_context(
-    certificate: Path, key: Path, *, now: float, client_ca: Path | None = None
+    certificate: Path,
+    key: Path,
+    *,
+    now: float,
+    client_ca: Path | None = None,
+    client_svids: bool = False,
 ) -> ssl.SSLContext:
     """A context for a listener.
 
@@ -37,6 +43,8 @@ def server_context(
         key: PEM, not encrypted, readable by its owner alone.
         now: Unix seconds, for the certificate's validity.
         client_ca: PEM with authorities; with it, clients must show a certificate of theirs.
+        client_svids: clients may show a certificate, which must be of an authority that `trust`
+            has added; what it proves is for the bundle in force to say.
 
     Raises:
         Misconfigured: files that are missing, weak, expired, do not match, or are readable by
@@ -65,10 +73,25 @@ def server_context(
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VERIFY_X509_STRICT
+    elif client_svids:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        # A bundle may name intermediate authorities as anchors (X509-SVID §5.1).
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if context.verify_mode is not ssl.CERT_NONE:
         # A resumed session would bring a client back without its certificate being looked at.
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
     return context
+
+
+def trust(context: ssl.SSLContext, authorities: Iterable[bytes]) -> None:
+    """Let clients of these authorities (DER) through the handshake, from the next one on.
+
+    OpenSSL can add to what it trusts and not take away. So this alone must not mean that a client
+    is believed: what is no longer in the bundle is refused by whoever reads its certificate.
+    """
+    for authority in authorities:
+        context.load_verify_locations(cadata=authority)
 
 
 def _refused(problems: list[str]) -> Misconfigured:
@@ -178,4 +201,4 @@ def _weakness(key: object) -> str:
             return "has a key of a kind that TLS does not use"
 
 
-__all__ = ["server_context"]
+__all__ = ["server_context", "trust"]

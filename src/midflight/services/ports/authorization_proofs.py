@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from midflight.domain.scopes import Scopes
@@ -117,8 +117,8 @@ class Svids(Protocol):
         """A JWT-SVID for this one audience."""
         ...
 
-    def of_certificate(self, der: bytes, *, now: float) -> SvidClaims:
-        """The X509-SVID that a connection was made with."""
+    def of_certificate(self, chain: Sequence[bytes], *, now: float) -> SvidClaims:
+        """The X509-SVID that a connection was made with, the leaf first."""
         ...
 
 
@@ -138,6 +138,7 @@ class Subject(Discreet):
         token: its id where it is one of ours, for revocation.
         may_state_intent: whether it is somebody else than the workload who speaks.
         capped: whether what is made from it must end with it.
+        details: what the record of the token keeps of it.
     """
 
     shown = ("workload", "proof", "run")
@@ -155,6 +156,7 @@ class Subject(Discreet):
     token: str = ""
     may_state_intent: bool = False
     capped: bool = False
+    details: Mapping[str, str] = {}
 
 
 class SubjectTokens(Protocol):

@@ -128,6 +128,14 @@ class Proofs(Protocol):
         """Whether this has the form of a key's thumbprint."""
         ...
 
+    def certificate_thumbprint(self, der: bytes) -> str:
+        """The `x5t#S256` of a certificate, which a token can be bound to."""
+        ...
+
+    def is_access_token(self, text: str) -> bool:
+        """Whether its header says that it is one of ours; nothing is verified."""
+        ...
+
     def challenge(self, *, error: str, description: str, metadata: str) -> str:
         """The `WWW-Authenticate` header for a refusal."""
         ...
@@ -183,6 +191,14 @@ class CertificateFacts(Protocol):
         ...
 
 
+class Certificates(Protocol):
+    """Reading of certificates; `midflight.wire.tokens` satisfies it as a module."""
+
+    def read_certificate(self, der: bytes) -> CertificateFacts:
+        """What one says of itself, unverified. `Unauthenticated` where it cannot be read."""
+        ...
+
+
 class JwtSvidFacts(Protocol):
     """A verified JWT-SVID."""
 
@@ -224,6 +240,7 @@ class Svids(Protocol):
 
 __all__ = [
     "CertificateFacts",
+    "Certificates",
     "JwtSvidFacts",
     "OutsideTokens",
     "ProofClaims",

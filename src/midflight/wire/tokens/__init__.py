@@ -13,7 +13,17 @@ No library is trusted with the parsing: both libraries that were tried accept du
 tokens of another type, so the strict reader of `jws.py` runs first and joserfc checks signatures.
 """
 
-from midflight.wire.tokens.access import AccessToken, access_claims, verify_access_token
+from midflight.wire.tokens.access import (
+    AccessToken,
+    access_claims,
+    is_access_token,
+    verify_access_token,
+)
+from midflight.wire.tokens.certificate import (
+    Certificate,
+    certificate_thumbprint,
+    read_certificate,
+)
 from midflight.wire.tokens.dpop import Proof, verify_proof
 from midflight.wire.tokens.jwk import is_thumbprint, thumbprint
 from midflight.wire.tokens.resource import challenge, metadata_url, resource_metadata
@@ -21,11 +31,15 @@ from midflight.wire.tokens.verify import unverified, verify
 
 __all__ = [
     "AccessToken",
+    "Certificate",
     "Proof",
     "access_claims",
+    "certificate_thumbprint",
     "challenge",
+    "is_access_token",
     "is_thumbprint",
     "metadata_url",
+    "read_certificate",
     "resource_metadata",
     "thumbprint",
     "unverified",

@@ -17,8 +17,16 @@ import msgspec
 from midflight.domain.errors import Malformed, Unauthenticated
 from midflight.domain.identity import spiffe_id, trust_domain
 from midflight.domain.value import JSONObject, Value
+from midflight.wire import json
 from midflight.wire.tokens.jwk import PublicKey, is_thumbprint, public_key
-from midflight.wire.tokens.jws import Jws, decode_compact, signature_holds
+from midflight.wire.tokens.jws import (
+    MAX_DEPTH,
+    MAX_TOKEN_CHARS,
+    Jws,
+    base64url,
+    decode_compact,
+    signature_holds,
+)
 
 TYPE = "at+jwt"
 ALGORITHM = "ES256"
@@ -168,6 +176,21 @@ def verify_access_token(
     return _check_names(claims, trust_domain_name)
 
 
+def is_access_token(text: str) -> bool:
+    """Whether its header says that it is one; nothing is verified, it only finds the door.
+
+    What cannot be read is one, too: this door's answer to garbage is the one that all get.
+    """
+    head, _, _ = text.partition(".")
+    if len(text) > MAX_TOKEN_CHARS or len(head) > MAX_TOKEN_CHARS:
+        return True
+    try:
+        header = json.as_object(json.decode(base64url(head), max_depth=MAX_DEPTH))
+    except (Malformed, UnicodeError):
+        return True
+    return header is None or header.get("typ") not in {None, "JWT", "JOSE"}
+
+
 def _signed_claims(text: str, jwks: Mapping[str, Any]) -> _Claims | None:
     try:
         jws = decode_compact(text)
@@ -268,5 +291,6 @@ __all__ = [
     "TYPE",
     "AccessToken",
     "access_claims",
+    "is_access_token",
     "verify_access_token",
 ]

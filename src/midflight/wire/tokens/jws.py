@@ -98,6 +98,7 @@ def signature_holds(jws: Jws, *, algorithm: str, key: PublicKey) -> bool:
 
 
 __all__ = [
+    "MAX_DEPTH",
     "MAX_TOKEN_CHARS",
     "Jws",
     "base64url",

@@ -1,0 +1,205 @@
+"""An OpenID provider of the settings: code flow with PKCE and nonce (OpenID Connect Core §3.1).
+
+The issuer is an operator's word, so its host may be anywhere; what it says is bounded all the same:
+no redirects, 256 KiB, ten seconds, endpoints of its own origin or https. The ID token is verified
+with the keys that its own metadata names, and counts once.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Literal
+from urllib.parse import urlencode, urlsplit
+
+import httpx2
+
+from midflight.domain.authorization import Person
+from midflight.domain.errors import Malformed, Unauthenticated, UpstreamUnavailable
+from midflight.domain.outside_token import OutsideToken, Profile
+from midflight.domain.value import JSONObject
+from midflight.services.ports.clock import Clock
+from midflight.wire import json
+from midflight.wire.oauth.pkce import METHOD, challenge_of
+from midflight.wire.tokens import unverified, verify
+
+TIMEOUT_S = 10.0
+MAX_BYTES = 262_144
+KEPT_S = 300.0
+AGAIN_S = 30.0
+"""How soon keys are asked for again because of a key id that is not among them."""
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+
+
+class OidcLogin:
+    """`LoginProvider` over HTTP."""
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        client_id: str,
+        client_secret: Callable[[], str],
+        claim: Literal["sub", "email"],
+        redirect_uri: str,
+        clock: Clock,
+    ) -> None:
+        """`client_secret` reads the secret when it is needed; it is kept nowhere."""
+        self._issuer = issuer
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._claim = claim
+        self._redirect_uri = redirect_uri
+        self._clock = clock
+        self._metadata: tuple[float, JSONObject] | None = None
+        self._keys: tuple[float, JSONObject] | None = None
+
+    @property
+    def issuer(self) -> str:
+        """Its issuer, exactly."""
+        return self._issuer
+
+    async def begin(self, *, state: str, nonce: str, verifier: str) -> str:
+        """Where to send the browser."""
+        endpoint = (await self._discovered())["authorization_endpoint"]
+        query = urlencode(
+            {
+                "response_type": "code",
+                "client_id": self._client_id,
+                "redirect_uri": self._redirect_uri,
+                "scope": "openid" if self._claim == "sub" else "openid email",
+                "state": state,
+                "nonce": nonce,
+                "code_challenge": challenge_of(verifier),
+                "code_challenge_method": METHOD,
+            }
+        )
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
+
+    async def finish(self, *, code: str, nonce: str, verifier: str) -> Person:
+        """Who came back."""
+        endpoint = (await self._discovered())["token_endpoint"]
+        answer = await self._asked(
+            "POST",
+            endpoint,
+            data={
+                "grant_type": "authorization_code",
+                "code": code,
+                "redirect_uri": self._redirect_uri,
+                "code_verifier": verifier,
+            },
+        )
+        text = answer.get("id_token")
+        if not isinstance(text, str):
+            raise Unauthenticated("The provider gave no ID token.")
+        token = await self._verified(text)
+        said = token.claims.get("nonce")
+        if not isinstance(said, str) or not hmac.compare_digest(said.encode(), nonce.encode()):
+            raise Unauthenticated("The ID token is for another sign-in.")
+        return self._person(token)
+
+    async def person_of(self, id_token: str) -> tuple[Person, str, int]:
+        """Whom an ID token for us is of, what its single use is of, and when it ends."""
+        token = await self._verified(id_token)
+        return self._person(token), token.replay_key, token.until
+
+    # Inside
+
+    async def _verified(self, text: str) -> OutsideToken:
+        profile = Profile(
+            kind="ID token",
+            issuer=self._issuer,
+            audience=self._client_id,
+            algorithms=("RS256", "PS256", "ES256", "EdDSA"),
+            types=("JWT", None),
+            required=("iat",),
+            max_age_s=600,
+            kid_required=False,
+        )
+        jwks = await self._jwks(unverified(text).kid)
+        token = verify(text, profile=profile, jwks=jwks, now=self._clock.now())
+        party = token.claims.get("azp", self._client_id)
+        if party != self._client_id:  # OpenID Connect Core §3.1.3.7
+            raise Unauthenticated("The ID token was given to another client.")
+        return token
+
+    def _person(self, token: OutsideToken) -> Person:
+        name = token.claims.get(self._claim)
+        if self._claim == "email" and token.claims.get("email_verified") is not True:
+            raise Unauthenticated("The provider has not verified the address.")
+        if not isinstance(name, str) or not 0 < len(name) <= 256 or not name.isprintable():
+            raise Unauthenticated("The ID token names nobody that can be recorded.")
+        return Person(name=name, proof=f"oidc:{self._issuer}")
+
+    async def _discovered(self) -> JSONObject:
+        now = self._clock.monotonic()
+        if self._metadata is not None and self._metadata[0] > now:
+            return self._metadata[1]
+        where = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
+        found = await self._asked("GET", where)
+        if found.get("issuer") != self._issuer:
+            raise Unauthenticated("The provider's metadata is of another issuer.")
+        if not all(self._usable(found.get(name)) for name in _ENDPOINTS):
+            raise Unauthenticated("The provider's metadata names no endpoints that can be used.")
+        self._metadata = (now + KEPT_S, found)
+        return found
+
+    def _usable(self, url: object) -> bool:
+        if not isinstance(url, str) or not url.isascii() or "@" in urlsplit(url).netloc:
+            return False
+        parts, own = urlsplit(url), urlsplit(self._issuer)
+        return parts.scheme == "https" or (parts.scheme, parts.netloc) == (own.scheme, own.netloc)
+
+    async def _jwks(self, kid: str) -> JSONObject:
+        now = self._clock.monotonic()
+        if self._keys is not None:
+            fetched, found = self._keys
+            known = any(key.get("kid") == kid for key in found["keys"]) or not kid
+            if fetched + (KEPT_S if known else AGAIN_S) > now:
+                return found
+        found = await self._asked("GET", (await self._discovered())["jwks_uri"])
+        keys = found.get("keys")
+        if not isinstance(keys, list):
+            raise Unauthenticated("The provider's keys are no key set.")
+        self._keys = (now, {"keys": [key for key in keys if isinstance(key, dict)]})
+        return self._keys[1]
+
+    async def _asked(
+        self, method: str, url: str, *, data: dict[str, str] | None = None
+    ) -> JSONObject:
+        # RFC 6749 §2.3.1 has both parts form-encoded first.
+        auth = None
+        if data is not None:
+            auth = httpx2.BasicAuth(_encoded(self._client_id), _encoded(self._client_secret()))
+        try:
+            async with (
+                httpx2.AsyncClient(
+                    timeout=TIMEOUT_S, trust_env=False, follow_redirects=False, auth=auth
+                ) as http,
+                http.stream(method, url, data=data) as answer,
+            ):
+                raw = b""
+                async for piece in answer.aiter_bytes():
+                    raw += piece
+                    if len(raw) > MAX_BYTES:
+                        raise UpstreamUnavailable("The identity provider says too much.")
+                if answer.status_code in {400, 401}:
+                    raise Unauthenticated("The identity provider refused the sign-in.")
+                if answer.status_code != 200:
+                    raise UpstreamUnavailable("The identity provider does not answer as it should.")
+        except httpx2.HTTPError:
+            raise UpstreamUnavailable("The identity provider cannot be reached.") from None
+        try:
+            found = json.decode(raw)
+        except Malformed:
+            found = None
+        if not isinstance(found, dict):
+            raise UpstreamUnavailable("The identity provider answers without JSON.")
+        return found
+
+
+def _encoded(text: str) -> str:
+    return urlencode({"": text})[1:]
+
+
+__all__ = ["OidcLogin"]
