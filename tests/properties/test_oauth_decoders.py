@@ -1,4 +1,4 @@
-"""Whatever arrives at the authorization server decodes or is refused cleanly; scopes only narrow."""
+"""Whatever arrives here is decoded or refused cleanly, and scopes only narrow."""
 
 from __future__ import annotations
 
