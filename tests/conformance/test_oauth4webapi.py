@@ -49,7 +49,7 @@ async def test_a_client_of_others_gets_and_uses_and_loses_tokens(tmp_path: Path)
                 "version": "2026-07-28",
             },
         )
-    assert seen["prm"] == {"servers": [server.issuer], "scopes": ["mcp", "effect:read"]}
+    assert seen["prm"] == {"servers": [server.issuer], "scopes": ["mcp"]}
     assert seen["discovery"]["issuer"] == server.issuer
     assert seen["credentials"] == {"type": "dpop", "scope": "effect:read mcp:git"}
     assert seen["exchange"] == {"type": "dpop", "scope": "effect:read mcp:git"}

@@ -85,7 +85,7 @@ async def test_a_person_of_the_provider_lets_a_client_in(
         assert asked["code_challenge_method"] == ["S256"]
         assert asked["nonce"]
         back = await at_provider(http, away.headers["location"], OPERATOR.name)
-        # As browsers do after a visit elsewhere: strict cookies are left out, and one step is taken.
+        # As browsers do after a visit elsewhere: strict cookies are left out.
         async with httpx2.AsyncClient(trust_env=False) as bare:
             step = await bare.get(back)
         assert "again=1" in step.text
@@ -103,9 +103,7 @@ async def test_a_person_of_the_provider_lets_a_client_in(
         # The way back is good once, and in the browser that began it.
         assert (await http.get(back)).status_code in {401, 403}
         with pytest.raises(Unauthenticated):
-            await server.plane.oauth.people.come_back(
-                state="x", code="y", issuer=None, browser="z"
-            )
+            await server.plane.oauth.people.come_back(state="x", code="y", issuer=None, browser="z")
 
 
 async def test_the_way_back_in_another_browser_or_from_another_issuer(

@@ -100,9 +100,7 @@ async def test_a_client_that_acts_for_another_workload_is_named_in_the_chain(
 async def with_intent(server: OAuthServer, key: Key) -> dict[str, Any]:
     """A token of a run that has an intent, opened by an operator."""
     run = await server.gateway.open_run()
-    minted = await server.plane.identity.mint(
-        workload=AGENT, run=run, author=OPERATOR, jkt=key.jkt
-    )
+    minted = await server.plane.identity.mint(workload=AGENT, run=run, author=OPERATOR, jkt=key.jkt)
     return {"token": minted.token, "run": run}
 
 

@@ -207,7 +207,8 @@ class Plane:
             resource=f"{settings.public_url}/mcp",
             trust_domain=settings.identity.trust_domain,
             jwks_uri=f"{settings.public_url}/.well-known/jwks.json",
-            scopes=settings.scopes,
+            # Clients ask for all of these where nothing else is said (MCP), so only for the whole.
+            scopes=("mcp",),
             mtls=settings.shows_certificates,
             published=self.keys.published,
         )

@@ -5,8 +5,8 @@
     mcp:git/git_log      one tool
     effect:read          only what reads; narrows what the others give
 
-A scope is a narrowing (`narrowing.py`) in the words of OAuth. It gives nothing: policy, pins and the
-run decide within it. Scope values that are unknown here give nothing, and are refused when asked for.
+A scope is a narrowing (`narrowing.py`) in the words of OAuth. It gives nothing: policy, pins and
+the run decide within it. Values that are unknown here give nothing, and are refused when asked for.
 """
 
 from __future__ import annotations

@@ -7,18 +7,17 @@ client secrets. Above: `authorization.py`. Below: the store, `ports/authorizatio
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 
 from midflight.domain.authorization import AuthorizationRefused, Client, Refusal
 from midflight.domain.errors import Malformed, NoDocument, NotFound, Unauthenticated
-from midflight.domain.identity import Author, spiffe_id
+from midflight.domain.identity import Author
 from midflight.domain.records import Changed
-from midflight.domain.scopes import Scopes, scopes_of
-from midflight.domain.value import Discreet, JSONObject, Value
+from midflight.domain.scopes import Scopes
+from midflight.domain.value import Discreet, Value
+from midflight.services.authorization_registration import client_of, is_document, problems
 from midflight.services.ports.authorization_proofs import AuthorizationProofs, Svids
 from midflight.services.ports.authorization_store import AuthorizationStore
 from midflight.services.ports.clock import Clock
@@ -28,14 +27,9 @@ from midflight.services.ports.store import Store
 
 ASSERTION_PURPOSE = "client-assertion"
 SVID_PURPOSE = "svid"
-MAX_URIS = 20
-MAX_KEYS = 8
 DOCUMENT_S = 300
 """Seconds for which a client's metadata document is believed; a revoked key is gone after it."""
 MAX_DOCUMENTS = 256
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
-_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]{1,100}\Z")
 
 
 class AuthorizationRequest(Discreet):
@@ -128,9 +122,9 @@ class Clients:
             Malformed: every problem with it, at once.
             NotFound: its workload is not registered.
         """
-        problems = self._problems(client)
-        if problems:
-            raise Malformed(f"The client cannot be registered: {'; '.join(problems)}.")
+        found = problems(client, self._proofs)
+        if found:
+            raise Malformed(f"The client cannot be registered: {'; '.join(found)}.")
         if await self._uses.get_workload(client.workload) is None:
             raise NotFound(
                 f"There is no workload {client.workload}.", hint="Register it: workload add."
@@ -163,7 +157,7 @@ class Clients:
         found = await self._store.get_client(client_id)
         if found is not None and (found.disabled or not found.document):
             return None if found.disabled else found
-        if not _is_document(client_id) or self._documents is None:
+        if not is_document(client_id) or self._documents is None:
             return None
         if found is None and self._document_workload is None:
             return None
@@ -255,16 +249,16 @@ class Clients:
             assert self._documents is not None
             try:
                 document = await self._documents.fetch(url)
-                known = _client_of(document.value, url)
+                known = client_of(document.value, url)
             except (Malformed, NoDocument) as error:
                 raise AuthorizationRefused(
                     Refusal.INVALID_CLIENT, f"The client's document is not usable: {error.message}"
                 ) from None
-            problems = self._problems(known)
-            if problems:
+            found = problems(known, self._proofs)
+            if found:
                 raise AuthorizationRefused(
                     Refusal.INVALID_CLIENT,
-                    f"The client's document is not usable: {'; '.join(problems)}.",
+                    f"The client's document is not usable: {'; '.join(found)}.",
                 )
             while len(self._read) >= MAX_DOCUMENTS:
                 del self._read[next(iter(self._read))]
@@ -274,35 +268,6 @@ class Clients:
         return msgspec.structs.replace(
             known, workload=workload, scope=registered.scope if registered else None
         )
-
-    def _problems(self, client: Client) -> list[str]:
-        found: list[str] = []
-        if client.document:
-            if not _is_document(client.id):
-                found.append("its id is not the https URL of a document")
-        elif _ID.match(client.id) is None:
-            found.append("its id is not 1 to 128 letters, digits, dots, dashes and underscores")
-        if _NAME.match(client.name) is None:
-            found.append("its name is not 1 to 100 visible characters")
-        if client.workload or not client.document:
-            try:
-                spiffe_id(client.workload)
-            except ValueError:
-                found.append("its workload is not a SPIFFE ID")
-        if len(client.redirect_uris) > MAX_URIS or len(client.keys) > MAX_KEYS:
-            found.append(f"it has more than {MAX_URIS} redirect URIs or {MAX_KEYS} keys")
-        for uri in client.redirect_uris[:MAX_URIS]:
-            problem = self._proofs.problem(uri)
-            if problem is not None:
-                found.append(f"a redirect URI {problem}")
-        if not all(self._proofs.is_verifying_key(key) for key in client.keys[:MAX_KEYS]):
-            found.append("a key is not a public JWK for ES256 or EdDSA")
-        if client.scope is not None:
-            try:
-                scopes_of(" ".join(client.scope))
-            except ValueError as error:
-                found.append(f"its scope: {error}")
-        return found
 
     async def _changed(self, verb: str, client: Client, author: Author) -> None:
         ticket = self._recorder.append(
@@ -320,53 +285,6 @@ class Clients:
             )
         )
         await ticket.durable()
-
-
-def _is_document(client_id: str) -> bool:
-    """Whether a client id is a URL for a document (draft-ietf-oauth-client-id-metadata-document)."""
-    try:
-        parts = urlsplit(client_id)
-    except ValueError:
-        return False
-    return (
-        parts.scheme == "https"
-        and bool(parts.hostname)
-        and "@" not in parts.netloc
-        and parts.path not in {"", "/"}
-        and not {".", ".."} & set(parts.path.split("/"))
-        and "#" not in client_id
-        and len(client_id) <= 1024
-        and client_id.isascii()
-        and client_id.isprintable()
-        and " " not in client_id
-    )
-
-
-def _client_of(document: JSONObject, url: str) -> Client:
-    """What a metadata document says of its client (RFC 7591 §2 names)."""
-    if document.get("client_id") != url:
-        raise Malformed("its client_id is not its own URL")
-    method = document.get("token_endpoint_auth_method", "none")
-    if method not in {"none", "private_key_jwt"} or "client_secret" in document:
-        raise Malformed("it asks for another way to prove itself than is taken here")
-    uris = document.get("redirect_uris", [])
-    jwks = document.get("jwks", {"keys": []})
-    keys = jwks.get("keys") if isinstance(jwks, dict) else None
-    name = document.get("client_name", urlsplit(url).hostname)
-    if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris):
-        raise Malformed("its redirect_uris are no list of text")
-    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
-        raise Malformed("its jwks are no key set")
-    if (method == "private_key_jwt") != bool(keys):
-        raise Malformed("its keys and its token_endpoint_auth_method do not agree")
-    return Client(
-        id=url,
-        workload="",
-        name=str(name),
-        redirect_uris=tuple(uris),
-        keys=tuple(keys),
-        document=True,
-    )
 
 
 def _not_known(message: str, *, hint: str = "") -> AuthorizationRefused:

@@ -1,10 +1,10 @@
 """Authorization codes and refresh tokens: what a person gives a client (OAuth 2.1 §4.1, §4.3).
 
 A person's client acts as the workload that it is registered for, in a run that this person opens
-when he agrees; so `sub` is that workload, and the person stands in the record of the run. A code is
-good once, for a minute, for its client, its redirect URI and its verifier; the second use takes back
-all that came of the first. Refresh tokens are bound to a key, or there are none: a stolen one that
-anybody could use would outlive every access token.
+when he agrees; so `sub` is that workload, and the person stands in the record of the run. A code
+is good once, for a minute, for its client, its redirect URI and its verifier; the second use takes
+back all that came of the first. Refresh tokens are bound to a key, or there are none: a stolen one
+that anybody could use would outlive every access token.
 """
 
 from __future__ import annotations
@@ -111,34 +111,22 @@ class Codes:
                 Refusal.INVALID_REQUEST, "The redirect URI is not one of this client."
             )
         state = form.get("state")
-
-        def sent_back(refusal: Refusal, message: str) -> SentBack:
-            return SentBack(refusal, message, redirect_uri=redirect_uri, state=state)
-
-        if state is not None and len(state) > MAX_STATE:
-            state = None
-            raise sent_back(Refusal.INVALID_REQUEST, "The state is too long.")
-        if form.get("response_type") != "code":
-            raise sent_back(Refusal.UNSUPPORTED_RESPONSE_TYPE, "Only codes are given.")
-        if form.get("response_mode", "query") != "query":
-            raise sent_back(Refusal.INVALID_REQUEST, "Only the query takes answers.")
-        if "request" in form or "request_uri" in form:
-            raise sent_back(Refusal.INVALID_REQUEST, "Request objects are not read.")
-        challenge = form.get("code_challenge", "")
-        if form.get("code_challenge_method") != "S256" or not self._proofs.is_challenge(challenge):
-            raise sent_back(Refusal.INVALID_REQUEST, "A S256 code challenge is needed.")
         jkt = form.get("dpop_jkt")
-        if jkt is not None and not self._proofs.is_thumbprint(jkt):
-            raise sent_back(Refusal.INVALID_REQUEST, "dpop_jkt is no thumbprint.")
+        wrong = self._wrong(form)
+        if wrong is not None:
+            state = None if state is None or len(state) > MAX_STATE else state
+            raise SentBack(*wrong, redirect_uri=redirect_uri, state=state)
         try:
             self._tokens.check_target(form)
             scope = self._tokens.scope(_without_offline(form), client.scope)
         except AuthorizationRefused as error:
-            raise sent_back(error.refusal, error.message) from None
+            raise SentBack(
+                error.refusal, error.message, redirect_uri=redirect_uri, state=state
+            ) from None
         return Asked(
             client=client,
             redirect_uri=redirect_uri,
-            challenge=challenge,
+            challenge=form["code_challenge"],
             scope=scope,
             state=state,
             jkt=jkt,
@@ -198,6 +186,33 @@ class Codes:
             )
         )
         return text
+
+    def _wrong(self, form: Mapping[str, str]) -> tuple[Refusal, str] | None:
+        """What is wrong with a request whose client and redirect URI hold, or None."""
+        challenge = form.get("code_challenge", "")
+        s256 = form.get("code_challenge_method") == "S256" and self._proofs.is_challenge(challenge)
+        bad_key = "dpop_jkt" in form and not self._proofs.is_thumbprint(form["dpop_jkt"])
+        long = len(form.get("state", "")) > MAX_STATE
+        mode = form.get("response_mode", "query")
+        for wrong, refusal, why in (
+            (long, Refusal.INVALID_REQUEST, "The state is too long."),
+            (
+                form.get("response_type") != "code",
+                Refusal.UNSUPPORTED_RESPONSE_TYPE,
+                "Only codes are given.",
+            ),
+            (mode != "query", Refusal.INVALID_REQUEST, "Only the query takes answers."),
+            (
+                not {"request", "request_uri"}.isdisjoint(form),
+                Refusal.INVALID_REQUEST,
+                "Request objects are not read.",
+            ),
+            (not s256, Refusal.INVALID_REQUEST, "A S256 code challenge is needed."),
+            (bad_key, Refusal.INVALID_REQUEST, "dpop_jkt is no thumbprint."),
+        ):
+            if wrong:
+                return refusal, why
+        return None
 
     def _denied(self, asked: Asked, why: str) -> SentBack:
         return SentBack(

@@ -6,8 +6,8 @@
       + actor token of another    a child run of the other's workload, bound to the other's key
 
 `sub` is the workload that acts and is judged; `act` is the client that acts for it where that is
-another (§4.1), before those that were there. What is issued is bound to a key or a certificate, ends
-with the token it came from, and has no more scope than subject and client both have.
+another (§4.1), before those that were there. What is issued is bound to a key or a certificate,
+ends with the token it came from, and has no more scope than subject and client both have.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal, cast
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
@@ -158,10 +158,13 @@ class OidcLogin:
             if fetched + (KEPT_S if known else AGAIN_S) > now:
                 return found
         found = await self._asked("GET", (await self._discovered())["jwks_uri"])
-        keys = found.get("keys")
+        keys: Any = found.get("keys")
         if not isinstance(keys, list):
             raise Unauthenticated("The provider's keys are no key set.")
-        self._keys = (now, {"keys": [key for key in keys if isinstance(key, dict)]})
+        self._keys = (
+            now,
+            {"keys": [key for key in cast("list[Any]", keys) if isinstance(key, dict)]},
+        )
         return self._keys[1]
 
     async def _asked(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -111,7 +111,7 @@ def _keys(file: Path) -> list[Any]:
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list) or not keys:
         raise Malformed(f"{file} holds no JWK set.", hint='{"keys": [{"kty": "EC", …}]}')
-    return keys
+    return cast("list[Any]", keys)
 
 
 __all__ = ["app"]

@@ -98,12 +98,7 @@ class Pages:
             return
         try:
             _check_site(scope)
-            form = decode_form(scope["query_string"].decode("latin-1"))
-            if scope["method"] == "POST":
-                if form:
-                    raise Forbidden("Parameters belong into the form.")
-                form = await read_form(scope, receive)
-            await step(form, _cookies(scope), send)
+            await step(await _parameters(scope, receive), _cookies(scope), send)
         except SentBack as error:
             self._noise.refused(f"oauth {error.refusal.value}: {error.message}", peer=peer)
             parameters = described(error.refusal, error.message)
@@ -259,6 +254,15 @@ def _check_site(scope: Scope) -> None:
     for value in header_values(scope["headers"], b"sec-fetch-site"):
         if value not in {b"same-origin", b"none"}:
             raise Forbidden("This form was sent from another site.")
+
+
+async def _parameters(scope: Scope, receive: Receive) -> dict[str, str]:
+    query: bytes = scope["query_string"]
+    if scope["method"] != "POST":
+        return decode_form(query)
+    if query:
+        raise Forbidden("Parameters belong into the form.")
+    return await read_form(scope, receive)
 
 
 def _cookies(scope: Scope) -> dict[str, str]:

@@ -68,8 +68,15 @@ class SvidClaims(Protocol):
 class AuthorizationProofs(Protocol):
     """Pure readers. What does not hold raises `Unauthenticated`."""
 
-    ASSERTION_TYPE: str
-    SVID_ASSERTION_TYPE: str
+    @property
+    def ASSERTION_TYPE(self) -> str:  # noqa: N802 -- a constant of the module
+        """The `client_assertion_type` of `private_key_jwt`."""
+        ...
+
+    @property
+    def SVID_ASSERTION_TYPE(self) -> str:  # noqa: N802 -- as above
+        """The `client_assertion_type` of JWT-SVIDs."""
+        ...
 
     def verify_key_proof(self, text: str, *, method: str, url: str, now: float) -> KeyProof:
         """A DPoP proof for the token endpoint."""

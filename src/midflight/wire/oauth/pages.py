@@ -14,7 +14,8 @@ from html import escape
 _STYLE = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:3rem auto;padding:0 1rem;"
     "color:#1b1f24;background:#fff}h1{font-size:1.3rem}dt{font-weight:600;margin-top:.6rem}"
-    "dd{margin:0;overflow-wrap:anywhere}button{font:inherit;padding:.5rem 1rem;margin:.5rem .5rem 0 0}"
+    "dd{margin:0;overflow-wrap:anywhere}"
+    "button{font:inherit;padding:.5rem 1rem;margin:.5rem .5rem 0 0}"
     "input,textarea{font:inherit;width:100%;box-sizing:border-box;padding:.4rem}"
     ".warn{border:2px solid #8a3b00;padding:.6rem}label{display:block;margin-top:1rem}"
 )
@@ -127,7 +128,8 @@ def _page(title: str, content: str, *, head: str = "") -> str:
 
 def _hidden(values: Mapping[str, str]) -> str:
     return "".join(
-        f'<input type="hidden" name="{escape(name, quote=True)}" value="{escape(value, quote=True)}">'
+        f'<input type="hidden" name="{escape(name, quote=True)}" '
+        f'value="{escape(value, quote=True)}">'
         for name, value in values.items()
     )
 

@@ -27,18 +27,23 @@ def problem(uri: str) -> str | None:
     parts = _parts(uri)
     if parts is None:
         return "is no URI"
-    if "#" in uri:
-        return "holds a fragment"
-    if "@" in parts.netloc:
-        return "holds user information"
-    if "*" in parts.netloc or _DOTS.search(parts.path):
-        return "holds a wildcard or dot segments"
-    match uri.partition(":")[0]:
+    for wrong, why in (
+        ("#" in uri, "holds a fragment"),
+        ("@" in parts.netloc, "holds user information"),
+        ("*" in parts.netloc or _DOTS.search(parts.path), "holds a wildcard or dot segments"),
+    ):
+        if wrong:
+            return why
+    return _scheme_problem(uri.partition(":")[0], parts)
+
+
+def _scheme_problem(scheme: str, parts: SplitResult) -> str | None:
+    match scheme:
         case "https":
             return None if parts.hostname else "names no host"
         case "http":
             return None if parts.hostname in LOOPBACK else "is http and not loopback; use https"
-        case scheme if _PRIVATE.match(scheme):
+        case _ if _PRIVATE.match(scheme):
             return None
         case _:
             return "has a scheme that browsers or nobody else may own"

@@ -1,4 +1,4 @@
-"""The authorization server: clients, codes, grants, refresh tokens, and which tokens they became."""
+"""The authorization server: clients, codes, grants, refresh tokens, and the tokens of grants."""
 
 from __future__ import annotations
 
