@@ -11,7 +11,6 @@ from bench.report import show, write
 NAMES = ("decide", "flow", "gateway", "identity", "interrupt", "leases", "ledger")
 
 
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", choices=NAMES)

@@ -79,7 +79,6 @@ from midflight.services.ports.authority import Authority
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.fabric import Fabric
 from midflight.services.ports.keys import KeyWrap, NoteSigner, Purpose, TokenSigner
-from midflight.services.ports.keys import KeyWrap, NoteSigner, TokenSigner
 from midflight.services.ports.leases import Leases
 from midflight.services.ports.ledger_store import LedgerStore
 from midflight.services.ports.store import Store
@@ -122,7 +121,7 @@ class Parts:
     ) -> None:
         """All are made and none is started; `exposition` gives the metrics page.
 
-        Without `leases` nothing is leased for an action.
+        `leases` and `signers` take the place of the broker's.
         """
         self.leases = leases
         self.signers = signers
@@ -269,6 +268,8 @@ class Plane:
             engine=self.engine,
             interruption=self.interruption,
             monitors=self.monitors,
+            client_signer=client_signer(self.keys),
+            subject_token=self._subject_token,
         )
         self.broker, self.credentials = leasing.broker, leasing.credentials
         self.sealed_secrets = leasing.sealed
@@ -347,12 +348,10 @@ class Plane:
             recorder=self.ledger,
             clock=made.clock,
         )
-        self.injecting = (
-            None
-            if made.leases is None
-            else self.placing.injecting(
-                made.leases, signers=made.signers, interruption=self.interruption
-            )
+        self.injecting = self.placing.injecting(
+            made.leases or self.broker,
+            signers=made.signers or RequestSigners(clock=made.clock),
+            interruption=self.interruption,
         )
         self.guard = Guard(
             catalogue=self.catalogue,
@@ -374,6 +373,18 @@ class Plane:
             injecting=self.injecting,
             max_in_flight=settings.gateway.limits.in_flight,
         )
+        self.attesting = Attesting(
+            settings.attestation,
+            store=made.store,
+            recorder=self.ledger,
+            clock=made.clock,
+            inventory=self.inventory,
+            interruption=self.interruption,
+            runs=self.runs,
+            sealer=self.sealer,
+            audience=settings.public_url,
+            aside=self._aside,
+        )
         self.spiffe = Spiffe(
             settings,
             authority=made.authority,
@@ -384,7 +395,9 @@ class Plane:
             recorder=self.ledger,
             telemetry=made.telemetry,
             clock=made.clock,
+            attestation=self.attesting,
         )
+        self.attesting.joining.issue_with(self.spiffe.svids)
         self.listing = Listing(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -405,23 +418,11 @@ class Plane:
             )
         )
         self._beside: set[asyncio.Task[None]] = set()
-        self.attesting = Attesting(
-            settings.attestation,
-            store=made.store,
-            recorder=self.ledger,
-            clock=made.clock,
-            inventory=self.inventory,
-            interruption=self.interruption,
-            runs=self.runs,
-            sealer=self.sealer,
-            audience=settings.public_url,
-            aside=self._aside,
-        )
         self.registration = self.attesting.registration
         self.join_tokens = self.attesting.join_tokens
         self.launches = self.attesting.launches
         self.attestation = self.attesting.attestation
-        self.workload_endpoint = ""
+        self.workload_endpoint = f"unix://{settings.workload_socket}"
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -547,6 +548,12 @@ class Plane:
                     self.attesting.sweep,
                 )
             )
+
+    async def _subject_token(self, lease: Lease) -> str:
+        """Says to another authorization server who a lease's workload is, for minutes."""
+        entry = Entry(id=lease.id, spiffe_id=lease.workload, selectors=frozenset(), run=lease.run)
+        made = await self.spiffe.svids.jwt(entry, (lease.credential,), proof=f"lease:{lease.id}")
+        return made.token
 
     async def _keep_monitors(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from midflight.adapters.credentials.oauth import SubjectToken
 from midflight.adapters.credentials.postgres import PostgresBackend
 from midflight.adapters.credentials.references import References
 from midflight.adapters.credentials.sealed import SealedBackend
@@ -16,7 +17,7 @@ from midflight.services.lease_ending import LeaseEnding
 from midflight.services.lease_reaper import LeaseReaper
 from midflight.services.monitors import Monitors
 from midflight.services.ports.clock import Clock
-from midflight.services.ports.keys import KeyWrap
+from midflight.services.ports.keys import KeyWrap, Signer
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.secret_reader import BackendMaker
@@ -47,8 +48,18 @@ class BrokerParts:
         interruption: Interruption,
         monitors: Monitors,
         makers: Mapping[str, BackendMaker] = MAKERS,
+        client_signer: Signer | None = None,
+        subject_token: SubjectToken | None = None,
     ) -> None:
-        """Nothing is started."""
+        """Nothing is started.
+
+        Args:
+            client_signer: Midflight's own key as a client of authorization servers.
+            subject_token: says who a lease's workload is, to those that exchange tokens.
+        """
+        if client_signer is not None or subject_token is not None:
+            asking_others = backend_makers(client_signer=client_signer, subject_token=subject_token)
+            makers = {**makers, **asking_others}
         holder = clock.token()
         self.sealed = SealedSecrets(store=store, wrap=wrap, clock=clock)
         self.credentials = Credentials(

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from midflight.domain.lease import Credential, Lease, Secret
 from midflight.domain.run import Run
-from midflight.domain.value import Discreet
+from midflight.services.ports.leases import Held
 
 MAX_A_RUN = 64
 """Leases that one run may hold at a time."""
@@ -22,16 +22,6 @@ MARGIN_S = 5.0
 """A secret that ends sooner is not handed out: it must outlast the call it is for."""
 
 Key: TypeAlias = tuple[str, str, tuple[str, ...]]
-
-
-class Held(Discreet):
-    """A lease with its secret, for one use: hand it back with `Broker.done`."""
-
-    shown = ("lease",)
-
-    lease: Lease
-    secret: Secret
-    credential: Credential
 
 
 class Entry:

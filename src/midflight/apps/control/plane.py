@@ -127,6 +127,9 @@ class Plane(Protocol):
     @property
     def keys(self) -> KeyRings:
         """The keys that sign."""
+        ...
+
+    @property
     def registration(self) -> Registration:
         """Who may be whom."""
         ...
