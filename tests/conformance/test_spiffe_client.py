@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 from counterpart_kit import counterpart_python, in_child
-from spiffe_kit import AUTHOR, REPORTS, TRIAGE, ServedApi, served
+from spiffe_kit import AUTHOR, OTHER_DOMAIN, REPORTS, TRIAGE, Mint, ServedApi, served
 
+from midflight.domain.attestation import Entry
 from midflight.domain.revocation import Scope, ScopeKind
+from midflight.wire.spiffe import encode_bundle
 
 pytestmark = [pytest.mark.spiffe, pytest.mark.conformance]
 
@@ -271,3 +274,52 @@ def test_a_new_root_is_pushed_before_anything_is_signed_by_it(api: ServedApi) ->
         api.tell()
         line(process)
     assert mint.bundles.own.sequence == 2
+
+
+FEDERATED = """
+import json, sys
+from spiffe import TrustDomain, WorkloadApiClient
+with WorkloadApiClient(sys.argv[1]) as client:
+    x509 = client.fetch_x509_bundles()
+    context = client.fetch_x509_context()
+    keys = client.fetch_jwt_bundles()
+    try:
+        validated = str(client.validate_jwt_svid(sys.argv[2], "billing").spiffe_id)
+    except Exception as error:
+        validated = type(error).__name__
+    print(json.dumps([
+        sorted(b.trust_domain.name for b in x509.bundles),
+        sorted(b.trust_domain.name for b in context.x509_bundle_set.bundles),
+        sorted(b.trust_domain.name for b in keys.bundles),
+        validated,
+    ]))
+"""
+
+
+@pytest.mark.parametrize("federates", [True, False])
+def test_a_partner_is_known_to_those_who_federate_with_it_and_to_nobody_else(
+    tmp_path: Path, federates: bool
+) -> None:
+    partner = Mint(tmp_path / "partner", domain=OTHER_DOMAIN)
+    subject = f"spiffe://{OTHER_DOMAIN}/agents/billing"
+
+    async def made() -> str:
+        await partner.start()
+        await partner.register(subject)
+        entry = Entry(id="e", spiffe_id=subject, selectors=frozenset())
+        return (await partner.svids.jwt(entry, ["billing"], proof="test")).token
+
+    token = asyncio.run(made())
+    bundle = encode_bundle(partner.bundles.own)
+    names = [OTHER_DOMAIN] if federates else []
+    with served(tmp_path / "ours", federated={OTHER_DOMAIN: bundle}, federates_with=names) as one:
+        one.do(lambda: one.mint.register(uid=os.geteuid()))
+        known = sorted(["example.test", *names])
+        told = subject if federates else "ValidateJwtSvidError"
+        assert run(FEDERATED, one.address, token) == [known, known, known, told]
+        if federates:
+            scope = Scope(kind=ScopeKind.TRUST_DOMAIN, id=OTHER_DOMAIN)
+            one.do(lambda: one.mint.interruption.revoke(scope, reason="r", author=AUTHOR))
+            ours = ["example.test"]
+            expected = [ours, ours, ours, "ValidateJwtSvidError"]
+            assert run(FEDERATED, one.address, token) == expected

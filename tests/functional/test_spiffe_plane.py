@@ -1,4 +1,4 @@
-"""SPIFFE of a whole plane: the socket and the bundle endpoint of `midflight up`, operators' verbs."""
+"""SPIFFE of a whole plane: socket and bundle endpoint of `midflight up`, verbs of operators."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from midflight.adapters.store.memory import MemoryStore
 from midflight.apps.workload_api.front import Front
 from midflight.apps.workload_api.server import WorkloadApi
 from midflight.domain.identity import Author, Workload
+from midflight.domain.revocation import ScopeKind
 from midflight.services.bundles import TrustBundles
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
@@ -78,6 +79,7 @@ class Mint:
             recorder=self.recorder,
             clock=self.clock,
             federated=federated or {},
+            revoked=self._revoked,
         )
         self.svids = Svids(
             trust_domain_name=domain,
@@ -108,6 +110,9 @@ class Mint:
             **fields,
         }
         return await self.inventory.register(Workload(**values), AUTHOR)
+
+    def _revoked(self, name: str) -> bool:
+        return self.interruption.covering(((ScopeKind.TRUST_DOMAIN, name),)) is not None
 
     def issued(self) -> list[Any]:
         return [record for record in self.recorder.records if type(record).__name__ == "Issued"]

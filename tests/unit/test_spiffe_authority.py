@@ -32,6 +32,7 @@ from midflight.wire.spiffe import verify_x509_svid
 
 pytestmark = pytest.mark.anyio
 MONTH_S = 30 * 86_400
+PKI = "pki/"
 
 
 def verified(made: RollingAuthority, svid: X509Svid, clock: FakeClock) -> str:
@@ -264,8 +265,10 @@ async def test_openbao_signs_intermediates_and_is_not_needed_in_between(
     clock = FakeClock(time.time())  # OpenBao goes by the clock of the machine
     with openbao(tmp_path / "bao") as bao:
         bao.call("POST", "sys/mounts/pki", {"type": "pki", "config": {"max_lease_ttl": "87600h"}})
-        bao.call("POST", "pki/root/generate/internal", {"common_name": "org root", "ttl": "87600h"})
-        policy = 'path "pki/root/sign-intermediate" { capabilities = ["update"] }'
+        bao.call(
+            "POST", f"{PKI}root/generate/internal", {"common_name": "org root", "ttl": "87600h"}
+        )
+        policy = f'path "{PKI}root/sign-intermediate" {{ capabilities = ["update"] }}'
         bao.call("POST", "sys/policies/acl/midflight", {"policy": policy})
         token = bao.call("POST", "auth/token/create", {"policies": ["midflight"]})
         secret = token["auth"]["client_token"]

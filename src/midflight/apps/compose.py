@@ -452,6 +452,7 @@ class Plane:
             self.interruption.on_revoked(self._revoked)
             await self.interruption.start()
             await self.spiffe.start()
+            undo.callback(self.spiffe.authority.close)
             self.runs.on_ended(self._run_ended)
             self.runs.on_ended(self.flow.ended)
             self.runs.on_returned(self.flow.returned)

@@ -42,5 +42,9 @@ class Authority(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Release what it holds; it signs no more."""
+        ...
+
 
 __all__ = ["Authority"]
