@@ -411,6 +411,37 @@ async def test_another_environment_takes_another_child_and_the_last_ends(world: 
     await world.upstream.end_run("run_env")
 
 
+@only("stdio-legacy")
+async def test_a_call_that_is_under_way_ends_on_the_child_that_it_began_on(world: World) -> None:
+    seat = RunSeat(run="run_drain", workload=ABLE.workload, capabilities=ABLE.capabilities)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: ClientRequest) -> JSONObject:
+        asked.set()
+        await answer.wait()
+        return {"action": "accept", "content": {"name": "Ann"}}
+
+    async def call(tool: str, attachment: Attachment) -> str:
+        sink = RecordingSink(ABLE.capabilities, answers=wait)
+        async with asyncio.timeout(30):
+            reply = await world.upstream.call(
+                call_tool(tool), seat=seat, flight=FakeFlight(), sink=sink, attachment=attachment
+            )
+        return text_of(reply)
+
+    one = Attachment(leases=("lease_3",), env=(("LEASED", "first-secret"),))
+    two = Attachment(leases=("lease_4",), env=(("LEASED", "second-secret"),))
+    first = int(await call("process", one))
+    asking = asyncio.ensure_future(call("ask", one))
+    await asked.wait()
+    assert "second-secret" in await call("environment", two)
+    assert _lives(first)
+    answer.set()
+    assert await asking == "hello Ann"
+    await until(lambda: not _lives(first))
+    await world.upstream.end_run("run_drain")
+
+
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)

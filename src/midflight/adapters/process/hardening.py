@@ -1,9 +1,10 @@
 """A process that holds secrets leaves no image of its memory behind, and shows it to nobody.
 
-No core dump (setrlimit(2), RLIMIT_CORE), nor one through a pipe to a collector, for which that limit
-does not count (core(5)): a process that is not dumpable (prctl(2), PR_SET_DUMPABLE) is not dumped at
-all, and no other process of the same uid may trace it or read its memory and environment in /proc.
-It does not protect from root. Children are dumpable again after exec: `launch.py` limits theirs.
+No core dump (setrlimit(2), RLIMIT_CORE), nor one through a pipe to a collector, for which that
+limit does not count (core(5)): a process that is not dumpable (prctl(2), PR_SET_DUMPABLE) is not
+dumped at all, and no other process of its uid may trace it or read its memory and environment in
+/proc. It does not protect from root. Children are dumpable again after exec: `launch.py` limits
+theirs.
 """
 
 from __future__ import annotations
