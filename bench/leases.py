@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "kit"))
 
 from backend_kit import on_postgres
 from counterpart_kit import postgres
-from lease_kit import LeasePlane, credential
+from lease_kit import READ, LeasePlane, credential
 
 from midflight.adapters.clock import SystemClock
 from midflight.adapters.credentials.postgres import PostgresBackend
@@ -89,11 +89,12 @@ async def _many(folder: Path) -> list[Row]:
         began = time.perf_counter()
         await plane.broker.sweep()
         took.append(time.perf_counter() - began)
-    live = runs[0]
-    await plane.lease(live, scopes=["s0"])
+    live, workload = runs[0], await plane.workload()
     began = time.perf_counter()
     for _ in range(1_000):
-        await plane.lease(live, scopes=["s0"])
+        await plane.broker.lease_for(
+            live, workload, "db", upstream="one", traits=READ, scopes=["s0"]
+        )
     warm = (time.perf_counter() - began) * 1e3
     began = time.perf_counter()
     await plane.broker.close()

@@ -243,7 +243,7 @@ async def test_what_is_revoked_while_it_is_made_is_never_handed_out(plane: Lease
                 )
             )
             # In the same turn, as a revocation from another replica would come.
-            plane.broker._retiring.deny(lambda _: True)  # noqa: SLF001
+            plane.broker._retiring.deny(lambda _: True)
 
     plane.server.after = revoke
     with pytest.raises(Interrupted):

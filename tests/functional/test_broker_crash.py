@@ -53,7 +53,7 @@ class Mortal:
 class MortalStore(SqliteStore):
     """A store whose process dies around a step."""
 
-    die: Callable[[str, str], None] = lambda _self, _when, _step: None  # noqa: E731
+    die: Callable[[str, str], None] = lambda _self, _when, _step: None
 
     async def create_lease(self, lease: Lease, *, holder: str) -> None:
         self.die("before", "create_lease")

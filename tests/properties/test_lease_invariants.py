@@ -151,7 +151,7 @@ class Histories(RuleBasedStateMachine):
         )
         after.server = before.server
         # What the dead process had under way is cut where it is.
-        self.do(before.broker._retiring.stop())  # noqa: SLF001
+        self.do(before.broker._retiring.stop())
         self.do(before.fabric.close())
         self.do(before.ledger.close())
         self.do(after.start(register=False))
@@ -168,7 +168,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def what_is_held_is_active(self) -> None:
-        for entry in self.plane.broker._book:  # noqa: SLF001
+        for entry in self.plane.broker._book:
             if entry.secret is not None:
                 stored = self.do(self.plane.stored(entry.lease.id))
                 assert stored.state is LeaseState.ACTIVE
@@ -183,7 +183,7 @@ class Histories(RuleBasedStateMachine):
         self.plane.clock.advance(601)  # type: ignore[attr-defined]
         self.do(self.plane.broker.sweep())
         self.do(self.plane.settle())
-        held = {entry.lease.external for entry in self.plane.broker._book}  # noqa: SLF001
+        held = {entry.lease.external for entry in self.plane.broker._book}
         assert set(self.plane.server.accounts) == held
 
 

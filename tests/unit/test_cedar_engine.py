@@ -197,6 +197,15 @@ def test_a_policy_can_look_at_this_fact(condition: str, asked: dict[str, object]
 
 
 TYPED = {
+    ActionKind.LEASE: {
+        "credential": "orders",
+        "backend": "postgres",
+        "upstream": "db",
+        "bound": True,
+        "scopes": ["reader"],
+        "ttl_s": 300,
+        "revocability": "immediate",
+    },
     ActionKind.OPEN_RUN: {"opener": "alice"},
     ActionKind.DELEGATE: {
         "delegate": "spiffe://example.org/agents/two",

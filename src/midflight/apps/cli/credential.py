@@ -6,7 +6,7 @@ No secret is taken from the command line: other processes of the machine can rea
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import typer
@@ -165,14 +165,18 @@ def _settings(given: list[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not all(key.split(".")):
             raise typer.BadParameter("a setting is KEY=VALUE", param_hint="--set")
-        *above, last = key.split(".")
-        inner: Any = found
-        for part in above:
-            inner = inner.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise typer.BadParameter(f"{key} is given twice", param_hint="--set")
-        inner[last] = _value(value)
+        _put(found, key.split("."), _value(value))
     return found
+
+
+def _put(found: dict[str, Any], keys: list[str], value: Any) -> None:
+    if len(keys) == 1:
+        found[keys[0]] = value
+        return
+    inner = found.setdefault(keys[0], {})
+    if not isinstance(inner, dict):
+        raise typer.BadParameter(f"{keys[0]} is a value and not a group", param_hint="--set")
+    _put(cast("dict[str, Any]", inner), keys[1:], value)
 
 
 def _value(text: str) -> Any:

@@ -108,7 +108,8 @@ class LeaseStore(Protocol):
         Those are: in `revoking` and not put off beyond `now`; at their end; in any state of another
         holder than `holder`, whose process has ended: with it what it had under way, and its
         secrets. Each is put off to `until` and is `holder`'s from then on, so that the next call
-        gets others. One process uses a store at a time. `now` and `until` are no further apart than `MAX_WAIT_S`.
+        gets others. One process uses a store at a time. `now` and `until` are no further apart than
+        `MAX_WAIT_S`.
         """
         ...
 
