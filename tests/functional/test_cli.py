@@ -478,3 +478,37 @@ def test_leases_are_shown_by_run_and_taken_back(plane: RunningPlane) -> None:
     plane.do(plane.plane.ledger.flush)
     moves = [r["state"] for r in plane.records("lease") if r["lease"] == lease]
     assert moves == ["intent", "active", "revoking", "revoked"]
+
+
+def test_an_entry_goes_through_its_life(plane: RunningPlane) -> None:
+    good(*ADD)
+    weak = midflight("entry", "add", "--workload", "agents/triage", "--selector", "unix:cwd:/a")
+    assert weak.exit_code == 2
+    assert "weak" in weak.stderr
+    added = good(
+        *("entry", "add", "--workload", "agents/triage", "--json"),
+        *("--selector", "unix:uid:4242", "--selector", "unix:path:/opt/agent"),
+    )
+    entry = json.loads(added.stdout)["id"]
+    assert "unix:path:/opt/agent" in good("entry", "list").stdout
+    assert WORKLOAD in good("entry", "show", entry).stdout
+    good("entry", "remove", entry)
+    assert midflight("entry", "show", entry).exit_code == 1
+    assert [r["author"] for r in plane.records("changed") if r["what"].startswith("entry.")] == [
+        OPERATOR,
+        OPERATOR,
+    ]
+
+
+def test_a_join_token_is_printed_once_and_kept_nowhere(plane: RunningPlane, tmp_path: Path) -> None:
+    good(*ADD)
+    token = good("join-token", "create", "--workload", "agents/triage").stdout.strip()
+    assert token.startswith("mfjoin_")
+    (listed,) = json.loads(good("join-token", "list", "--json").stdout)
+    assert token not in str(listed)
+    assert all(token not in str(record) for record in plane.records("changed"))
+    for file in (tmp_path / ".midflight").rglob("*"):
+        if file.is_file():
+            assert token.encode() not in file.read_bytes()
+    good("join-token", "remove", listed["id"])
+    assert json.loads(good("join-token", "list", "--json").stdout) == []
