@@ -147,7 +147,7 @@ async def _run() -> list[Row]:
     )
     identify = bench.identity.identify
     rows = [
-        _row("DPoP, token and proof new (two ES256)", await _each(identify, cold), None),
+        _row("DPoP, token and proof new", await _each(identify, cold), 150),
         _row("DPoP, token known, proof new", await _each(identify, warm), 150),
         _row("bearer, token new", await _each(identify, plain), None),
         _row("bearer, token known", await _each(identify, [plain[-1]] * CALLS), 10),
