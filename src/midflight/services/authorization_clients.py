@@ -178,7 +178,9 @@ class Clients:
             if request.chain and self._svids is not None:
                 return await self._by_certificate(request.chain, form)
         except Unauthenticated as error:
-            raise _not_known(error.message, hint=error.hint) from None
+            # A certificate that is no SVID proves nothing here; tokens can be bound to it still.
+            if "client_assertion" in form or "client_id" not in form:
+                raise _not_known(error.message, hint=error.hint) from None
         client = await self.find(form.get("client_id", "")) if "client_id" in form else None
         if client is None or client.keys:
             raise _not_known("The client is not known here, or has not proved who it is.")

@@ -1,0 +1,75 @@
+"""X509-SVIDs at the authorization server: who shows one is that workload, and so is its token.
+
+The handshake is TLS's; here is what is made of the certificates that it hands up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jwt as pyjwt
+import pytest
+from oauth_kit import ACCESS_TOKEN, CLIENT, TOKEN_EXCHANGE, OAuthServer, oauth_server
+
+from gateways import AGENT
+from midflight.domain.attestation import Entry
+from midflight.domain.authorization import AuthorizationRefused, Refusal
+from midflight.services.authorization_clients import AuthorizationRequest
+from midflight.wire.oauth.certificates import certificate_thumbprint
+
+pytestmark = pytest.mark.anyio
+
+
+async def chain_of(server: OAuthServer, workload: str = AGENT) -> tuple[bytes, ...]:
+    entry = Entry(id="entry_a", spiffe_id=workload, selectors=frozenset())
+    return (await server.plane.spiffe.svids.x509(entry, proof="test")).chain
+
+
+def request(server: OAuthServer, chain: tuple[bytes, ...], **form: str) -> AuthorizationRequest:
+    return AuthorizationRequest(
+        form=form,
+        url=server.token_url,
+        chain=chain,
+        x5t=certificate_thumbprint(chain[0]) if chain else None,
+    )
+
+
+async def test_a_certificate_is_the_proof_and_what_tokens_are_bound_to(tmp_path: Path) -> None:
+    async with oauth_server(tmp_path) as server:
+        chain = await chain_of(server)
+        token = server.plane.oauth.authorization.token
+        answer = await token(request(server, chain, grant_type="client_credentials"))
+        claims = pyjwt.decode(answer["access_token"], options={"verify_signature": False})
+        assert (claims["sub"], claims["client_id"]) == (AGENT, AGENT)
+        assert claims["cnf"] == {"x5t#S256": certificate_thumbprint(chain[0])}
+        exchange = {
+            "grant_type": TOKEN_EXCHANGE,
+            "subject_token": answer["access_token"],
+            "subject_token_type": ACCESS_TOKEN,
+        }
+        again = await token(request(server, chain, **exchange, scope="mcp:git"))
+        assert again["scope"] == "mcp:git"
+        # Another certificate of the very same workload is another key.
+        with pytest.raises(AuthorizationRefused) as refused:
+            await token(request(server, await chain_of(server), **exchange))
+        assert refused.value.refusal is Refusal.INVALID_DPOP_PROOF
+        named = await token(
+            request(server, chain, grant_type="client_credentials", client_id=CLIENT)
+        )
+        claims = pyjwt.decode(named["access_token"], options={"verify_signature": False})
+        assert claims["client_id"] == CLIENT
+
+
+async def test_a_certificate_of_nobody_or_of_another_authority(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    async with oauth_server(tmp_path / "a") as server, oauth_server(tmp_path / "b") as other:
+        chain = await chain_of(server)
+        foreign = await chain_of(other)
+        token = server.plane.oauth.authorization.token
+        for shown in (foreign, (b"garbage",), (foreign[0], *chain[1:])):
+            with pytest.raises(AuthorizationRefused) as refused:
+                await token(request(server, shown, grant_type="client_credentials"))
+            assert refused.value.refusal is Refusal.INVALID_CLIENT
+        with pytest.raises(AuthorizationRefused):
+            await token(request(server, chain, grant_type="client_credentials", client_id="editor"))
