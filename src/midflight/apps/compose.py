@@ -29,22 +29,25 @@ from midflight.adapters.telemetry.tracing import Tracing
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
 from midflight.adapters.upstream.passage import CallTimeouts
+from midflight.apps.compose_attestation import Attesting
+from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.compose_ci import job_federation
-from midflight.apps.compose_keys import key_rings, mint
+from midflight.apps.compose_injection import Placing
+from midflight.apps.compose_keys import client_signer, key_rings, mint
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_spiffe import authority as spiffe_authority
-from midflight.apps.compose_injection import Placing
-from midflight.apps.compose_attestation import Attesting
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.apps.settings_sections import Upstream as UpstreamSettings
 from midflight.domain.action import ActionKind
+from midflight.domain.attestation import Entry
 from midflight.domain.decision import Decision
 from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Workload
 from midflight.domain.labels import BOTTOM
+from midflight.domain.lease import Lease
 from midflight.domain.question import Question, RunFacts, Source, Target
 from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
@@ -373,7 +376,7 @@ class Plane:
             injecting=self.injecting,
             max_in_flight=settings.gateway.limits.in_flight,
         )
-        self.attesting = Attesting(
+        self.attesting = attesting = Attesting(
             settings.attestation,
             store=made.store,
             recorder=self.ledger,
@@ -395,9 +398,9 @@ class Plane:
             recorder=self.ledger,
             telemetry=made.telemetry,
             clock=made.clock,
-            attestation=self.attesting,
+            attestation=attesting,
         )
-        self.attesting.joining.issue_with(self.spiffe.svids)
+        attesting.joining.issue_with(self.spiffe.svids)
         self.listing = Listing(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -418,10 +421,8 @@ class Plane:
             )
         )
         self._beside: set[asyncio.Task[None]] = set()
-        self.registration = self.attesting.registration
-        self.join_tokens = self.attesting.join_tokens
-        self.launches = self.attesting.launches
-        self.attestation = self.attesting.attestation
+        self.registration, self.join_tokens = attesting.registration, attesting.join_tokens
+        self.launches = attesting.launches
         self.workload_endpoint = f"unix://{settings.workload_socket}"
 
     @asynccontextmanager
@@ -553,7 +554,8 @@ class Plane:
     async def _subject_token(self, lease: Lease) -> str:
         """Says to another authorization server who a lease's workload is, for minutes."""
         entry = Entry(id=lease.id, spiffe_id=lease.workload, selectors=frozenset(), run=lease.run)
-        made = await self.spiffe.svids.jwt(entry, (lease.credential,), proof=f"lease:{lease.id}")
+        audience = str(self.credentials.get(lease.credential).settings["issuer"])
+        made = await self.spiffe.svids.jwt(entry, (audience,), proof=f"lease:{lease.id}")
         return made.token
 
     async def _keep_monitors(self) -> None:

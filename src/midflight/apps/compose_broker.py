@@ -53,9 +53,8 @@ class BrokerParts:
     ) -> None:
         """Nothing is started.
 
-        Args:
-            client_signer: Midflight's own key as a client of authorization servers.
-            subject_token: says who a lease's workload is, to those that exchange tokens.
+        `client_signer` is Midflight's own key as a client of authorization servers;
+        `subject_token` says who a lease's workload is, to those that exchange tokens.
         """
         if client_signer is not None or subject_token is not None:
             asking_others = backend_makers(client_signer=client_signer, subject_token=subject_token)

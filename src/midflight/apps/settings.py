@@ -22,8 +22,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from midflight.apps.settings_ci import CiSection
 from midflight.apps.settings_attestation import AttestationSettings
+from midflight.apps.settings_ci import CiSection
 from midflight.apps.settings_file import (
     ENV_PREFIX,
     FILE_VARIABLE,

@@ -12,8 +12,8 @@ from midflight.apps.control.counterparties import CounterpartyVerbs
 from midflight.apps.control.credentials import CredentialVerbs
 from midflight.apps.control.explaining import ExplainVerbs
 from midflight.apps.control.keys import KeyVerbs
-from midflight.apps.control.leases import LeaseVerbs
 from midflight.apps.control.launches import LaunchVerbs
+from midflight.apps.control.leases import LeaseVerbs
 from midflight.apps.control.ledger import LedgerVerbs
 from midflight.apps.control.marks import MarkVerbs
 from midflight.apps.control.monitors import MonitorVerbs

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from midflight.services.identity import Identity
     from midflight.services.interruption import Interruption
     from midflight.services.inventory import Inventory
-    from midflight.services.key_rings import KeyRings
     from midflight.services.join_tokens import JoinTokens
+    from midflight.services.key_rings import KeyRings
     from midflight.services.launches import Launches
     from midflight.services.ledger import Ledger
     from midflight.services.monitor_history import MonitorHistory
