@@ -44,7 +44,7 @@ class KnownBundle(Value):
     document: dict[str, Any] = {}
 
 
-class Rotation(Input):
+class AuthorityRotation(Input):
     """Which part of the authority to renew: the intermediate, or the root, too."""
 
     root: bool = False
@@ -92,7 +92,7 @@ class SpiffeVerbs:
         names = [bundles.trust_domain, *bundles.federated()]
         return [self._known(name) for name in names]
 
-    async def rotate(self, given: Rotation, operator: Operator) -> AuthorityStanding:
+    async def rotate(self, given: AuthorityRotation, operator: Operator) -> AuthorityStanding:
         """Prepare the next intermediate; it signs once its roots are known to others."""
         await self._spiffe.authority.rotate(root=given.root)
         await self._spiffe.bundles.refresh()
@@ -143,7 +143,7 @@ class SpiffeVerbs:
                 method="POST",
                 path="/v1/bundles/rotate",
                 summary="Prepare the next intermediate of our authority, under a new root if told.",
-                input=Rotation,
+                input=AuthorityRotation,
                 answer=AuthorityStanding,
                 act=self.rotate,
             ),
@@ -201,7 +201,7 @@ __all__ = [
     "KnownAuthority",
     "KnownBundle",
     "MintedSvid",
-    "Rotation",
+    "AuthorityRotation",
     "SpiffeVerbs",
     "WantedSvid",
 ]
