@@ -27,6 +27,8 @@ from midflight.apps.cli.main import app
 from midflight.apps.settings import Settings
 from midflight.domain.approval import TRANSITIONS as APPROVALS
 from midflight.domain.approval import ApprovalState
+from midflight.domain.lease import TRANSITIONS as LEASES
+from midflight.domain.lease import LeaseState
 from midflight.domain.run import TRANSITIONS, RunState
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +45,8 @@ def blocks(language: str) -> Iterator[str]:
 
 def commands() -> list[list[str]]:
     """Every command that the README shows, in order, as words."""
-    lines = [line for block in blocks("console") for line in block.splitlines()]
+    joined = (block.replace("\\\n", " ") for block in blocks("console"))
+    lines = [line for block in joined for line in block.splitlines()]
     shown = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
     return [shlex.split(line, comments=True) for line in shown]
 
@@ -112,6 +115,22 @@ def test_the_picture_of_an_approvals_states_is_the_table() -> None:
     for state, words in drawn.items():
         assert words == {s.value for s in APPROVALS[state]}
     assert {state for state, following in APPROVALS.items() if following} == drawn.keys()
+
+
+def test_the_picture_of_a_leases_states_is_the_table() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    picture = text.split("## One lease", 1)[1].split("##", 1)[0]
+    drawn: dict[LeaseState, set[str]] = {}
+    before = LeaseState.INTENT
+    for line in re.findall(r"^    (.*──► .*)$", picture, re.MULTILINE):
+        left, _, right = line.partition("──►")
+        before = LeaseState(left.strip()) if left.strip() else before
+        drawn.setdefault(before, set()).add(right.split()[0])
+    assert drawn == {
+        state: {after.value for after in following}
+        for state, following in LEASES.items()
+        if following
+    }
 
 
 def test_the_upstream_of_the_readme_is_one() -> None:
