@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import click
 import httpx2
 import pytest
+from counterpart_kit import Postgres, postgres
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from typer.main import get_command
@@ -171,21 +173,46 @@ async def call_add(url: str, token: str) -> Any:
         return await client.call_tool("add", {"a": 2, "b": 3})
 
 
+async def make_reader(database: Postgres) -> None:
+    connection = await asyncpg.connect(database.dsn())
+    await connection.execute("CREATE ROLE orders_reader NOLOGIN")
+    await connection.close()
+
+
+@pytest.mark.postgres
 def test_the_commands_of_the_readme_work_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     # A folder with a short path, since the control socket is in it.
-    with tempfile.TemporaryDirectory(prefix="mf-") as name:
+    with tempfile.TemporaryDirectory(prefix="mf-") as name, postgres() as database:
         folder = Path(name)
         monkeypatch.chdir(folder)
         monkeypatch.setenv("COLUMNS", "200")
+        (folder / "agent.py").write_text("import os\nassert os.environ['SPIFFE_ENDPOINT_SOCKET']\n")
+        (folder / "db-admin").write_text(database.password)
+        (folder / "db-admin").chmod(0o600)
+        asyncio.run(make_reader(database))
         first, second, *rest = verbs()
         assert (first, second) == (["init"], ["up"])
         good(*first)
-        stand_ins = {"git_log": "add"}
+        stand_ins = {
+            "git_log": "add",
+            "python": sys.executable,
+            "db": "git",
+            "host=db.example.org": f"host={database.host}",
+            "user=midflight": "user=postgres",
+            "password=file:/run/secrets/db-admin": f"password=file:{folder / 'db-admin'}",
+        }
         with plane_up(folder) as url:
             for words in rest:
                 now = [stand_ins.get(word, word) for word in words]
                 if words[:2] == ["tool", "pin"]:
                     now.append("--yes")  # there is nobody to ask
+                if words[:2] == ["credential", "add"]:
+                    now += ["--set", f"port={database.port}", "--set", "tls=off"]
+                if words[0] == "exec":
+                    # A process of its own: it takes in, and ends, whatever descends from it.
+                    command = [sys.executable, "-m", "midflight.apps.cli.main", *now]
+                    assert subprocess.run(command, check=False).returncode == 0
+                    continue
                 said = good(*now)
                 if words[:2] == ["run", "open"]:
                     stand_ins["RUN_ID"] = re.findall(r"\brun_[a-z0-9]+", said)[0]

@@ -92,7 +92,9 @@ class SpiffeVerbs:
         names = [bundles.trust_domain, *bundles.federated()]
         return [self._known(name) for name in names]
 
-    async def rotate(self, given: AuthorityRotation, operator: Operator) -> AuthorityStanding:
+    async def rotate_authority(
+        self, given: AuthorityRotation, operator: Operator
+    ) -> AuthorityStanding:
         """Prepare the next intermediate; it signs once its roots are known to others."""
         await self._spiffe.authority.rotate(root=given.root)
         await self._spiffe.bundles.refresh()
@@ -145,7 +147,7 @@ class SpiffeVerbs:
                 summary="Prepare the next intermediate of our authority, under a new root if told.",
                 input=AuthorityRotation,
                 answer=AuthorityStanding,
-                act=self.rotate,
+                act=self.rotate_authority,
             ),
             Operation(
                 method="POST",
@@ -197,11 +199,11 @@ def _document(bundle: TrustBundle) -> dict[str, Any]:
 
 
 __all__ = [
+    "AuthorityRotation",
     "AuthorityStanding",
     "KnownAuthority",
     "KnownBundle",
     "MintedSvid",
-    "AuthorityRotation",
     "SpiffeVerbs",
     "WantedSvid",
 ]
