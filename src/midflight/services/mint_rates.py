@@ -44,7 +44,7 @@ class MintRates:
         self._left[entry] = (left - 1.0 if spent else left, now)
         if not spent:
             raise TooOften(
-                f"More SVIDs are asked for than one entry is given ({self._per_second:g} a second).",
+                f"One entry is given {self._per_second:g} SVIDs a second, and more are asked for.",
                 hint="Keep the SVID for as long as it lives; hold one stream for X509-SVIDs.",
             )
 

@@ -22,9 +22,9 @@ from midflight.apps.workload_api.changes import Changes
 from midflight.apps.workload_api.descriptors import SERVICE, messages
 from midflight.apps.workload_api.front import Front
 from midflight.domain.errors import Forbidden, Interrupted, MidflightError
+from midflight.services.mint_rates import TooOften
 from midflight.services.ports.bundles import Bundles
 from midflight.services.ports.clock import Clock
-from midflight.services.mint_rates import TooOften
 from midflight.services.svids import Svids
 
 MAX_REQUEST_BYTES = 65_536
