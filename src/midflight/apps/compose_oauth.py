@@ -122,6 +122,7 @@ class OAuthParts:
             resource=self.resource,
             issuer=settings.issuer,
             ttl_s=settings.identity.token_ttl,
+            job_runs=plane.job_runs,
         )
         kinds: Sequence[SubjectTokens] = (
             OwnTokens(identity=plane.identity, tokens=self.tokens),
