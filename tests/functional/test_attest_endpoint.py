@@ -77,7 +77,7 @@ async def test_a_certificate_is_traded_for_an_identity(
         ("/attest/x509pop", {}, 400),
         ("/attest/join-token", {"token": 1}, 400),
         ("/attest/join-token", {"token": "x", "more": 1}, 400),
-        ("/attest/join-token", {"token": "mfjoin_x"}, 503),  # before it would be spent for nothing
+        ("/attest/join-token", {"token": "mfjoin_x"}, 401),
         ("/attest/join-token", b"[1]", 400),
         ("/attest/join-token", b"\xff", 400),
         ("/attest/join-token", b"x" * 200_000, 413),

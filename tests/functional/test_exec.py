@@ -138,6 +138,7 @@ def test_a_program_has_a_run_of_its_own_and_nothing_of_its_parents_secrets(
         assert set(variables) <= {
             *("PATH", "HOME", "LANG", "TMPDIR", "TERM", "LC_CTYPE"),
             *("MIDFLIGHT_RUN", "MIDFLIGHT_MCP_URL", "MIDFLIGHT_TOKEN_FILE"),
+            "SPIFFE_ENDPOINT_SOCKET",
         }
         assert variables["MIDFLIGHT_RUN"] == run["id"]
         assert run["state"] == "open"

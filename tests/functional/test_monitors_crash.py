@@ -12,6 +12,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from midflight.adapters.store.sqlite import SqliteStore
 from midflight.domain.chain import Entry, decode
 from midflight.domain.records import Intent
 from midflight.services.guard import Performed
-from midflight.testing import WORKLOAD, MemoryPlane, ScriptedUpstream, call
+from midflight.testing import WORKLOAD, FakeClock, MemoryPlane, ScriptedUpstream, call
 
 pytestmark = pytest.mark.anyio
 
@@ -74,6 +75,8 @@ async def start(folder: Path) -> MemoryPlane:
         engine=CedarEngine(made),
         store=SqliteStore(folder / "midflight.sqlite3"),
         ledger_store=SqliteLedgerStore(folder / "ledger.sqlite3"),
+        # Whoever comes after a crash mints other ids.
+        clock=FakeClock(life=f"{time.monotonic_ns()} "),
     )
     plane.monitors.declare(made.monitors)
     first = not (folder / "midflight.sqlite3").exists()

@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import click
 import httpx2
 import pytest
+from counterpart_kit import Postgres, postgres
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from typer.main import get_command
@@ -27,6 +29,8 @@ from midflight.apps.cli.main import app
 from midflight.apps.settings import Settings
 from midflight.domain.approval import TRANSITIONS as APPROVALS
 from midflight.domain.approval import ApprovalState
+from midflight.domain.lease import TRANSITIONS as LEASES
+from midflight.domain.lease import LeaseState
 from midflight.domain.run import TRANSITIONS, RunState
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +47,8 @@ def blocks(language: str) -> Iterator[str]:
 
 def commands() -> list[list[str]]:
     """Every command that the README shows, in order, as words."""
-    lines = [line for block in blocks("console") for line in block.splitlines()]
+    joined = (block.replace("\\\n", " ") for block in blocks("console"))
+    lines = [line for block in joined for line in block.splitlines()]
     shown = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
     return [shlex.split(line, comments=True) for line in shown]
 
@@ -114,6 +119,22 @@ def test_the_picture_of_an_approvals_states_is_the_table() -> None:
     assert {state for state, following in APPROVALS.items() if following} == drawn.keys()
 
 
+def test_the_picture_of_a_leases_states_is_the_table() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    picture = text.split("## One lease", 1)[1].split("##", 1)[0]
+    drawn: dict[LeaseState, set[str]] = {}
+    before = LeaseState.INTENT
+    for line in re.findall(r"^    (.*──► .*)$", picture, re.MULTILINE):
+        left, _, right = line.partition("──►")
+        before = LeaseState(left.strip()) if left.strip() else before
+        drawn.setdefault(before, set()).add(right.split()[0])
+    assert drawn == {
+        state: {after.value for after in following}
+        for state, following in LEASES.items()
+        if following
+    }
+
+
 def test_the_upstream_of_the_readme_is_one() -> None:
     [block] = blocks("toml")
     [upstream] = Settings(**tomllib.loads(block)).upstream
@@ -152,21 +173,46 @@ async def call_add(url: str, token: str) -> Any:
         return await client.call_tool("add", {"a": 2, "b": 3})
 
 
+async def make_reader(database: Postgres) -> None:
+    connection = await asyncpg.connect(database.dsn())
+    await connection.execute("CREATE ROLE orders_reader NOLOGIN")
+    await connection.close()
+
+
+@pytest.mark.postgres
 def test_the_commands_of_the_readme_work_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     # A folder with a short path, since the control socket is in it.
-    with tempfile.TemporaryDirectory(prefix="mf-") as name:
+    with tempfile.TemporaryDirectory(prefix="mf-") as name, postgres() as database:
         folder = Path(name)
         monkeypatch.chdir(folder)
         monkeypatch.setenv("COLUMNS", "200")
+        (folder / "agent.py").write_text("import os\nassert os.environ['SPIFFE_ENDPOINT_SOCKET']\n")
+        (folder / "db-admin").write_text(database.password)
+        (folder / "db-admin").chmod(0o600)
+        asyncio.run(make_reader(database))
         first, second, *rest = verbs()
         assert (first, second) == (["init"], ["up"])
         good(*first)
-        stand_ins = {"git_log": "add"}
+        stand_ins = {
+            "git_log": "add",
+            "python": sys.executable,
+            "db": "git",
+            "host=db.example.org": f"host={database.host}",
+            "user=midflight": "user=postgres",
+            "password=file:/run/secrets/db-admin": f"password=file:{folder / 'db-admin'}",
+        }
         with plane_up(folder) as url:
             for words in rest:
                 now = [stand_ins.get(word, word) for word in words]
                 if words[:2] == ["tool", "pin"]:
                     now.append("--yes")  # there is nobody to ask
+                if words[:2] == ["credential", "add"]:
+                    now += ["--set", f"port={database.port}", "--set", "tls=off"]
+                if words[0] == "exec":
+                    # A process of its own: it takes in, and ends, whatever descends from it.
+                    command = [sys.executable, "-m", "midflight.apps.cli.main", *now]
+                    assert subprocess.run(command, check=False).returncode == 0
+                    continue
                 said = good(*now)
                 if words[:2] == ["run", "open"]:
                     stand_ins["RUN_ID"] = re.findall(r"\brun_[a-z0-9]+", said)[0]

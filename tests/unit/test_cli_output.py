@@ -77,7 +77,8 @@ def test_the_verbs_of_the_product_are_there() -> None:
 
 
 def test_every_reading_verb_speaks_json() -> None:
-    silent = {"", "init", "up", "demo"}
+    # What prints a token or runs a program has nothing else to say.
+    silent = {"", "init", "up", "demo", "exec", "ci login", "ci logout"}
     groups = {words[0] for words in COMMANDS if len(words) == 2}
     for words in COMMANDS:
         name = " ".join(words)

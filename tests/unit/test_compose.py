@@ -32,7 +32,7 @@ async def test_an_upstream_gets_the_client_that_its_settings_need(
     settings = Settings(state={"directory": tmp_path / "state"}, upstream=(entry,))
     upstream = parts(settings).upstreams["one"]
     assert isinstance(upstream, McpHttpUpstream)
-    assert type(upstream._client) is client
+    assert type(upstream._clients.plain) is client
     await upstream.close()
 
 

@@ -11,6 +11,7 @@ from credential_kit import MARKER, credential
 from midflight.adapters.clock import SystemClock
 from midflight.adapters.credentials.dpop_proofs import KEY_FIELD, DpopKey, DpopSigner
 from midflight.adapters.credentials.sigv4 import SigV4Signer
+from midflight.adapters.upstream.placing import TakesNonce
 from midflight.apps.compose_backends import RequestSigners, backend_makers
 from midflight.apps.compose_broker import MAKERS
 from midflight.domain.errors import Misconfigured
@@ -51,7 +52,9 @@ def test_requests_are_signed_with_what_the_credential_is_for(
     assert "Signature" not in caplog.text
     key = DpopKey.fresh(clock=SystemClock())
     bound = Secret(fields={"token": "t", KEY_FIELD: key.private_jwk()})
-    assert isinstance(signers(credential("oauth", {}), Placement.DPOP, bound), DpopSigner)
+    signer = signers(credential("oauth", {}), Placement.DPOP, bound)
+    assert isinstance(signer, DpopSigner)
+    assert isinstance(signer, TakesNonce)  # or no upstream that wants one could be used
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from midflight import __version__
 from midflight.adapters.clock import SystemClock
 from midflight.adapters.fabric.local import LocalFabric
 from midflight.adapters.keys.file import open_key_wrap, open_note_signer
+from midflight.adapters.keys.ring_signer import RingSigner
 from midflight.adapters.policy.cedar import CedarEngine
 from midflight.adapters.policy.compiler import CedarCompiler
 from midflight.adapters.store.ledger_sqlite import SqliteLedgerStore
@@ -34,7 +35,7 @@ from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.compose_ci import job_federation
 from midflight.apps.compose_injection import Placing
-from midflight.apps.compose_keys import client_signer, key_rings, mint
+from midflight.apps.compose_keys import key_rings, mint
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_spiffe import authority as spiffe_authority
@@ -271,7 +272,7 @@ class Plane:
             engine=self.engine,
             interruption=self.interruption,
             monitors=self.monitors,
-            client_signer=client_signer(self.keys),
+            client_signer=RingSigner(self.keys, Purpose.CLIENT),
             subject_token=self._subject_token,
         )
         self.broker, self.credentials = leasing.broker, leasing.credentials
@@ -418,6 +419,7 @@ class Plane:
                 svids=spiffe,
                 certificates=tokens,
                 audience=f"{settings.public_url}/mcp",
+                own=settings.identity.trust_domain,
             )
         )
         self._beside: set[asyncio.Task[None]] = set()

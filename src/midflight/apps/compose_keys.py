@@ -14,7 +14,7 @@ from midflight.apps.settings_keys import Backend, Keys
 from midflight.services.key_rings import KeyRings
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.key_rings import KeySource
-from midflight.services.ports.keys import Purpose, Signer, TokenSigner
+from midflight.services.ports.keys import Purpose, TokenSigner
 
 
 def key_rings(settings: Keys, directory: Path, clock: Clock) -> KeyRings:
@@ -55,10 +55,4 @@ def mint(rings: KeyRings, purpose: Purpose) -> TokenSigner:
     return JwsMint(rings, purpose)
 
 
-def client_signer(rings: KeyRings) -> Signer:
-    """Midflight's key as a client of others. To be called before `KeyRings.start`."""
-    rings.want(Purpose.CLIENT)
-    return rings.signer(Purpose.CLIENT)
-
-
-__all__ = ["client_signer", "key_rings", "mint"]
+__all__ = ["key_rings", "mint"]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -32,7 +33,7 @@ from midflight.services.lease_book import MARGIN_S, Held, Key, LeaseBook
 from midflight.services.lease_ending import CLAIM_S, MIDFLIGHT, LeaseEnding
 from midflight.services.lease_making import LeaseMaking
 from midflight.services.lease_reaper import LeaseReaper
-from midflight.services.lease_retiring import LeaseRetiring, covered, taken_back
+from midflight.services.lease_retiring import LeaseRetiring, covered, not_made, taken_back
 from midflight.services.live_run import LiveRun
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.store import Store
@@ -80,6 +81,13 @@ class Broker:
             clock=clock,
             holder=holder,
         )
+
+        reaper.on_claimed(self._claimed)
+
+    def _claimed(self, leases: Sequence[Lease]) -> None:
+        """The store has them in `revoking`, whatever this process's clock says."""
+        held = [self._book.get(lease.id) for lease in leases]
+        self._retiring.drop([entry for entry in held if entry is not None])
 
     async def start(self) -> None:
         """Know the credentials, and end what others left behind before anything is served.
@@ -174,6 +182,7 @@ class Broker:
         )
         if isinstance(granted, Deny):
             return granted
+        may = partial(self._may, live, workload, known, upstream)
         key: Key = (live.run.id, credential, granted)
         slot = self._book.slot(key)
         now = self._clock.monotonic()
@@ -187,16 +196,22 @@ class Broker:
                     f"Run {live.run.id} holds as many leases as a run may.",
                     "Delegate a part of the work, or end what is not needed.",
                 )
-            entry = await self._making.next(slot, key, live.run, workload, known)
+            entry = await self._making.next(slot, key, live.run, workload, known, may=may)
             again = self._asking.look(live, workload, known, upstream=upstream)
             if again is not None:
                 return again
         elif entry.fresh <= now and slot.task is None:
-            self._making.begin(slot, key, live.run, workload, known)
+            self._making.begin(slot, key, live.run, workload, known, may=may)
         if entry.is_gone or entry.secret is None:
             raise taken_back(entry.lease)
         entry.uses += 1
         return Held(lease=entry.lease, secret=entry.secret, credential=entry.credential)
+
+    def _may(self, live: LiveRun, workload: Workload, known: Credential, upstream: str) -> None:
+        """Raise if the lease may not be made any more. Policy has been asked."""
+        gone = self._asking.look(live, workload, known, upstream=upstream)
+        if gone is not None or not self._is_open:
+            raise not_made(known.name)
 
     def done(self, held: Held) -> None:
         """One use is over. The last use of a lease that was replaced takes the lease with it."""

@@ -104,7 +104,7 @@ class Injecting:
         self._echoes = echoes
         self._upstreams = upstreams
         self._flights: dict[str, set[Flight]] = {}
-        self._made: dict[tuple[str, Placement], RequestSigner] = {}
+        self._made: dict[str, dict[Placement, RequestSigner]] = {}
         leases.on_gone(self._gone)
         leases.on_replaced(lambda old, _: self._let_go(old, drain=True))
 
@@ -258,8 +258,8 @@ class Injecting:
         )
 
     def _signer(self, held: Held, placement: Placement) -> RequestSigner:
-        key = (held.lease.id, placement)
-        signer = self._made.get(key)
+        made = self._made.get(held.lease.id, {})
+        signer = made.get(placement)
         if signer is None:
             if self._signers is None:
                 raise LeaseUnavailable(
@@ -267,7 +267,8 @@ class Injecting:
                     hint="Place the credential otherwise.",
                 )
             # Kept while the lease lives: it remembers the nonces that the upstream gives it.
-            signer = self._made[key] = self._signers(held.credential, placement, held.secret)
+            signer = self._signers(held.credential, placement, held.secret)
+            self._made.setdefault(held.lease.id, {})[placement] = signer
         return signer
 
     def _gone(self, lease: Lease) -> None:
@@ -283,8 +284,7 @@ class Injecting:
     def _let_go(self, lease: Lease, *, drain: bool) -> None:
         for upstream in self._upstreams.values():
             upstream.release(lease.id, drain=drain)
-        for key in [key for key in self._made if key[0] == lease.id]:
-            del self._made[key]
+        self._made.pop(lease.id, None)
 
 
 def misplaced(case: Case, target: Target, credentials: Sequence[Credential]) -> Deny | None:

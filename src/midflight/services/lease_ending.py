@@ -35,9 +35,37 @@ CLAIM_S = 60
 STUCK_AFTER = 6
 """Failed tries after which somebody has to look. With the waits between them: a minute."""
 AT_ONCE = 16
-"""Backends' calls of one process at a time that end leases."""
+"""Calls at a time that end leases of one credential: a slow backend holds up no other."""
+PATIENCE_S = 30.0
+"""How much of one pass the leases of one credential may take; less than `CLAIM_S`."""
 
 MIDFLIGHT = Author(name="midflight", proof="broker")
+
+
+class Patience:
+    """How long one pass bears with each backend: with none so long that others wait for it.
+
+    A credential whose backend has not answered `AT_ONCE` calls in a row is not asked again in the
+    pass, and none is asked after `PATIENCE_S`. Mutable; one event loop.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: dict[str, float] = {}
+        self._silent: dict[str, int] = {}
+
+    def is_late(self, credential: str) -> bool:
+        """Its time in this pass is used up."""
+        now = self._clock.monotonic()
+        return now - self._since.setdefault(credential, now) > PATIENCE_S
+
+    def is_silent(self, credential: str) -> bool:
+        """Its backend does not answer."""
+        return self._silent.get(credential, 0) >= AT_ONCE
+
+    def heard(self, credential: str, *, answered: bool) -> None:
+        """What came of one call."""
+        self._silent[credential] = 0 if answered else self._silent.get(credential, 0) + 1
 
 
 class LeaseEnding:
@@ -58,17 +86,35 @@ class LeaseEnding:
         self._recorder = recorder
         self._clock = clock
         self._telemetry = telemetry
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._rooms: dict[str, asyncio.Semaphore] = {}
 
-    async def end_all(self, leases: Iterable[Lease], *, author: Author = MIDFLIGHT) -> int:
+    def patience(self) -> Patience:
+        """For a pass of several calls of `end_all`."""
+        return Patience(self._clock)
+
+    async def end_all(
+        self,
+        leases: Iterable[Lease],
+        *,
+        author: Author = MIDFLIGHT,
+        patience: Patience | None = None,
+    ) -> int:
         """Try each once, several at a time; how many are gone now."""
-        done = await asyncio.gather(*(self.end(lease, author=author) for lease in leases))
+        patience = patience or self.patience()
+        done = await asyncio.gather(*(self._end(lease, author, patience) for lease in leases))
         return sum(done)
 
-    async def end(self, lease: Lease, *, author: Author = MIDFLIGHT) -> bool:
+    async def _end(self, lease: Lease, author: Author, patience: Patience) -> bool:
         """Try once to end a lease in state `revoking`; whether it is gone now."""
-        async with self._room:
-            error = await self._tell(lease)
+        room = self._rooms.setdefault(lease.credential, asyncio.Semaphore(AT_ONCE))
+        async with room:
+            if patience.is_late(lease.credential):
+                return False  # its claim ends, and then it is tried
+            error = (
+                "Its backend has just not answered for others."
+                if patience.is_silent(lease.credential)
+                else await self._tell(lease, patience)
+            )
         if error:
             await self._failed(lease, error, author)
             return False
@@ -92,18 +138,20 @@ class LeaseEnding:
 
     # Inside
 
-    async def _tell(self, lease: Lease) -> str:
+    async def _tell(self, lease: Lease, patience: Patience) -> str:
         """Tell the backend. What went wrong, safe for strangers, or nothing."""
         try:
             backend = self._credentials.backend(lease.credential)
             await limited(backend.revoke(lease), lease.credential)
         except MidflightError as error:
+            patience.heard(lease.credential, answered=not isinstance(error, Unavailable))
             return str(error)
         except Exception as error:  # noqa: BLE001 -- a bug in one backend must not lose a lease
             # No traceback: its frames hold secrets.
             kind = type(error).__name__
             log.warning("lease_backend_broke", lease=lease.id, backend=lease.backend, error=kind)
             return f"The backend failed ({kind})."
+        patience.heard(lease.credential, answered=True)
         return ""
 
     def _lives_on(self, lease: Lease) -> bool:
@@ -190,4 +238,13 @@ def _moved(lease: Lease, now: float, author: Author, reason: str) -> LeaseMoved:
     )
 
 
-__all__ = ["CALL_S", "CLAIM_S", "MIDFLIGHT", "STUCK_AFTER", "LeaseEnding", "limited", "wait_s"]
+__all__ = [
+    "CALL_S",
+    "CLAIM_S",
+    "MIDFLIGHT",
+    "STUCK_AFTER",
+    "LeaseEnding",
+    "Patience",
+    "limited",
+    "wait_s",
+]

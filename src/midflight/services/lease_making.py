@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -22,6 +23,9 @@ from midflight.services.lease_ending import MIDFLIGHT, LeaseEnding, limited
 from midflight.services.lease_retiring import LeaseRetiring, taken_back
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.lease_store import LeaseStore
+
+May: TypeAlias = Callable[[], None]
+"""Raises if the lease may not be made (any more). Asked in the turn in which it is in the book."""
 
 
 class LeaseMaking:
@@ -53,18 +57,18 @@ class LeaseMaking:
         self._replaced.append(listener)
 
     async def next(
-        self, slot: Slot, key: Key, run: Run, workload: Workload, known: Credential
+        self, slot: Slot, key: Key, run: Run, workload: Workload, known: Credential, *, may: May
     ) -> Entry:
         """What comes of the one task that makes the next lease of a slot."""
-        task = slot.task or self.begin(slot, key, run, workload, known)
+        task = slot.task or self.begin(slot, key, run, workload, known, may=may)
         # Shielded: others wait for it as well, and a row without its end would be left.
         return await asyncio.shield(task)
 
     def begin(
-        self, slot: Slot, key: Key, run: Run, workload: Workload, known: Credential
+        self, slot: Slot, key: Key, run: Run, workload: Workload, known: Credential, *, may: May
     ) -> asyncio.Task[Entry]:
         """The task that makes the next lease of a slot, begun now."""
-        task = self._retiring.aside(self._get(slot, key, run, workload, known))
+        task = self._retiring.aside(self._get(slot, key, run, workload, known, may=may))
         slot.task = task
 
         def settle(_: asyncio.Task[Entry]) -> None:
@@ -75,12 +79,12 @@ class LeaseMaking:
         return task
 
     async def _get(
-        self, slot: Slot, key: Key, run: Run, workload: Workload, known: Credential
+        self, slot: Slot, key: Key, run: Run, workload: Workload, known: Credential, *, may: May
     ) -> Entry:
         old = slot.entry
         if old is not None and await self._renew(old):
             return old
-        entry = await self._make(key, run, workload, known)
+        entry = await self._make(key, run, workload, known, may=may)
         slot.entry = entry
         if old is not None and not old.is_gone and entry.secret is not None:
             old.is_replaced = True
@@ -111,6 +115,8 @@ class LeaseMaking:
             return False
         if not stored or entry.is_gone or entry.secret is None:
             # It was revoked meanwhile, and the backend may have heard of that before of this.
+            if not entry.is_gone:  # by somebody else: then it is handed out no more here either
+                self._retiring.drop([entry])
             await limited(backend.revoke(lease), lease.credential)
             raise taken_back(lease)
         after = msgspec.structs.replace(lease, expires_at=ends_at)
@@ -119,7 +125,9 @@ class LeaseMaking:
         entry.give(after, entry.secret, fresh=began + life * 2 / 3, ends=began + life)
         return True
 
-    async def _make(self, key: Key, run: Run, workload: Workload, known: Credential) -> Entry:
+    async def _make(
+        self, key: Key, run: Run, workload: Workload, known: Credential, *, may: May
+    ) -> Entry:
         now, began = int(self._clock.now()), self._clock.monotonic()
         lease_id = f"lease_{self._clock.token()}"
         most = min(now + known.max_ttl_s, run.expires_at)
@@ -138,6 +146,8 @@ class LeaseMaking:
             max_expires_at=most,
         )
         entry = Entry(key, lease, run=run, owner=workload.owner, credential=known)
+        # It was asked before the last wait. What is revoked from this turn on finds it in the book.
+        may()
         self._book.add(entry)
         try:
             await self._issue(entry, began=began)
@@ -179,4 +189,4 @@ def _why(error: BaseException) -> str:
     return error.message if isinstance(error, MidflightError) else type(error).__name__
 
 
-__all__ = ["LeaseMaking"]
+__all__ = ["LeaseMaking", "May"]

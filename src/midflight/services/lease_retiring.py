@@ -154,4 +154,13 @@ def taken_back(lease: Lease) -> Interrupted:
     )
 
 
-__all__ = ["LeaseRetiring", "covered", "taken_back"]
+def not_made(credential: str) -> Interrupted:
+    """What is told to who waits for a lease that may not be made any more."""
+    return Interrupted(
+        f"A lease of {credential} may not be made any more.",
+        revocation="",
+        hint="It was revoked, or its run has ended, while it was waited for.",
+    )
+
+
+__all__ = ["LeaseRetiring", "covered", "not_made", "taken_back"]

@@ -92,7 +92,7 @@ class Svids:
         """
         self.check(entry)
         ttl_s = self._ttl(entry, min(entry.x509_ttl_s, self._x509_ttl_s))
-        made = await self._authority.issue(entry.spiffe_id, ttl_s=ttl_s)
+        made = await self._authority.issue(entry.spiffe_id, ttl_s=ttl_s, run=entry.run)
         made = msgspec.structs.replace(made, hint=entry.hint)
         await self._record("x509-svid", made.serial, entry, expires_at=made.expires_at, proof=proof)
         return made
@@ -110,6 +110,9 @@ class Svids:
             issued_at=now,
             lifetime_s=ttl_s,
         )
+        if entry.run is not None:
+            # Signed, so whoever is launched for a run can prove that one and no other.
+            claims["txn"] = entry.run
         token = await self._signer.mint(header, claims)
         wanted = tuple(dict.fromkeys(audience))
         await self._record(
@@ -170,6 +173,8 @@ class Svids:
             if workload is None or why is not None:
                 raise Unauthenticated(why or "The workload is not registered.")
             scopes.append((ScopeKind.OWNER, workload.owner))
+            if found.run is not None:
+                scopes.append((ScopeKind.RUN, found.run))
         revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)

@@ -13,10 +13,11 @@ class FakeClock:
     as an operator or NTP does. Tokens are distinct, of the right form, and the same in every run.
     """
 
-    def __init__(self, now: float = 1_800_000_000.0) -> None:
-        """`now` is wall time in Unix seconds."""
+    def __init__(self, now: float = 1_800_000_000.0, *, life: str = "") -> None:
+        """`now` is wall time in Unix seconds; another `life` has other tokens."""
         self._now = now
         self._monotonic = 1_000.0
+        self._life = life
         self._tokens = 0
 
     def now(self) -> float:
@@ -30,7 +31,7 @@ class FakeClock:
     def token(self, nbytes: int = 16) -> str:
         """The next token: lower-case base32 of `nbytes` bytes, no padding."""
         self._tokens += 1
-        stream = hashlib.shake_128(f"midflight fake token {self._tokens}".encode())
+        stream = hashlib.shake_128(f"midflight fake token {self._life}{self._tokens}".encode())
         return base64.b32encode(stream.digest(nbytes)).decode("ascii").rstrip("=").lower()
 
     def advance(self, seconds: float) -> None:

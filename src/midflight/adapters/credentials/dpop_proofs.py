@@ -102,9 +102,9 @@ class DpopSigner:
             raise Misconfigured("The upstream's URL cannot stand in a DPoP proof.") from None
         return [("Authorization", f"DPoP {self._token}"), ("DPoP", proof)]
 
-    def learn(self, nonce: str) -> None:
+    def nonce(self, value: str) -> None:
         """Use what the upstream sent as `DPoP-Nonce` from now on (§9)."""
-        self._nonce = nonce
+        self._nonce = value
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._key!r})"

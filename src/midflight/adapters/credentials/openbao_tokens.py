@@ -43,11 +43,19 @@ class LeaseTokens:
                 hint="Allow list and sudo on auth/token/accessors.",
             )
         present = texts(member(answer.json(), "data"), "keys")
-        known, self._names = self._names, {}
+        # Others list at the same time: what this list has found is in nobody else's hands. What is
+        # learned is remembered at once, since a look at many tokens may be cut off in between.
+        found: dict[str, str] = {}
         for accessor in present:
-            name = known.get(accessor)
-            self._names[accessor] = await self._name(accessor) if name is None else name
-        return {accessor: name for accessor, name in self._names.items() if name}
+            name = self._names.get(accessor)
+            if name is None:
+                name = self._names[accessor] = await self._name(accessor)
+            found[accessor] = name
+        there = set(present)
+        for accessor in [each for each in self._names if each not in there]:
+            # Made after the list, or gone: looked at again, or never asked for any more.
+            del self._names[accessor]
+        return {accessor: name for accessor, name in found.items() if name}
 
     async def _name(self, accessor: str) -> str:
         answer = await self._session.ask(

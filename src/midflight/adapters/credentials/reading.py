@@ -50,6 +50,8 @@ class Reading:
         value = self._member(name, default=default)
         if value is None:
             return ""
+        if type(value) is int:
+            value = str(value)  # an id of digits is a text, however it was written
         if not isinstance(value, str) or (not value and default is None):
             self.problem(name, "is not a text")
             return ""

@@ -54,7 +54,7 @@ DirectoryOption = Annotated[
 
 
 @app.command(
-    epilog='Example: eval "$(midflight ci login --plane https://gw.example.org)"',
+    epilog="Example: midflight ci login --plane https://gw.example.org > job.env && . ./job.env",
 )
 def login(
     plane: PlaneOption,

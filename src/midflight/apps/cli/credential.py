@@ -59,6 +59,9 @@ def add(
 ) -> None:
     """Add a source of leases. With `--secret KEY=sealed` the secret is read from standard input."""
     references, to_seal = _secrets(secret or [])
+    given = _settings(settings or [])
+    for key, reference in references.items():
+        _put(given, key.split("."), reference)
     made = (
         Session.of(context)
         .client()
@@ -68,7 +71,7 @@ def add(
             backend=backend,
             upstreams=upstream,
             injections=[injection(text) for text in inject or []],
-            settings={**_settings(settings or []), **references},
+            settings=given,
             sealed={key: _read_secret(key) for key in to_seal},
             scopes=scope or [],
             ttl_s=_seconds(ttl, "--ttl"),

@@ -44,7 +44,7 @@ class KnownBundle(Value):
     document: dict[str, Any] = {}
 
 
-class Rotation(Input):
+class AuthorityRotation(Input):
     """Which part of the authority to renew: the intermediate, or the root, too."""
 
     root: bool = False
@@ -92,7 +92,9 @@ class SpiffeVerbs:
         names = [bundles.trust_domain, *bundles.federated()]
         return [self._known(name) for name in names]
 
-    async def rotate(self, given: Rotation, operator: Operator) -> AuthorityStanding:
+    async def rotate_authority(
+        self, given: AuthorityRotation, operator: Operator
+    ) -> AuthorityStanding:
         """Prepare the next intermediate; it signs once its roots are known to others."""
         await self._spiffe.authority.rotate(root=given.root)
         await self._spiffe.bundles.refresh()
@@ -143,9 +145,9 @@ class SpiffeVerbs:
                 method="POST",
                 path="/v1/bundles/rotate",
                 summary="Prepare the next intermediate of our authority, under a new root if told.",
-                input=Rotation,
+                input=AuthorityRotation,
                 answer=AuthorityStanding,
-                act=self.rotate,
+                act=self.rotate_authority,
             ),
             Operation(
                 method="POST",
@@ -197,11 +199,11 @@ def _document(bundle: TrustBundle) -> dict[str, Any]:
 
 
 __all__ = [
+    "AuthorityRotation",
     "AuthorityStanding",
     "KnownAuthority",
     "KnownBundle",
     "MintedSvid",
-    "Rotation",
     "SpiffeVerbs",
     "WantedSvid",
 ]

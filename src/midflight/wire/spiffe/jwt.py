@@ -35,6 +35,8 @@ class JwtSvidClaims(Value):
         jti: by which it can be revoked; empty where the issuer gave none.
         issued_at: Unix seconds, or None where the issuer gave none.
         expires_at: Unix seconds.
+        run: the `txn`: the run that it was issued for, or None. Only an SVID of one's own trust
+            domain names a run of one's own.
         claims: all of them.
     """
 
@@ -44,6 +46,7 @@ class JwtSvidClaims(Value):
     issued_at: int | None
     expires_at: int
     claims: JSONObject
+    run: str | None = None
 
 
 def jwt_svid_claims(
@@ -102,6 +105,9 @@ def verify_jwt_svid(
         jwks={"keys": [{**jwk, "use": SVID_USE} for jwk in bundle.jwt_authorities]},
         now=now,
     )
+    run: object = token.claims.get("txn")
+    if run is not None and not (isinstance(run, str) and _is_audience(run)):
+        raise _refused("The JWT-SVID has an ill-formed txn.")
     return JwtSvidClaims(
         spiffe_id=subject,
         audience=token.audience,
@@ -109,6 +115,7 @@ def verify_jwt_svid(
         issued_at=token.issued_at,
         expires_at=token.expires_at,
         claims=token.claims,
+        run=run,
     )
 
 

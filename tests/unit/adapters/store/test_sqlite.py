@@ -138,6 +138,10 @@ async def test_a_run_that_was_opened_before_delegation_is_read_as_whole(path: Pa
     change(
         path,
         *(f"DROP TABLE {name}" for name in ("entries", "join_tokens", "launches")),
+        *(
+            f"DROP TABLE oauth_{name}"
+            for name in ("clients", "codes", "refreshes", "grants", "tokens")
+        ),
         "DROP TABLE canaries",
         *(f"ALTER TABLE workloads DROP COLUMN {name}" for name in ("waiver_by", "waiver_until")),
         "DROP INDEX ix_runs_parent_seq",
