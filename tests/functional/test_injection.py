@@ -282,6 +282,28 @@ async def test_a_lease_that_ends_cuts_what_flies_with_it() -> None:
     assert list(leases.uses.values()) == [0]
 
 
+async def test_a_lease_that_ends_while_another_is_made_leaves_no_secret_behind() -> None:
+    leases, signed = ScriptedLeases(), list[str]()
+    leases.add(credential("a", Injection(placement=Placement.DPOP, name="x")), token=MARK)
+    leases.add(credential("b"), token="other")
+    gate = leases.gates["b"] = asyncio.Event()
+
+    def signer(by: Credential, placement: Placement, secret: Any) -> Any:
+        signed.append(by.name)
+        raise AssertionError(placement, secret)
+
+    plane = await started(leases, signers=signer)
+    doing = asyncio.ensure_future(perform(plane, call("look")))
+    while not leases.live:
+        await asyncio.sleep(0)
+    (run, name) = next(iter(leases.live))
+    leases.take_back(run, name)
+    gate.set()
+    assert isinstance(await doing, Refused)
+    assert signed == []
+    assert plane.upstream.received == []
+
+
 async def test_without_a_broker_a_placeholder_is_refused_all_the_same() -> None:
     plane = await started(None)
     done = await perform(plane, call("login", password="{{lease:crm}}"))

@@ -24,13 +24,14 @@ from midflight.adapters.keys.es256 import Es256TokenSigner
 from midflight.adapters.store.memory import MemoryStore
 from midflight.apps.workload_api.front import Front
 from midflight.apps.workload_api.server import WorkloadApi
+from midflight.domain.attestation import Attested, Process, Selector
 from midflight.domain.identity import Author, Workload
 from midflight.domain.revocation import ScopeKind
 from midflight.services.bundles import TrustBundles
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
+from midflight.services.registration import Registration
 from midflight.services.svids import Svids
-from midflight.services.uid_entries import UidEntries
 from midflight.testing import FakeClock
 from midflight.wire import spiffe as documents
 
@@ -147,6 +148,18 @@ class ServedApi:
         self.do(told)
 
 
+class ByUid:
+    """Attests by the user alone, as the kernel names it; the entries are the product's own."""
+
+    def __init__(self, registration: Registration) -> None:
+        self.entries = registration.entries_for
+        self.on_changed = registration.on_changed
+
+    async def attest(self, process: Process) -> Attested:
+        uid = Selector(type="unix", value=f"uid:{process.uid}")
+        return Attested(selectors=frozenset({uid}), process=process.start, uid=process.uid)
+
+
 @contextlib.contextmanager
 def served(folder: Path, *, federates_with: Sequence[str] = (), **mint: Any) -> Iterator[ServedApi]:
     """Serve it in a thread of its own."""
@@ -161,9 +174,18 @@ def served(folder: Path, *, federates_with: Sequence[str] = (), **mint: Any) -> 
         stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
         one = ServedApi(Mint(folder, **mint), public / "w.sock", loop)
         await one.mint.start()
+        registration = Registration(
+            store=one.mint.store,
+            recorder=one.mint.recorder,
+            clock=one.mint.clock,
+            inventory=one.mint.inventory,
+            interruption=one.mint.interruption,
+            federates_with=federates_with,
+        )
+        await registration.start()
         one.api = WorkloadApi(
             trust_domain=one.mint.domain,
-            attestation=UidEntries(one.mint.inventory, federates_with=federates_with),
+            attestation=ByUid(registration),
             svids=one.mint.svids,
             bundles=one.mint.bundles,
             clock=one.mint.clock,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from attest_kit import Registered, found, registered, these
 
@@ -132,6 +134,54 @@ async def test_an_entry_ends_in_time_and_is_swept(made: Registered) -> None:
     assert ids(made, "unix:uid:7") == []
     await made.registration.sweep()
     assert made.registration.list() == []
+
+
+async def test_an_entry_may_be_removed_while_others_are_swept(made: Registered) -> None:
+    first, second = [
+        await made.registration.add(
+            spiffe_id=WORKLOAD, selectors=these(f"unix:uid:{uid}"), author=OPERATOR, ttl_s=60
+        )
+        for uid in (7, 8)
+    ]
+    assert isinstance(made.plane.clock, FakeClock)
+    made.plane.clock.advance(61)
+    delete, deleted = made.plane.store.delete_entry, list[str]()
+
+    async def slow(entry_id: str) -> bool:
+        deleted.append(entry_id)
+        if entry_id == first.id:
+            with contextlib.suppress(NotFound):
+                await made.registration.remove(second.id, OPERATOR)
+        return await delete(entry_id)
+
+    made.plane.store.delete_entry = slow
+    await made.registration.sweep()
+    assert set(deleted) == {first.id, second.id}
+    assert made.registration.list() == []
+
+
+async def test_workloads_by_uid_get_the_bundles_of_those_we_federate_with(
+    made: Registered,
+) -> None:
+    registration = Registration(
+        store=made.plane.store,
+        recorder=made.plane.ledger,
+        clock=made.plane.clock,
+        inventory=made.plane.inventory,
+        interruption=made.plane.interruption,
+        federates_with=["partner.test"],
+    )
+    await registration.start()
+    told: list[int] = []
+    registration.on_changed(lambda: told.append(1))
+    workload = await made.plane.inventory.get(WORKLOAD)
+    await made.plane.inventory.register(
+        Workload(**{**msgspec.structs.asdict(workload), "uid": 4242}), OPERATOR
+    )
+    assert told
+    assert [e.federates_with for e in registration.entries_for(found("unix:uid:4242"))] == [
+        ("partner.test",)
+    ]
 
 
 async def test_entries_are_known_again_after_a_start(made: Registered) -> None:

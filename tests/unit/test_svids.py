@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from spiffe_kit import AUTHOR, DOMAIN, REPORTS, TRIAGE, Mint
 
-from midflight.domain.attestation import Attested, Entry, Process, Selector
+from midflight.domain.attestation import Attested, Entry, Selector
 from midflight.domain.errors import (
     Forbidden,
     Interrupted,
@@ -19,7 +19,6 @@ from midflight.domain.errors import (
 )
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.services.svids import proof_of
-from midflight.services.uid_entries import UidEntries
 
 pytestmark = pytest.mark.anyio
 
@@ -200,20 +199,7 @@ async def test_an_svid_is_due_at_half_of_its_life_or_when_it_is_revoked(mint: Mi
     assert mint.svids.due(fresh)
 
 
-async def test_a_user_is_the_workloads_that_are_registered_to_run_as_it(mint: Mint) -> None:
-    told: list[int] = []
-    entries = UidEntries(mint.inventory, federates_with=["partner.test"])
-    entries.on_changed(lambda: told.append(1))
-    process = Process(pid=7, uid=1_000, gid=1_000, start="7@9")
-    found = await entries.attest(process)
-    assert found.selectors == {UID}
-    assert proof_of(found) == "unix:7@9"
+def test_a_record_says_how_a_local_caller_was_established() -> None:
+    assert proof_of(Attested(selectors=frozenset({UID}), process="7@9", uid=5)) == "unix:7@9"
     assert proof_of(Attested(selectors=frozenset(), uid=5)) == "peer-uid:5"
-    assert entries.entries(found) == []
-    await mint.register(uid=1_000)
-    assert told
-    assert [entry.spiffe_id for entry in entries.entries(found)] == [TRIAGE]
-    assert entries.entries(found)[0].federates_with == ("partner.test",)
-    await mint.inventory.disable(TRIAGE, AUTHOR)
-    assert entries.entries(found) == []
-    assert entries.entries(Attested(selectors=frozenset({UID}))) == ()
+    assert proof_of(Attested(selectors=frozenset())) == "attested"

@@ -388,6 +388,7 @@ class Plane:
             sealer=self.sealer,
             audience=settings.public_url,
             aside=self._aside,
+            federates_with=[peer.trust_domain for peer in settings.federation],
         )
         self.spiffe = Spiffe(
             settings,

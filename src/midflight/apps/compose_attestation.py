@@ -49,8 +49,13 @@ class Attesting:
         audience: str,
         aside: Callable[[Coroutine[Any, Any, None]], None],
         mint: SvidMint | None = None,
+        federates_with: Sequence[str] = (),
     ) -> None:
-        """Nothing is started; `start` reads what is stored. `mint` makes SVIDs, if any."""
+        """Nothing is started; `start` reads what is stored. `mint` makes SVIDs, if any.
+
+        `federates_with` are the trust domains whose bundles workloads get without an entry of
+        an operator that names them.
+        """
         processes = LocalProcesses()
         self.registration = Registration(
             store=store,
@@ -58,6 +63,7 @@ class Attesting:
             clock=clock,
             inventory=inventory,
             interruption=interruption,
+            federates_with=federates_with,
         )
         self.join_tokens = JoinTokens(
             store=store, recorder=recorder, clock=clock, inventory=inventory

@@ -33,7 +33,6 @@ from midflight.services.ports.spiffe import BundleSource
 from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
 from midflight.services.svids import Svids
-from midflight.services.uid_entries import UidEntries
 from midflight.wire import spiffe as documents
 
 
@@ -59,9 +58,9 @@ class Spiffe:
         recorder: Recorder,
         telemetry: Telemetry,
         clock: Clock,
-        attestation: Attestation | None = None,
+        attestation: Attestation,
     ) -> None:
-        """Wire it; nothing is started. Without `attestation` workloads are known by their uid."""
+        """Wire it; nothing is started. `attestation` says who calls the Workload API."""
         domain = settings.identity.trust_domain
         peers = settings.federation
         self._settings = settings
@@ -98,8 +97,7 @@ class Spiffe:
         )
         self.api = WorkloadApi(
             trust_domain=domain,
-            attestation=attestation
-            or UidEntries(inventory, federates_with=[peer.trust_domain for peer in peers]),
+            attestation=attestation,
             svids=self.svids,
             bundles=self.bundles,
             clock=clock,

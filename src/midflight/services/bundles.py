@@ -183,6 +183,7 @@ class TrustBundles:
             self._peers[trust_domain] = made
         if made == before:
             return False
+        self._tell()  # it is in force, whether or not the ledger takes the record
         self._recorder.append(
             Changed(
                 at=self._clock.now(),
@@ -197,7 +198,6 @@ class TrustBundles:
                 },
             )
         )
-        self._tell()
         return True
 
     # Inside

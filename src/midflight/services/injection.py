@@ -137,8 +137,9 @@ class Injecting:
                 one = await self._lease(case, credential)
                 held.append(one)
                 self._flights.setdefault(one.lease.id, set()).add(flight)
-            leased.attachment = self._attachment(case, held)
+            # Before anything is made of the secrets: what ended meanwhile leaves nothing behind.
             leased.flight.look()
+            leased.attachment = self._attachment(case, held)
         except BaseException:
             self.done(leased, flight)
             raise

@@ -223,6 +223,7 @@ class Launches:
                 id=f"entry_{launch.run.removeprefix('run_')}",
                 spiffe_id=launch.workload,
                 selectors=frozenset({Selector(type=LAUNCHER, value=f"run:{launch.run}")}),
+                federates_with=self._registration.federates_with,
                 hint="run",
                 run=launch.run,
                 expires_at=expires_at,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from midflight.domain.attestation import Attested, Entry, Selector
 from midflight.domain.errors import Conflict, Malformed, NotFound
-from midflight.domain.identity import Author, Workload
+from midflight.domain.identity import Author, Workload, trust_domain
 from midflight.domain.records import Changed
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.run import RunState
@@ -48,7 +48,10 @@ class Registration:
         clock: Clock,
         inventory: Inventory,
         interruption: Interruption,
+        federates_with: Sequence[str] = (),
     ) -> None:
+        """`federates_with` is what entries of uids and launches are given the bundles of."""
+        self.federates_with = tuple(federates_with)
         self._store = store
         self._recorder = recorder
         self._clock = clock
@@ -216,12 +219,16 @@ class Registration:
     async def sweep(self) -> None:
         """Remove entries and join tokens whose time is over."""
         now = self._clock.now()
-        over = [e.id for e in self._added.values() if e.expires_at is not None]
+        over = [
+            entry.id
+            for entry in self._added.values()
+            if entry.expires_at is not None and entry.expires_at <= now
+        ]
+        # All in memory first: an operator may remove one of them while the store is waited for.
         for entry_id in over:
-            expires_at = self._added[entry_id].expires_at
-            if expires_at is not None and expires_at <= now:
-                self._drop(entry_id)
-                await self._store.delete_entry(entry_id)
+            self._drop(entry_id)
+        for entry_id in over:
+            await self._store.delete_entry(entry_id)
         for token in await self._store.list_join_tokens():
             if token.expires_at <= now:
                 await self._store.delete_join_token(token.id)
@@ -252,7 +259,7 @@ class Registration:
         wanted = {
             entry.id: entry
             for workload in self._inventory.all()
-            if (entry := _uid_entry(workload)) is not None
+            if (entry := _uid_entry(workload, self.federates_with)) is not None
         }
         for entry_id in self._by_uid.keys() - wanted.keys():
             self._index.remove(entry_id)
@@ -293,7 +300,7 @@ def described(entry: Entry) -> JSONObject:
     }
 
 
-def _uid_entry(workload: Workload) -> Entry | None:
+def _uid_entry(workload: Workload, federates_with: tuple[str, ...]) -> Entry | None:
     if workload.uid is None:
         return None
     digest = hashlib.sha256(f"uid {workload.id}".encode()).digest()[:16]
@@ -302,6 +309,7 @@ def _uid_entry(workload: Workload) -> Entry | None:
         id=f"entry_{name}",
         spiffe_id=workload.id,
         selectors=frozenset({Selector(type="unix", value=f"uid:{workload.uid}")}),
+        federates_with=federates_with,
         added_by=workload.owner,
         proof="workload",
         added_at=workload.registered_at,
@@ -313,7 +321,7 @@ def scopes_of(workload: Workload, run: str | None) -> Sequence[tuple[ScopeKind, 
     scopes = [
         (ScopeKind.WORKLOAD, workload.id),
         (ScopeKind.OWNER, workload.owner),
-        (ScopeKind.TRUST_DOMAIN, workload.id.split("/", 3)[2]),
+        (ScopeKind.TRUST_DOMAIN, trust_domain(workload.id)),
         (ScopeKind.EVERYTHING, ""),
     ]
     return scopes if run is None else [(ScopeKind.RUN, run), *scopes]
