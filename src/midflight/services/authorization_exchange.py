@@ -224,6 +224,11 @@ class Exchange:
         run = await self._run(form, subject, workload=workload, client=client, actor=actor)
         actors = subject.actors if run.workload == workload else ()
         if client is not None and client.workload != run.workload:
+            if not client.proved:
+                raise AuthorizationRefused(
+                    Refusal.INVALID_CLIENT,
+                    "Who acts for another workload stands in the token, and has to prove who it is.",
+                )
             actors = (client.workload, *actors)
         if len(actors) > MAX_ACTORS:
             raise AuthorizationRefused(

@@ -7,7 +7,7 @@ one. It hands out no lease (`broker.py`). Below: `ports/lease_store.py`, backend
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -131,7 +131,7 @@ class Credentials:
         return credential
 
     @contextmanager
-    def closed(self, name: str) -> Iterator[None]:
+    def closed(self, name: str) -> Generator[None]:
         """Meanwhile no lease of it is begun, so that the last one can end."""
         self._closing[name] = self._closing.get(name, 0) + 1
         try:

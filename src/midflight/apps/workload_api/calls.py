@@ -17,6 +17,7 @@ from midflight.domain.attestation import Attested, Entry, Process
 from midflight.domain.errors import Forbidden, Interrupted, Malformed, Unauthenticated
 from midflight.domain.identity import spiffe_id
 from midflight.domain.spiffe import TrustBundle, X509Svid
+from midflight.services.mint_rates import TooOften
 from midflight.services.ports.bundles import Bundles
 from midflight.services.svids import Svids, proof_of
 from midflight.wire.spiffe import jwks
@@ -85,6 +86,9 @@ class Calls:
         shown: object = None
         while True:
             ticket = self._changes.ticket()
+            if held and self._mints(attested, held):
+                # The process behind the connection may have gone, and given it to another.
+                attested = await self._attested(context)
             held = await self._renewed(attested, held)
             trusted = self._trusted(list(held))
             now = ([svid.serial for svid in held.values()], trusted)
@@ -178,6 +182,11 @@ class Calls:
             raise Refused(grpc.StatusCode.PERMISSION_DENIED, _NO_IDENTITY)
         return found
 
+    def _mints(self, attested: Attested, held: dict[Entry, X509Svid]) -> bool:
+        """Whether `_renewed` would mint something."""
+        found = self._standing(attested)
+        return any(entry not in held or self._svids.due(held[entry]) for entry in found)
+
     async def _renewed(
         self, attested: Attested, held: dict[Entry, X509Svid]
     ) -> dict[Entry, X509Svid]:
@@ -190,6 +199,11 @@ class Calls:
                     svid = await self._svids.x509(entry, proof=proof_of(attested))
                 except (Forbidden, Interrupted):
                     continue
+                except TooOften:
+                    # Whoever else floods the entry ends no stream: what is held is good for as
+                    # long again, and is renewed when the next change or sweep comes round.
+                    if svid is None:
+                        raise
             renewed[entry] = svid
         if not renewed:
             raise Refused(grpc.StatusCode.PERMISSION_DENIED, _NO_IDENTITY)
