@@ -1,4 +1,4 @@
-"""Tokens of CI jobs at the real `/oauth/token` and `/oauth/revoke`: the run ends with them."""
+"""Tokens of CI jobs at the real `/oauth/token` and `/oauth/revoke`: its run ends with them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ async def test_a_jobs_run_ends_with_the_revocation_of_its_token(tmp_path: Path) 
         ended = await store.get_run(opened.run.id)
         assert ended is not None
         assert ended.state is RunState.CLOSED
-        assert (await server.tools(token, key)).status_code == 401
+        shown = await server.post("/oauth/introspect", server.authenticated(token=token))
+        assert shown.json() == {"active": False}
+        refused = (await server.tools(token, key)).json()["error"]
+        assert refused["data"]["dev.midflight/refusal"]["code"] == "run_not_open"
 
 
 async def test_a_run_that_is_no_jobs_outlives_the_revocation_of_a_token(tmp_path: Path) -> None:

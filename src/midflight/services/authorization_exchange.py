@@ -216,6 +216,7 @@ class Exchange:
                 hint="Exchange an SVID of that same program.",
             )
         actor = await self._actor(form, subject)
+        _check_acting(client, workload if actor is None else actor.workload)
         scope = self._tokens.scope(form, subject.scope, None if client is None else client.scope)
         await self._spend(subject)
         if actor is not None:
@@ -224,11 +225,6 @@ class Exchange:
         run = await self._run(form, subject, workload=workload, client=client, actor=actor)
         actors = subject.actors if run.workload == workload else ()
         if client is not None and client.workload != run.workload:
-            if not client.proved:
-                raise AuthorizationRefused(
-                    Refusal.INVALID_CLIENT,
-                    "Who acts for another workload stands in the token, and has to prove who it is.",
-                )
             actors = (client.workload, *actors)
         if len(actors) > MAX_ACTORS:
             raise AuthorizationRefused(
@@ -377,6 +373,16 @@ def _check_form(form: Mapping[str, str]) -> None:
     if form.get("requested_token_type", ACCESS_TOKEN) not in {ACCESS_TOKEN, JWT}:
         raise AuthorizationRefused(
             Refusal.INVALID_REQUEST, "Only access tokens are issued for a token."
+        )
+
+
+def _check_acting(client: Known | None, workload: str | None) -> None:
+    """Who acts for another workload stands in the token (`act`), so a mere name does not do."""
+    if client is not None and not client.proved and client.workload != workload:
+        raise AuthorizationRefused(
+            Refusal.INVALID_CLIENT,
+            "A client that acts for another workload has to prove who it is.",
+            hint="Leave client_id out, or authenticate with a key (RFC 7523) or a certificate.",
         )
 
 
