@@ -161,9 +161,7 @@ async def test_workloads_by_uid_get_the_bundles_of_those_we_federate_with(
     told: list[int] = []
     registration.on_changed(lambda: told.append(1))
     workload = await made.plane.inventory.get(WORKLOAD)
-    await made.plane.inventory.register(
-        Workload(**{**msgspec.structs.asdict(workload), "uid": 4242}), OPERATOR
-    )
+    await made.plane.inventory.register(msgspec.structs.replace(workload, uid=4242), OPERATOR)
     assert told
     assert [e.federates_with for e in registration.entries_for(found("unix:uid:4242"))] == [
         ("partner.test",)

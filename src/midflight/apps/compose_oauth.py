@@ -11,6 +11,7 @@ from midflight.adapters.documents.https import HttpsDocuments
 from midflight.adapters.login.oidc import OidcLogin
 from midflight.domain.errors import Unauthenticated
 from midflight.domain.identity import trust_domain
+from midflight.domain.revocation import ScopeKind
 from midflight.domain.value import Value
 from midflight.services.authorization import Authorization
 from midflight.services.authorization_clients import Clients
@@ -24,12 +25,14 @@ from midflight.services.authorization_exchange import (
 )
 from midflight.services.authorization_people import People
 from midflight.services.authorization_tokens import AuthorizedTokens
+from midflight.services.interruption import refusal
 from midflight.services.ports.authorization_proofs import SubjectTokens, SvidClaims
 from midflight.services.ports.login import LoginProvider
 from midflight.wire.oauth import proofs
 from midflight.wire.oauth.certificates import certificate_thumbprint
 from midflight.wire.oauth.redirects import LOOPBACK
 from midflight.wire.spiffe.x509 import leaf_spiffe_id, verify_x509_svid
+from midflight.wire.tokens.certificate import read_certificate
 
 if TYPE_CHECKING:
     from midflight.apps.compose import Plane
@@ -45,6 +48,7 @@ class PlaneSvids:
 
     def __init__(self, plane: Plane) -> None:
         self._spiffe = plane.spiffe
+        self._interruption = plane.interruption
 
     def of_token(self, text: str, *, audience: str, now: float) -> SvidClaims:
         """See `Svids`. Nobody else than this server can have been shown it."""
@@ -62,6 +66,16 @@ class PlaneSvids:
         if bundle is None:
             raise Unauthenticated("The certificate is of no trust domain that is known here.")
         proved = verify_x509_svid(chain, bundle=bundle, now=now)
+        # As at the gateway: what is revoked by its serial number gets no token either.
+        revocation = self._interruption.covering(
+            (
+                (ScopeKind.TOKEN, read_certificate(chain[0]).serial),
+                (ScopeKind.WORKLOAD, proved),
+                (ScopeKind.EVERYTHING, ""),
+            )
+        )
+        if revocation is not None:
+            raise refusal(revocation)
         return _Svid(spiffe_id=proved, id=certificate_thumbprint(chain[0]), expires_at=int(now))
 
 
