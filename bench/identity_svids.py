@@ -162,9 +162,9 @@ async def verify_rows(svids: Svids, entry: Entry, bundle: TrustBundle, now: floa
     ]
 
 
-def run() -> list[Row]:
+def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         return uvloop.run(measure(Path(folder)))
 
 
-__all__ = ["run"]
+__all__ = ["rows"]

@@ -127,7 +127,7 @@ class _Silent:
         raise AssertionError(f"nothing is recorded here, but {record!r}")
 
 
-def run() -> list[Row]:
+def rows() -> list[Row]:
     """All rows."""
     return asyncio.run(_run())
 
@@ -218,4 +218,4 @@ def _row(name: str, taken: Sequence[float], target: float | None) -> Row:
     return at_most(name, microseconds, "µs", target)
 
 
-__all__ = ["run"]
+__all__ = ["rows"]

@@ -152,6 +152,62 @@ reach = "closed"
     assert len(heads[0][b"dpop"]) == 64
 
 
+async def test_no_sealed_secret_of_the_broker_stands_anywhere(tmp_path: Path) -> None:
+    marks = {name: f"mark-{secrets.token_hex(16)}" for name in ("header", "query", "environment")}
+    placed = {
+        "header": ("up", {"placement": "header", "name": "Authorization", "template": "{token}"}),
+        "query": ("up", {"placement": "query", "name": "key", "template": "{token}"}),
+        "environment": ("child", {"placement": "env", "name": "LEAKY_SECRET"}),
+    }
+    bad: list[str] = []
+    async with journalling(slow_every=1_000) as journal:
+        journal.said = f"you gave me {marks['header']} and {marks['query']}"
+        described = f"""
+[[upstream]]
+name = "up"
+url = "{journal.url}"
+reach = "closed"
+[[upstream]]
+name = "child"
+command = "{sys.executable}"
+args = ["{leaky_child.__file__}"]
+reach = "closed"
+"""
+        with process_plane(tmp_path, described) as plane:
+            await asyncio.to_thread(plane.start)
+            for name, (upstream, rule) in placed.items():
+                await asyncio.to_thread(
+                    plane.control.post,
+                    "/v1/credentials",
+                    name=name,
+                    backend="sealed",
+                    upstreams=[upstream],
+                    injections=[rule | {"template": "{token}"}],
+                    settings={},
+                    sealed={"token": marks[name]},
+                )
+            said = await use(plane)
+            assert "[credential removed]" in said
+            bad += found("answers", said.encode(), marks)
+            verbs = [("lease", "list"), ("credential", "list")]
+            verbs += [("credential", verb, name) for verb in ("show", "test") for name in placed]
+            leases = await asyncio.to_thread(plane.control.get, "/v1/leases")
+            assert {lease["credential"] for lease in leases} == set(placed)
+            verbs += [("lease", "show", lease["id"]) for lease in leases]
+            for name, content in (await asyncio.to_thread(asked, plane, *verbs)).items():
+                bad += found(name, content, marks)
+            assert running(plane, marks, bad) == [Path(leaky_child.__file__).name]
+            for name, content in files(tmp_path).items():
+                bad += found(f"{name} at work", content, marks)
+            assert await asyncio.to_thread(plane.stop) == 0
+            for name, content in files(tmp_path).items():
+                bad += found(name, content, marks)
+            bad += found("the output of `midflight up`", bytes(plane.output), marks)
+    assert bad == []
+    heads = [head for head in journal.heads if b"authorization" in head]
+    assert heads[0][b"authorization"] == marks["header"].encode()
+
+
 async def use(plane: ProcessPlane) -> str:
     """Answers of both upstreams that hold the credentials, in every way to fail."""
     workload = await asyncio.to_thread(plane.register, "one")
@@ -169,7 +225,7 @@ async def use(plane: ProcessPlane) -> str:
     return "\n".join(answers)
 
 
-def asked(plane: ProcessPlane) -> dict[str, bytes]:
+def asked(plane: ProcessPlane, *more: tuple[str, ...]) -> dict[str, bytes]:
     """What operators' verbs print, and the metrics page."""
     said: dict[str, bytes] = {}
     for words in (
@@ -179,6 +235,7 @@ def asked(plane: ProcessPlane) -> dict[str, bytes]:
         ("tool", "list"),
         ("ledger", "tail", "--count", "1000"),
         ("ledger", "verify"),
+        *more,
     ):
         for form in ((), ("--json",)):
             result = CliRunner().invoke(app, ["--config", str(plane.config), *words, *form])

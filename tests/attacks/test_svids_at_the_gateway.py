@@ -24,11 +24,11 @@ from identity_kit import (
     proof_for,
 )
 from identity_kit import header_of as access_header
-from spiffe_kit import DOMAIN, REPORTS, TRIAGE, Mint
+from spiffe_kit import AUTHOR, DOMAIN, REPORTS, TRIAGE, Mint
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.attestation import Entry
-from midflight.domain.errors import Unauthenticated
+from midflight.domain.errors import Interrupted, Unauthenticated
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.spiffe import TrustBundle, X509Svid
 from midflight.services.guard_case import Case
@@ -273,3 +273,31 @@ async def test_revocation_of_a_serial_number_covers_the_caller(house: House) -> 
         Scope(kind=ScopeKind.EVERYTHING),
     ):
         assert (scope.kind, scope.id) in scopes
+
+
+@pytest.mark.parametrize("own", [DOMAIN, "elsewhere.example"])
+async def test_who_was_launched_for_a_run_acts_in_no_other_whatever_svid_it_shows(
+    house: House, own: str
+) -> None:
+    house.identity.believe(
+        SvidCallers(bundles=house, svids=spiffe, certificates=tokens, audience=RESOURCE, own=own)
+    )
+    entry = msgspec.structs.replace(_entry(TRIAGE), run="run_one")
+    chain = (await house.mint.svids.x509(entry, proof="test")).chain
+    token = (await house.mint.svids.jwt(entry, audience=(RESOURCE,), proof="test")).token
+    # Runs are ours: what another trust domain says of one is not believed.
+    run = "run_one" if own == DOMAIN else None
+    for credentials in (showing(*chain), bearer(token)):
+        assert (await house.identity.identify(credentials)).run == run
+    plain = (await house.x509()).chain
+    assert (await house.identity.identify(showing(*plain))).run is None
+
+
+async def test_an_svid_of_a_revoked_run_proves_nothing(house: House) -> None:
+    entry = msgspec.structs.replace(_entry(TRIAGE), run="run_one")
+    token = (await house.mint.svids.jwt(entry, audience=(RESOURCE,), proof="test")).token
+    assert house.mint.svids.validate_jwt(token, RESOURCE).run == "run_one"
+    scope = Scope(kind=ScopeKind.RUN, id="run_one")
+    await house.mint.interruption.revoke(scope, reason="test", author=AUTHOR)
+    with pytest.raises(Interrupted):
+        house.mint.svids.validate_jwt(token, RESOURCE)

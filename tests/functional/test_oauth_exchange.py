@@ -177,3 +177,27 @@ async def test_a_scope_hides_tools_and_refuses_them(tmp_path: Path) -> None:
                 )
                 assert isinstance(done, Refused)
                 assert done.decision.code == "scope"
+
+
+async def test_who_was_launched_for_a_run_gets_tokens_of_that_run_alone(tmp_path: Path) -> None:
+    async with oauth_server(tmp_path) as server:
+        key = Key()
+        run, other = await server.gateway.open_run(), await server.gateway.open_run()
+
+        async def exchanged(**form: str) -> Any:
+            return await server.token(
+                key=key, grant_type=TOKEN_EXCHANGE, subject_token_type=JWT, **form
+            )
+
+        assert claims_of(await exchanged(subject_token=server.svid(txn=run)))["txn"] == run
+        reworded = await exchanged(subject_token=server.svid(txn=run), intent="Another.")
+        assert reworded.json()["error"] == "unauthorized_client"
+        beside = await exchanged(
+            subject_token=server.svid(txn=other),
+            client_assertion_type="urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
+            client_assertion=server.svid(txn=run),
+        )
+        assert beside.json()["error"] == "unauthorized_client"
+        await server.plane.runs.close_run(run, author=OPERATOR)
+        over = await exchanged(subject_token=server.svid(txn=run))
+        assert over.json()["error"] == "invalid_grant"

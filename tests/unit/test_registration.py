@@ -94,6 +94,20 @@ async def test_what_ends_the_workload_ends_its_entries_at_once(made: Registered)
     assert ids(made, "unix:uid:7") == []
 
 
+async def test_who_is_launched_for_a_run_matches_no_entry_beside_it(made: Registered) -> None:
+    workload = await made.plane.inventory.get(WORKLOAD)
+    run = await made.plane.runs.open_run(workload=workload, intent="a", author=OPERATOR)
+    await made.registration.add(spiffe_id=WORKLOAD, selectors=these("unix:uid:7"), author=OPERATOR)
+    launched = f"launcher:run:{run.id}"
+    assert ids(made, "unix:uid:7") == [WORKLOAD]
+    assert ids(made, "unix:uid:7", launched) == []
+    await made.registration.add(
+        spiffe_id=WORKLOAD, selectors=these(launched), author=OPERATOR, run=run.id
+    )
+    matched = made.registration.entries_for(found("unix:uid:7", launched))
+    assert [entry.run for entry in matched] == [run.id]
+
+
 async def test_an_entry_of_a_run_ends_with_it(made: Registered) -> None:
     workload = await made.plane.inventory.get(WORKLOAD)
     run = await made.plane.runs.open_run(workload=workload, intent="a", author=OPERATOR)

@@ -420,6 +420,7 @@ class Plane:
                 svids=spiffe,
                 certificates=tokens,
                 audience=f"{settings.public_url}/mcp",
+                own=settings.identity.trust_domain,
             )
         )
         self._beside: set[asyncio.Task[None]] = set()

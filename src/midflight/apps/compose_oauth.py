@@ -32,7 +32,7 @@ from midflight.wire.oauth import proofs
 from midflight.wire.oauth.certificates import certificate_thumbprint
 from midflight.wire.oauth.redirects import LOOPBACK
 from midflight.wire.spiffe.x509 import leaf_spiffe_id, verify_x509_svid
-from midflight.wire.tokens.certificate import read_certificate
+from midflight.wire.tokens import read_certificate
 
 if TYPE_CHECKING:
     from midflight.apps.compose import Plane
@@ -49,6 +49,7 @@ class PlaneSvids:
     def __init__(self, plane: Plane) -> None:
         self._spiffe = plane.spiffe
         self._interruption = plane.interruption
+        self._own = plane.settings.identity.trust_domain
 
     def of_token(self, text: str, *, audience: str, now: float) -> SvidClaims:
         """See `Svids`. Nobody else than this server can have been shown it."""
@@ -57,7 +58,13 @@ class PlaneSvids:
             raise Unauthenticated("The SVID lives longer than is borne with here.")
         # Without a signature, which has two spellings in ECDSA.
         signed = hashlib.sha256(text.rpartition(".")[0].encode("ascii")).hexdigest()
-        return _Svid(spiffe_id=found.spiffe_id, id=signed, expires_at=found.expires_at)
+        own = trust_domain(found.spiffe_id) == self._own
+        return _Svid(
+            spiffe_id=found.spiffe_id,
+            id=signed,
+            expires_at=found.expires_at,
+            run=found.run if own else None,
+        )
 
     def of_certificate(self, chain: Sequence[bytes], *, now: float) -> SvidClaims:
         """See `Svids`."""
@@ -66,23 +73,30 @@ class PlaneSvids:
         if bundle is None:
             raise Unauthenticated("The certificate is of no trust domain that is known here.")
         proved = verify_x509_svid(chain, bundle=bundle, now=now)
+        said = read_certificate(chain[0])
         # As at the gateway: what is revoked by its serial number gets no token either.
         revocation = self._interruption.covering(
             (
-                (ScopeKind.TOKEN, read_certificate(chain[0]).serial),
+                (ScopeKind.TOKEN, said.serial),
                 (ScopeKind.WORKLOAD, proved),
                 (ScopeKind.EVERYTHING, ""),
             )
         )
         if revocation is not None:
             raise refusal(revocation)
-        return _Svid(spiffe_id=proved, id=certificate_thumbprint(chain[0]), expires_at=int(now))
+        return _Svid(
+            spiffe_id=proved,
+            id=certificate_thumbprint(chain[0]),
+            expires_at=int(now),
+            run=said.run if domain == self._own else None,
+        )
 
 
 class _Svid(Value):
     spiffe_id: str
     id: str
     expires_at: int
+    run: str | None = None
 
 
 class OAuthParts:
@@ -122,6 +136,7 @@ class OAuthParts:
             resource=self.resource,
             issuer=settings.issuer,
             ttl_s=settings.identity.token_ttl,
+            job_runs=plane.job_runs,
         )
         kinds: Sequence[SubjectTokens] = (
             OwnTokens(identity=plane.identity, tokens=self.tokens),

@@ -17,6 +17,14 @@ MAX_LEEWAY_S: Final = 30
 DAY_S: Final = 86_400
 ALGORITHMS: Final = frozenset({"ES256", "RS256", "PS256", "EdDSA", "Ed25519"})
 """What may be allowed at all: asymmetric, and nobody has to guess at a curve."""
+SVID_USE: Final = "jwt-svid"
+SVID_ALGORITHMS: Final = frozenset(
+    {
+        *("ES256", "ES384", "ES512"),
+        *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    }
+)
+"""JWT-SVID §2.1, whole: other trust domains choose other keys. Only for keys of that use."""
 
 
 class Profile(Value):
@@ -58,8 +66,9 @@ class Profile(Value):
 
     def __post_init__(self) -> None:
         """Refuse a profile that would check less than its reader believes."""
-        if not self.algorithms or not ALGORITHMS.issuperset(self.algorithms):
-            raise ValueError(f"algorithms are some of {', '.join(sorted(ALGORITHMS))}")
+        allowed = SVID_ALGORITHMS if self.use == SVID_USE else ALGORITHMS
+        if not self.algorithms or not allowed.issuperset(self.algorithms):
+            raise ValueError(f"algorithms are some of {', '.join(sorted(allowed))}")
         if not self.audience or self.issuer == "" or not self.types:
             raise ValueError("a profile names its audience, its issuer and its types")
         if not 0 <= self.leeway_s <= MAX_LEEWAY_S:
@@ -111,8 +120,18 @@ class Hint(Discreet):
     """
 
     issuer: str = ""
+    subject: str = ""
     kid: str = ""
     kind: str = ""
 
 
-__all__ = ["ALGORITHMS", "DAY_S", "MAX_LEEWAY_S", "Hint", "OutsideToken", "Profile"]
+__all__ = [
+    "ALGORITHMS",
+    "DAY_S",
+    "MAX_LEEWAY_S",
+    "SVID_ALGORITHMS",
+    "SVID_USE",
+    "Hint",
+    "OutsideToken",
+    "Profile",
+]

@@ -96,7 +96,7 @@ class Authorization:
         scope = self.tokens.scope(request.form, client.scope)
         issued = await self.tokens.issue(
             workload=client.workload,
-            run=None,
+            run=client.run,
             client=client.id,
             author=Author(name=client.id, proof=BY_OAUTH + client.method),
             scope=scope,

@@ -60,13 +60,15 @@ class AuthorizationRequest(Discreet):
 class Known(Value):
     """A client that has proved who it is, or a public one that has said so.
 
-    `method` is `private_key_jwt`, `jwt-svid`, `tls_client_auth` or `none`.
+    `method` is `private_key_jwt`, `jwt-svid`, `tls_client_auth` or `none`. `run` is the one that it
+    was launched for, by its SVID: it acts in no other.
     """
 
     id: str
     workload: str
     method: str
     scope: Scopes | None = None
+    run: str | None = None
 
     @property
     def proved(self) -> bool:
@@ -225,19 +227,23 @@ class Clients:
             raise _not_known("SVIDs are not taken here.")
         svid = self._svids.of_token(text, audience=self._issuer, now=self._clock.now())
         await self._spend(SVID_PURPOSE, svid.id, svid.expires_at + 60)
-        return Known(id=svid.spiffe_id, workload=svid.spiffe_id, method="jwt-svid")
+        return Known(id=svid.spiffe_id, workload=svid.spiffe_id, method="jwt-svid", run=svid.run)
 
     async def _by_certificate(self, chain: Sequence[bytes], form: Mapping[str, str]) -> Known:
         assert self._svids is not None
         svid = self._svids.of_certificate(chain, now=self._clock.now())
         client_id = form.get("client_id", svid.spiffe_id)
         if client_id == svid.spiffe_id:
-            return Known(id=client_id, workload=client_id, method="tls_client_auth")
+            return Known(id=client_id, workload=client_id, method="tls_client_auth", run=svid.run)
         client = await self.find(client_id)
         if client is None or client.workload != svid.spiffe_id:
             raise _not_known("The certificate is not the one of this client.")
         return Known(
-            id=client.id, workload=client.workload, method="tls_client_auth", scope=client.scope
+            id=client.id,
+            workload=client.workload,
+            method="tls_client_auth",
+            scope=client.scope,
+            run=svid.run,
         )
 
     async def _spend(self, purpose: str, key: str, until: int) -> None:

@@ -1,6 +1,7 @@
 """Token exchange (RFC 8693): from what proves somebody to a token for a run, and only less.
 
     SVID, CI token                a run is opened for its workload, as policy permits (`open_run`)
+    SVID of a launched program    the run that it was launched for, and no other
     ID token, and a client        a run of the client's workload, opened by that person
     access token of a run         the same run, narrower; with `task`, a child run (`delegate`)
       + actor token of another    a child run of the other's workload, bound to the other's key
@@ -94,6 +95,7 @@ class SvidTokens:
             name=svid.spiffe_id,
             proof="jwt-svid",
             expires_at=svid.expires_at,
+            run=svid.run,
             spend=("svid", svid.id, svid.expires_at + 60),
         )
 
@@ -207,6 +209,12 @@ class Exchange:
                     Refusal.INVALID_CLIENT, "A person's token is exchanged by a proved client only."
                 )
             workload = client.workload
+        if client is not None and client.run is not None and subject.run != client.run:
+            raise AuthorizationRefused(
+                Refusal.UNAUTHORIZED_CLIENT,
+                "The client was launched for a run, and acts in no other.",
+                hint="Exchange an SVID of that same program.",
+            )
         actor = await self._actor(form, subject)
         scope = self._tokens.scope(form, subject.scope, None if client is None else client.scope)
         await self._spend(subject)
@@ -261,9 +269,13 @@ class Exchange:
                 Refusal.INVALID_REQUEST, "Only what has a run can be handed on to an actor."
             )
         actor = await self._subject(form["actor_token"], form["actor_token_type"])
-        if actor.workload is None or actor.run is not None:
+        if actor.workload is None:
             raise AuthorizationRefused(
                 Refusal.INVALID_REQUEST, "The actor token is no identity of a workload."
+            )
+        if actor.run is not None:
+            raise AuthorizationRefused(
+                Refusal.INVALID_REQUEST, "The actor has a run already, and acts in no other."
             )
         return actor
 
@@ -298,6 +310,10 @@ class Exchange:
     ) -> _Run:
         task = form.get("task")
         if subject.run is not None:
+            if "intent" in form:
+                raise AuthorizationRefused(
+                    Refusal.UNAUTHORIZED_CLIENT, "The run is there already, and has its intent."
+                )
             if actor is None and task is None:
                 return _Run(id=subject.run, workload=workload)
             return await self._child(form, subject, actor=actor)

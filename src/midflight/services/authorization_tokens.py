@@ -19,6 +19,7 @@ from midflight.services.authorization_clients import AuthorizationRequest, Known
 from midflight.services.identity import Given, Identity
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
+from midflight.services.job_runs import JobRuns
 from midflight.services.openers import BY_OAUTH
 from midflight.services.ports.authorization_proofs import AuthorizationProofs
 from midflight.services.ports.clock import Clock
@@ -64,6 +65,7 @@ class AuthorizedTokens:
         resource: str,
         issuer: str,
         ttl_s: int,
+        job_runs: JobRuns,
     ) -> None:
         """`resource` is the one that tokens are for; `ttl_s` how long they live at most."""
         self._identity = identity
@@ -75,6 +77,7 @@ class AuthorizedTokens:
         self._resource = resource
         self._issuer = issuer
         self._ttl_s = ttl_s
+        self._job_runs = job_runs
 
     # For the grants
 
@@ -247,6 +250,8 @@ class AuthorizedTokens:
     async def revoke(self, token: str, client: Known) -> bool:
         """RFC 7009 for an access token: False if it is none. Durable when this returns.
 
+        A token of a CI job takes the job's run with it, as `POST /ci/end` does.
+
         Raises:
             AuthorizationRefused: it is another client's (§2.1), or could not be made durable.
         """
@@ -264,6 +269,8 @@ class AuthorizedTokens:
             until=claims.expires_at,
             reason="revoked by its client",
         )
+        if claims.run is not None:
+            await self._job_runs.end(claims.run, workload=claims.workload)
         return True
 
     async def take_back(self, jti: str, *, author: Author, until: int | None, reason: str) -> None:

@@ -210,7 +210,8 @@ class Broker:
     def _may(self, live: LiveRun, workload: Workload, known: Credential, upstream: str) -> None:
         """Raise if the lease may not be made any more. Policy has been asked."""
         gone = self._asking.look(live, workload, known, upstream=upstream)
-        if gone is not None or not self._is_open:
+        is_open = self._is_open and not self.credentials.is_closed(known.name)
+        if gone is not None or not is_open:
             raise not_made(known.name)
 
     def done(self, held: Held) -> None:

@@ -7,13 +7,14 @@ one. It hands out no lease (`broker.py`). Below: `ports/lease_store.py`, backend
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
-from midflight.domain.errors import MidflightError, Misconfigured, NotFound
+from midflight.domain.errors import Conflict, MidflightError, Misconfigured, NotFound
 from midflight.domain.identity import Author
-from midflight.domain.lease import Credential, Revocability
+from midflight.domain.lease import Credential, LeaseState, Revocability
 from midflight.domain.records import Changed
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import CredentialBackend
@@ -52,6 +53,7 @@ class Credentials:
         self._known: dict[str, Credential] = {}
         self._backends: dict[str, CredentialBackend] = {}
         self._by_upstream: dict[str, tuple[Credential, ...]] = {}
+        self._closing: dict[str, int] = {}
 
     async def start(self) -> None:
         """Read what is configured. A backend that cannot be made is known and refuses."""
@@ -128,14 +130,33 @@ class Credentials:
         self._make(credential)
         return credential
 
+    @contextmanager
+    def closed(self, name: str) -> Iterator[None]:
+        """Meanwhile no lease of it is begun, so that the last one can end."""
+        self._closing[name] = self._closing.get(name, 0) + 1
+        try:
+            yield
+        finally:
+            self._closing[name] -= 1
+            if not self._closing[name]:
+                del self._closing[name]
+
+    def is_closed(self, name: str) -> bool:
+        """Whether it is being replaced or removed."""
+        return name in self._closing
+
     async def put(self, credential: Credential, *, author: Author, replace: bool = False) -> None:
         """Add a credential, or replace the one of its name. On record before it counts.
 
         Raises:
             Misconfigured: it cannot be used; names every problem.
-            Conflict: there is one of that name, and it is not to be replaced.
+            Conflict: there is one of that name, and it is not to be replaced, or leases of it are
+                left that only its own settings can end.
         """
         self.checked(credential)
+        before = self._known.get(credential.name)
+        if replace and before is not None:
+            await self._must_be_spent(before)
         known = msgspec.structs.replace(
             credential,
             added_by=author.name,
@@ -159,6 +180,18 @@ class Credentials:
         return known
 
     # Inside
+
+    async def _must_be_spent(self, known: Credential) -> None:
+        """`Conflict` while leases are left that another backend would look for in vain."""
+        states = [state for state in LeaseState if state is not LeaseState.REVOKED]
+        left = await self._store.list_leases(credential=known.name, states=states, limit=1)
+        if left and self.revocability(known.name) is not Revocability.AT_EXPIRY:
+            raise Conflict(
+                f"Leases of credential {known.name} are not revoked at its backend, and with other "
+                "settings they never would be.",
+                hint=f"midflight lease list --credential {known.name} says why; or add the new one "
+                "under another name.",
+            )
 
     def _make(self, credential: Credential) -> CredentialBackend:
         maker = self._makers.get(credential.backend)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -153,18 +153,10 @@ class ScrubbedUpstream:
         attachment: Attachment = NOTHING,
     ) -> Awaitable[Reply]:
         """See `Upstream.call`."""
-        scrubber = self._echoes.scrubber(self.name, seat.run)
-        if scrubber is None:
-            return self._inner.call(
-                action, seat=seat, flight=flight, sink=sink, attachment=attachment
-            )
-        return self._scrubbed(
-            scrubber, action, seat=seat, flight=flight, sink=sink, attachment=attachment
-        )
+        return self._scrubbed(action, seat=seat, flight=flight, sink=sink, attachment=attachment)
 
     async def _scrubbed(
         self,
-        scrubber: Scrubber,
         action: Action,
         *,
         seat: RunSeat,
@@ -172,11 +164,18 @@ class ScrubbedUpstream:
         sink: Sink,
         attachment: Attachment,
     ) -> Reply:
-        around = _ScrubbedSink(sink, scrubber)
+        # Asked anew for whatever comes back: while a call waits, others bring secrets there.
+        def latest() -> Scrubber | None:
+            return self._echoes.scrubber(self.name, seat.run)
+
+        around = _ScrubbedSink(sink, latest)
         try:
             reply = await self._inner.call(
                 action, seat=seat, flight=flight, sink=around, attachment=attachment
             )
+            scrubber = latest()
+            if scrubber is None:
+                return reply
             removed = around.removed
             result, error = reply.result, reply.error
             if result is not None:
@@ -190,10 +189,12 @@ class ScrubbedUpstream:
             around.removed = removed
             return msgspec.structs.replace(reply, result=result, error=error, removed=removed)
         except MidflightError as error:
-            error.message, said = scrubber.text(error.message)
-            error.hint, hinted = scrubber.text(error.hint)
-            around.removed += said + hinted
-            error.args = (error.message,)
+            scrubber = latest()
+            if scrubber is not None:
+                error.message, said = scrubber.text(error.message)
+                error.hint, hinted = scrubber.text(error.hint)
+                around.removed += said + hinted
+                error.args = (error.message,)
             raise
         finally:
             if around.removed:
@@ -215,11 +216,11 @@ class ScrubbedUpstream:
 class _ScrubbedSink:
     """The caller's side of one call."""
 
-    __slots__ = ("_scrubber", "_sink", "removed")
+    __slots__ = ("_latest", "_sink", "removed")
 
-    def __init__(self, sink: Sink, scrubber: Scrubber) -> None:
+    def __init__(self, sink: Sink, latest: Callable[[], Scrubber | None]) -> None:
         self._sink = sink
-        self._scrubber = scrubber
+        self._latest = latest
         self.removed = 0
 
     @property
@@ -234,17 +235,22 @@ class _ScrubbedSink:
 
     async def notify(self, method: str, params: JSONObject) -> None:
         """Without what must not be in it."""
-        params, count = self._scrubber.object(params)
-        self.removed += count
-        await self._sink.notify(method, params)
+        await self._sink.notify(method, self._scrubbed(params))
 
     async def ask(self, request: ClientRequest) -> JSONObject:
         """Without what must not be in it."""
-        params, count = self._scrubber.object(request.params)
-        self.removed += count
-        if count:
+        params = self._scrubbed(request.params)
+        if params is not request.params:
             request = msgspec.structs.replace(request, params=params)
         return await self._sink.ask(request)
+
+    def _scrubbed(self, params: JSONObject) -> JSONObject:
+        scrubber = self._latest()
+        if scrubber is None:
+            return params
+        params, count = scrubber.object(params)
+        self.removed += count
+        return params
 
 
 __all__ = ["MAX_LEASES", "MAX_OTHERS", "Echoes", "ScrubbedUpstream"]

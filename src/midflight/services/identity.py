@@ -486,7 +486,7 @@ def _digest(token: str) -> bytes:
 def _caller(proof: SvidProof, *, how: str, credentials: Credentials) -> Caller:
     return Caller(
         workload=proof.workload,
-        run=None,
+        run=proof.run,
         token=proof.token,
         proof=how,
         expires_at=proof.expires_at,

@@ -26,10 +26,8 @@ from midflight.services.ports.clock import Clock
 from midflight.services.ports.processes import Processes
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
-from midflight.services.registration import Registration, scopes_of
+from midflight.services.registration import LAUNCHER, Registration, scopes_of
 from midflight.services.runs import Runs
-
-SELECTOR = "launcher"
 
 
 class LaunchStatus(Value):
@@ -49,7 +47,7 @@ class LaunchStatus(Value):
 class Launches:
     """See the module. `start` it before use."""
 
-    type = SELECTOR
+    type = LAUNCHER
 
     def __init__(
         self,
@@ -181,7 +179,7 @@ class Launches:
         for start in self._processes.lineage(process.pid):
             run = self._run_of.get(start)
             if run is not None:
-                return (Selector(type=SELECTOR, value=f"run:{run}"),)
+                return (Selector(type=LAUNCHER, value=f"run:{run}"),)
         return ()
 
     # For the control socket: none of these operates anything
@@ -224,7 +222,7 @@ class Launches:
             Entry(
                 id=f"entry_{launch.run.removeprefix('run_')}",
                 spiffe_id=launch.workload,
-                selectors=frozenset({Selector(type=SELECTOR, value=f"run:{launch.run}")}),
+                selectors=frozenset({Selector(type=LAUNCHER, value=f"run:{launch.run}")}),
                 federates_with=self._registration.federates_with,
                 hint="run",
                 run=launch.run,
@@ -255,4 +253,4 @@ def _pid(start: str) -> int:
     return int(start.partition("@")[0])
 
 
-__all__ = ["SELECTOR", "LaunchStatus", "Launches"]
+__all__ = ["LaunchStatus", "Launches"]

@@ -33,6 +33,8 @@ from midflight.services.ports.store import Store
 MAX_SELECTORS = 32
 MAX_HINT = 128
 MIN_TTL_S = 30
+LAUNCHER = "launcher"
+"""Type of the selector of launched programs."""
 
 
 class Registration:
@@ -86,10 +88,19 @@ class Registration:
     # Asking; no I/O
 
     def entries_for(self, attested: Attested) -> Sequence[Entry]:
-        """The entries in force that this caller matches, those of a run first, then by id."""
+        """The entries in force that this caller matches, those of a run first, then by id.
+
+        Who is launched for a run matches entries of that run alone: by another, such as one for its
+        user, it could act outside of the run and of what ends it.
+        """
         found = self._index.matching(attested.selectors)
+        launched = {s.value.removeprefix("run:") for s in attested.selectors if s.type == LAUNCHER}
         return sorted(
-            (entry for entry in found if self.why_not(entry) is None),
+            (
+                entry
+                for entry in found
+                if self.why_not(entry) is None and (not launched or entry.run in launched)
+            ),
             key=lambda entry: (entry.run is None, entry.id),
         )
 
@@ -352,4 +363,4 @@ def _unknown(entry_id: str) -> NotFound:
     return NotFound(f"There is no entry {entry_id}.", hint="midflight entry list shows them.")
 
 
-__all__ = ["Registration", "described", "scopes_of"]
+__all__ = ["LAUNCHER", "Registration", "described", "scopes_of"]

@@ -30,11 +30,13 @@ class SvidProof(Value):
         workload: the SPIFFE ID.
         token: serial number or `jti`, by which it can be revoked.
         expires_at: Unix seconds.
+        run: the run that its bearer was launched for, or None.
     """
 
     workload: str
     token: str
     expires_at: int
+    run: str | None = None
 
 
 class _Remembered(Value):
@@ -54,6 +56,7 @@ class SvidCallers:
         svids: Svids,
         certificates: Certificates,
         audience: str,
+        own: str = "",
         remembered: int = REMEMBERED,
     ) -> None:
         """Say what is believed.
@@ -63,12 +66,14 @@ class SvidCallers:
             svids: reads SVIDs: `midflight.wire.spiffe`.
             certificates: reads certificates: `midflight.wire.tokens`.
             audience: what a JWT-SVID must be for, alone: the gateway's resource.
+            own: the trust domain whose SVIDs name runs of this plane.
             remembered: bound of the chains that are remembered.
         """
         self._bundles = bundles
         self._svids = svids
         self._certificates = certificates
         self._audience = audience
+        self._own = own
         self._bound = remembered
         self._verified: dict[bytes, _Remembered] = {}
 
@@ -92,7 +97,12 @@ class SvidCallers:
         workload = self._svids.verify_x509_svid(chain, bundle=bundle, now=now)
         if workload != said.spiffe_id:
             raise _unknown()
-        proof = SvidProof(workload=workload, token=said.serial, expires_at=said.expires_at)
+        proof = SvidProof(
+            workload=workload,
+            token=said.serial,
+            expires_at=said.expires_at,
+            run=said.run if trust_domain(workload) == self._own else None,
+        )
         if len(self._verified) >= self._bound:
             del self._verified[next(iter(self._verified))]
         self._verified[key] = _Remembered(proof=proof, bundle=bundle)
@@ -109,7 +119,13 @@ class SvidCallers:
         )
         # What is signed names it where it has no id of its own: a signature has two spellings.
         named = svid.jti or hashlib.sha256(text.rpartition(".")[0].encode("ascii")).hexdigest()
-        return SvidProof(workload=svid.spiffe_id, token=named, expires_at=svid.expires_at)
+        own = trust_domain(svid.spiffe_id) == self._own
+        return SvidProof(
+            workload=svid.spiffe_id,
+            token=named,
+            expires_at=svid.expires_at,
+            run=svid.run if own else None,
+        )
 
     def _bundle_of(self, claimed: str) -> TrustBundle:
         try:

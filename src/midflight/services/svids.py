@@ -20,6 +20,7 @@ from midflight.domain.revocation import ScopeKind
 from midflight.domain.spiffe import MAX_JWT_TTL_S, MAX_X509_TTL_S, JwtSvid, X509Svid
 from midflight.services.interruption import Interruption, refusal
 from midflight.services.inventory import Inventory
+from midflight.services.mint_rates import MintRates
 from midflight.services.ports.authority import Authority
 from midflight.services.ports.bundles import Bundles
 from midflight.services.ports.clock import Clock
@@ -56,6 +57,7 @@ class Svids:
         self._interruption = interruption
         self._recorder = recorder
         self._clock = clock
+        self._rates = MintRates(clock=clock)
         self._x509_ttl_s = min(x509_ttl_s, MAX_X509_TTL_S)
         self._jwt_ttl_s = min(jwt_ttl_s, MAX_JWT_TTL_S)
 
@@ -89,10 +91,12 @@ class Svids:
         Raises:
             Forbidden, Interrupted: as `check`.
             Unavailable: it cannot be signed or recorded; nothing was handed out.
+            TooOften: the entry has had more than it is given in this time.
         """
         self.check(entry)
+        self._rates.take(entry.id)
         ttl_s = self._ttl(entry, min(entry.x509_ttl_s, self._x509_ttl_s))
-        made = await self._authority.issue(entry.spiffe_id, ttl_s=ttl_s)
+        made = await self._authority.issue(entry.spiffe_id, ttl_s=ttl_s, run=entry.run)
         made = msgspec.structs.replace(made, hint=entry.hint)
         await self._record("x509-svid", made.serial, entry, expires_at=made.expires_at, proof=proof)
         return made
@@ -100,6 +104,7 @@ class Svids:
     async def jwt(self, entry: Entry, audience: Sequence[str], *, proof: str) -> JwtSvid:
         """A JWT-SVID for an audience. Errors as `x509`; `Malformed` for an unusable audience."""
         self.check(entry)
+        self._rates.take(entry.id)
         now = int(self._clock.now())
         ttl_s = self._ttl(entry, min(entry.jwt_ttl_s, self._jwt_ttl_s))
         token_id = f"svid_{self._clock.token()}"
@@ -110,6 +115,9 @@ class Svids:
             issued_at=now,
             lifetime_s=ttl_s,
         )
+        if entry.run is not None:
+            # Signed, so whoever is launched for a run can prove that one and no other.
+            claims["txn"] = entry.run
         token = await self._signer.mint(header, claims)
         wanted = tuple(dict.fromkeys(audience))
         await self._record(
@@ -170,6 +178,8 @@ class Svids:
             if workload is None or why is not None:
                 raise Unauthenticated(why or "The workload is not registered.")
             scopes.append((ScopeKind.OWNER, workload.owner))
+            if found.run is not None:
+                scopes.append((ScopeKind.RUN, found.run))
         revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)

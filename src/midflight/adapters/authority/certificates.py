@@ -132,16 +132,18 @@ class LeafSigner:
         self._key_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(loaded.public_key())
         self.ends_at = int(self._authority.not_valid_after_utc.timestamp())
 
-    def issue(self, spiffe_id: str, *, now: float, ttl_s: int) -> X509Svid:
-        """A fresh key and its leaf. About 0.3 ms."""
+    def issue(self, spiffe_id: str, *, now: float, ttl_s: int, run: str | None = None) -> X509Svid:
+        """A fresh key and its leaf, which names the run as its unit. About 0.3 ms."""
         key = new_key()
         until = min(int(now) + ttl_s, self.ends_at)
         serial = x509.random_serial_number()
+        unit = NameOID.ORGANIZATIONAL_UNIT_NAME
         subject = x509.Name(
             [
                 # Never the issuer's own name, or the leaf looks issued by itself to OpenSSL.
                 x509.NameAttribute(NameOID.ORGANIZATION_NAME, "midflight workload"),
                 x509.NameAttribute(NameOID.SERIAL_NUMBER, f"{serial:x}"),
+                *(() if run is None else (x509.NameAttribute(unit, run),)),
             ]
         )
         leaf = (

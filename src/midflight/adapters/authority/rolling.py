@@ -130,7 +130,7 @@ class RollingAuthority:
                 await asyncio.to_thread(self._write, state)
             self._use(state)
 
-    async def issue(self, spiffe_id: str, *, ttl_s: int) -> X509Svid:
+    async def issue(self, spiffe_id: str, *, ttl_s: int, run: str | None = None) -> X509Svid:
         """A fresh key and its certificate. `Unavailable` once the intermediate has ended."""
         signer, now = self._signer, self._clock.now()
         if signer is None or signer.ends_at <= now:
@@ -140,7 +140,7 @@ class RollingAuthority:
             )
         ttl_s = min(ttl_s, MAX_X509_TTL_S)
         return await asyncio.get_running_loop().run_in_executor(
-            self._pool, lambda: signer.issue(spiffe_id, now=now, ttl_s=ttl_s)
+            self._pool, lambda: signer.issue(spiffe_id, now=now, ttl_s=ttl_s, run=run)
         )
 
     async def refresh(self) -> bool:

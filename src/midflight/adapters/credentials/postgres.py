@@ -68,12 +68,10 @@ FROM pg_catalog.pg_stat_activity WHERE usename = $1
 _PAUSE = "SELECT pg_catalog.pg_sleep(0.01)"
 _DROP = "SELECT pg_catalog.format('DROP ROLE IF EXISTS %I', $1::text)"
 _HEIR = """
-SELECT coalesce(
-  (SELECT g.rolname FROM pg_catalog.pg_auth_members m
-     JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
-     JOIN pg_catalog.pg_roles r ON r.oid = m.member
-    WHERE r.rolname = $1 ORDER BY g.rolname LIMIT 1),
-  current_user)
+SELECT g.rolname FROM pg_catalog.pg_auth_members m
+  JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
+  JOIN pg_catalog.pg_roles r ON r.oid = m.member
+WHERE r.rolname = $1 ORDER BY g.rolname LIMIT 1
 """
 # In this order and in one transaction: once everything it owned has another owner, DROP OWNED
 # takes away what was granted to it and no object.
@@ -223,6 +221,12 @@ class PostgresBackend:
             await _run(session, _DROP, name)
         except asyncpg.DependentObjectsStillExistError:
             heir = await session.fetchval(_HEIR, name)
+            if heir is None:
+                # Never the administrator: a function of the lease's would run with its rights then.
+                raise Misconfigured(
+                    f"The role {name} can log in no more, and owns objects that no role inherits.",
+                    hint="Look at what it owns, then: DROP OWNED BY it; DROP ROLE it.",
+                ) from None
             async with session.transaction():
                 await _run(session, _REASSIGN, name, heir)
                 await _run(session, _UNGRANT, name)

@@ -125,6 +125,7 @@ listen = "127.0.0.1:8600"
 
 # One table for each tool server. Secrets are never written here, only where they are:
 # env:NAME or file:PATH, with a scheme word before it if the header wants one.
+# Better than one secret for all runs is one lent to each: midflight credential add --help.
 #
 # [[upstream]]
 # name = "tickets"

@@ -102,7 +102,7 @@ class CredentialVerbs:
         ]
         settings = {**given.settings, **{field: _SEALED + secret for field, secret in made}}
         try:
-            await self._credentials.put(
+            await self._put(
                 Credential(
                     name=given.name,
                     backend=given.backend,
@@ -113,7 +113,7 @@ class CredentialVerbs:
                     ttl_s=given.ttl_s,
                     max_ttl_s=given.max_ttl_s,
                 ),
-                author=operator.author,
+                operator=operator,
                 replace=given.replace,
             )
         except BaseException:
@@ -121,12 +121,20 @@ class CredentialVerbs:
                 await self._sealed.forget(secret)
             raise
         if before is not None:
-            await self._broker.revoke(
-                author=operator.author, credential=given.name, reason="credential replaced"
-            )
             kept = self._credentials.get(given.name)
             await self._forget(_sealed_in(before) - _sealed_in(kept))
         return self._known(self._credentials.get(given.name))
+
+    async def _put(self, credential: Credential, *, operator: Operator, replace: bool) -> None:
+        """With its old settings, what was lent is taken back; then the new ones count."""
+        author, name = operator.author, credential.name
+        with self._credentials.closed(name):
+            if replace and self._credentials.find(name) is not None:
+                self._credentials.checked(credential)
+                await self._broker.revoke(
+                    author=author, credential=name, reason="credential replaced"
+                )
+            await self._credentials.put(credential, author=author, replace=replace)
 
     async def list_credentials(self, given: Empty, operator: Operator) -> Sequence[KnownCredential]:
         """All credentials, by name."""
@@ -148,10 +156,11 @@ class CredentialVerbs:
         self, given: NamedCredential, operator: Operator
     ) -> NamedCredential:
         """Take back what was lent of it, and forget it. `Conflict` while a lease is left."""
-        await self._broker.revoke(
-            author=operator.author, credential=given.name, reason="credential removed"
-        )
-        removed = await self._credentials.remove(given.name, author=operator.author)
+        with self._credentials.closed(given.name):
+            await self._broker.revoke(
+                author=operator.author, credential=given.name, reason="credential removed"
+            )
+            removed = await self._credentials.remove(given.name, author=operator.author)
         await self._forget(_sealed_in(removed))
         return given
 

@@ -35,6 +35,7 @@ REVIEWED = {
         "send_mail": ("send", "open"),
         "make_payment": ("pay", "closed"),
         "export_customers": ("read", "closed"),
+        "whose_key": ("read", "closed"),
     },
 }
 

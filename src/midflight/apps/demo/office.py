@@ -23,7 +23,7 @@ ROW_S = 0.025
 
 def server(state: Path) -> MCPServer:
     """The server; `state` is the JSON file it keeps its counts in."""
-    counts = {"mails": 0, "payments": 0, "rows": 0, "cancelled": 0}
+    counts = {"mails": 0, "payments": 0, "rows": 0, "cancelled": 0, "keyed": 0}
 
     def keep() -> None:
         state.write_text(json.dumps(counts), encoding="utf-8")
@@ -45,6 +45,14 @@ def server(state: Path) -> MCPServer:
         counts["payments"] += 1
         keep()
         return f"paid {amount_cents} to {to_account}"
+
+    @office.tool()
+    def whose_key(context: Context) -> str:
+        """Repeat the key that a call came with, as a careless server does."""
+        key = (context.headers or {}).get("x-office-key", "")
+        counts["keyed"] = len(key)
+        keep()
+        return f"you called with the key {key or 'of nobody'}"
 
     @office.tool()
     async def export_customers(context: Context) -> str:

@@ -118,7 +118,7 @@ class OAuthApp:
             url=self._public_url + path,
             authorization=_texts(scope, b"authorization"),
             dpop=_texts(scope, b"dpop"),
-            chain=() if shown is None else (shown,),
+            chain=peer.chain,
             x5t=None if shown is None else certificate_thumbprint(shown),
             peer=peer.address,
         )

@@ -22,6 +22,7 @@ from midflight.apps.workload_api.changes import Changes
 from midflight.apps.workload_api.descriptors import SERVICE, messages
 from midflight.apps.workload_api.front import Front
 from midflight.domain.errors import Forbidden, Interrupted, MidflightError
+from midflight.services.mint_rates import TooOften
 from midflight.services.ports.bundles import Bundles
 from midflight.services.ports.clock import Clock
 from midflight.services.svids import Svids
@@ -166,6 +167,8 @@ async def _abort(context: Any, error: Exception) -> None:
             await context.abort(error.status, error.text)
         case Forbidden() | Interrupted():
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, error.message)
+        case TooOften():
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, error.message)
         case MidflightError():
             log.warning("workload_api_call_failed", why=error.message)
             await context.abort(grpc.StatusCode.UNAVAILABLE, error.message)

@@ -24,8 +24,10 @@ class Authority(Protocol):
         """Be able to sign. `Unavailable` or `Misconfigured` if it cannot."""
         ...
 
-    async def issue(self, spiffe_id: str, *, ttl_s: int) -> X509Svid:
+    async def issue(self, spiffe_id: str, *, ttl_s: int, run: str | None = None) -> X509Svid:
         """A fresh key and its certificate, ending with the authority's own at the latest.
+
+        It names the run that its bearer was launched for, if any.
 
         `Unavailable` if it cannot sign now.
         """

@@ -64,6 +64,11 @@ class SvidClaims(Protocol):
         """Unix seconds."""
         ...
 
+    @property
+    def run(self) -> str | None:
+        """The run of this plane that its bearer was launched for, or None."""
+        ...
+
 
 class AuthorizationProofs(Protocol):
     """Pure readers. What does not hold raises `Unauthenticated`."""

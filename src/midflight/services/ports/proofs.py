@@ -190,6 +190,11 @@ class CertificateFacts(Protocol):
         """Unix seconds when it ends."""
         ...
 
+    @property
+    def run(self) -> str | None:
+        """The run that it names; of ours only where the trust domain is ours."""
+        ...
+
 
 class Certificates(Protocol):
     """Reading of certificates; `midflight.wire.tokens` satisfies it as a module."""
@@ -210,6 +215,11 @@ class JwtSvidFacts(Protocol):
     @property
     def jti(self) -> str:
         """Its id, or empty."""
+        ...
+
+    @property
+    def run(self) -> str | None:
+        """The run that it was issued for; of ours only where the trust domain is ours."""
         ...
 
     @property

@@ -38,6 +38,11 @@ class SvidClaims(Protocol):
         ...
 
     @property
+    def run(self) -> str | None:
+        """The run that it was issued for; of ours only where the trust domain is ours."""
+        ...
+
+    @property
     def claims(self) -> JSONObject:
         """All of them."""
         ...

@@ -2,6 +2,7 @@
 
 The audience is the issuer and nothing else. An assertion for the token endpoint's URL is refused:
 a server that a client also uses could have it made for ours (audience injection, CVE-2025-27370).
+It goes through `wire/tokens/verify.py`.
 What it does not check: whether the `jti` was used; the caller spends it.
 """
 
@@ -10,21 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import msgspec
-
-from midflight.domain.errors import Malformed, Unauthenticated
+from midflight.domain.errors import Unauthenticated
+from midflight.domain.outside_token import Profile
 from midflight.domain.value import JSONObject, Value
-from midflight.wire.tokens.jwk import public_key
-from midflight.wire.tokens.jws import Jws, decode_compact, signature_holds
+from midflight.wire.tokens.verify import unverified, verify
 
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 SPIFFE_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 ALGORITHMS = ("ES256", "EdDSA", "Ed25519")
-LEEWAY_S = 30
 MAX_LIFETIME_S = 600
 
-_HEADER = frozenset({"alg", "typ", "kid"})
-_TYPES = frozenset({"JWT", "jwt", "client-authentication+jwt"})
 _JTI = re.compile(r"[\x21-\x7e]{1,256}\Z")
 
 
@@ -35,29 +31,31 @@ class Assertion(Value):
     until: int
 
 
-class _Claims(msgspec.Struct):
-    iss: str
-    sub: str
-    aud: str | list[str]
-    jti: str
-    exp: int
-    iat: int | None = None
-    nbf: int | None = None
-
-
 def subject_of(text: str) -> str:
     """What an assertion claims to be, unverified: good for nothing but finding the key.
 
     Raises:
         Unauthenticated: it is no JWT with a subject.
     """
-    try:
-        subject = decode_compact(text).payload.get("sub")
-    except Malformed:
-        subject = None
-    if not isinstance(subject, str) or not 0 < len(subject) <= 2048:
+    subject = unverified(text).subject
+    if not 0 < len(subject) <= 2048:
         raise _refused()
     return subject
+
+
+def profile(client: str, audience: str) -> Profile:
+    """What an assertion of this client must be."""
+    return Profile(
+        kind="client assertion",
+        issuer=client,
+        audience=audience,
+        algorithms=ALGORITHMS,
+        types=("JWT", "jwt", "client-authentication+jwt", None),
+        required=("jti",),
+        max_age_s=None,
+        max_lifetime_s=MAX_LIFETIME_S,
+        kid_required=False,
+    )
 
 
 def verify_assertion(
@@ -76,36 +74,15 @@ def verify_assertion(
         Unauthenticated: with one message for every reason; a stranger learns nothing.
     """
     try:
-        jws = decode_compact(text)
-        header = jws.header
-        algorithm = header.get("alg")
-        if header.keys() - _HEADER or header.get("typ", "JWT") not in _TYPES:
-            raise _refused()
-        if algorithm not in ALGORITHMS:
-            raise _refused()
-        named = [key for key in keys if "kid" not in header or key.get("kid") == header["kid"]]
-        if not any(_signed(key, algorithm, jws) for key in named):
-            raise _refused()
-        claims = msgspec.convert(jws.payload, _Claims)
-    except (Malformed, msgspec.ValidationError):
+        token = verify(text, profile=profile(client, audience), jwks={"keys": keys}, now=now)
+    except Unauthenticated:
         raise _refused() from None
-    audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
-    if claims.iss != client or claims.sub != client or audiences != [audience]:
+    # An iat of the near future would stretch the life that is counted from it.
+    if token.subject != client or token.expires_at > now + MAX_LIFETIME_S:
         raise _refused()
-    began = claims.iat if claims.iat is not None else now
-    if not now - LEEWAY_S < claims.exp <= now + MAX_LIFETIME_S:
+    if _JTI.match(token.jti) is None:
         raise _refused()
-    if max(began, claims.nbf or 0) > now + LEEWAY_S or _JTI.match(claims.jti) is None:
-        raise _refused()
-    return Assertion(jti=claims.jti, until=claims.exp + 2 * LEEWAY_S)
-
-
-def _signed(jwk: JSONObject, algorithm: str, jws: Jws) -> bool:
-    try:
-        key = public_key(jwk, algorithm=algorithm)
-    except Malformed:
-        return False
-    return signature_holds(jws, algorithm=algorithm, key=key)
+    return Assertion(jti=token.jti, until=token.until)
 
 
 def _refused() -> Unauthenticated:
@@ -120,6 +97,7 @@ __all__ = [
     "SPIFFE_TYPE",
     "TYPE",
     "Assertion",
+    "profile",
     "subject_of",
     "verify_assertion",
 ]

@@ -1,25 +1,20 @@
-"""Public keys of JWT authorities, and signatures by them (JWT-SVID §2: the algorithms allowed).
+"""Which public keys a bundle may hold as JWT authorities (JWT-SVID §2: the algorithms allowed).
 
-Other trust domains choose other keys than ours, so this reads what the standard allows; each key
-verifies only the algorithms of its own kind and size.
+Other trust domains choose other keys than ours, so this takes what the standard allows. It
+verifies nothing: `wire/tokens/keys.py` chooses the key of a token.
 """
 
 from __future__ import annotations
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
-from joserfc.jws import JWSRegistry
 
 from midflight.domain.errors import Malformed
 from midflight.domain.value import JSONObject
-from midflight.wire.tokens.jws import Jws
 
-ALGORITHMS = frozenset(
-    {"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
-)
 MIN_RSA_BITS = 2_048
 
-_CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
+_CURVES = frozenset({"P-256", "P-384", "P-521"})
 _MEMBERS = {"EC": ("kty", "crv", "x", "y"), "RSA": ("kty", "n", "e")}
 _SECRETS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -43,27 +38,11 @@ def jwt_key(jwk: JSONObject) -> ECKey | RSAKey:
         key.get_op_key("verify")  # parses it now: off the curve is an error
     except (JoseError, ValueError, TypeError, KeyError):
         key = None
-    if key is None or (isinstance(key, ECKey) and key.curve_name not in _CURVES.values()):
+    if key is None or (isinstance(key, ECKey) and key.curve_name not in _CURVES):
         raise Malformed("A JWT authority is not a public EC or RSA key.")
     if isinstance(key, RSAKey) and key.get_op_key("verify").key_size < MIN_RSA_BITS:
         raise Malformed("A JWT authority is an RSA key of less than 2,048 bits.")
     return key
 
 
-def signed_by(jws: Jws, jwk: JSONObject, *, algorithm: str) -> bool:
-    """Whether this authority signed it. False, too, for an algorithm of another kind of key."""
-    if algorithm not in ALGORITHMS or jwk.get("alg", algorithm) != algorithm:
-        return False
-    key = jwt_key(jwk)
-    match key:
-        case ECKey():
-            if _CURVES.get(algorithm) != key.curve_name:
-                return False
-        case RSAKey():
-            if algorithm in _CURVES:
-                return False
-    model = JWSRegistry.algorithms[algorithm]
-    return bool(model.verify(jws.signing_input, jws.signature, key))
-
-
-__all__ = ["ALGORITHMS", "jwt_key", "signed_by"]
+__all__ = ["jwt_key"]

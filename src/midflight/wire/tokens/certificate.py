@@ -25,11 +25,13 @@ class Certificate(Value):
         spiffe_id: the one URI among its names, or empty where there is none or are several.
         serial: its serial number in lower-case hexadecimal.
         expires_at: Unix seconds.
+        run: the run that it names as its unit, or None; only an authority of ours is believed.
     """
 
     spiffe_id: str
     serial: str
     expires_at: int
+    run: str | None = None
 
 
 def read_certificate(der: bytes) -> Certificate:
@@ -43,6 +45,7 @@ def read_certificate(der: bytes) -> Certificate:
             spiffe_id=uris[0] if len(uris) == 1 else "",
             serial=f"{found.serial_number:x}",
             expires_at=int(found.not_valid_after_utc.timestamp()),
+            run=_run(found),
         )
     except (
         ValueError,
@@ -57,6 +60,11 @@ def read_certificate(der: bytes) -> Certificate:
 def certificate_thumbprint(der: bytes) -> str:
     """`x5t#S256` of a certificate (RFC 8705 §3.1, RFC 7515 §4.1.8)."""
     return urlsafe_b64encode(hashlib.sha256(der).digest())[:-1].decode("ascii")
+
+
+def _run(certificate: x509.Certificate) -> str | None:
+    units = certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATIONAL_UNIT_NAME)
+    return str(units[0].value) if len(units) == 1 else None
 
 
 def _unreadable() -> Unauthenticated:

@@ -32,8 +32,10 @@ _ALGORITHMS = {
     "EdDSA": JWSRegistry.algorithms["Ed25519"],
     "Ed25519": JWSRegistry.algorithms["Ed25519"],
     # Of other issuers only: which algorithms count is said by whoever calls.
-    "RS256": JWSRegistry.algorithms["RS256"],
-    "PS256": JWSRegistry.algorithms["PS256"],
+    **{
+        name: JWSRegistry.algorithms[name]
+        for name in ("ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+    },
 }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
+from joserfc.jwk import ECKey, RSAKey
 
 from midflight.domain.errors import Malformed
 from midflight.domain.value import JSONObject
@@ -28,7 +28,12 @@ MAX_RSA_BITS = 4_096
 """Verifying with more costs a flood nothing and us a lot."""
 
 _SECRET = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_RSA = frozenset({"RS256", "PS256"})
+_RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+# Of trust domains that chose a larger curve: its name, and the characters of a coordinate.
+_LARGER = {
+    "ES384": ("P-384", re.compile(r"[A-Za-z0-9_-]{64}\Z")),
+    "ES512": ("P-521", re.compile(r"[A-Za-z0-9_-]{88}\Z")),
+}
 _KID = re.compile(r"[\x21-\x7e]{1,256}\Z")
 # n of up to 4,096 bits; e of up to 32.
 _MODULUS = re.compile(r"[A-Za-z0-9_-]{342,684}\Z")
@@ -76,11 +81,34 @@ def _fitting(jwk: JSONObject, *, algorithm: str, use: str) -> PublicKey | None:
         return None
     if algorithm in _RSA:
         return _rsa(jwk)
+    if algorithm in _LARGER:
+        return _larger(jwk, algorithm)
     names = ("kty", "crv", "x", "y") if jwk.get("kty") == "EC" else ("kty", "crv", "x")
     try:
         return public_key({n: jwk[n] for n in names if n in jwk}, algorithm=algorithm)
     except Malformed:
         return None
+
+
+def _larger(jwk: JSONObject, algorithm: str) -> PublicKey | None:
+    curve, form = _LARGER[algorithm]
+    x, y = jwk.get("x"), jwk.get("y")
+    if (jwk.get("kty"), jwk.get("crv")) != ("EC", curve):
+        return None
+    if not isinstance(x, str) or not isinstance(y, str) or not (form.match(x) and form.match(y)):
+        return None
+    return _parsed_larger(algorithm, x, y)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed_larger(algorithm: str, x: str, y: str) -> PublicKey | None:
+    try:
+        key = ECKey.import_key({"kty": "EC", "crv": _LARGER[algorithm][0], "x": x, "y": y})
+        key.get_op_key("verify")  # parses the point now: off the curve is a ValueError
+        name = key.thumbprint()
+    except (ValueError, JoseError):
+        return None
+    return PublicKey(thumbprint=name, algorithms=frozenset({algorithm}), key=key)
 
 
 def _rsa(jwk: JSONObject) -> PublicKey | None:

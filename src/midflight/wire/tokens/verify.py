@@ -77,8 +77,10 @@ def unverified(text: str) -> Hint:
     except Malformed:
         raise _refused("The token does not verify.") from None
     issuer, kid, kind = jws.payload.get("iss"), jws.header.get("kid"), jws.header.get("typ")
+    subject = jws.payload.get("sub")
     return Hint(
         issuer=issuer if isinstance(issuer, str) else "",
+        subject=subject if isinstance(subject, str) else "",
         kid=kid if isinstance(kid, str) else "",
         kind=kind if isinstance(kind, str) else "",
     )
@@ -123,7 +125,7 @@ def _check_parties(claims: dict[str, Any], profile: Profile) -> tuple[str, ...]:
     if (
         not isinstance(listed, list)  # pyright: ignore[reportUnnecessaryIsInstance]  -- JSON
         or not 1 <= len(listed) <= MAX_AUDIENCES
-        or not all(isinstance(one, str) for one in listed)
+        or not all(isinstance(one, str) and _is_name(one) for one in listed)
         or profile.audience not in listed
     ):
         raise _refused(
@@ -179,9 +181,13 @@ def _time(claims: dict[str, Any], name: str, profile: Profile) -> float | None:
 
 def _name(claims: dict[str, Any], claim: str, profile: Profile) -> str:
     value = claims.get(claim)
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME or not value.isprintable():
+    if not isinstance(value, str) or not _is_name(value):
         raise _refused(f"The claim {claim} of the {profile.kind} is not a name.")
     return value
+
+
+def _is_name(value: str) -> bool:
+    return 1 <= len(value) <= MAX_NAME and value.isprintable()
 
 
 def _replay_key(jws: Jws, *, profile: Profile, jti: str) -> str:
