@@ -1,4 +1,4 @@
-"""Tokens of CI jobs at the real `/oauth/token` and `/oauth/revoke`: the job's run ends with them."""
+"""Tokens of CI jobs at the real `/oauth/token` and `/oauth/revoke`: the run ends with them."""
 
 from __future__ import annotations
 
