@@ -14,6 +14,8 @@ from oauth_kit import ACCESS_TOKEN, CLIENT, TOKEN_EXCHANGE, OAuthServer, oauth_s
 from gateways import AGENT
 from midflight.domain.attestation import Entry
 from midflight.domain.authorization import AuthorizationRefused, Refusal
+from midflight.domain.identity import Author
+from midflight.domain.revocation import Scope, ScopeKind
 from midflight.services.authorization_clients import AuthorizationRequest
 from midflight.wire.oauth.certificates import certificate_thumbprint
 
@@ -58,6 +60,24 @@ async def test_a_certificate_is_the_proof_and_what_tokens_are_bound_to(tmp_path:
         )
         claims = pyjwt.decode(named["access_token"], options={"verify_signature": False})
         assert claims["client_id"] == CLIENT
+
+
+async def test_a_certificate_that_is_revoked_by_its_serial_number_gets_no_token(
+    tmp_path: Path,
+) -> None:
+    async with oauth_server(tmp_path) as server:
+        entry = Entry(id="entry_a", spiffe_id=AGENT, selectors=frozenset())
+        lost = await server.plane.spiffe.svids.x509(entry, proof="test")
+        await server.plane.interruption.revoke(
+            Scope(kind=ScopeKind.TOKEN, id=lost.serial),
+            reason="the key was lost",
+            author=Author(name="o", proof="test"),
+        )
+        token = server.plane.oauth.authorization.token
+        with pytest.raises(AuthorizationRefused, match="the key was lost"):
+            await token(request(server, lost.chain, grant_type="client_credentials"))
+        # Another certificate of the workload is as good as before.
+        await token(request(server, await chain_of(server), grant_type="client_credentials"))
 
 
 async def test_a_certificate_of_nobody_or_of_another_authority(tmp_path: Path) -> None:

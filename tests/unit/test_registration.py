@@ -10,7 +10,14 @@ import pytest
 from attest_kit import Registered, found, registered, these
 
 from midflight.domain.attestation import Selector
-from midflight.domain.errors import Conflict, Malformed, NotFound, Unauthenticated
+from midflight.domain.errors import (
+    Conflict,
+    LedgerUnavailable,
+    Malformed,
+    NotFound,
+    StoreUnavailable,
+    Unauthenticated,
+)
 from midflight.domain.identity import Workload
 from midflight.domain.records import Changed
 from midflight.domain.revocation import Scope, ScopeKind
@@ -175,9 +182,7 @@ async def test_workloads_by_uid_get_the_bundles_of_those_we_federate_with(
     told: list[int] = []
     registration.on_changed(lambda: told.append(1))
     workload = await made.plane.inventory.get(WORKLOAD)
-    await made.plane.inventory.register(
-        Workload(**{**msgspec.structs.asdict(workload), "uid": 4242}), OPERATOR
-    )
+    await made.plane.inventory.register(msgspec.structs.replace(workload, uid=4242), OPERATOR)
     assert told
     assert [e.federates_with for e in registration.entries_for(found("unix:uid:4242"))] == [
         ("partner.test",)
@@ -245,3 +250,39 @@ async def test_a_removed_join_token_lets_nobody_in(made: Registered) -> None:
 async def test_what_is_no_join_token_is_refused(made: Registered, bad: str) -> None:
     with pytest.raises(Unauthenticated):
         await made.join_tokens.redeem(bad)
+
+
+# A store or a ledger that does not answer
+
+
+async def test_an_entry_that_no_record_explains_is_none_after_a_restart_either(
+    made: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise LedgerUnavailable("The ledger cannot be written.")
+
+    monkeypatch.setattr(made.registration, "_changed", refuse)
+    with pytest.raises(LedgerUnavailable):
+        await made.registration.add(
+            spiffe_id=WORKLOAD, selectors=these("unix:uid:7"), author=OPERATOR
+        )
+    assert ids(made, "unix:uid:7") == []
+    assert await made.plane.store.list_entries() == []
+
+
+async def test_an_entry_that_the_store_did_not_forget_can_be_removed_again(
+    made: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = await made.registration.add(
+        spiffe_id=WORKLOAD, selectors=these("unix:uid:7"), author=OPERATOR
+    )
+
+    async def refuse(_: str) -> bool:
+        raise StoreUnavailable("The store does not answer.")
+
+    with monkeypatch.context() as patch, pytest.raises(StoreUnavailable):
+        patch.setattr(made.plane.store, "delete_entry", refuse)
+        await made.registration.remove(entry.id, OPERATOR)
+    assert ids(made, "unix:uid:7") == []  # without force from the first try on
+    await made.registration.remove(entry.id, OPERATOR)
+    assert await made.plane.store.list_entries() == []

@@ -11,6 +11,7 @@ from midflight.adapters.documents.https import HttpsDocuments
 from midflight.adapters.login.oidc import OidcLogin
 from midflight.domain.errors import Unauthenticated
 from midflight.domain.identity import trust_domain
+from midflight.domain.revocation import ScopeKind
 from midflight.domain.value import Value
 from midflight.services.authorization import Authorization
 from midflight.services.authorization_clients import Clients
@@ -24,6 +25,7 @@ from midflight.services.authorization_exchange import (
 )
 from midflight.services.authorization_people import People
 from midflight.services.authorization_tokens import AuthorizedTokens
+from midflight.services.interruption import refusal
 from midflight.services.ports.authorization_proofs import SubjectTokens, SvidClaims
 from midflight.services.ports.login import LoginProvider
 from midflight.wire.oauth import proofs
@@ -46,6 +48,7 @@ class PlaneSvids:
 
     def __init__(self, plane: Plane) -> None:
         self._spiffe = plane.spiffe
+        self._interruption = plane.interruption
         self._own = plane.settings.identity.trust_domain
 
     def of_token(self, text: str, *, audience: str, now: float) -> SvidClaims:
@@ -70,11 +73,22 @@ class PlaneSvids:
         if bundle is None:
             raise Unauthenticated("The certificate is of no trust domain that is known here.")
         proved = verify_x509_svid(chain, bundle=bundle, now=now)
+        said = read_certificate(chain[0])
+        # As at the gateway: what is revoked by its serial number gets no token either.
+        revocation = self._interruption.covering(
+            (
+                (ScopeKind.TOKEN, said.serial),
+                (ScopeKind.WORKLOAD, proved),
+                (ScopeKind.EVERYTHING, ""),
+            )
+        )
+        if revocation is not None:
+            raise refusal(revocation)
         return _Svid(
             spiffe_id=proved,
             id=certificate_thumbprint(chain[0]),
             expires_at=int(now),
-            run=read_certificate(chain[0]).run if domain == self._own else None,
+            run=said.run if domain == self._own else None,
         )
 
 

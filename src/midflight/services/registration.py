@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 
 from midflight.domain.attestation import Attested, Entry, Selector
-from midflight.domain.errors import Conflict, Malformed, NotFound
+from midflight.domain.errors import Conflict, Malformed, MidflightError, NotFound
 from midflight.domain.identity import Author, Workload, trust_domain
 from midflight.domain.records import Changed
 from midflight.domain.revocation import ScopeKind
@@ -178,7 +178,11 @@ class Registration:
             )
             await self._store.put_entry(entry)
             # On record before it counts: nobody is anybody by an entry that no record explains.
-            await self._changed(f"entry.add {entry.id}", author, described(entry))
+            try:
+                await self._changed(f"entry.add {entry.id}", author, described(entry))
+            except MidflightError:
+                await self._store.delete_entry(entry.id)  # nor after a restart
+                raise
             self._added[entry.id] = entry
             self._index.add(entry)
         self._tell()
@@ -195,7 +199,12 @@ class Registration:
             )
         async with self._changing:
             self._drop(entry_id)
-            await self._store.delete_entry(entry_id)
+            try:
+                await self._store.delete_entry(entry_id)
+            except MidflightError:
+                # It stays without force here, and can be removed again; a restart must not revive it.
+                self._added[entry_id] = entry
+                raise
             await self._changed(f"entry.remove {entry_id}", author, described(entry))
         return entry
 
