@@ -202,7 +202,7 @@ class Registration:
             try:
                 await self._store.delete_entry(entry_id)
             except MidflightError:
-                # It stays without force here, and can be removed again; a restart must not revive it.
+                # Without force from here on, and still to be removed, or a restart would revive it.
                 self._added[entry_id] = entry
                 raise
             await self._changed(f"entry.remove {entry_id}", author, described(entry))
