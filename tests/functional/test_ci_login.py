@@ -40,7 +40,8 @@ class Job:
     def __init__(self, folder: Path, plane: str) -> None:
         self.folder = folder
         self.plane = plane
-        self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ["PYTHONPATH"]}
+        passed = ("PATH", "PYTHONPATH")
+        self.environment = {name: os.environ[name] for name in passed if name in os.environ}
         self.environment |= {"RUNNER_TEMP": str(folder), "HOME": str(folder)}
 
     def token(self, **changes: Any) -> str:
