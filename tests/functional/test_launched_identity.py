@@ -15,6 +15,7 @@ from control_kit import WORKLOAD, RunningPlane, running_plane
 from midflight.adapters.attestation.proc_files import stat_of
 from midflight.domain.attestation import Attested, Process
 from midflight.domain.errors import Conflict
+from midflight.domain.identity import Author
 
 # Starts a child, says both numbers, and waits for its input to end.
 PARENT = (
@@ -81,6 +82,25 @@ def test_a_run_is_for_one_process_and_a_process_for_one_run(
         plane.client.post(f"/v1/runs/{plane.open_run()}/launch", pid=started.pid)
     (record,) = [r for r in plane.records("changed") if r["what"].startswith("run.launch")]
     assert record["details"]["process"].startswith(f"{started.pid}@")
+
+
+def test_a_run_that_ends_while_its_process_is_named_leaves_no_entry(
+    plane: RunningPlane, parent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, _ = parent
+    run = plane.open_run()
+    store = plane.plane.parts.store
+    put = store.put_launch
+
+    async def slowly(launch: Any) -> None:
+        await put(launch)
+        await plane.plane.runs.close_run(run, author=Author(name="somebody", proof="test"))
+
+    monkeypatch.setattr(store, "put_launch", slowly)
+    with pytest.raises(Conflict):
+        plane.client.post(f"/v1/runs/{run}/launch", pid=started.pid)
+    assert run_selectors(attested(plane, started.pid)) == []
+    assert not [entry for entry in plane.plane.registration.list() if entry.run == run]
 
 
 def test_entries_and_join_tokens_are_handled_over_the_control_api(plane: RunningPlane) -> None:

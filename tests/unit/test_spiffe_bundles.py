@@ -274,6 +274,25 @@ async def test_federation_renews_by_hint_and_puts_off_what_fails(tmp_path: Path)
     assert mint.bundles.bundle(OTHER_DOMAIN) is not None  # the last good one
 
 
+async def test_a_bug_with_one_partner_does_not_end_the_federation_with_others(
+    tmp_path: Path,
+) -> None:
+    class Odd:
+        trust_domain = "odd.example"
+
+        async def fetch(self) -> bytes:
+            raise RuntimeError("somebody's bug")
+
+    mint = Mint(tmp_path, federated={OTHER_DOMAIN: None, Odd.trust_domain: None})
+    await mint.start()
+    async with answering(document(2)) as port:
+        source = WebEndpoint(OTHER_DOMAIN, f"http://127.0.0.1:{port}/b", loopback_http=True)
+        federation = Federation([Odd(), source], bundles=mint.bundles, clock=mint.clock)
+        await federation.refresh()
+    assert mint.bundles.bundle(OTHER_DOMAIN) is not None
+    assert federation.problem(Odd.trust_domain) == "RuntimeError"
+
+
 async def test_the_spiffe_profile_knows_the_endpoint_by_its_identity(tmp_path: Path) -> None:
     theirs = Mint(tmp_path / "theirs", domain=OTHER_DOMAIN, clock=FakeClock(time.time()))
     await theirs.start()

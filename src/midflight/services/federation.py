@@ -63,11 +63,12 @@ class Federation:
         name = source.trust_domain
         try:
             await self._bundles.accept(name, await source.fetch())
-        except MidflightError as error:
+        except Exception as error:  # noqa: BLE001 -- a bug with one must not end all the others
+            why = error.message if isinstance(error, MidflightError) else type(error).__name__
             failed = self._failed[name] = self._failed.get(name, 0) + 1
             wait_s = min(FIRST_RETRY_S * 2 ** min(failed - 1, 16), MAX_RETRY_S)
-            self._problems[name] = error.message
-            log.warning("bundle_not_refreshed", trust_domain=name, why=error.message)
+            self._problems[name] = why
+            log.warning("bundle_not_refreshed", trust_domain=name, why=why)
         else:
             held = self._bundles.bundle(name)
             hint_s = MIN_S if held is None else held.refresh_hint_s

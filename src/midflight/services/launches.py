@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from midflight.domain.attestation import Entry, Process, Selector
-from midflight.domain.errors import Conflict, Forbidden, NotFound, Unavailable
+from midflight.domain.errors import Conflict, Forbidden, MidflightError, NotFound, Unavailable
 from midflight.domain.identity import Author
 from midflight.domain.joining import Launch
 from midflight.domain.records import Changed
@@ -153,6 +153,12 @@ class Launches:
         )
         await ticket.durable()
         self._take(launch, live.run.expires_at)
+        try:
+            # The run may have ended while this was written; from here on its end takes this along.
+            await self._runs.opened(run)
+        except MidflightError:
+            await self._ended(run)
+            raise
         if not self._watch(launch):
             await self._ended(run)
             raise NotFound(f"Process {pid} has ended.")
@@ -212,7 +218,11 @@ class Launches:
         author = Author(name="midflight", proof="launcher")
         try:
             await self._runs.close_run(run, author=author, reason="its process has ended")
-        except (NotFound, Conflict):  # it has ended in another way
+        except (
+            NotFound,
+            Conflict,
+        ):  # it has ended in another way, before there was an entry to end
+            await self._registration.run_ended(run)
             await self.run_ended(run)
 
     def _take(self, launch: Launch, expires_at: int) -> None:
