@@ -155,7 +155,7 @@ def read(settings: dict[str, Any]) -> None:
 
 def test_all_problems_are_raised_together() -> None:
     with pytest.raises(Misconfigured) as refused:
-        read({"a": None, "b": 1, "g": {"i": "z", "j": 1}, "h": 0})
+        read({"a": None, "b": [1], "g": {"i": "z", "j": 1}, "h": 0})
     assert refused.value.problems == (
         "a is null: leave it out instead",
         "b is not a text",
@@ -164,3 +164,8 @@ def test_all_problems_are_raised_together() -> None:
         "g.i is not one of x",
         "g.j is not known",
     )
+
+
+def test_an_id_of_digits_is_a_text_however_it_was_written() -> None:
+    with Reading.of(credential("any", {"a": 678910})) as reading:
+        assert reading.text("a", form=r"\d{1,20}") == "678910"
