@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import itertools
 import os
 import shutil
 import subprocess
@@ -23,7 +22,6 @@ MODULES = (
     "/usr/lib64/pkcs11/libsofthsm2.so",
 )
 MISSING = "softhsm2-util is not installed (Debian: softhsm2)"
-_NUMBERS = itertools.count(1)
 
 
 def installed() -> bool:
@@ -33,7 +31,7 @@ def installed() -> bool:
 
 @dataclass(frozen=True)
 class SoftToken:
-    """A fresh token."""
+    """A token."""
 
     module: Path
     label: str
@@ -51,12 +49,13 @@ def _folder() -> Path:
     return folder
 
 
+@functools.cache
 def soft_token() -> SoftToken:
-    """Make a token."""
+    """The token of this process: SoftHSM sees those that were there when it was loaded."""
     _folder()
     module = next((Path(path) for path in MODULES if Path(path).exists()), None)
     assert module is not None, f"softhsm2-util is here and its module is in none of {MODULES}"
-    label, pin = f"midflight-{next(_NUMBERS)}", "739146"
+    label, pin = "midflight", "739146"
     labels = ["--label", label, "--so-pin", "8642", "--pin", pin]
     done = subprocess.run(
         ["softhsm2-util", "--init-token", "--free", *labels],
