@@ -17,6 +17,7 @@ from midflight.domain.narrowing import Narrowing
 from midflight.domain.question import Question
 from midflight.domain.records import LeaseMoved, Observed
 from midflight.domain.revocation import Scope, ScopeKind
+from midflight.domain.run import RunState
 from midflight.domain.traits import Effect
 from midflight.services.broker import Held
 from midflight.services.lease_book import MAX_A_RUN
@@ -313,6 +314,36 @@ async def test_what_cannot_be_taken_back_waits_for_its_end(plane: LeasePlane) ->
     plane.clock.advance(62)
     await plane.broker.sweep()
     assert await plane.state(held) is LeaseState.REVOKED
+
+
+async def test_what_may_have_been_made_and_cannot_be_taken_back_waits_as_well(
+    plane: LeasePlane,
+) -> None:
+    live = await plane.begin(credential(settings={"revocability": "at_expiry"}))
+    plane.server.after = away("issue")  # it was made, and the answer is lost
+    with pytest.raises(Unavailable):
+        await plane.ask(live)
+    await plane.settle()
+    (stored,) = await plane.store.list_leases()
+    assert stored.state is LeaseState.REVOKING  # nobody may read that it is gone
+    plane.clock.advance(62)
+    await plane.broker.sweep()
+    assert (await plane.stored(stored.id)).state is LeaseState.REVOKED
+
+
+async def test_a_listener_with_a_bug_lets_no_other_lease_be_used(plane: LeasePlane) -> None:
+    live = await plane.begin(credential("db"), credential("other"))
+    held = [await plane.lease(live, name) for name in ("db", "other")]
+
+    def broken(_: object) -> None:
+        raise RuntimeError("somebody's bug")
+
+    plane.broker.on_gone(broken)
+    with pytest.raises(RuntimeError):
+        plane.broker.run_ended(live.run.id, RunState.CLOSED)
+    for one in held:
+        with pytest.raises(Interrupted):
+            plane.broker.check(one)
 
 
 async def test_a_start_ends_what_a_crashed_process_left(plane: LeasePlane) -> None:

@@ -155,13 +155,13 @@ class LeaseEnding:
         return ""
 
     def _lives_on(self, lease: Lease) -> bool:
-        """It cannot be taken back, and has not ended by itself."""
+        """It cannot be taken back, and has not ended by itself.
+
+        Nor if nobody knows whether it was made: most of these backends give no handle to tell by.
+        """
         backend = self._credentials.backend(lease.credential)
-        return (
-            backend.revocability is Revocability.AT_EXPIRY
-            and lease.handle != ""
-            and lease.expires_at > self._clock.now()
-        )
+        lasting = backend.revocability is Revocability.AT_EXPIRY
+        return lasting and lease.expires_at > self._clock.now()
 
     async def _wait_for_expiry(self, lease: Lease) -> None:
         now = int(self._clock.now())

@@ -53,6 +53,8 @@ class LeaseRetiring:
         """Take these out, in this turn."""
         for entry in entries:
             self._book.take_out(entry)
+        # All are out before anybody is told, so that no listener's bug lets one of them be used.
+        for entry in entries:
             for listener in self._gone:
                 listener(entry.lease)
         return entries

@@ -73,7 +73,9 @@ class MemoryBackend:
         secret = Secret(
             fields={"username": lease.external, "token": password}, expires_at=lease.expires_at
         )
-        return Issued(secret=secret, handle=f"account:{lease.external}")
+        # As real ones: those that can take nothing back have nothing to take it back by.
+        takes_back = self._revocability is Revocability.IMMEDIATE
+        return Issued(secret=secret, handle=f"account:{lease.external}" if takes_back else "")
 
     async def renew(self, lease: Lease, *, expires_at: int) -> int:
         """Make it last. `Conflict` if it is gone or accounts here cannot be renewed."""
