@@ -11,10 +11,11 @@ import contextlib
 import os
 import shutil
 import tempfile
-import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+
+from thread_kit import in_a_thread
 
 from midflight.apps.compose import Parts, Plane, parts
 from midflight.apps.control.client import ControlClient
@@ -136,15 +137,9 @@ command = "true"
         encoding="utf-8",
     )
     settings = load(config)
-    ready: threading.Event = threading.Event()
-    stop: list[Callable[[], None]] = []
-    made: list[RunningPlane] = []
-    failed: list[BaseException] = []
 
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
-        stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
+    @contextlib.asynccontextmanager
+    async def serve(loop: asyncio.AbstractEventLoop) -> AsyncIterator[RunningPlane]:
         plane = Plane(settings, scripted(settings))
         running = RunningPlane(config, plane, loop)
         async with (
@@ -152,32 +147,13 @@ command = "true"
             serving(control_listeners(plane), telemetry=plane.telemetry) as bound,
         ):
             running.bound = bound
-            made.append(running)
-            ready.set()
-            await stopping.wait()
+            yield running
 
-    def run() -> None:
-        try:
-            asyncio.run(serve())
-        except BaseException as error:  # noqa: BLE001 -- told to the test below
-            failed.append(error)
-        finally:
-            ready.set()
-
-    thread = threading.Thread(target=run, name="plane")
-    thread.start()
     try:
-        assert ready.wait(30)
-        if failed:
-            raise failed[0]
-        yield made[0]
+        with in_a_thread(serve, name="plane") as running:
+            yield running
     finally:
-        if stop:
-            stop[0]()
-        thread.join(30)
         shutil.rmtree(sockets, ignore_errors=True)
-    if failed:
-        raise failed[0]
 
 
 __all__ = [

@@ -10,13 +10,14 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httptools
 from process_kit import Said, call_bytes
+from thread_kit import in_a_thread
 
 from gateways import Gateway, running_gateway
 from servers.journal_server import Journal, journalling
@@ -139,43 +140,17 @@ def parse(raw: bytes) -> list[Said]:
 @contextlib.contextmanager
 def live_gateway(folder: Path, **settings: Any) -> Iterator[LiveGateway]:
     """Serve a gateway over a journalling upstream, everything pinned as closed-world reads."""
-    ready = threading.Event()
-    made: list[LiveGateway] = []
-    failed: list[BaseException] = []
-    stop: list[Callable[[], object]] = []
 
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
-        stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
+    @contextlib.asynccontextmanager
+    async def serve(loop: asyncio.AbstractEventLoop) -> AsyncIterator[LiveGateway]:
         async with journalling() as journal:
             upstream = {"name": "up", "url": journal.url, "reach": "closed"}
             async with running_gateway(folder, [upstream], **settings) as gateway:
                 await gateway.pin_all()
-                made.append(LiveGateway(gateway, journal, loop, await gateway.token()))
-                ready.set()
-                await stopping.wait()
+                yield LiveGateway(gateway, journal, loop, await gateway.token())
 
-    def run() -> None:
-        try:
-            asyncio.run(serve())
-        except BaseException as error:  # noqa: BLE001 -- told to the test below
-            failed.append(error)
-        finally:
-            ready.set()
-
-    thread = threading.Thread(target=run, name="gateway")
-    thread.start()
-    try:
-        assert ready.wait(PATIENCE_S)
-        if made:
-            yield made[0]
-    finally:
-        if made:
-            stop[0]()
-        thread.join(PATIENCE_S)
-        if failed:
-            raise failed[0]
+    with in_a_thread(serve, name="gateway") as live:
+        yield live
 
 
 __all__ = ["CLOSE", "LiveGateway", "live_gateway", "parse"]

@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from identity_kit import Recorder
+from thread_kit import in_a_thread
 
 from midflight.adapters.authority.own import OwnRoot
 from midflight.adapters.authority.rolling import RollingAuthority
@@ -166,12 +166,9 @@ def served(folder: Path, *, federates_with: Sequence[str] = (), **mint: Any) -> 
     # Reachable for other users, as the tests' own folders are not.
     public = Path(tempfile.mkdtemp(prefix="mf-pub-"))
     public.chmod(0o755)
-    ready, made, failed = threading.Event(), list[ServedApi](), list[BaseException]()
-    stop: list[Callable[[], None]] = []
 
-    async def serve() -> None:
-        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-        stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
+    @contextlib.asynccontextmanager
+    async def serve(loop: asyncio.AbstractEventLoop) -> AsyncIterator[ServedApi]:
         one = ServedApi(Mint(folder, **mint), public / "w.sock", loop)
         await one.mint.start()
         registration = Registration(
@@ -194,32 +191,13 @@ def served(folder: Path, *, federates_with: Sequence[str] = (), **mint: Any) -> 
         one.mint.bundles.on_changed(one.api.changes.tell)
         one.mint.interruption.on_revoked(lambda _: one.api.changes.tell())
         async with one.api.serving(one.socket) as one.front:
-            made.append(one)
-            ready.set()
-            await stopping.wait()
+            yield one
 
-    def run() -> None:
-        try:
-            asyncio.run(serve())
-        except BaseException as error:  # noqa: BLE001 -- told to the test below
-            failed.append(error)
-        finally:
-            ready.set()
-
-    thread = threading.Thread(target=run, name="workload-api")
-    thread.start()
     try:
-        assert ready.wait(30)
-        if failed:
-            raise failed[0]
-        yield made[0]
+        with in_a_thread(serve, name="workload-api") as one:
+            yield one
     finally:
-        if stop:
-            stop[0]()
-        thread.join(30)
         shutil.rmtree(public, ignore_errors=True)
-    if failed:
-        raise failed[0]
 
 
 __all__ = [

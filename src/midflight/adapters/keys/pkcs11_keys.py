@@ -12,12 +12,14 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from midflight.adapters.keys.public_keys import MIN_RSA_BITS, PublicKey, proven, public_jwk
+from midflight.adapters.keys.remote_signer import RemoteSigner
 from midflight.domain.errors import MidflightError, Misconfigured, Unavailable
 from midflight.domain.key_ring import RingKey
 from midflight.services.ports.key_rings import MadeKey
@@ -52,7 +54,7 @@ class Pkcs11KeySource:
 
     async def open(self, purpose: Purpose, key: RingKey) -> Signer:
         """See `KeySource.open`."""
-        signer = Pkcs11Signer(self, key, purpose)
+        signer = RemoteSigner(key, purpose, partial(self.sign, _name(key), purpose.algorithm))
         return await proven(signer, key, purpose)
 
     async def discard(self, key: RingKey) -> None:
@@ -67,7 +69,7 @@ class Pkcs11KeySource:
         self._thread.shutdown(wait=False)
 
     async def sign(self, name: bytes, algorithm: str, message: bytes) -> bytes:
-        """The JWS signature by the private key of that id. For `Pkcs11Signer`."""
+        """The JWS signature by the private key of that id."""
 
         def work(session: Any) -> bytes:
             key = self._found.get((name, algorithm))
@@ -134,31 +136,6 @@ class Pkcs11KeySource:
                 )
             case _:
                 return Unavailable(f"The hardware module did not do what was asked ({kind}).")
-
-
-class Pkcs11Signer:
-    """`Signer` with a private key that stays in the module. SoftHSM makes 8,000 ES256 a second."""
-
-    def __init__(self, source: Pkcs11KeySource, key: RingKey, purpose: Purpose) -> None:
-        """For a key of the rings; `Pkcs11KeySource.open` has it prove itself."""
-        self._source = source
-        self._name = _name(key)
-        self._jwk = key.jwk
-        self._algorithm = purpose.algorithm
-
-    @property
-    def algorithm(self) -> str:
-        """See `Signer.algorithm`."""
-        return self._algorithm
-
-    @property
-    def public_jwk(self) -> dict[str, Any]:
-        """See `Signer.public_jwk`."""
-        return dict(self._jwk)
-
-    async def sign(self, message: bytes) -> bytes:
-        """See `Signer.sign`."""
-        return await self._source.sign(self._name, self._algorithm, message)
 
 
 def _generate(session: Any, purpose: Purpose, name: bytes) -> PublicKey:
@@ -274,4 +251,4 @@ def _package() -> Any:
     return pkcs11
 
 
-__all__ = ["Pkcs11KeySource", "Pkcs11Signer"]
+__all__ = ["Pkcs11KeySource"]

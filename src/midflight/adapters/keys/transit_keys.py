@@ -14,6 +14,7 @@ import re
 import secrets
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import httpx2
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from midflight.adapters.keys.public_keys import decoded, proven, public_jwk
+from midflight.adapters.keys.remote_signer import RemoteSigner
 from midflight.domain.errors import Misconfigured, Unavailable
 from midflight.domain.key_ring import RingKey
 from midflight.services.ports.key_rings import MadeKey
@@ -87,7 +89,11 @@ class TransitKeySource:
 
     async def open(self, purpose: Purpose, key: RingKey) -> Signer:
         """See `KeySource.open`."""
-        return await proven(TransitSigner(self, key, purpose), key, purpose)
+        return await proven(
+            RemoteSigner(key, purpose, partial(self.sign, _name(key), purpose.algorithm)),
+            key,
+            purpose,
+        )
 
     async def discard(self, key: RingKey) -> None:
         """Delete the named key, after allowing that."""
@@ -100,7 +106,7 @@ class TransitKeySource:
         await self._client.aclose()
 
     async def sign(self, name: str, algorithm: str, message: bytes) -> bytes:
-        """The JWS signature by the named key. For `TransitSigner`."""
+        """The JWS signature by the named key."""
         body = {
             "input": base64.b64encode(message).decode("ascii"),
             "hash_algorithm": "sha2-256",
@@ -150,31 +156,6 @@ class TransitKeySource:
         return _data(answer.content) or {"": status}
 
 
-class TransitSigner:
-    """`Signer` with a named key of the engine. Each signature is one call."""
-
-    def __init__(self, source: TransitKeySource, key: RingKey, purpose: Purpose) -> None:
-        """For a key of the rings; `TransitKeySource.open` has it prove itself."""
-        self._source = source
-        self._name = _name(key)
-        self._jwk = key.jwk
-        self._algorithm = purpose.algorithm
-
-    @property
-    def algorithm(self) -> str:
-        """See `Signer.algorithm`."""
-        return self._algorithm
-
-    @property
-    def public_jwk(self) -> dict[str, Any]:
-        """See `Signer.public_jwk`."""
-        return dict(self._jwk)
-
-    async def sign(self, message: bytes) -> bytes:
-        """See `Signer.sign`."""
-        return await self._source.sign(self._name, self._algorithm, message)
-
-
 # ECDSA comes in base64url under `jws`, RSA in plain base64 all the same.
 _URL_SAFE = str.maketrans("+/", "-_")
 
@@ -214,4 +195,4 @@ def _name(key: RingKey) -> str:
     return name
 
 
-__all__ = ["TIMEOUT_S", "TransitKeySource", "TransitSigner"]
+__all__ = ["TIMEOUT_S", "TransitKeySource"]
