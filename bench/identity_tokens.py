@@ -26,8 +26,9 @@ from midflight.adapters.store.memory import MemoryStore
 from midflight.domain.outside_token import Profile
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.spiffe import TrustBundle
-from midflight.services.identity import Credentials, Identity
+from midflight.services.identity import Identity
 from midflight.services.interruption import Interruption
+from midflight.services.presented import Credentials
 from midflight.services.svid_callers import SvidCallers
 from midflight.testing import FakeClock
 from midflight.wire import spiffe, tokens

@@ -12,7 +12,8 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from midflight.apps.compose import Plane, parts
+from midflight.apps.compose import Plane
+from midflight.apps.compose_parts import parts
 from midflight.apps.gateway.main import serving_plane
 from midflight.apps.settings import Settings
 from midflight.domain.identity import Author, Workload

@@ -38,7 +38,8 @@ from identity_kit import (
 from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.store.sqlite import SqliteStore
 from midflight.domain.errors import StoreUnavailable, Unauthenticated
-from midflight.services.identity import Credentials, Identity
+from midflight.services.identity import Identity
+from midflight.services.presented import Credentials
 from midflight.testing import FakeClock
 
 pytestmark = pytest.mark.anyio

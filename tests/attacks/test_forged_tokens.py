@@ -40,7 +40,8 @@ from identity_kit import (
 
 from midflight.adapters.store.memory import MemoryStore
 from midflight.domain.errors import Unauthenticated
-from midflight.services.identity import Credentials, Identity
+from midflight.services.identity import Identity
+from midflight.services.presented import Credentials
 from midflight.testing import FakeClock
 
 pytestmark = pytest.mark.anyio

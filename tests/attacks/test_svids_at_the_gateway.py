@@ -32,7 +32,8 @@ from midflight.domain.errors import Interrupted, Unauthenticated
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.spiffe import TrustBundle, X509Svid
 from midflight.services.guard_case import Case
-from midflight.services.identity import Credentials, Identity
+from midflight.services.identity import Identity
+from midflight.services.presented import Credentials
 from midflight.services.svid_callers import SvidCallers
 from midflight.wire import spiffe, tokens
 

@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 
 from midflight.adapters.store.ledger_sqlite_reader import SqliteLedgerReader
 from midflight.apps.cli.main import app
-from midflight.apps.compose import parts
+from midflight.apps.compose_parts import parts
 from midflight.apps.settings import load
 from midflight.domain.chain import record_id
 from midflight.domain.errors import Unavailable

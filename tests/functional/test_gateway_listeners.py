@@ -15,7 +15,8 @@ from authority import Authority, trusting
 from bare_client import bare, modern
 
 from gateways import Gateway, running_gateway
-from midflight.apps.compose import Plane, parts
+from midflight.apps.compose import Plane
+from midflight.apps.compose_parts import parts
 from midflight.apps.gateway.main import serving_plane
 from midflight.apps.settings import Settings
 from midflight.domain.errors import LedgerUnavailable

@@ -19,8 +19,8 @@ from midflight.apps.compose import Plane
 from midflight.apps.settings import load
 from midflight.domain.errors import Misconfigured, Unavailable
 from midflight.domain.key_ring import CACHE_S, MARGIN_S
-from midflight.services.identity import Credentials
 from midflight.services.ports.keys import Purpose
+from midflight.services.presented import Credentials
 from midflight.testing import FakeClock
 
 hsm = [pytest.mark.softhsm, pytest.mark.skipif(not installed(), reason=MISSING)]

@@ -18,8 +18,8 @@ from gateways import running_gateway
 from midflight.apps.cli.main import app
 from midflight.domain.errors import Unauthenticated
 from midflight.domain.key_ring import CACHE_S, MARGIN_S
-from midflight.services.identity import Credentials
 from midflight.services.ports.keys import Purpose
+from midflight.services.presented import Credentials
 
 RUNNER = CliRunner()
 

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from thread_kit import in_a_thread
 
-from midflight.apps.compose import Parts, Plane, parts
+from midflight.apps.compose import Plane
+from midflight.apps.compose_parts import Parts, parts
 from midflight.apps.control.client import ControlClient
 from midflight.apps.gateway.main import control_listeners
 from midflight.apps.server.listeners import Bound

@@ -59,7 +59,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[Any], log: P
         if process.poll() is not None or time.monotonic() > end:
             tail = log.read_text(encoding="utf-8", errors="replace")[-2_000:]
             raise AssertionError(f"{process.args} is not ready ({process.poll()}):\n{tail}")
-        time.sleep(0.02)
+        time.sleep(0.02)  # servers of others say nothing when they are ready; they are asked
 
 
 def stop(process: subprocess.Popen[Any], *, how: int = signal.SIGTERM) -> None:

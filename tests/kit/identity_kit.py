@@ -20,7 +20,8 @@ from joserfc.jwk import ECKey, OKPKey
 
 from midflight.adapters.keys.es256 import Es256TokenSigner, TokenKeys
 from midflight.domain.identity import Author, Workload
-from midflight.services.identity import Credentials, Identity
+from midflight.services.identity import Identity
+from midflight.services.presented import Credentials
 from midflight.testing import FakeClock
 from midflight.wire import tokens
 

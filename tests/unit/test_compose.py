@@ -10,7 +10,8 @@ import pytest
 from midflight.adapters.upstream.http2 import Http2Client
 from midflight.adapters.upstream.http_pool import HttpPool
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
-from midflight.apps.compose import do_chores, parts
+from midflight.apps.compose import do_chores
+from midflight.apps.compose_parts import parts
 from midflight.apps.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -8,40 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 
 from midflight import __version__
-from midflight.adapters.clock import SystemClock
-from midflight.adapters.fabric.local import LocalFabric
-from midflight.adapters.keys.file import open_key_wrap, open_note_signer
 from midflight.adapters.keys.ring_signer import RingSigner
 from midflight.adapters.policy.cedar import CedarEngine
 from midflight.adapters.policy.compiler import CedarCompiler
-from midflight.adapters.store.ledger_sqlite import SqliteLedgerStore
-from midflight.adapters.store.sqlite import SqliteStore
 from midflight.adapters.telemetry import logs
-from midflight.adapters.telemetry.prometheus import PrometheusTelemetry
 from midflight.adapters.telemetry.tracing import Tracing
-from midflight.adapters.upstream.mcp_http import McpHttpUpstream
-from midflight.adapters.upstream.mcp_stdio import McpStdioUpstream
-from midflight.adapters.upstream.passage import CallTimeouts
 from midflight.apps.compose_attestation import Attesting
 from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.compose_ci import job_federation
 from midflight.apps.compose_injection import Placing
-from midflight.apps.compose_keys import key_rings, mint
 from midflight.apps.compose_oauth import oauth_of
+from midflight.apps.compose_parts import Parts
 from midflight.apps.compose_spiffe import Spiffe
-from midflight.apps.compose_spiffe import authority as spiffe_authority
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
-from midflight.apps.settings_sections import Upstream as UpstreamSettings
 from midflight.domain.action import ActionKind
 from midflight.domain.attestation import Entry
 from midflight.domain.decision import Decision
@@ -65,11 +53,9 @@ from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
 from midflight.services.identity import Identity
-from midflight.services.injection import Signers
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.job_runs import JobRuns
-from midflight.services.key_rings import KeyRings
 from midflight.services.ledger import Ledger
 from midflight.services.listing import Listing
 from midflight.services.moded import ModedEngine
@@ -79,15 +65,7 @@ from midflight.services.obligations import Obligations
 from midflight.services.openers import point_of
 from midflight.services.policy import Policies
 from midflight.services.policy_files import OBSERVE
-from midflight.services.ports.authority import Authority
-from midflight.services.ports.clock import Clock
-from midflight.services.ports.fabric import Fabric
-from midflight.services.ports.keys import KeyWrap, NoteSigner, Purpose, TokenSigner
-from midflight.services.ports.leases import Leases
-from midflight.services.ports.ledger_store import LedgerStore
-from midflight.services.ports.store import Store
-from midflight.services.ports.telemetry import Telemetry
-from midflight.services.ports.upstream import Upstream
+from midflight.services.ports.keys import Purpose
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
 from midflight.services.svid_callers import SvidCallers
@@ -98,83 +76,6 @@ log = structlog.get_logger(__name__)
 
 SWEEP_S = 5.0
 """How often runs whose time is over are ended, noise is recorded, policies are looked at."""
-
-
-class Parts:
-    """The adapters of one plane: what a test replaces."""
-
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        store: Store,
-        ledger_store: LedgerStore,
-        fabric: Fabric,
-        keys: KeyRings,
-        token_signer: TokenSigner,
-        note_signer: NoteSigner,
-        wrap: KeyWrap,
-        telemetry: Telemetry,
-        upstreams: Mapping[str, Upstream],
-        reaches: Mapping[str, Reach],
-        authority: Authority,
-        svid_signer: TokenSigner,
-        exposition: Callable[[], bytes] = bytes,
-        leases: Leases | None = None,
-        signers: Signers | None = None,
-    ) -> None:
-        """All are made and none is started; `exposition` gives the metrics page.
-
-        `leases` and `signers` take the place of the broker's.
-        """
-        self.leases = leases
-        self.signers = signers
-        self.clock = clock
-        self.store = store
-        self.ledger_store = ledger_store
-        self.fabric = fabric
-        self.keys = keys
-        self.token_signer = token_signer
-        self.note_signer = note_signer
-        self.wrap = wrap
-        self.telemetry = telemetry
-        self.upstreams = upstreams
-        self.reaches = reaches
-        self.authority = authority
-        self.svid_signer = svid_signer
-        self.exposition = exposition
-
-
-def parts(settings: Settings) -> Parts:
-    """The adapters that the settings ask for.
-
-    Raises:
-        Misconfigured: the state directory or its keys are not usable.
-    """
-    clock = SystemClock()
-    directory = settings.state.directory
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    telemetry = PrometheusTelemetry(
-        [entry.name for entry in settings.upstream], version=__version__
-    )
-    key_files = directory / "keys"
-    rings = key_rings(settings.keys, key_files, clock)
-    return Parts(
-        clock=clock,
-        store=SqliteStore(directory / "midflight.sqlite3"),
-        ledger_store=SqliteLedgerStore(directory / "ledger.sqlite3"),
-        fabric=LocalFabric(),
-        authority=spiffe_authority(settings, clock=clock),
-        keys=rings,
-        svid_signer=mint(rings, Purpose.JWT_SVID),
-        token_signer=mint(rings, Purpose.ACCESS_TOKEN),
-        note_signer=open_note_signer(key_files, origin=settings.identity.trust_domain),
-        wrap=open_key_wrap(key_files),
-        telemetry=telemetry,
-        exposition=telemetry.exposition,
-        upstreams={entry.name: _upstream(entry) for entry in settings.upstream},
-        reaches={entry.name: entry.reach for entry in settings.upstream},
-    )
 
 
 class Plane:
@@ -611,27 +512,4 @@ def _bounds(settings: Settings) -> Bounds:
     )
 
 
-def _upstream(entry: UpstreamSettings) -> Upstream:
-    if entry.url is not None:
-        return McpHttpUpstream(
-            entry.name,
-            entry.url,
-            headers={name: value.read() for name, value in entry.headers.items()},
-            tls=None if entry.ca is None else ssl.create_default_context(cafile=str(entry.ca)),
-            http2=entry.http2,
-            proxy=entry.proxy,
-            timeouts=CallTimeouts(answer=float(entry.timeout)),
-        )
-    assert entry.command is not None
-    return McpStdioUpstream(
-        entry.name,
-        entry.command,
-        entry.args,
-        env={name: value.read() for name, value in entry.env.items()},
-        cwd=None if entry.cwd is None else str(entry.cwd),
-        stateless=entry.stateless,
-        timeouts=CallTimeouts(answer=float(entry.timeout)),
-    )
-
-
-__all__ = ["Parts", "Plane", "do_chores", "log_to_stderr", "parts"]
+__all__ = ["Plane", "do_chores", "log_to_stderr"]

@@ -16,7 +16,7 @@ from midflight.domain.run import RunState
 from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
 from midflight.domain.value import Discreet, JSONObject, Value
 from midflight.services.authorization_clients import AuthorizationRequest, Known
-from midflight.services.identity import Given, Identity
+from midflight.services.identity import Identity
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.job_runs import JobRuns
@@ -25,6 +25,7 @@ from midflight.services.ports.authorization_proofs import AuthorizationProofs
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.proofs import TokenClaims
 from midflight.services.ports.store import Store
+from midflight.services.token_mint import Given
 
 PROOF_PURPOSE = "dpop"
 """The same as of proofs at the resource: a proof that was used at the one is none at the other."""

@@ -2,9 +2,9 @@
 
 `identify` turns what a request presents into a `Caller`, or refuses with 401. It does not ask
 whether the workload is registered, nor whether token, run or workload are revoked: the guard asks
-that for every action, so that a warm cache here cannot outlive a revocation. `mint` is the only
-place that makes access tokens. Bytes and signatures are read by what is handed in as `proofs`
-(`midflight.wire.tokens`), keys are held by the signer.
+that for every action, so that a warm cache here cannot outlive a revocation. Bytes and signatures
+are read by what is handed in as `proofs` (`midflight.wire.tokens`), keys are held by the signer.
+Below: `presented.py`, `svid_callers.py`, and `token_mint.py`, which makes the tokens.
 """
 
 from __future__ import annotations
@@ -12,99 +12,24 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from midflight.domain.errors import Conflict, Malformed, Misconfigured, NotFound, Unauthenticated
+from midflight.domain.errors import Misconfigured, Unauthenticated
 from midflight.domain.identity import Author, Caller, spiffe_id
-from midflight.domain.records import Changed, Issued
-from midflight.domain.run import RunState
-from midflight.domain.value import JSONObject, Value
+from midflight.domain.value import JSONObject
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.keys import TokenSigner
 from midflight.services.ports.proofs import Proofs, TokenClaims
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
+from midflight.services.presented import Credentials, presented, refuse_needless_proof
 from midflight.services.svid_callers import SvidCallers, SvidProof
+from midflight.services.token_mint import DEFAULT_TTL_S, Given, MintedToken, TokenMint
 
-MIN_TTL_S = 300
-MAX_TTL_S = 900
-DEFAULT_TTL_S = 600
 CACHED_TOKENS = 10_000
 """Verified tokens remembered; only tokens that verified are, so garbage cannot push them out."""
 REPLAY_PURPOSE = "dpop"
-
-_SCHEMES = frozenset({"bearer", "dpop"})
-
-
-class Credentials(Value):
-    """What a request presents. Its repr shows none of it.
-
-    Attributes:
-        authorization: every value of the `Authorization` header, in order.
-        dpop: every value of the `DPoP` header, in order.
-        method: the request's method.
-        url: the request's URL as clients see it, from the settings' external base and the path;
-            never from the `Host` header. The query does not matter.
-        peer: network address of the caller, for records.
-        certificates: what the client showed in the TLS handshake, DER, the leaf first; the
-            handshake has proved that it holds the leaf's key, and nothing else.
-    """
-
-    authorization: tuple[str, ...]
-    method: str
-    url: str
-    dpop: tuple[str, ...] = ()
-    peer: str = ""
-    certificates: tuple[bytes, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"Credentials(peer={self.peer!r})"
-
-    def __rich_repr__(self) -> Any:
-        yield "peer", self.peer
-
-
-class MintedToken(Value):
-    """A new access token. Its repr shows its id, never the token.
-
-    Attributes:
-        token: the compact JWS, handed out once and kept nowhere.
-        jti: its id, by which it is recorded and can be revoked.
-        expires_at: Unix seconds.
-    """
-
-    token: str
-    jti: str
-    expires_at: int
-
-    def __repr__(self) -> str:
-        return f"MintedToken(jti={self.jti!r}, expires_at={self.expires_at!r})"
-
-    def __rich_repr__(self) -> Any:
-        yield "jti", self.jti
-        yield "expires_at", self.expires_at
-
-
-class Given(Value):
-    """What an authorization server says of a token besides (`mint`).
-
-    Attributes:
-        client: the `client_id` that gets it; None for an operator's token.
-        scope: what it is narrowed to; None for no narrowing.
-        actors: who acts for the workload, the one that acts first (RFC 8693 §4.1).
-        certificate: `x5t#S256` of the certificate that it is bound to, or None.
-        until: Unix seconds that it must not outlive, or None.
-        details: what the record keeps of what it was made from.
-    """
-
-    client: str | None = None
-    scope: tuple[str, ...] | None = None
-    actors: tuple[str, ...] = ()
-    certificate: str | None = None
-    until: int | None = None
-    details: Mapping[str, str] = {}
 
 
 class Identity:
@@ -153,7 +78,6 @@ class Identity:
         self._store = store
         self._signer = signer
         self._clock = clock
-        self._recorder = recorder
         self._proofs = proofs
         self._issuer = issuer
         self._resource = resource
@@ -163,6 +87,15 @@ class Identity:
         self._name = name
         self._scopes = tuple(scopes)
         self._mtls = mtls
+        self._mint = TokenMint(
+            store=store,
+            signer=signer,
+            clock=clock,
+            recorder=recorder,
+            proofs=proofs,
+            issuer=issuer,
+            resource=resource,
+        )
         self._bound = cached_tokens
         self._svids: SvidCallers | None = None
         self._verified: dict[bytes, TokenClaims] = {}
@@ -187,7 +120,7 @@ class Identity:
         now = self._clock.now()
         if not credentials.authorization and credentials.certificates and self._svids is not None:
             return self._by_certificate(self._svids, credentials, now)
-        scheme, token = _presented(credentials)
+        scheme, token = presented(credentials)
         key = _digest(token)
         claims = self._known(key, now)
         if claims is None:
@@ -202,7 +135,7 @@ class Identity:
         if bound_to is not None:
             await self._spend_proof(scheme, token, bound_to, credentials, now)
         else:
-            _refuse_needless_proof(scheme, credentials)
+            refuse_needless_proof(scheme, credentials)
         return Caller(
             workload=claims.workload,
             run=claims.run,
@@ -258,86 +191,10 @@ class Identity:
         jkt: str | None = None,
         given: Given | None = None,
     ) -> MintedToken:
-        """Make an access token for a registered workload, recorded before it is handed out.
-
-        Args:
-            workload: SPIFFE ID of a registered, enabled workload.
-            author: who asks.
-            run: an open run of that workload, or None: then actions open an implicit run.
-            ttl_s: 300 to 900 seconds.
-            jkt: RFC 7638 thumbprint of the key that the token is bound to, or None.
-            given: what an authorization server says besides; None for an operator's token.
-
-        Raises:
-            Malformed: `ttl_s` or `jkt` out of form.
-            NotFound: no such workload or run.
-            Conflict: the workload is disabled, or the run is over or another workload's.
-            LedgerUnavailable: it cannot be recorded, so it is not handed out.
-        """
-        if not MIN_TTL_S <= ttl_s <= MAX_TTL_S:
-            raise Malformed(
-                f"A token lives {MIN_TTL_S} to {MAX_TTL_S} seconds.",
-                hint="Ask for a new one before it ends instead of a longer one.",
-            )
-        if jkt is not None and not self._proofs.is_thumbprint(jkt):
-            raise Malformed(
-                "jkt is not an RFC 7638 SHA-256 thumbprint.", hint="43 characters of base64url."
-            )
-        await self._check_subject(workload, run)
-        issued_at = int(self._clock.now())
-        given = given or Given()
-        if given.until is not None:
-            # Less than the least of an operator's: what is derived ends with what it came from.
-            ttl_s = min(ttl_s, given.until - issued_at)
-            if ttl_s <= 0:
-                raise Conflict("What the token would be made from has ended.")
-        jti = f"tok_{self._clock.token()}"
-        header, claims = self._proofs.access_claims(
-            issuer=self._issuer,
-            resource=self._resource,
-            workload=workload,
-            token=jti,
-            issued_at=issued_at,
-            lifetime_s=ttl_s,
-            run=run,
-            thumbprint=jkt,
-            certificate=given.certificate,
-            client=given.client,
-            scope=given.scope,
-            actors=given.actors,
+        """Make an access token for a registered workload: `TokenMint.mint`."""
+        return await self._mint.mint(
+            workload=workload, author=author, run=run, ttl_s=ttl_s, jkt=jkt, given=given
         )
-        token = await self._signer.mint(header, claims)
-        expires_at = issued_at + ttl_s
-        record: Changed | Issued = Changed(
-            at=self._clock.now(),
-            what=f"token.mint {workload}",
-            author=author.name,
-            proof=author.proof,
-            details={"jti": jti, "run": run, "exp": expires_at, "jkt": jkt},
-        )
-        if given.client is not None:
-            record = Issued(
-                at=self._clock.now(),
-                what="access-token",
-                id=jti,
-                subject=workload,
-                run=run,
-                expires_at=expires_at,
-                proof=author.proof,
-                details={
-                    **given.details,
-                    "audience": self._resource,
-                    "client": given.client,
-                    "by": author.name,
-                    "scope": None if given.scope is None else list(given.scope),
-                    "actors": list(given.actors),
-                    "jkt": jkt,
-                    "x5t#S256": given.certificate,
-                },
-            )
-        ticket = self._recorder.append(record)
-        await ticket.durable()
-        return MintedToken(token=token, jti=jti, expires_at=expires_at)
 
     def read(self, token: str) -> TokenClaims:
         """The claims of an access token of ours that holds now, whoever presents it.
@@ -389,7 +246,7 @@ class Identity:
     def _by_jwt_svid(
         self, svids: SvidCallers, scheme: str, token: str, credentials: Credentials, *, now: float
     ) -> Caller:
-        _refuse_needless_proof(scheme, credentials)
+        refuse_needless_proof(scheme, credentials)
         proof = svids.of_token(token, now)
         self._refuse_strange_certificate(proof.workload, credentials, now)
         return _caller(proof, how="jwt-svid", credentials=credentials)
@@ -458,22 +315,6 @@ class Identity:
                 challenge="invalid_dpop_proof",
             )
 
-    async def _check_subject(self, workload: str, run: str | None) -> None:
-        registered = await self._store.get_workload(workload)
-        if registered is None:
-            raise NotFound(
-                f"There is no workload {workload}.", hint="Register it: midflight workload add."
-            )
-        if registered.disabled:
-            raise Conflict(f"Workload {workload} is disabled.", hint="midflight workload enable.")
-        if run is None:
-            return
-        stored = await self._store.get_run(run)
-        if stored is None or stored.run.workload != workload:
-            raise NotFound(f"Workload {workload} has no run {run}.", hint="midflight run list.")
-        if stored.state is not RunState.OPEN:
-            raise Conflict(f"Run {run} has ended ({stored.state.value}).", hint="Open a new one.")
-
 
 def _digest(token: str) -> bytes:
     """What a token is remembered by: the cache holds none that a memory dump could replay."""
@@ -494,46 +335,6 @@ def _caller(proof: SvidProof, *, how: str, credentials: Credentials) -> Caller:
     )
 
 
-def _presented(credentials: Credentials) -> tuple[str, str]:
-    """(scheme, token) of the one `Authorization` header."""
-    match credentials.authorization:
-        case (value,):
-            name, _, rest = value.partition(" ")
-        case ():
-            raise Unauthenticated(
-                "The request has no Authorization header.",
-                hint="Present a workload token: midflight workload token.",
-                challenge="",
-            )
-        case _:
-            raise Unauthenticated(
-                "The request has several Authorization headers.", challenge="invalid_request"
-            )
-    scheme = name.lower()
-    if scheme not in _SCHEMES:
-        raise Unauthenticated(
-            "The Authorization header is neither Bearer nor DPoP.",
-            hint="Present a workload token: midflight workload token.",
-            challenge="",
-        )
-    return scheme, rest.strip(" ")
-
-
-def _refuse_needless_proof(scheme: str, credentials: Credentials) -> None:
-    # A client that sends a proof believes its token to be bound; serving it would hide that an
-    # unbound token was slipped to it (RFC 9449 §7.2).
-    if scheme == "dpop":
-        raise Unauthenticated(
-            "This access token is not bound to a key.", hint="Present it with the Bearer scheme."
-        )
-    if credentials.dpop:
-        raise Unauthenticated(
-            "A DPoP proof came with an access token that is not bound to a key.",
-            hint="Get a token that is bound to the key, or leave the proof out.",
-            challenge="invalid_request",
-        )
-
-
 def _check_settings(*, issuer: str, resource: str, trust_domain: str) -> None:
     problems: list[str] = []
     for setting, url in (("issuer", issuer), ("resource", resource)):
@@ -550,12 +351,4 @@ def _check_settings(*, issuer: str, resource: str, trust_domain: str) -> None:
         raise Misconfigured("Workload tokens cannot be checked with these settings.", problems)
 
 
-__all__ = [
-    "DEFAULT_TTL_S",
-    "MAX_TTL_S",
-    "MIN_TTL_S",
-    "Credentials",
-    "Given",
-    "Identity",
-    "MintedToken",
-]
+__all__ = ["CACHED_TOKENS", "REPLAY_PURPOSE", "Identity"]

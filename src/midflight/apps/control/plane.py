@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from midflight.apps.compose import Parts
     from midflight.apps.compose_oauth import OAuthParts
+    from midflight.apps.compose_parts import Parts
     from midflight.apps.compose_spiffe import Spiffe
     from midflight.apps.settings import Settings
     from midflight.services.approval_desk import ApprovalDesk

@@ -34,7 +34,8 @@ from midflight.apps.server.respond import send_empty, send_json
 from midflight.domain.errors import Malformed, MidflightError, NotFound, Unauthenticated
 from midflight.domain.identity import Caller
 from midflight.domain.key_ring import CACHE_S
-from midflight.services.identity import Credentials, Identity
+from midflight.services.identity import Identity
+from midflight.services.presented import Credentials
 from midflight.wire import json, jsonrpc
 from midflight.wire.jsonrpc import Notification, Request
 from midflight.wire.mcp.headers import unsupported

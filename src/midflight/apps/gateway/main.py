@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 
 import uvloop
 
-from midflight.apps.compose import Plane, parts
+from midflight.apps.compose import Plane
 from midflight.apps.compose_injection import keep_memory_private
+from midflight.apps.compose_parts import parts
 from midflight.apps.control.main import control_app
 from midflight.apps.gateway.app import GatewayApp, Page
 from midflight.apps.gateway.attest import AttestFront
