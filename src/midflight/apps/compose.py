@@ -295,6 +295,7 @@ class Plane:
             settings,
             authority=made.authority,
             signer=made.svid_signer,
+            wit_signer=made.wit_signer,
             store=made.store,
             inventory=self.inventory,
             interruption=self.interruption,

@@ -15,10 +15,11 @@ from midflight.adapters.authority.own import OwnRoot
 from midflight.adapters.authority.rolling import RollingAuthority, Source
 from midflight.adapters.authority.upstream_file import UpstreamFiles
 from midflight.adapters.federation.endpoint import SpiffeEndpoint, WebEndpoint
+from midflight.adapters.keys.pairs import new_pair
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.settings import Settings
 from midflight.apps.settings_spiffe import AuthoritySettings, FederationPeer
-from midflight.apps.workload_api.calls import Attestation
+from midflight.apps.workload_api.entitled import Attestation
 from midflight.apps.workload_api.server import WorkloadApi
 from midflight.domain.revocation import ScopeKind
 from midflight.services.bundles import TrustBundles
@@ -59,8 +60,12 @@ class Spiffe:
         telemetry: Telemetry,
         clock: Clock,
         attestation: Attestation,
+        wit_signer: TokenSigner | None = None,
     ) -> None:
-        """Wire it; nothing is started. `attestation` says who calls the Workload API."""
+        """Wire it; nothing is started.
+
+        `attestation` says who calls the Workload API; with `wit_signer` it issues WIT-SVIDs, too.
+        """
         domain = settings.identity.trust_domain
         peers = settings.federation
         self._settings = settings
@@ -78,6 +83,7 @@ class Spiffe:
             federated={peer.trust_domain: _first_bundle(peer) for peer in peers},
             revoked=self._revoked,
             refresh_hint_s=settings.spiffe.refresh_hint,
+            wit_signer=wit_signer,
         )
         self.svids = Svids(
             trust_domain_name=domain,
@@ -91,6 +97,8 @@ class Spiffe:
             clock=clock,
             x509_ttl_s=settings.spiffe.x509_ttl,
             jwt_ttl_s=settings.spiffe.jwt_ttl,
+            wit_signer=wit_signer,
+            new_pair=new_pair,
         )
         self.federation = Federation(
             [self._endpoint(peer) for peer in peers], bundles=self.bundles, clock=clock
@@ -102,6 +110,7 @@ class Spiffe:
             bundles=self.bundles,
             clock=clock,
             refused=lambda why, who: self.noise.refused(why, peer=who),
+            wit=wit_signer is not None,
         )
         self.bundles.on_changed(self.api.changes.tell)
 

@@ -87,6 +87,8 @@ class SpiffeSettings(Section):
     # How often others should look at our bundle.
     refresh_hint: Annotated[Seconds, Field(ge=60, le=3_600)] = 300
     authority: AuthoritySettings = AuthoritySettings()
+    # Serves what SPIFFE calls incubating, which may change: WIT-SVIDs, and the Broker API.
+    experimental: bool = False
 
 
 class FederationPeer(Section):
