@@ -135,7 +135,7 @@ class ServedApi:
         self.refused: list[tuple[str, str]] = []
         self._loop = loop
         self.api: WorkloadApi
-        self.front: Front
+        self.front: Front[Process]
 
     def do(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run something on the server's loop and wait for it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from midflight.adapters.authority.openbao import OpenBaoPki
@@ -16,9 +16,10 @@ from midflight.adapters.authority.rolling import RollingAuthority, Source
 from midflight.adapters.authority.upstream_file import UpstreamFiles
 from midflight.adapters.federation.endpoint import SpiffeEndpoint, WebEndpoint
 from midflight.adapters.keys.pairs import new_pair
+from midflight.apps.broker_api.server import BrokerApi
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.settings import Settings
-from midflight.apps.settings_spiffe import AuthoritySettings, FederationPeer
+from midflight.apps.settings_spiffe import AuthoritySettings, BrokerSettings, FederationPeer
 from midflight.apps.workload_api.entitled import Attestation
 from midflight.apps.workload_api.server import WorkloadApi
 from midflight.domain.revocation import ScopeKind
@@ -29,12 +30,15 @@ from midflight.services.inventory import Inventory
 from midflight.services.ports.authority import Authority
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.keys import TokenSigner
+from midflight.services.ports.processes import Processes
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.spiffe import BundleSource
 from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
+from midflight.services.svid_callers import SvidCallers
 from midflight.services.svids import Svids
 from midflight.wire import spiffe as documents
+from midflight.wire import tokens
 
 
 def authority(settings: Settings, *, clock: Clock) -> RollingAuthority:
@@ -60,11 +64,13 @@ class Spiffe:
         telemetry: Telemetry,
         clock: Clock,
         attestation: Attestation,
+        processes: Processes,
         wit_signer: TokenSigner | None = None,
     ) -> None:
         """Wire it; nothing is started.
 
-        `attestation` says who calls the Workload API; with `wit_signer` it issues WIT-SVIDs, too.
+        `attestation` says who calls the Workload API, and which of the `processes` a broker asks
+        for; with `wit_signer` it issues WIT-SVIDs, too.
         """
         domain = settings.identity.trust_domain
         peers = settings.federation
@@ -113,6 +119,18 @@ class Spiffe:
             wit=wit_signer is not None,
         )
         self.bundles.on_changed(self.api.changes.tell)
+        self.callers = SvidCallers(
+            bundles=self.bundles,
+            svids=documents,
+            certificates=tokens,
+            audience=f"{settings.public_url}/mcp",
+            own=domain,
+        )
+        self.broker = (
+            None
+            if settings.spiffe.broker is None
+            else self._broker(settings.spiffe.broker, attestation, processes, recorder, clock)
+        )
 
     async def start(self) -> None:
         """Be able to sign, and publish our bundle. Before anything is served.
@@ -126,13 +144,14 @@ class Spiffe:
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[Path]:
-        """Serve the Workload API; gives the path of its socket."""
-        path = self._settings.workload_socket
-        async with self.api.serving(path):
-            try:
-                yield path
-            finally:
-                self.noise.flush()
+        """Serve the Workload API, whose path it gives, and the Broker API where it is on."""
+        path, broker = self._settings.workload_socket, self._settings.broker_socket
+        async with AsyncExitStack() as served:
+            served.callback(self.noise.flush)
+            await served.enter_async_context(self.api.serving(path))
+            if self.broker is not None and broker is not None:
+                await served.enter_async_context(self.broker.serving(broker))
+            yield path
 
     async def sweep(self) -> None:
         """What is due every few seconds: authority, bundle, streams, records."""
@@ -140,12 +159,37 @@ class Spiffe:
         await self.bundles.refresh()
         self.api.changes.tell()
         self.noise.flush()
+        if self.broker is not None:
+            await self.broker.renew()
 
     def bundle_page(self) -> bytes:
         """Our trust bundle, for whoever federates with us (SPIFFE Federation §5.1)."""
         return documents.encode_bundle(self.bundles.own)
 
     # Inside
+
+    def _broker(
+        self,
+        settings: BrokerSettings,
+        attestation: Attestation,
+        processes: Processes,
+        recorder: Recorder,
+        clock: Clock,
+    ) -> BrokerApi:
+        return BrokerApi(
+            grants={grant.broker: frozenset(grant.workloads) for grant in settings.grants},
+            callers=self.callers,
+            attestation=attestation,
+            entitled=self.api.entitled,
+            svids=self.svids,
+            bundles=self.bundles,
+            authority=self.authority,
+            processes=processes,
+            changes=self.api.changes,
+            recorder=recorder,
+            clock=clock,
+            refused=lambda why, who: self.noise.refused(why, peer=who),
+        )
 
     def _revoked(self, trust_domain: str) -> bool:
         scope = (ScopeKind.TRUST_DOMAIN, trust_domain)

@@ -200,25 +200,39 @@ class Svids:
             now=self._clock.now(),
             alone=alone,
         )
-        domain = trust_domain(found.spiffe_id)
+        self.check_bearer(found.spiffe_id, token=found.jti, run=found.run)
+        return found
+
+    def check_bearer(self, workload_id: str, *, token: str, run: str | None) -> None:
+        """Whether the bearer of a verified SVID is in good standing now. No I/O.
+
+        Args:
+            workload_id: its SPIFFE ID, of any trust domain.
+            token: its serial number or `jti`.
+            run: the run that it names, or None; of ours only where the trust domain is ours.
+
+        Raises:
+            Unauthenticated: its workload, if ours, is not in good standing.
+            Interrupted: it, its workload, owner, run or trust domain is revoked.
+        """
+        domain = trust_domain(workload_id)
         scopes = [
             (ScopeKind.TRUST_DOMAIN, domain),
-            (ScopeKind.WORKLOAD, found.spiffe_id),
-            (ScopeKind.TOKEN, found.jti),
+            (ScopeKind.WORKLOAD, workload_id),
+            (ScopeKind.TOKEN, token),
             (ScopeKind.EVERYTHING, ""),
         ]
         if domain == self._domain:
-            workload = self._inventory.current(found.spiffe_id)
+            workload = self._inventory.current(workload_id)
             why = self._inventory.standing(workload, self._clock.now())
             if workload is None or why is not None:
                 raise Unauthenticated(why or "The workload is not registered.")
             scopes.append((ScopeKind.OWNER, workload.owner))
-            if found.run is not None:
-                scopes.append((ScopeKind.RUN, found.run))
+            if run is not None:
+                scopes.append((ScopeKind.RUN, run))
         revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)
-        return found
 
     def due(self, svid: X509Svid | WitSvid) -> bool:
         """Whether half of its life is over, or it was revoked by its serial number or `jti`."""

@@ -66,6 +66,8 @@ listen = "127.0.0.1:8600"
 # jwt_ttl = "5m"                      # 30s to 5m
 # refresh_hint = "5m"                 # how often others should look at our trust bundle
 # experimental = false                # serve what SPIFFE calls incubating: WIT-SVIDs, Broker API
+# [spiffe.broker]                     # who may have SVIDs of other local processes, and of which
+# grants = [{ broker = "spiffe://midflight.internal/proxy", workloads = ["spiffe://..."] }]
 # [spiffe.authority]
 # kind = "own"     # or "files" (certificate, key, roots) or "openbao" (url, mount, token)
 

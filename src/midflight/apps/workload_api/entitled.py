@@ -46,12 +46,14 @@ class Attestation(Protocol):
 class Asked(NamedTuple):
     """For whom something is asked: what is attested, and how it was established, for records.
 
-    `only` bounds the SPIFFE IDs that may be had in this way; None for no bound.
+    `only` bounds the SPIFFE IDs that may be had in this way, None for no bound; `still` is called
+    before anything is given, and is `Refused` once that is over for good. It does no I/O.
     """
 
     attested: Attested
     proof: str
     only: frozenset[str] | None = None
+    still: Callable[[], None] = lambda: None
 
 
 Ask = Callable[[], Awaitable[Asked]]
@@ -155,6 +157,7 @@ class Entitled:
 
     def _standing(self, asked: Asked, wanted: str | None = None) -> list[Entry]:
         """Entries whose workloads may have an identity now; at least one."""
+        asked.still()
         found: list[Entry] = []
         for entry in self._attestation.entries(asked.attested):
             if wanted is not None and entry.spiffe_id != wanted:

@@ -1,24 +1,25 @@
-"""The gRPC server of the Workload API, on a private socket behind `front.py`."""
+"""The Workload API as a whole: its calls, on one socket that every local process may reach."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
-import grpc.aio
 
+from midflight.apps.server.peer import Peer
 from midflight.apps.workload_api.calls import Calls
 from midflight.apps.workload_api.changes import Changes
 from midflight.apps.workload_api.descriptors import SERVICE, messages
 from midflight.apps.workload_api.entitled import Attestation, Entitled
 from midflight.apps.workload_api.front import Front
-from midflight.apps.workload_api.handlers import OPTIONS, Handlers, abort
+from midflight.apps.workload_api.handlers import Handlers, abort
 from midflight.apps.workload_api.refused import Refused
+from midflight.apps.workload_api.serving import serving
+from midflight.domain.attestation import Process
 from midflight.services.ports.bundles import Bundles
 from midflight.services.ports.clock import Clock
 from midflight.services.svids import Svids
@@ -59,40 +60,24 @@ class WorkloadApi:
         attestation.on_changed(self.changes.tell)
 
     @asynccontextmanager
-    async def serving(self, path: Path) -> AsyncGenerator[Front]:
-        """Serve at `path` while the context lasts.
+    async def serving(self, path: Path) -> AsyncGenerator[Front[Process]]:
+        """Serve at `path` while the context lasts. `Misconfigured` if it is not usable."""
+        async with serving(
+            path, self._handler, admit=_process_of, token=self._clock.token
+        ) as front:
+            yield front
 
-        Raises:
-            Misconfigured: the path is not usable.
-        """
-        # Short, whatever the state directory is called: an address of a Unix socket has 107 bytes.
-        private = Path(tempfile.mkdtemp(prefix="mf-wl-"))  # mode 0700
-        backend = private / "s"
-        front = Front(backend, token=self._clock.token)
-        server = grpc.aio.server(options=OPTIONS)
-        server.add_generic_rpc_handlers((self._handler(front),))
-        try:
-            server.add_insecure_port(f"unix:{backend}")
-            await server.start()
-            try:
-                async with front.listening(path):
-                    yield front
-            finally:
-                await server.stop(None)
-        finally:
-            shutil.rmtree(private, ignore_errors=True)
-
-    def _handler(self, front: Front) -> grpc.GenericRpcHandler:
+    def _handler(self, front: Front[Process]) -> grpc.GenericRpcHandler:
         async def failed(context: Any, error: Exception) -> None:
             if isinstance(error, Refused):
-                process = front.process(context.peer())
+                process = front.behind(context.peer())
                 self._refused(error.text, "unknown" if process is None else f"uid:{process.uid}")
             await abort(context, error)
 
         calls = Calls(
             attestation=self._attestation,
             entitled=self.entitled,
-            process=front.process,
+            process=front.behind,
             messages=self._classes,
         )
         made = Handlers(self._classes, failed)
@@ -107,6 +92,12 @@ class WorkloadApi:
             handlers["FetchWITSVID"] = made.stream("WITSVID", calls.fetch_wit_svid)
             handlers["FetchWITBundles"] = made.stream("WITBundles", calls.fetch_wit_bundles)
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+
+def _process_of(peer: Peer, _: asyncio.BaseTransport) -> Process | None:
+    if peer.pid is None or peer.uid is None or peer.gid is None:
+        return None
+    return Process(pid=peer.pid, uid=peer.uid, gid=peer.gid, start=peer.process)
 
 
 __all__ = ["WorkloadApi"]
