@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midflight.apps.broker_api.descriptors import DETAILS
+from midflight.apps.server.tls import pem_of
 from midflight.apps.workload_api import proto
 from midflight.testing import FakeClock
 
@@ -174,6 +177,49 @@ def test_whatever_a_reference_holds_is_a_status(house: House) -> None:
             assert refusal(strange, reference=reference).code() is _DENIED
 
         told()
+
+
+ELSEWHERE = """
+import socket, ssl, sys
+path, svid, bundle = sys.argv[1:]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname = False
+context.set_alpn_protocols(["h2"])
+context.load_verify_locations(bundle)
+context.load_cert_chain(svid)
+raw = socket.socket(socket.AF_UNIX)
+raw.settimeout(30)
+raw.connect(path)
+try:
+    with context.wrap_socket(raw) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + bytes(9))
+        print("served" if connection.recv(9) else "closed")
+except OSError:
+    print("closed")
+"""
+
+
+def test_numbers_of_another_pid_namespace_are_not_taken_for_ours(
+    house: House, tmp_path: Path
+) -> None:
+    """Process 1 of a container is not our process 1 (Broker API §3.1.2)."""
+    svid = house.svid()
+    (tmp_path / "svid.pem").write_bytes(pem_of(svid.chain, svid.key))
+    roots = house.plane.plane.spiffe.bundles.own.x509_authorities
+    (tmp_path / "bundle.pem").write_text("".join(map(ssl.DER_cert_to_PEM_cert, roots)))
+    command = [
+        *(sys.executable, "-c", ELSEWHERE, house.socket),
+        *(str(tmp_path / "svid.pem"), str(tmp_path / "bundle.pem")),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "served\n", done.stderr
+    apart = ["unshare", *(["--map-root-user"] if os.geteuid() else []), "--pid", "--fork"]
+    done = subprocess.run(
+        [*apart, *command], capture_output=True, text=True, timeout=60, check=False
+    )
+    if "unshare failed" in done.stderr:
+        pytest.skip("this machine gives no PID namespaces to us")
+    assert done.stdout == "closed\n", done.stderr
 
 
 def test_a_process_of_another_user_is_not_the_workload_of_this_one(house: House) -> None:

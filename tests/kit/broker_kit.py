@@ -6,6 +6,7 @@ what passes through it is grpcio's.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -13,13 +14,13 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 from control_kit import RunningPlane, running_plane
+from thread_kit import in_a_thread
 
 from midflight.apps.broker_api.descriptors import messages
 from midflight.apps.server.tls import show
@@ -70,44 +71,82 @@ class House:
     def connect(self, svid: X509Svid | None) -> ssl.SSLSocket:
         """A connection whose handshake is over. `ssl.SSLError` or `OSError` if it is refused."""
         raw = socket.socket(socket.AF_UNIX)
-        raw.settimeout(30)
-        raw.connect(self.socket)
-        return self.context(svid).wrap_socket(raw)
+        try:
+            raw.settimeout(30)
+            raw.connect(self.socket)
+            return self.context(svid).wrap_socket(raw)
+        except BaseException:
+            raw.close()
+            raise
 
     @contextlib.contextmanager
     def channel(self, svid: X509Svid) -> Generator[grpc.Channel]:
         """A gRPC channel of a broker that shows an SVID."""
-        with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mf-"))
-            inner = stack.enter_context(socket.socket(socket.AF_UNIX))
-            inner.bind(f"{folder}/s")
-            inner.listen()
-            threading.Thread(target=self._relay, args=(inner, svid), daemon=True).start()
-            yield stack.enter_context(grpc.insecure_channel(f"unix:{folder}/s"))
+        with tempfile.TemporaryDirectory(prefix="mf-") as folder:
+            context = self.context(svid)
 
-    def _relay(self, listening: socket.socket, svid: X509Svid) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = listening.accept()
-                try:
-                    far = self.connect(svid)
-                except OSError:
-                    near.close()
-                    continue
-                names = [value for _, value in far.getpeercert()["subjectAltName"]]  # type: ignore[index,misc] # ssl's own form
-                assert names == [ENDPOINT], names
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+            @contextlib.asynccontextmanager
+            async def serve(_: asyncio.AbstractEventLoop) -> AsyncGenerator[str]:
+                relay = Relay(self.socket, context)
+                async with await asyncio.start_unix_server(relay.accepted, f"{folder}/s"):
+                    yield f"unix:{folder}/s"
+                await relay.close()
+
+            with (
+                in_a_thread(serve, name="broker") as address,
+                grpc.insecure_channel(address) as channel,
+            ):
+                yield channel
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+class Relay:
+    """Brings what is plain here through TLS to the endpoint, whose name it verifies."""
+
+    def __init__(self, path: str, context: ssl.SSLContext) -> None:
+        self._path = path
+        self._context = context
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            far_reader, far_writer = await asyncio.open_unix_connection(
+                self._path, ssl=self._context, server_hostname="broker"
+            )
+            try:
+                shown = far_writer.get_extra_info("peercert")["subjectAltName"]
+                assert shown == (("URI", ENDPOINT),), shown
+                ways = [
+                    asyncio.ensure_future(_pump(reader, far_writer)),
+                    asyncio.ensure_future(_pump(far_reader, writer)),
+                ]
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+            finally:
+                far_writer.transport.abort()
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+            self._tasks.discard(task)
+
+    async def close(self) -> None:
+        """End every connection."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
-        source.settimeout(None)
-        while chunk := source.recv(65_536):
-            sink.sendall(chunk)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+        while chunk := await reader.read(65_536):
+            writer.write(chunk)
+            await writer.drain()
 
 
 def packed(pid: int, *, kind: str = PID_TYPE) -> Any:

@@ -65,9 +65,11 @@ listen = "127.0.0.1:8600"
 # x509_ttl = "1h"                     # 1m to 1h
 # jwt_ttl = "5m"                      # 30s to 5m
 # refresh_hint = "5m"                 # how often others should look at our trust bundle
-# experimental = false                # serve what SPIFFE calls incubating: WIT-SVIDs, Broker API
+# experimental = true                 # serve what SPIFFE calls incubating: WIT-SVIDs, Broker API
 # [spiffe.broker]                     # who may have SVIDs of other local processes, and of which
-# grants = [{ broker = "spiffe://midflight.internal/proxy", workloads = ["spiffe://..."] }]
+# [[spiffe.broker.grants]]
+# broker = "spiffe://midflight.internal/proxy"
+# workloads = ["spiffe://midflight.internal/agents/triage"]
 # [spiffe.authority]
 # kind = "own"     # or "files" (certificate, key, roots) or "openbao" (url, mount, token)
 

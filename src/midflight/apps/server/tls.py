@@ -105,20 +105,25 @@ def show(context: ssl.SSLContext, chain: Sequence[bytes], key: bytes) -> None:
 
     OpenSSL reads files only, so they are in memory (memfd_create(2)) and in no file system.
     """
-    text = "".join(ssl.DER_cert_to_PEM_cert(der) for der in chain).encode("ascii")
-    text += serialization.load_der_private_key(key, None).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
     handle = os.memfd_create("midflight", os.MFD_CLOEXEC)
     try:
         with os.fdopen(handle, "wb", closefd=False) as file:
-            file.write(text)
+            file.write(pem_of(chain, key))
         context.load_cert_chain(f"/proc/self/fd/{handle}")
     finally:
         os.ftruncate(handle, 0)
         os.close(handle)
+
+
+def pem_of(chain: Sequence[bytes], key: bytes) -> bytes:
+    """A chain (DER, the leaf first) and its key (PKCS#8 DER) as OpenSSL reads them: a secret."""
+    certificates = "".join(ssl.DER_cert_to_PEM_cert(der) for der in chain)
+    private = serialization.load_der_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return certificates.encode("ascii") + private
 
 
 def trust(context: ssl.SSLContext, authorities: Iterable[bytes]) -> None:
@@ -238,4 +243,4 @@ def _weakness(key: object) -> str:
             return "has a key of a kind that TLS does not use"
 
 
-__all__ = ["server_context", "show", "svid_context", "trust"]
+__all__ = ["pem_of", "server_context", "show", "svid_context", "trust"]
