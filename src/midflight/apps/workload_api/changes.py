@@ -51,9 +51,8 @@ class Changes:
             _, told = self._waiting.popleft()
             if not told.done():
                 told.set_result(None)
-            last = told
         self._waking = True
-        last.get_loop().call_soon(self._wake)
+        asyncio.get_running_loop().call_soon(self._wake)
 
 
 __all__ = ["AT_ONCE", "Changes"]
