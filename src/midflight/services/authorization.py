@@ -3,6 +3,7 @@
     clients     authorization_clients.py    who calls
     tokens      authorization_tokens.py     issue, introspect, revoke
     exchange    authorization_exchange.py   RFC 8693
+    assertions  identity_assertions.py      RFC 7523, for identity assertions; experimental
     codes       authorization_codes.py      people: codes and refresh tokens
     people      authorization_people.py     who is signed in
 
@@ -29,6 +30,7 @@ from midflight.services.authorization_clients import AuthorizationRequest, Clien
 from midflight.services.authorization_codes import Codes
 from midflight.services.authorization_exchange import Exchange
 from midflight.services.authorization_tokens import AuthorizedTokens
+from midflight.services.identity_assertions import JWT_BEARER_GRANT, IdentityAssertions
 from midflight.services.openers import BY_OAUTH
 
 EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -38,12 +40,20 @@ class Authorization:
     """The endpoints as verbs."""
 
     def __init__(
-        self, *, clients: Clients, tokens: AuthorizedTokens, exchange: Exchange, codes: Codes
+        self,
+        *,
+        clients: Clients,
+        tokens: AuthorizedTokens,
+        exchange: Exchange,
+        codes: Codes,
+        assertions: IdentityAssertions | None = None,
     ) -> None:
+        """Without `assertions` there is no such grant."""
         self.clients = clients
         self.tokens = tokens
         self.codes = codes
         self._exchange = exchange
+        self._assertions = assertions
 
     async def token(self, request: AuthorizationRequest) -> JSONObject:
         """The token endpoint. Raises `AuthorizationRefused` alone."""
@@ -57,6 +67,8 @@ class Authorization:
                     return await self.codes.refresh(request)
                 case grant if grant == EXCHANGE_GRANT:
                     return await self._exchange.exchange(request)
+                case grant if grant == JWT_BEARER_GRANT and self._assertions is not None:
+                    return await self._assertions.redeem(request)
                 case None:
                     raise AuthorizationRefused(Refusal.INVALID_REQUEST, "grant_type is missing.")
                 case _:

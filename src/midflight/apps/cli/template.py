@@ -85,7 +85,8 @@ listen = "127.0.0.1:8600"
 # What makes and holds keys that sign: file, pkcs11 (a hardware module) or transit (OpenBao, Vault).
 # After a change here new keys take over by themselves, ten minutes or so later.
 # backend = "file"
-# backends = { "set" = "transit" }    # otherwise, by purpose: access-token, jwt-svid, set, client
+# Otherwise, by purpose: access-token, transaction-token, jwt-svid, set, client.
+# backends = { "set" = "transit" }
 
 # [keys.pkcs11]                       # needs the extra pkcs11
 # module = "/usr/lib/softhsm/libsofthsm2.so"

@@ -11,6 +11,7 @@ class Purpose(enum.StrEnum):
     """What a key may sign. No key has two purposes."""
 
     ACCESS_TOKEN = "access-token"  # noqa: S105 -- the name of a purpose
+    TRANSACTION_TOKEN = "transaction-token"  # noqa: S105 -- the name of a purpose
     JWT_SVID = "jwt-svid"
     X509_AUTHORITY = "x509-authority"
     SET = "set"
@@ -35,6 +36,7 @@ class Purpose(enum.StrEnum):
 
 _LIFE_S = {
     Purpose.ACCESS_TOKEN: 900,
+    Purpose.TRANSACTION_TOKEN: 300,
     Purpose.JWT_SVID: 300,
     Purpose.X509_AUTHORITY: 3_600,
     # SETs have no end of their own; a receiver that was away polls them for a day (RFC 8936).
