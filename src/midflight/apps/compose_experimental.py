@@ -18,7 +18,7 @@ from midflight.wire.oauth import proofs
 
 if TYPE_CHECKING:
     from midflight.apps.compose import Plane
-    from midflight.apps.settings_oauth import AssertionIssuerSection
+    from midflight.apps.settings_oauth import AssertionIssuerSection, Login
 
 
 def transaction_tokens(
@@ -55,7 +55,7 @@ def identity_assertions(
     if not (settings.oauth.experimental and settings.oauth.id_jag_issuer):
         return None
     return IdentityAssertions(
-        issuers=[_issuer(row) for row in settings.oauth.id_jag_issuer],
+        issuers=[_issuer(row, settings.oauth.login) for row in settings.oauth.id_jag_issuer],
         key_sets=KeySets(documents=documents, clock=plane.parts.clock),
         reader=token_proofs,
         proofs=proofs,
@@ -70,7 +70,8 @@ def identity_assertions(
     )
 
 
-def _issuer(row: AssertionIssuerSection) -> AssertionIssuer:
+def _issuer(row: AssertionIssuerSection, login: Login | None) -> AssertionIssuer:
+    same = login is not None and (login.issuer, login.claim) == (row.issuer, "sub")
     return AssertionIssuer(
         keys=KeySource(
             issuer=row.issuer,
@@ -81,6 +82,7 @@ def _issuer(row: AssertionIssuerSection) -> AssertionIssuer:
         ),
         algorithms=row.algorithms,
         tenant=row.tenant,
+        log_in_here=same and row.tenant is None,
     )
 
 

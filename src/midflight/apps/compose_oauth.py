@@ -147,6 +147,7 @@ class OAuthParts:
             JobTokens(federation=plane.job_federation, runs=plane.job_runs),
             *(() if provider is None else (PersonTokens(provider),)),
         )
+        transactions = transaction_tokens(plane, clients=self.clients, tokens=self.tokens, own=own)
         self.authorization = Authorization(
             clients=self.clients,
             tokens=self.tokens,
@@ -158,10 +159,9 @@ class OAuthParts:
                 delegation=plane.delegation,
                 inventory=plane.inventory,
                 proofs=proofs,
-                transactions=transaction_tokens(
-                    plane, clients=self.clients, tokens=self.tokens, own=own
-                ),
+                transactions=transactions,
             ),
+            transactions=transactions,
             assertions=identity_assertions(
                 plane,
                 clients=self.clients,

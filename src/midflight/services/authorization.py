@@ -32,6 +32,7 @@ from midflight.services.authorization_exchange import Exchange
 from midflight.services.authorization_tokens import AuthorizedTokens
 from midflight.services.identity_assertions import JWT_BEARER_GRANT, IdentityAssertions
 from midflight.services.openers import BY_OAUTH
+from midflight.services.transaction_tokens import TransactionTokens
 
 EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 
@@ -47,13 +48,15 @@ class Authorization:
         exchange: Exchange,
         codes: Codes,
         assertions: IdentityAssertions | None = None,
+        transactions: TransactionTokens | None = None,
     ) -> None:
-        """Without `assertions` there is no such grant."""
+        """`assertions` and `transactions` are there where the experiments are on."""
         self.clients = clients
         self.tokens = tokens
         self.codes = codes
         self._exchange = exchange
         self._assertions = assertions
+        self._transactions = transactions
 
     async def token(self, request: AuthorizationRequest) -> JSONObject:
         """The token endpoint. Raises `AuthorizationRefused` alone."""
@@ -89,11 +92,14 @@ class Authorization:
     async def revoke(self, request: AuthorizationRequest) -> None:
         """The revocation endpoint (RFC 7009): durable when it returns.
 
-        What is no token is as good as revoked. Raises `AuthorizationRefused` alone.
+        What is no token is as good as revoked; a transaction token cannot be revoked. Raises
+        `AuthorizationRefused` alone.
         """
         try:
             client = await self.clients.known(request)
             token = _token(request)
+            if self._transactions is not None:
+                self._transactions.check_revocable(token)
             if not await self.tokens.revoke(token, client):
                 await self.codes.revoke(token, client)
         except MidflightError as error:

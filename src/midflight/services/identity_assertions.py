@@ -39,11 +39,21 @@ class AssertionIssuer(Value):
         keys: where its keys are; `keys.issuer` is what `iss` must be.
         algorithms: its allow-list.
         tenant: the one of its tenants whose people are let in; None where it has none.
+        log_in_here: whether people log in at it, too, and are known by the same name.
     """
 
     keys: KeySource
     algorithms: tuple[str, ...]
     tenant: str | None = None
+    log_in_here: bool = False
+
+    def name_of(self, person: str) -> str:
+        """What policies and records call a person of it.
+
+        Two issuers may give one name to two people, and policies compare names (`opener == owner`):
+        only that of the provider that people log in at stands alone.
+        """
+        return person if self.log_in_here else f"{self.keys.issuer}#{person}"
 
 
 class IdentityAssertions:
@@ -119,7 +129,9 @@ class IdentityAssertions:
         if not await self._tokens.stands(client.workload):
             raise _no_grant("The client's workload is revoked, or not in good standing.")
         await self._spend(found)
-        author = Author(name=found.person, proof=f"{BY_OAUTH}{PURPOSE}:{row.keys.issuer}")
+        author = Author(
+            name=row.name_of(found.person), proof=f"{BY_OAUTH}{PURPOSE}:{row.keys.issuer}"
+        )
         run = await self._runs.open_run(
             workload=await self._inventory.get(client.workload), intent=None, author=author
         )

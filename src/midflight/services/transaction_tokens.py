@@ -33,7 +33,7 @@ from midflight.services.ports.clock import Clock
 from midflight.services.ports.keys import TokenSigner
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
-from midflight.services.ports.transaction_proofs import TransactionProofs
+from midflight.services.ports.transaction_proofs import TransactionClaims, TransactionProofs
 
 TRANSACTION_TOKEN = "urn:ietf:params:oauth:token-type:txn_token"  # noqa: S105 -- the name of a type
 LIFE_S = 300
@@ -136,7 +136,28 @@ class TransactionTokens:
             "scope": " ".join(scope),
         }
 
+    def check_revocable(self, text: str) -> None:
+        """`unsupported_token_type` (RFC 7009 §2.2.1) for one of these: who has it asks nobody."""
+        try:
+            self._read(text)
+        except Unauthenticated:
+            return
+        raise AuthorizationRefused(
+            Refusal.UNSUPPORTED_TOKEN_TYPE,
+            "A transaction token is believed until its end by whoever has it.",
+            hint="Revoke its run: midflight revoke run; then no further one is made of it.",
+        )
+
     # Inside
+
+    def _read(self, text: str) -> TransactionClaims:
+        return self._proofs.verify_transaction_token(
+            text,
+            jwks=self._signer.public_jwks(),
+            issuer=self._issuer,
+            trust_domain_name=self._trust_domain,
+            now=self._clock.now(),
+        )
 
     def _check_form(self, form: Mapping[str, str]) -> None:
         for name in _NEEDED:
@@ -184,13 +205,7 @@ class TransactionTokens:
         )
 
     def _replaced(self, form: Mapping[str, str], text: str) -> _Held:
-        claims = self._proofs.verify_transaction_token(
-            text,
-            jwks=self._signer.public_jwks(),
-            issuer=self._issuer,
-            trust_domain_name=self._trust_domain,
-            now=self._clock.now(),
-        )
+        claims = self._read(text)
         if any(name in form for name in _CONTEXTS):
             raise AuthorizationRefused(
                 Refusal.INVALID_REQUEST,
