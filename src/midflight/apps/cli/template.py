@@ -101,6 +101,24 @@ listen = "127.0.0.1:8600"
 # namespace = ""
 # ca = "tls/bao-ca.pem"               # default: the system's authorities
 
+[oauth]
+# Tokens for workloads and for people's clients, which `midflight client add` registers.
+# enabled = true
+# document_workload = "spiffe://midflight.internal/clients/any"   # default: such clients are refused
+# experimental = true                 # default: false. Drafts of the IETF that may still change:
+#   transaction tokens and identity assertions (ID-JAG); docs/experimental.md
+
+# [oauth.login]                       # default: a printed code, on this machine only
+# issuer = "https://login.example.org"
+# client_id = "midflight"
+# client_secret = "file:/run/secrets/login"
+# claim = "sub"                       # or "email": what names a person to policies
+
+# [[oauth.id_jag_issuer]]             # may let any of its people in by any registered client
+# issuer = "https://login.example.org"
+# algorithms = ["RS256"]
+# tenant = "acme"                     # the one whose people are let in, if it has tenants
+
 [runs]
 # ttl = "1h"
 # idle_timeout = "15m"
