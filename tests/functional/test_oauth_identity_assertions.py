@@ -38,7 +38,8 @@ async def test_a_person_of_the_provider_gets_a_run_for_the_client(tmp_path: Path
         answer = await made.present(assertion, key=key)
         assert answer.status_code == 200, answer.text
         told = answer.json()
-        assert told.keys() == {"access_token", "token_type", "expires_in", "scope"}
+        assert told.keys() == {"access_token", "token_type", "expires_in", "scope", "resource"}
+        assert told["resource"] == made.server.resource
         assert (told["token_type"], told["scope"]) == ("DPoP", "effect:read mcp:git")
         keys = (await made.server.http.get(f"{made.server.url}/.well-known/jwks.json")).json()
         token = told["access_token"]
@@ -74,6 +75,7 @@ async def test_less_may_be_asked_for_than_the_assertion_says(tmp_path: Path) -> 
         assert answer.json()["scope"] == "effect:read mcp:git/git_log"
         without = await made.present(made.id_jag(scope=..., resource=...), key=Key())
         assert without.json()["scope"] == "mcp"
+        assert "resource" not in without.json()
         listed = made.id_jag(resource=[made.server.resource, "https://other.example/mcp"])
         claims = unverified_claims((await made.present(listed, key=Key())).json()["access_token"])
         assert claims["aud"] == made.server.resource

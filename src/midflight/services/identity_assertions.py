@@ -145,7 +145,10 @@ class IdentityAssertions:
             details=_details(row, found),
             what=PURPOSE,
         )
-        return issued.answer
+        if found.resources is None:
+            return issued.answer
+        # The draft has what is granted of them named, since there may have been more.
+        return {**issued.answer, "resource": self._resource}
 
     # Inside
 

@@ -104,7 +104,7 @@ listen = "127.0.0.1:8600"
 [oauth]
 # Tokens for workloads and for people's clients, which `midflight client add` registers.
 # enabled = true
-# document_workload = "spiffe://midflight.internal/clients/any"   # default: such clients are refused
+# document_workload = "spiffe://midflight.internal/clients/any"   # default: they are refused
 # experimental = true                 # default: false. Drafts of the IETF that may still change:
 #   transaction tokens and identity assertions (ID-JAG); docs/experimental.md
 
