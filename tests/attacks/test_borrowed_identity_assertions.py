@@ -85,6 +85,10 @@ async def test_without_a_key_it_would_be_a_bearer_token(tmp_path: Path) -> None:
         for cnf in ({}, [], "x", None, {"jkt": "short"}, {"kid": "p1"}, {"jwk": Key().public_jwk}):
             answer = await made.present(made.id_jag(cnf=cnf), key=Key())
             assert error_of(answer) == (400, "invalid_grant"), cnf
+        # Another confirmation beside the one that is known would be left unchecked.
+        key = Key()
+        both = made.id_jag(cnf={"jkt": key.jkt, "unheard-of": key.jkt})
+        assert error_of(await made.present(both, key=key)) == (400, "invalid_grant")
         certificate = made.id_jag(cnf={"x5t#S256": Key().jkt})
         assert error_of(await made.present(certificate, key=Key())) == (400, "invalid_grant")
         assert (await made.present(assertion, key=Key())).status_code == 200
@@ -160,6 +164,7 @@ BENT: dict[str, dict[str, Any]] = {
     "an actor": {"act": {"sub": "somebody"}},
     "authorization details": {"authorization_details": [{"type": "x"}]},
     "a tenant": {"tenant": "acme"},
+    "a tenant that is null": {"tenant": None},
     "a tenant of this server": {"aud_tenant": "acme"},
 }
 

@@ -5,6 +5,7 @@
     ID token, and a client        a run of the client's workload, opened by that person
     access token of a run         the same run, narrower; with `task`, a child run (`delegate`)
       + actor token of another    a child run of the other's workload, bound to the other's key
+    for a transaction token       `transaction_tokens.py`, where that experiment is on
 
 `sub` is the workload that acts and is judged; `act` is the client that acts for it where that is
 another (§4.1), before those that were there. What is issued is bound to a key or a certificate,
