@@ -199,14 +199,38 @@ async def test_a_refresh_token_asks_for_more(tmp_path: Path) -> None:
         key, attempt = Key(), Attempt(server, scope="mcp:git")
         code = await code_of(server, attempt)
         first = (await server.token(key=key, **attempt.form(code))).json()
-        answer = await server.token(
-            key=key,
-            grant_type="refresh_token",
-            client_id=PUBLIC,
-            refresh_token=first["refresh_token"],
-            scope="mcp",
-        )
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": PUBLIC,
+            "refresh_token": first["refresh_token"],
+        }
+        answer = await server.token(key=key, **form, scope="mcp")
         assert answer.json()["error"] == "invalid_scope"
+        # By mistake, perhaps: the token is not spent, and the grant stands.
+        second = await server.token(key=key, **form)
+        assert second.status_code == 200, second.text
+        # But a used one is a used one, whatever it asks for.
+        answer = await server.token(key=key, **form, scope="mcp")
+        assert answer.json()["error"] == "invalid_grant"
+        form["refresh_token"] = second.json()["refresh_token"]
+        assert (await server.token(key=key, **form)).json()["error"] == "invalid_grant"
+
+
+async def test_a_thief_asks_for_more_to_learn_whether_a_refresh_token_is_good(
+    tmp_path: Path,
+) -> None:
+    async with oauth_server(tmp_path) as server:
+        key, attempt = Key(), Attempt(server, scope="mcp:git")
+        code = await code_of(server, attempt)
+        first = (await server.token(key=key, **attempt.form(code))).json()
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": PUBLIC,
+            "refresh_token": first["refresh_token"],
+        }
+        answer = await server.token(key=Key(), **form, scope="mcp")
+        assert answer.json()["error"] == "invalid_grant"
+        assert "evoked" in (await server.tools(first["access_token"], key)).text
 
 
 async def test_another_site_answers_the_question(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
-"""Client assertions and JWT-SVIDs bent as CI tokens are: each kind goes through the one door.
+"""Every other kind of token bent as CI tokens are: each goes through the one door.
 
 `test_pitfalls_of_tokens.py` has the whole table; this repeats what a kind's own profile could lose.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -19,10 +20,13 @@ from midflight.domain.errors import Unauthenticated
 from midflight.domain.outside_token import Profile
 from midflight.domain.spiffe import TrustBundle
 from midflight.wire.oauth.assertions import verify_assertion
+from midflight.wire.oauth.identity_assertions import verify_identity_assertion
 from midflight.wire.spiffe import verify_jwt_svid
+from midflight.wire.tokens import verify_transaction_token
 
 KEY = Key()
 HERE = "https://plane.example.test"
+DOMAIN = "example.test"
 WHO = "spiffe://example.test/agents/triage"
 JWK = {**KEY.public_jwk, "kid": "k1"}
 
@@ -32,34 +36,78 @@ def assertion(text: str) -> None:
 
 
 def svid(text: str) -> None:
-    bundle = TrustBundle(trust_domain="example.test", jwt_authorities=(JWK,))
-    verify_jwt_svid(text, bundles={"example.test": bundle}.get, audience=HERE, now=NOW, alone=True)
+    bundle = TrustBundle(trust_domain=DOMAIN, jwt_authorities=(JWK,))
+    verify_jwt_svid(text, bundles={DOMAIN: bundle}.get, audience=HERE, now=NOW, alone=True)
 
 
-DOORS: dict[str, tuple[Callable[[str], None], dict[str, Any]]] = {
-    "client assertion": (assertion, {"iss": "client", "sub": "client"}),
-    "JWT-SVID": (svid, {"sub": WHO}),
+def transaction(text: str) -> None:
+    verify_transaction_token(
+        text, jwks={"keys": [JWK]}, issuer=HERE, trust_domain_name=DOMAIN, now=NOW
+    )
+
+
+def identity(text: str) -> None:
+    verify_identity_assertion(
+        text,
+        issuer="https://login.example.test",
+        audience=HERE,
+        algorithms=("ES256",),
+        tenant=None,
+        jwks={"keys": [JWK]},
+        now=NOW,
+    )
+
+
+class Door(NamedTuple):
+    """What opens it, and what an honest token of its kind is."""
+
+    check: Callable[[str], None]
+    said: dict[str, Any]
+    kind: str = "JWT"
+
+
+DOORS = {
+    "client assertion": Door(assertion, {"iss": "client", "sub": "client"}),
+    "JWT-SVID": Door(svid, {"sub": WHO}),
+    "transaction token": Door(
+        transaction,
+        {
+            "iss": HERE,
+            "sub": WHO,
+            "aud": DOMAIN,
+            "txn": "run_1",
+            "scope": "mcp",
+            "req_wl": WHO,
+            "act": {"sub": WHO},
+        },
+        "txntoken+jwt",
+    ),
+    "identity assertion": Door(
+        identity,
+        {"iss": "https://login.example.test", "sub": "somebody", "client_id": "client"},
+        "oauth-id-jag+jwt",
+    ),
 }
-EVERY_DOOR = pytest.mark.parametrize(("door", "who"), DOORS.values(), ids=DOORS)
+EVERY_DOOR = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
 
 
-def header(**changes: Any) -> dict[str, Any]:
-    return {"alg": "ES256", "kid": "k1", "typ": "JWT", **changes}
+def header(door: Door, **changes: Any) -> dict[str, Any]:
+    return {"alg": "ES256", "kid": "k1", "typ": door.kind, **changes}
 
 
-def claims(who: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    values = {**who, "aud": HERE, "iat": NOW, "exp": NOW + 300, "jti": "one", **changes}
+def claims(door: Door, **changes: Any) -> dict[str, Any]:
+    values = {"aud": HERE, "iat": NOW, "exp": NOW + 300, "jti": "one", **door.said, **changes}
     return {name: value for name, value in values.items() if value is not ...}
 
 
 @EVERY_DOOR
-def test_an_honest_token_passes(door: Callable[[str], None], who: dict[str, Any]) -> None:
-    door(by_hand(header(), claims(who), KEY))
+def test_an_honest_token_passes(door: Door) -> None:
+    door.check(by_hand(header(door), claims(door), KEY))
 
 
+KINDS = ("at+jwt", "dpop+jwt", "oauth-id-jag+jwt", "txntoken+jwt", "secevent+jwt", None)
 HEADERS: tuple[dict[str, Any], ...] = (
     *({"alg": name} for name in ("none", "HS256", "ES384", "RS256", None, ["ES256"])),
-    *({"typ": n} for n in ("at+jwt", "dpop+jwt", "oauth-id-jag+jwt", "txntoken+jwt", None)),
     {"jwk": KEY.public_jwk},
     {"jku": "https://evil.example.test/keys"},
     {"x5c": ["AAAA"]},
@@ -73,18 +121,50 @@ HEADERS: tuple[dict[str, Any], ...] = (
 
 @EVERY_DOOR
 @pytest.mark.parametrize("changes", HEADERS, ids=str)
-def test_a_bent_header_is_refused(
-    door: Callable[[str], None], who: dict[str, Any], changes: dict[str, Any]
-) -> None:
+def test_a_bent_header_is_refused(door: Door, changes: dict[str, Any]) -> None:
     with pytest.raises(Unauthenticated):
-        door(by_hand(header(**changes), claims(who), KEY))
+        door.check(by_hand(header(door, **changes), claims(door), KEY))
+
+
+@EVERY_DOOR
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_token_of_another_kind_is_refused(door: Door, kind: str | None) -> None:
+    if kind == door.kind:
+        kind = f"application/{kind}"
+    with pytest.raises(Unauthenticated):
+        door.check(by_hand(header(door, typ=kind), claims(door), KEY))
+
+
+@pytest.mark.parametrize("kind", ["transaction token", "identity assertion"])
+@pytest.mark.parametrize("typ", ["JWT", "jwt", ..., "TXNTOKEN+JWT", "oauth-id-jag"])
+def test_a_kind_with_a_type_of_its_own_has_no_other(kind: str, typ: Any) -> None:
+    door = DOORS[kind]
+    head = {name: value for name, value in header(door, typ=typ).items() if value is not ...}
+    with pytest.raises(Unauthenticated):
+        door.check(by_hand(head, claims(door), KEY))
+
+
+@EVERY_DOOR
+def test_the_public_key_as_a_secret_signs_nothing(door: Door) -> None:
+    secrets = (json.dumps(JWK).encode(), KEY.public_jwk["x"].encode(), b"")
+    head = json.dumps(header(door, alg="HS256")).encode()
+    for secret in secrets:
+        text = sealed(
+            head,
+            json.dumps(claims(door)).encode(),
+            lambda message, secret=secret: hmac.digest(secret, message, "sha256"),
+        )
+        with pytest.raises(Unauthenticated):
+            door.check(text)
 
 
 CLAIMS: tuple[dict[str, Any], ...] = (
     {"aud": ...},
-    {"aud": [HERE, "https://other.example.test"]},
-    {"aud": [HERE, ""]},
-    {"aud": HERE + "/"},
+    {"aud": ["OURS", "https://other.example.test"]},
+    {"aud": ["OURS", ""]},
+    {"aud": ["OURS", "OURS"]},
+    {"aud": "OURS/"},
+    {"aud": "https://other.example.test"},
     {"exp": ...},
     {"exp": str(NOW + 300)},
     {"exp": True},
@@ -104,22 +184,20 @@ CLAIMS: tuple[dict[str, Any], ...] = (
 
 @EVERY_DOOR
 @pytest.mark.parametrize("changes", CLAIMS, ids=str)
-def test_a_bent_claim_is_refused(
-    door: Callable[[str], None], who: dict[str, Any], changes: dict[str, Any]
-) -> None:
+def test_a_bent_claim_is_refused(door: Door, changes: dict[str, Any]) -> None:
+    ours = door.said.get("aud", HERE)
+    text = json.dumps(claims(door, **changes)).replace("OURS", ours)
     with pytest.raises(Unauthenticated):
-        door(by_hand(header(), claims(who, **changes), KEY))
+        door.check(sealed(json.dumps(header(door)).encode(), text.encode(), KEY.sign))
 
 
 @EVERY_DOOR
 @pytest.mark.parametrize("name", ["sub", "aud", "exp"])
-def test_a_name_that_stands_twice_is_refused(
-    door: Callable[[str], None], who: dict[str, Any], name: str
-) -> None:
-    said = claims(who)
+def test_a_name_that_stands_twice_is_refused(door: Door, name: str) -> None:
+    said = claims(door)
     text = json.dumps(said)[:-1] + f', "{name}": {json.dumps(said[name])}}}'
     with pytest.raises(Unauthenticated):
-        door(sealed(json.dumps(header()).encode(), text.encode(), KEY.sign))
+        door.check(sealed(json.dumps(header(door)).encode(), text.encode(), KEY.sign))
 
 
 def test_a_larger_curve_is_for_trust_domains_alone() -> None:
@@ -137,9 +215,10 @@ def test_a_larger_curve_is_for_trust_domains_alone() -> None:
         "x": b64(numbers.x.to_bytes(48, "big")),
         "y": b64(numbers.y.to_bytes(48, "big")),
     }
-    bundle = TrustBundle(trust_domain="example.test", jwt_authorities=(jwk,))
-    head = json.dumps(header(alg="ES384")).encode()
-    text = sealed(head, json.dumps(claims({"sub": WHO})).encode(), sign)
+    bundle = TrustBundle(trust_domain=DOMAIN, jwt_authorities=(jwk,))
+    door = DOORS["JWT-SVID"]
+    head = json.dumps(header(door, alg="ES384")).encode()
+    text = sealed(head, json.dumps(claims(door)).encode(), sign)
     found = verify_jwt_svid(text, bundles=lambda _: bundle, audience=HERE, now=NOW)
     assert found.spiffe_id == WHO
     with pytest.raises(Unauthenticated):

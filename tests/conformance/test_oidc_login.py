@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import re
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, quote_plus, urlencode, urljoin, urlsplit
 
 import httpx2
 import pytest
-from oauth_kit import EDITOR, Attempt, OAuthServer, oauth_server, ticket_of
+from identity_kit import Key
+from oauth_kit import (
+    EDITOR,
+    TOKEN_EXCHANGE,
+    Attempt,
+    OAuthServer,
+    oauth_server,
+    ticket_of,
+)
 
 from conformance.official_suite import HERE, NODE
-from gateways import OPERATOR
+from gateways import AGENT, OPERATOR
 from midflight.domain.errors import Unauthenticated
 
 pytestmark = [pytest.mark.anyio, pytest.mark.conformance, pytest.mark.oidc_provider]
@@ -125,3 +136,50 @@ async def test_the_way_back_in_another_browser_or_from_another_issuer(
                     answer = await other.get(f"{back}&again=1")
             assert answer.status_code == 401
             assert "set-cookie" not in answer.headers
+
+
+async def test_an_id_token_of_the_provider_is_exchanged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_tcp_port: int
+) -> None:
+    """What a client has from its own sign-in there, as RFC 8693 takes it."""
+    async with server_with_login(tmp_path, monkeypatch, free_tcp_port) as (server, issuer):
+        callback = f"{server.url}/oauth/callback"
+        verifier = secrets.token_urlsafe(48)
+        digest = hashlib.sha256(verifier.encode()).digest()
+        query = {
+            "response_type": "code",
+            "client_id": "midflight",
+            "redirect_uri": callback,
+            "scope": "openid",
+            "state": "s-1",
+            "nonce": "n-1",
+            "code_challenge": base64.urlsafe_b64encode(digest)[:-1].decode(),
+            "code_challenge_method": "S256",
+        }
+        found = (await server.http.get(f"{issuer}/.well-known/openid-configuration")).json()
+        away = f"{found['authorization_endpoint']}?{urlencode(query)}"
+        back = await at_provider(server.http, away, OPERATOR.name)
+        answer = await server.http.post(
+            found["token_endpoint"],
+            data={
+                "grant_type": "authorization_code",
+                "code": parse_qs(urlsplit(back).query)["code"][0],
+                "redirect_uri": callback,
+                "code_verifier": verifier,
+            },
+            auth=("midflight", quote_plus(SECRET)),
+        )
+        assert answer.status_code == 200, answer.text
+        form = {
+            "grant_type": TOKEN_EXCHANGE,
+            "subject_token": answer.json()["id_token"],
+            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+        }
+        key = Key()
+        given = await server.token(key=key, **server.authenticated(**form))
+        assert given.status_code == 200, given.text
+        assert (await server.tools(given.json()["access_token"], key)).status_code == 200
+        again = await server.token(key=key, **server.authenticated(**form))
+        assert (again.status_code, again.json()["error"]) == (400, "invalid_request")
+        (run,) = await server.plane.runs.list_runs()
+        assert run.workload == AGENT

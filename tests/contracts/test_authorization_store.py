@@ -96,9 +96,13 @@ async def test_a_refresh_token_is_first_once(store: Store) -> None:
     await store.put_refresh(refresh)
     with pytest.raises(Conflict):
         await store.put_refresh(refresh)
+    for _ in range(2):  # looking does not use it
+        assert await store.get_refresh("r1") == (refresh, True)
     assert await store.take_refresh("r1") == (refresh, True)
+    assert await store.get_refresh("r1") == (refresh, False)
     assert await store.take_refresh("r1") == (refresh, False)
     assert await store.take_refresh("r2") is None
+    assert await store.get_refresh("r2") is None
 
 
 async def test_a_grant_ends_for_good_and_knows_its_tokens(store: Store) -> None:

@@ -34,7 +34,7 @@ from midflight.testing import FakeClock
 from midflight.testing.words import OPERATOR
 
 pytestmark = pytest.mark.anyio
-PURPOSES = [Purpose.ACCESS_TOKEN, Purpose.JWT_SVID, Purpose.SET, Purpose.CLIENT]
+PURPOSES = list(Purpose)
 BACKENDS = [
     "file",
     pytest.param(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jwt as pyjwt
 import pytest
+from draft_kit import DOMAIN, JWT_BEARER, TRANSACTION_TOKEN, drafts
 from oauth_kit import ACCESS_TOKEN, CLIENT, TOKEN_EXCHANGE, OAuthServer, oauth_server
 
 from gateways import AGENT
@@ -17,6 +18,7 @@ from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.identity import Author
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.services.authorization_clients import AuthorizationRequest
+from midflight.services.token_mint import Given
 from midflight.wire.oauth.certificates import certificate_thumbprint
 
 pytestmark = pytest.mark.anyio
@@ -93,3 +95,43 @@ async def test_a_certificate_of_nobody_or_of_another_authority(tmp_path: Path) -
             assert refused.value.refusal is Refusal.INVALID_CLIENT
         with pytest.raises(AuthorizationRefused):
             await token(request(server, chain, grant_type="client_credentials", client_id="editor"))
+
+
+async def test_transactions_and_assertions_by_certificate(tmp_path: Path) -> None:
+    async with drafts(tmp_path) as made:
+        server = made.server
+        chain, other = await chain_of(server), await chain_of(server)
+        token = server.plane.oauth.authorization.token
+        run = await server.gateway.open_run()
+        minted = await server.plane.identity.mint(
+            workload=AGENT,
+            run=run,
+            author=Author(name="o", proof="test"),
+            given=Given(client=AGENT, certificate=certificate_thumbprint(chain[0])),
+        )
+        ask = {
+            "grant_type": TOKEN_EXCHANGE,
+            "requested_token_type": TRANSACTION_TOKEN,
+            "audience": DOMAIN,
+            "scope": "mcp",
+            "subject_token": minted.token,
+            "subject_token_type": ACCESS_TOKEN,
+        }
+        answer = await token(request(server, chain, **ask))
+        claims = await made.verified(answer["access_token"])
+        assert (claims["txn"], claims["req_wl"]) == (run, AGENT)
+        with pytest.raises(AuthorizationRefused) as refused:
+            await token(request(server, other, **ask))
+        assert refused.value.refusal is Refusal.INVALID_DPOP_PROOF
+
+        thumbprint = certificate_thumbprint(chain[0])
+        for cnf in (..., {"x5t#S256": thumbprint}):
+            assertion = made.id_jag(client_id=AGENT, cnf=cnf)
+            form = {"grant_type": JWT_BEARER, "assertion": assertion}
+            if cnf is not ...:
+                with pytest.raises(AuthorizationRefused) as refused:
+                    await token(request(server, other, **form))
+                assert refused.value.refusal is Refusal.INVALID_GRANT
+            answer = await token(request(server, chain, **form))
+            claims = pyjwt.decode(answer["access_token"], options={"verify_signature": False})
+            assert claims["cnf"] == {"x5t#S256": thumbprint}

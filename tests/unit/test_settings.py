@@ -92,6 +92,7 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
         "traits",
         "identity",
         "keys",
+        "oauth",
         "runs",
         "control",
         "approvals",

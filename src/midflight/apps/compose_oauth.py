@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from midflight.adapters.documents.https import HttpsDocuments
 from midflight.adapters.login.oidc import OidcLogin
+from midflight.apps.compose_experimental import identity_assertions, transaction_tokens
 from midflight.domain.errors import Unauthenticated
 from midflight.domain.identity import trust_domain
 from midflight.domain.revocation import ScopeKind
@@ -16,14 +17,15 @@ from midflight.domain.value import Value
 from midflight.services.authorization import Authorization
 from midflight.services.authorization_clients import Clients
 from midflight.services.authorization_codes import Codes
-from midflight.services.authorization_exchange import (
-    Exchange,
+from midflight.services.authorization_exchange import Exchange
+from midflight.services.authorization_people import People
+from midflight.services.authorization_subjects import (
     JobTokens,
     OwnTokens,
     PersonTokens,
+    Subjects,
     SvidTokens,
 )
-from midflight.services.authorization_people import People
 from midflight.services.authorization_tokens import AuthorizedTokens
 from midflight.services.interruption import refusal
 from midflight.services.ports.authorization_proofs import SubjectTokens, SvidClaims
@@ -138,25 +140,34 @@ class OAuthParts:
             ttl_s=settings.identity.token_ttl,
             job_runs=plane.job_runs,
         )
+        own = OwnTokens(identity=plane.identity, tokens=self.tokens)
         kinds: Sequence[SubjectTokens] = (
-            OwnTokens(identity=plane.identity, tokens=self.tokens),
+            own,
             SvidTokens(svids=svids, proofs=proofs, issuer=settings.issuer),
             JobTokens(federation=plane.job_federation, runs=plane.job_runs),
             *(() if provider is None else (PersonTokens(provider),)),
         )
+        transactions = transaction_tokens(plane, clients=self.clients, tokens=self.tokens, own=own)
         self.authorization = Authorization(
             clients=self.clients,
             tokens=self.tokens,
             exchange=Exchange(
                 clients=self.clients,
                 tokens=self.tokens,
-                subjects=kinds,
+                subjects=Subjects(kinds, store=made.store, clock=made.clock),
                 runs=plane.runs,
                 delegation=plane.delegation,
                 inventory=plane.inventory,
-                store=made.store,
-                clock=made.clock,
                 proofs=proofs,
+                transactions=transactions,
+            ),
+            transactions=transactions,
+            assertions=identity_assertions(
+                plane,
+                clients=self.clients,
+                tokens=self.tokens,
+                documents=self.documents,
+                resource=self.resource,
             ),
             codes=Codes(
                 store=made.store,

@@ -12,6 +12,8 @@ from midflight.domain.errors import MidflightError
 from midflight.domain.scopes import Scopes
 from midflight.domain.value import Discreet, JSONObject, Value
 
+MAX_PERSON = 256
+
 
 class Refusal(enum.StrEnum):
     """OAuth error codes (RFC 6749 §4.1.2.1 and §5.2, RFC 8693 §2.2.2, RFC 9449 §5)."""
@@ -92,6 +94,19 @@ class Person(Discreet):
     proof: str
 
 
+def is_person_name(text: object) -> bool:
+    """Whether a provider's name for a person can stand in records and policies as one.
+
+    A SPIFFE ID cannot: whoever is called like a workload would open runs as that workload.
+    """
+    return (
+        isinstance(text, str)
+        and 0 < len(text) <= MAX_PERSON
+        and text.isprintable()
+        and not text.lower().startswith("spiffe:")
+    )
+
+
 class Grant(Value):
     """What one person has given one client, once. All tokens of it fall together.
 
@@ -142,4 +157,13 @@ class Refresh(Value):
     expires_at: int
 
 
-__all__ = ["AuthorizationRefused", "Client", "Code", "Grant", "Person", "Refresh", "Refusal"]
+__all__ = [
+    "AuthorizationRefused",
+    "Client",
+    "Code",
+    "Grant",
+    "Person",
+    "Refresh",
+    "Refusal",
+    "is_person_name",
+]

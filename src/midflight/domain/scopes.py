@@ -58,6 +58,17 @@ def narrowing(scopes: Scopes | None) -> Narrowing:
     return Narrowing(only=only, effects=effects or None)
 
 
+def scopes_within(left: Narrowing) -> Scopes | None:
+    """The scopes that whoever has this narrowing has; None for everything, empty for nothing."""
+    if left.leaves_all:
+        return None
+    only = (EVERYTHING,) if left.only is None else tuple(_UPSTREAM + entry for entry in left.only)
+    if not only or left.effects == frozenset():
+        return ()
+    effects = tuple(_EFFECT + effect.value for effect in left.effects or ())
+    return tuple(sorted((*only, *effects)))
+
+
 def beyond(held: Scopes | None, asked: Scopes) -> Scopes:
     """What is asked for and not held; empty if the asked is less or the same."""
     if held is None:
@@ -95,4 +106,4 @@ def _effects(scopes: Sequence[str]) -> frozenset[str]:
     return frozenset(value for value in scopes if value in _EFFECTS)
 
 
-__all__ = ["EVERYTHING", "Scopes", "beyond", "meet", "narrowing", "scopes_of"]
+__all__ = ["EVERYTHING", "Scopes", "beyond", "meet", "narrowing", "scopes_of", "scopes_within"]

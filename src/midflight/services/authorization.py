@@ -3,6 +3,7 @@
     clients     authorization_clients.py    who calls
     tokens      authorization_tokens.py     issue, introspect, revoke
     exchange    authorization_exchange.py   RFC 8693
+    assertions  identity_assertions.py      RFC 7523, for identity assertions; experimental
     codes       authorization_codes.py      people: codes and refresh tokens
     people      authorization_people.py     who is signed in
 
@@ -29,7 +30,9 @@ from midflight.services.authorization_clients import AuthorizationRequest, Clien
 from midflight.services.authorization_codes import Codes
 from midflight.services.authorization_exchange import Exchange
 from midflight.services.authorization_tokens import AuthorizedTokens
+from midflight.services.identity_assertions import JWT_BEARER_GRANT, IdentityAssertions
 from midflight.services.openers import BY_OAUTH
+from midflight.services.transaction_tokens import TransactionTokens
 
 EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 
@@ -38,12 +41,22 @@ class Authorization:
     """The endpoints as verbs."""
 
     def __init__(
-        self, *, clients: Clients, tokens: AuthorizedTokens, exchange: Exchange, codes: Codes
+        self,
+        *,
+        clients: Clients,
+        tokens: AuthorizedTokens,
+        exchange: Exchange,
+        codes: Codes,
+        assertions: IdentityAssertions | None = None,
+        transactions: TransactionTokens | None = None,
     ) -> None:
+        """`assertions` and `transactions` are there where the experiments are on."""
         self.clients = clients
         self.tokens = tokens
         self.codes = codes
         self._exchange = exchange
+        self._assertions = assertions
+        self._transactions = transactions
 
     async def token(self, request: AuthorizationRequest) -> JSONObject:
         """The token endpoint. Raises `AuthorizationRefused` alone."""
@@ -57,6 +70,8 @@ class Authorization:
                     return await self.codes.refresh(request)
                 case grant if grant == EXCHANGE_GRANT:
                     return await self._exchange.exchange(request)
+                case grant if grant == JWT_BEARER_GRANT and self._assertions is not None:
+                    return await self._assertions.redeem(request)
                 case None:
                     raise AuthorizationRefused(Refusal.INVALID_REQUEST, "grant_type is missing.")
                 case _:
@@ -77,11 +92,14 @@ class Authorization:
     async def revoke(self, request: AuthorizationRequest) -> None:
         """The revocation endpoint (RFC 7009): durable when it returns.
 
-        What is no token is as good as revoked. Raises `AuthorizationRefused` alone.
+        What is no token is as good as revoked; a transaction token cannot be revoked. Raises
+        `AuthorizationRefused` alone.
         """
         try:
             client = await self.clients.known(request)
             token = _token(request)
+            if self._transactions is not None:
+                self._transactions.check_revocable(token)
             if not await self.tokens.revoke(token, client):
                 await self.codes.revoke(token, client)
         except MidflightError as error:

@@ -254,17 +254,22 @@ class Codes:
         client = await self._clients.known(request)
         self._tokens.check_target(form)
         bound = await self._tokens.bound(request)
-        taken = await self._store.take_refresh(_digest(form.get("refresh_token", "")))
-        grant = None if taken is None else await self._store.get_grant(taken[0].grant)
-        if taken is None or grant is None:
+        digest = _digest(form.get("refresh_token", ""))
+        seen = await self._store.get_refresh(digest)
+        grant = None if seen is None else await self._store.get_grant(seen[0].grant)
+        if seen is None or grant is None:
             raise _no_grant("The refresh token is not one that is good here.")
-        refresh, first = taken
-        if not first or client.id != grant.client or bound.jkt != refresh.jkt:
+        refresh, unused = seen
+        scope: Scopes | None = None
+        if unused and client.id == grant.client and bound.jkt == refresh.jkt:
+            if refresh.expires_at <= self._clock.now():
+                raise _no_grant("The refresh token has expired.", hint="Log in again.")
+            # Before it is spent: who asks for too much by mistake keeps what he has.
+            scope = self._tokens.scope(_without_offline(form), grant.scope)
+        taken = await self._store.take_refresh(digest)
+        if scope is None or taken is None or not taken[1]:
             await self._stolen(grant, "refresh.replayed", client)
             raise _no_grant("The refresh token was used by another, or before; all is revoked.")
-        if refresh.expires_at <= self._clock.now():
-            raise _no_grant("The refresh token has expired.", hint="Log in again.")
-        scope = self._tokens.scope(_without_offline(form), grant.scope)
         return await self._answer(grant, client, bound, scope)
 
     async def revoke(self, token: str, client: Known) -> bool:

@@ -5,6 +5,7 @@
     ID token, and a client        a run of the client's workload, opened by that person
     access token of a run         the same run, narrower; with `task`, a child run (`delegate`)
       + actor token of another    a child run of the other's workload, bound to the other's key
+    for a transaction token       `transaction_tokens.py`, where that experiment is on
 
 `sub` is the workload that acts and is judged; `act` is the client that acts for it where that is
 another (§4.1), before those that were there. What is issued is bound to a key or a certificate,
@@ -13,139 +14,31 @@ ends with the token it came from, and has no more scope than subject and client 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
-from midflight.domain.errors import Unauthenticated
 from midflight.domain.identity import Author
 from midflight.domain.scopes import narrowing
 from midflight.domain.value import JSONObject, Value
 from midflight.services.authorization_clients import AuthorizationRequest, Clients, Known
+from midflight.services.authorization_subjects import (
+    ACCESS_TOKEN,
+    JWT,
+    Subjects,
+    check_launched,
+    check_possession,
+)
 from midflight.services.authorization_tokens import AuthorizedTokens, Bound
 from midflight.services.delegation import MAX_TEXT, Delegation
-from midflight.services.identity import Identity
 from midflight.services.inventory import Inventory
-from midflight.services.job_federation import JobFederation
-from midflight.services.job_runs import JobRuns, author_of
 from midflight.services.openers import BY_JOB, BY_OAUTH
-from midflight.services.ports.authorization_proofs import (
-    AuthorizationProofs,
-    Subject,
-    SubjectTokens,
-    Svids,
-)
-from midflight.services.ports.clock import Clock
-from midflight.services.ports.login import LoginProvider
-from midflight.services.ports.store import Store
+from midflight.services.ports.authorization_proofs import AuthorizationProofs, Subject
 from midflight.services.runs import Runs
+from midflight.services.transaction_tokens import TRANSACTION_TOKEN, TransactionTokens
 
-ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 -- the name of a type
-JWT = "urn:ietf:params:oauth:token-type:jwt"
-ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 -- the name of a type
 MAX_ACTORS = 4
 
 _PARAMETERS = ("subject_token", "subject_token_type")
-
-
-class OwnTokens:
-    """Access tokens of this server as subject tokens. Revoked ones are none."""
-
-    def __init__(self, *, identity: Identity, tokens: AuthorizedTokens) -> None:
-        self._identity = identity
-        self._tokens = tokens
-
-    async def resolve(self, token: str, kind: str, *, now: float) -> Subject | None:
-        """See `SubjectTokens`."""
-        del now
-        if kind != ACCESS_TOKEN:
-            return None
-        claims = self._identity.read(token)
-        if not await self._tokens.active(claims):
-            raise Unauthenticated("The access token is revoked, or its run has ended.")
-        return Subject(
-            workload=claims.workload,
-            name=claims.workload,
-            proof="access-token",
-            expires_at=claims.expires_at,
-            scope=claims.scope,
-            run=claims.run,
-            actors=claims.actors,
-            thumbprint=claims.thumbprint,
-            certificate=claims.certificate,
-            token=claims.token,
-            capped=True,
-        )
-
-
-class SvidTokens:
-    """JWT-SVIDs as subject tokens, each once."""
-
-    def __init__(self, *, svids: Svids, proofs: AuthorizationProofs, issuer: str) -> None:
-        self._svids = svids
-        self._proofs = proofs
-        self._issuer = issuer
-
-    async def resolve(self, token: str, kind: str, *, now: float) -> Subject | None:
-        """See `SubjectTokens`."""
-        if kind != JWT or not self._proofs.subject_of(token).startswith("spiffe://"):
-            return None
-        svid = self._svids.of_token(token, audience=self._issuer, now=now)
-        return Subject(
-            workload=svid.spiffe_id,
-            name=svid.spiffe_id,
-            proof="jwt-svid",
-            expires_at=svid.expires_at,
-            run=svid.run,
-            spend=("svid", svid.id, svid.expires_at + 60),
-        )
-
-
-class JobTokens:
-    """Tokens of CI jobs as subject tokens, each once: the job's one run, as its rule says."""
-
-    def __init__(self, *, federation: JobFederation, runs: JobRuns) -> None:
-        self._federation = federation
-        self._runs = runs
-
-    async def resolve(self, token: str, kind: str, *, now: float) -> Subject | None:
-        """See `SubjectTokens`. The token is spent, and the job's run opened or joined."""
-        del now
-        if kind not in {JWT, ID_TOKEN} or not self._federation.knows(token):
-            return None
-        job = await self._federation.admit(token)
-        run = await self._runs.join(job)
-        opener = author_of(job)
-        return Subject(
-            workload=job.workload,
-            name=opener.name,
-            proof=opener.proof,
-            expires_at=job.expires_at,
-            run=run.id,
-            capped=True,
-            details={"job": job.job, **job.claims},
-        )
-
-
-class PersonTokens:
-    """ID tokens of the login provider as subject tokens, each once: a person, not a workload."""
-
-    def __init__(self, provider: LoginProvider) -> None:
-        self._provider = provider
-
-    async def resolve(self, token: str, kind: str, *, now: float) -> Subject | None:
-        """See `SubjectTokens`."""
-        del now
-        if kind != ID_TOKEN:
-            return None
-        person, key, until = await self._provider.person_of(token)
-        return Subject(
-            workload=None,
-            name=person.name,
-            proof=person.proof,
-            expires_at=until,
-            spend=("id-token", key, until + 60),
-            may_state_intent=True,
-        )
 
 
 class _Run(Value):
@@ -163,24 +56,22 @@ class Exchange:
         *,
         clients: Clients,
         tokens: AuthorizedTokens,
-        subjects: Sequence[SubjectTokens],
+        subjects: Subjects,
         runs: Runs,
         delegation: Delegation,
         inventory: Inventory,
-        store: Store,
-        clock: Clock,
         proofs: AuthorizationProofs,
+        transactions: TransactionTokens | None = None,
     ) -> None:
-        """`subjects` are asked in order; the first that knows a token answers for it."""
+        """Shares its parts with the rest of the server; without `transactions` none are made."""
         self._clients = clients
         self._tokens = tokens
         self._subjects = subjects
         self._runs = runs
         self._delegation = delegation
         self._inventory = inventory
-        self._store = store
-        self._clock = clock
         self._proofs = proofs
+        self._transactions = transactions
 
     async def exchange(self, request: AuthorizationRequest) -> JSONObject:
         """The token response of RFC 8693 §2.2.1.
@@ -189,6 +80,14 @@ class Exchange:
             AuthorizationRefused: and everything that opening or delegating a run may raise.
         """
         form = request.form
+        if form.get("requested_token_type") == TRANSACTION_TOKEN:
+            if self._transactions is None:
+                raise AuthorizationRefused(
+                    Refusal.INVALID_REQUEST,
+                    "Transaction tokens are not issued here.",
+                    hint="They are experimental; an operator sets [oauth] experimental = true.",
+                )
+            return await self._transactions.exchange(request)
         _check_form(form)
         self._tokens.check_target(form)
         client = await self._clients.presented(request)
@@ -199,8 +98,8 @@ class Exchange:
                 "An exchanged token is always bound to a key or a certificate.",
                 hint="Send a DPoP proof (RFC 9449 §5), or connect with a certificate (RFC 8705).",
             )
-        subject = await self._subject(form["subject_token"], form["subject_token_type"])
-        _check_possession(subject, bound)
+        subject = await self._subjects.of(form["subject_token"], form["subject_token_type"])
+        check_possession(subject, bound)
         workload = subject.workload
         if workload is None:
             # A person acts through a client, and only through one that has proved to be it.
@@ -209,18 +108,13 @@ class Exchange:
                     Refusal.INVALID_CLIENT, "A person's token is exchanged by a proved client only."
                 )
             workload = client.workload
-        if client is not None and client.run is not None and subject.run != client.run:
-            raise AuthorizationRefused(
-                Refusal.UNAUTHORIZED_CLIENT,
-                "The client was launched for a run, and acts in no other.",
-                hint="Exchange an SVID of that same program.",
-            )
+        check_launched(client, subject.run)
         actor = await self._actor(form, subject)
         _check_acting(client, workload if actor is None else actor.workload)
         scope = self._tokens.scope(form, subject.scope, None if client is None else client.scope)
-        await self._spend(subject)
+        await self._subjects.spend(subject)
         if actor is not None:
-            await self._spend(actor)
+            await self._subjects.spend(actor)
             bound = self._handed_to(form, bound)
         run = await self._run(form, subject, workload=workload, client=client, actor=actor)
         actors = subject.actors if run.workload == workload else ()
@@ -245,23 +139,6 @@ class Exchange:
 
     # Inside
 
-    async def _subject(self, token: str, kind: str) -> Subject:
-        now = self._clock.now()
-        try:
-            for each in self._subjects:
-                found = await each.resolve(token, kind, now=now)
-                if found is not None:
-                    return found
-        except Unauthenticated as error:
-            raise AuthorizationRefused(
-                Refusal.INVALID_REQUEST, error.message, hint=error.hint
-            ) from None
-        raise AuthorizationRefused(
-            Refusal.INVALID_REQUEST,
-            "Tokens of that type or issuer are not taken here.",
-            hint="An access token of ours, a JWT-SVID, an ID token, a token of a trusted CI.",
-        )
-
     async def _actor(self, form: Mapping[str, str], subject: Subject) -> Subject | None:
         if "actor_token" not in form:
             return None
@@ -269,7 +146,7 @@ class Exchange:
             raise AuthorizationRefused(
                 Refusal.INVALID_REQUEST, "Only what has a run can be handed on to an actor."
             )
-        actor = await self._subject(form["actor_token"], form["actor_token_type"])
+        actor = await self._subjects.of(form["actor_token"], form["actor_token_type"])
         if actor.workload is None:
             raise AuthorizationRefused(
                 Refusal.INVALID_REQUEST, "The actor token is no identity of a workload."
@@ -288,17 +165,6 @@ class Exchange:
         if not self._proofs.is_thumbprint(jkt):
             raise AuthorizationRefused(Refusal.INVALID_REQUEST, "dpop_jkt is no thumbprint.")
         return Bound(jkt=jkt)
-
-    async def _spend(self, subject: Subject) -> None:
-        if subject.spend is None:
-            return
-        purpose, key, until = subject.spend
-        if not await self._store.use_once(purpose, key, until=until, now=int(self._clock.now())):
-            raise AuthorizationRefused(
-                Refusal.INVALID_REQUEST,
-                "The token has been used before.",
-                hint="Get a fresh one for each exchange.",
-            )
 
     async def _run(
         self,
@@ -386,17 +252,6 @@ def _check_acting(client: Known | None, workload: str | None) -> None:
         )
 
 
-def _check_possession(subject: Subject, bound: Bound) -> None:
-    """A bound token is exchanged with its key only: else a thief would bind it to his own."""
-    matches = subject.thumbprint in {None, bound.jkt} and subject.certificate in {None, bound.x5t}
-    if not matches:
-        raise AuthorizationRefused(
-            Refusal.INVALID_DPOP_PROOF,
-            "The subject token is bound to another key than was proved.",
-            hint="Prove the key that the subject token is bound to.",
-        )
-
-
 def _proof(subject: Subject) -> str:
     """How the subject was proved, as policy and records have it."""
     return subject.proof if subject.proof == BY_JOB else BY_OAUTH + subject.proof
@@ -415,13 +270,4 @@ def _opener(subject: Subject, client: Known | None, workload: str) -> Author:
     return Author(name=subject.name, proof=_proof(subject))
 
 
-__all__ = [
-    "ACCESS_TOKEN",
-    "ID_TOKEN",
-    "JWT",
-    "Exchange",
-    "JobTokens",
-    "OwnTokens",
-    "PersonTokens",
-    "SvidTokens",
-]
+__all__ = ["Exchange"]

@@ -6,7 +6,7 @@ looked at now: a token of a revoked run, workload or owner is not active, whatev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.errors import Unauthenticated
@@ -165,8 +165,9 @@ class AuthorizedTokens:
         actors: tuple[str, ...] = (),
         until: int | None = None,
         details: Mapping[str, str] | None = None,
+        what: str = "access-token",
     ) -> Issued:
-        """Make a token. Raises as `Identity.mint`."""
+        """Make a token; `what` is what its record calls it. Raises as `Identity.mint`."""
         minted = await self._identity.mint(
             workload=workload,
             author=author,
@@ -180,6 +181,7 @@ class AuthorizedTokens:
                 certificate=bound.x5t,
                 until=until,
                 details=details or {},
+                what=what,
             ),
         )
         answer: JSONObject = {
@@ -229,23 +231,40 @@ class AuthorizedTokens:
 
     async def active(self, claims: TokenClaims) -> bool:
         """Whether a token that verified is good for anything at this moment."""
-        workload = self._inventory.current(claims.workload)
-        if workload is None or self._inventory.standing(workload, self._clock.now()) is not None:
+        return await self.stands(claims.workload, run=claims.run, token=claims.token)
+
+    async def stands(
+        self,
+        workload: str,
+        *,
+        run: str | None = None,
+        token: str | None = None,
+        actors: Sequence[str] = (),
+    ) -> bool:
+        """Whether a workload is in good standing, its run is open, and nothing is revoked.
+
+        `actors` are SPIFFE IDs of whoever else acts, of whom none may be revoked.
+        """
+        registered = self._inventory.current(workload)
+        if self._inventory.standing(registered, self._clock.now()) is not None:
             return False
+        assert registered is not None
         scopes = [
             (ScopeKind.EVERYTHING, ""),
-            (ScopeKind.TOKEN, claims.token),
-            (ScopeKind.WORKLOAD, claims.workload),
-            (ScopeKind.TRUST_DOMAIN, trust_domain(claims.workload)),
-            (ScopeKind.OWNER, workload.owner),
+            (ScopeKind.WORKLOAD, workload),
+            (ScopeKind.TRUST_DOMAIN, trust_domain(workload)),
+            (ScopeKind.OWNER, registered.owner),
+            *((ScopeKind.WORKLOAD, actor) for actor in actors),
         ]
-        if claims.run is not None:
-            stored = await self._store.get_run(claims.run)
+        if token is not None:
+            scopes.append((ScopeKind.TOKEN, token))
+        if run is not None:
+            stored = await self._store.get_run(run)
             if stored is None or stored.state is not RunState.OPEN:
                 return False
             if stored.run.expires_at <= self._clock.now():
                 return False
-            scopes += [(ScopeKind.RUN, run) for run in (claims.run, *stored.run.ancestors)]
+            scopes += [(ScopeKind.RUN, each) for each in (run, *stored.run.ancestors)]
         return self._interruption.covering(scopes) is None
 
     async def revoke(self, token: str, client: Known) -> bool:

@@ -29,7 +29,7 @@ from midflight.services.ports.recorder import Recorder
 log = structlog.get_logger(__name__)
 
 SWEEPER = Author(name="midflight", proof="key-rotation")
-PUBLISHED = (Purpose.ACCESS_TOKEN, Purpose.SET, Purpose.CLIENT)
+PUBLISHED = (Purpose.ACCESS_TOKEN, Purpose.TRANSACTION_TOKEN, Purpose.SET, Purpose.CLIENT)
 """What `/.well-known/jwks.json` serves. Keys of JWT-SVIDs are in the SPIFFE bundle instead."""
 
 

@@ -155,7 +155,7 @@ def _unreachable(source: KeySource, reason: str) -> NoDocument:
     return NoDocument(
         f"The keys of {source.issuer} cannot be had, so none of its tokens is believed.",
         reason=reason,
-        hint="Try again; if it goes on, look at the network and at [[ci.issuer]] jwks_uri.",
+        hint="Try again; if it goes on, look at the network and at its row in midflight.toml.",
     )
 
 

@@ -56,6 +56,7 @@ class Given(Value):
         certificate: `x5t#S256` of the certificate that it is bound to, or None.
         until: Unix seconds that it must not outlive, or None.
         details: what the record keeps of what it was made from.
+        what: what the record calls it, which says how it was come by.
     """
 
     client: str | None = None
@@ -64,6 +65,7 @@ class Given(Value):
     certificate: str | None = None
     until: int | None = None
     details: Mapping[str, str] = {}
+    what: str = "access-token"
 
 
 class TokenMint:
@@ -166,7 +168,7 @@ class TokenMint:
         if given.client is not None:
             record = Issued(
                 at=self._clock.now(),
-                what="access-token",
+                what=given.what,
                 id=jti,
                 subject=workload,
                 run=run,

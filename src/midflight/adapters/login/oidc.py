@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx2
 
-from midflight.domain.authorization import Person
+from midflight.domain.authorization import Person, is_person_name
 from midflight.domain.errors import Malformed, Unauthenticated, UpstreamUnavailable
 from midflight.domain.outside_token import OutsideToken, Profile
 from midflight.domain.value import JSONObject
@@ -127,7 +127,7 @@ class OidcLogin:
         name = token.claims.get(self._claim)
         if self._claim == "email" and token.claims.get("email_verified") is not True:
             raise Unauthenticated("The provider has not verified the address.")
-        if not isinstance(name, str) or not 0 < len(name) <= 256 or not name.isprintable():
+        if not isinstance(name, str) or not is_person_name(name):
             raise Unauthenticated("The ID token names nobody that can be recorded.")
         return Person(name=name, proof=f"oidc:{self._issuer}")
 

@@ -85,6 +85,12 @@ class MemoryAuthorization(MemoryPart):
             raise Conflict("The refresh token exists.")
         self._refreshes[refresh.digest] = (refresh, False)
 
+    async def get_refresh(self, digest: str) -> tuple[Refresh, bool] | None:
+        """The refresh token and whether it is unused, which it stays; None if there is none."""
+        self._check_open()
+        found = self._refreshes.get(digest)
+        return None if found is None else (found[0], not found[1])
+
     async def take_refresh(self, digest: str) -> tuple[Refresh, bool] | None:
         """The refresh token and whether this is its first use; None if there is none."""
         self._check_open()

@@ -114,6 +114,15 @@ class SqliteAuthorization:
             expires_at=refresh.expires_at,
         )
 
+    async def get_refresh(self, digest: str) -> tuple[Refresh, bool] | None:
+        """The refresh token and whether it is unused, which it stays; None if there is none."""
+        statement = select(oauth_refreshes.c.body, oauth_refreshes.c.used).where(
+            oauth_refreshes.c.digest == digest
+        )
+        # By the writer: what was used a moment ago must be seen as used.
+        found = await self._writer.run(lambda connection: connection.execute(statement).first())
+        return None if found is None else (_decoded(found.body, Refresh), not found.used)
+
     async def take_refresh(self, digest: str) -> tuple[Refresh, bool] | None:
         """The refresh token and whether this is its first use; None if there is none."""
         return await self._take(oauth_refreshes, digest, Refresh)

@@ -90,7 +90,8 @@ listen = "127.0.0.1:8600"
 # What makes and holds keys that sign: file, pkcs11 (a hardware module) or transit (OpenBao, Vault).
 # After a change here new keys take over by themselves, ten minutes or so later.
 # backend = "file"
-# backends = { "set" = "transit" }    # otherwise: access-token, jwt-svid, wit-svid, set, client
+# Otherwise: access-token, transaction-token, jwt-svid, wit-svid, set, client.
+# backends = { "set" = "transit" }
 
 # [keys.pkcs11]                       # needs the extra pkcs11
 # module = "/usr/lib/softhsm/libsofthsm2.so"
@@ -104,6 +105,24 @@ listen = "127.0.0.1:8600"
 # prefix = "midflight"
 # namespace = ""
 # ca = "tls/bao-ca.pem"               # default: the system's authorities
+
+[oauth]
+# Tokens for workloads and for people's clients, which `midflight client add` registers.
+# enabled = true
+# document_workload = "spiffe://midflight.internal/clients/any"   # default: they are refused
+# experimental = true                 # default: false. Drafts of the IETF that may still change:
+#   transaction tokens and identity assertions (ID-JAG); docs/experimental.md
+
+# [oauth.login]                       # default: a printed code, on this machine only
+# issuer = "https://login.example.org"
+# client_id = "midflight"
+# client_secret = "file:/run/secrets/login"
+# claim = "sub"                       # or "email": what names a person to policies
+
+# [[oauth.id_jag_issuer]]             # may let any of its people in by any registered client
+# issuer = "https://login.example.org"
+# algorithms = ["RS256"]
+# tenant = "acme"                     # the one whose people are let in, if it has tenants
 
 [runs]
 # ttl = "1h"

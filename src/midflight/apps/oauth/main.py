@@ -29,6 +29,7 @@ def oauth_app(plane: Plane, *, noise: Noise) -> OAuthApp | None:
             documents=True,
             people=oauth.people.possible,
             mtls=settings.shows_certificates,
+            assertions=bool(settings.oauth.id_jag_issuer),
         )
 
     return OAuthApp(

@@ -54,6 +54,10 @@ class AuthorizationStore(Protocol):
         """Keep a fresh refresh token. `Conflict` if its digest exists."""
         ...
 
+    async def get_refresh(self, digest: str) -> tuple[Refresh, bool] | None:
+        """The refresh token and whether it is unused, which it stays; None if there is none."""
+        ...
+
     async def take_refresh(self, digest: str) -> tuple[Refresh, bool] | None:
         """The refresh token and whether this is its first use; None if there is none."""
         ...

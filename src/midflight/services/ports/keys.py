@@ -11,6 +11,7 @@ class Purpose(enum.StrEnum):
     """What a key may sign. No key has two purposes."""
 
     ACCESS_TOKEN = "access-token"  # noqa: S105 -- the name of a purpose
+    TRANSACTION_TOKEN = "transaction-token"  # noqa: S105 -- the name of a purpose
     JWT_SVID = "jwt-svid"
     WIT_SVID = "wit-svid"
     X509_AUTHORITY = "x509-authority"
@@ -36,6 +37,7 @@ class Purpose(enum.StrEnum):
 
 _LIFE_S = {
     Purpose.ACCESS_TOKEN: 900,
+    Purpose.TRANSACTION_TOKEN: 300,
     Purpose.JWT_SVID: 300,
     Purpose.WIT_SVID: 3_600,
     Purpose.X509_AUTHORITY: 3_600,

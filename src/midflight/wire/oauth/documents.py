@@ -18,6 +18,8 @@ AUTHORIZE, TOKEN, REVOKE, INTROSPECT = (
     "/oauth/revoke",
     "/oauth/introspect",
 )
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+ID_JAG = "urn:ietf:params:oauth:grant-profile:id-jag"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
@@ -30,6 +32,7 @@ def server_metadata(
     documents: bool,
     people: bool,
     mtls: bool,
+    assertions: bool = False,
 ) -> JSONObject:
     """The metadata document.
 
@@ -41,6 +44,8 @@ def server_metadata(
         documents: whether Client ID Metadata Documents are taken.
         people: whether people can log in, so that there are codes.
         mtls: whether clients can show certificates.
+        assertions: whether identity assertions are taken; of whom is nobody's business
+            (draft-ietf-oauth-identity-assertion-authz-grant-03, "Metadata Disclosure").
     """
     methods = ["private_key_jwt", "none"]
     if mtls:
@@ -48,6 +53,8 @@ def server_metadata(
     grants = ["client_credentials", EXCHANGE]
     if people:
         grants = ["authorization_code", "refresh_token", *grants]
+    if assertions:
+        grants = [*grants, JWT_BEARER]
     found: JSONObject = {
         "issuer": issuer,
         "token_endpoint": base + TOKEN,
@@ -76,6 +83,8 @@ def server_metadata(
     }
     if people:
         found["authorization_endpoint"] = base + AUTHORIZE
+    if assertions:
+        found["authorization_grant_profiles_supported"] = [ID_JAG]
     return found
 
 

@@ -1,6 +1,7 @@
-"""What `services/authorization*.py` need read; the module satisfies `AuthorizationProofs`."""
+"""What the authorization server needs read: `AuthorizationProofs` and `AssertionProofs`."""
 
 from midflight.wire.oauth.assertions import SPIFFE_TYPE, TYPE, subject_of, verify_assertion
+from midflight.wire.oauth.identity_assertions import verify_identity_assertion
 from midflight.wire.oauth.pkce import is_challenge, verifies
 from midflight.wire.oauth.redirects import allowed, problem
 from midflight.wire.tokens.dpop import verify_key_proof
@@ -20,5 +21,6 @@ __all__ = [
     "subject_of",
     "verifies",
     "verify_assertion",
+    "verify_identity_assertion",
     "verify_key_proof",
 ]

@@ -2,6 +2,7 @@
 
     verify_access_token   at+jwt, ES256, minted by Midflight (RFC 9068)       access.py
     verify                a JWT that somebody else signed, by its profile     verify.py
+    verify_transaction_token   one of Midflight's for its trust domain        transaction.py
     verify_proof          DPoP proof of possession (RFC 9449)                 dpop.py
     challenge             the WWW-Authenticate header (RFC 6750, 9449, 9728)  resource.py
     resource_metadata     the protected resource metadata document (RFC 9728) resource.py
@@ -27,12 +28,19 @@ from midflight.wire.tokens.certificate import (
 from midflight.wire.tokens.dpop import Proof, verify_proof
 from midflight.wire.tokens.jwk import is_thumbprint, thumbprint
 from midflight.wire.tokens.resource import challenge, metadata_url, resource_metadata
+from midflight.wire.tokens.transaction import (
+    TransactionToken,
+    transaction_claims,
+    transaction_context,
+    verify_transaction_token,
+)
 from midflight.wire.tokens.verify import unverified, verify
 
 __all__ = [
     "AccessToken",
     "Certificate",
     "Proof",
+    "TransactionToken",
     "access_claims",
     "certificate_thumbprint",
     "challenge",
@@ -42,8 +50,11 @@ __all__ = [
     "read_certificate",
     "resource_metadata",
     "thumbprint",
+    "transaction_claims",
+    "transaction_context",
     "unverified",
     "verify",
     "verify_access_token",
     "verify_proof",
+    "verify_transaction_token",
 ]

@@ -18,6 +18,14 @@ from midflight.domain.errors import Malformed, Unauthenticated
 from midflight.domain.identity import spiffe_id, trust_domain
 from midflight.domain.value import JSONObject, Value
 from midflight.wire import json
+from midflight.wire.tokens.actors import (
+    MAX_ACTORS,
+    ActClaim,
+    act_claim,
+    actors_of,
+    is_party,
+    scope_values,
+)
 from midflight.wire.tokens.jwk import PublicKey, is_thumbprint, public_key
 from midflight.wire.tokens.jws import (
     MAX_DEPTH,
@@ -37,12 +45,6 @@ MAX_LIFETIME_S = 900
 
 _HEADER = frozenset({"typ", "alg", "kid"})
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
-# What names a client or an actor: a SPIFFE ID, a URL, a subject; printable and bounded.
-_CLIENT = re.compile(r"[\x21-\x7e]{1,2048}\Z")
-# RFC 6749 §3.3, without what needs no place in our scopes.
-_SCOPE = re.compile(r"[A-Za-z0-9_./:*-]{1,256}\Z")
-MAX_ACTORS = 4
-"""How long a chain of actors may be. The reader of tokens goes no deeper than six objects."""
 
 
 class AccessToken(Value):
@@ -78,11 +80,6 @@ class _Confirmation(msgspec.Struct, forbid_unknown_fields=True):
     x5t: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="x5t#S256")
 
 
-class _Actor(msgspec.Struct, forbid_unknown_fields=True):
-    sub: str
-    act: _Actor | msgspec.UnsetType = msgspec.UNSET
-
-
 class _Claims(msgspec.Struct, forbid_unknown_fields=True):
     """As on the wire. `aud` is text: a list, even of one, is not what Midflight mints."""
 
@@ -97,7 +94,7 @@ class _Claims(msgspec.Struct, forbid_unknown_fields=True):
     txn: str | msgspec.UnsetType = msgspec.UNSET
     cnf: _Confirmation | msgspec.UnsetType = msgspec.UNSET
     scope: str | msgspec.UnsetType = msgspec.UNSET
-    act: _Actor | msgspec.UnsetType = msgspec.UNSET
+    act: ActClaim | msgspec.UnsetType = msgspec.UNSET
 
 
 def access_claims(
@@ -136,9 +133,7 @@ def access_claims(
         claims["cnf"] = {name: value for name, value in bound.items() if value is not None}
     if scope is not None:
         claims["scope"] = " ".join(scope)
-    chain: JSONObject | None = None
-    for actor in reversed(actors):
-        chain = {"sub": actor} if chain is None else {"sub": actor, "act": chain}
+    chain = act_claim(actors)
     if chain is not None:
         claims["act"] = chain
     return {"typ": TYPE}, claims
@@ -230,18 +225,23 @@ def _check_names(claims: _Claims, domain: str) -> AccessToken:
         in_domain = trust_domain(spiffe_id(claims.sub)) == domain
     except ValueError:
         in_domain = False
-    if not in_domain or not _CLIENT.match(claims.client_id):
+    if not in_domain or not is_party(claims.client_id):
         raise _refused("The access token speaks for no workload of this trust domain.")
     run = None if claims.txn is msgspec.UNSET else claims.txn
     jkt, certificate = _bound_to(claims)
     named = _NAME.match(claims.jti) and (run is None or _NAME.match(run))
     if not named or not all(is_thumbprint(one) for one in (jkt, certificate) if one is not None):
         raise _refused("The access token has an ill-formed jti, txn or cnf.")
+    try:
+        scope = None if claims.scope is msgspec.UNSET else scope_values(claims.scope)
+        actors = actors_of(claims.act)
+    except ValueError as error:
+        raise _refused(f"The access token has {error}.") from None
     return AccessToken(
         certificate=certificate,
         client=claims.client_id,
-        scope=None if claims.scope is msgspec.UNSET else _scope(claims.scope),
-        actors=_actors(claims.act),
+        scope=scope,
+        actors=actors,
         token=claims.jti,
         workload=claims.sub,
         run=run,
@@ -260,23 +260,6 @@ def _bound_to(claims: _Claims) -> tuple[str | None, str | None]:
     if jkt is None and certificate is None:
         raise _refused("The access token has an ill-formed jti, txn or cnf.")
     return jkt, certificate
-
-
-def _scope(text: str) -> tuple[str, ...]:
-    values = tuple(text.split(" "))
-    if not all(_SCOPE.match(value) for value in values):
-        raise _refused("The access token has an ill-formed scope.")
-    return values
-
-
-def _actors(chain: _Actor | msgspec.UnsetType) -> tuple[str, ...]:
-    found: list[str] = []
-    while chain is not msgspec.UNSET:
-        if len(found) == MAX_ACTORS or not _CLIENT.match(chain.sub):
-            raise _refused("The access token has an ill-formed act chain.")
-        found.append(chain.sub)
-        chain = chain.act
-    return tuple(found)
 
 
 def _refused(message: str, *, hint: str = "") -> Unauthenticated:
