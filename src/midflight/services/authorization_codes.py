@@ -23,7 +23,7 @@ from midflight.domain.authorization import (
     Refresh,
     Refusal,
 )
-from midflight.domain.errors import Conflict, NotFound
+from midflight.domain.errors import Conflict, Forbidden, Interrupted, NotFound
 from midflight.domain.identity import Author
 from midflight.domain.records import Changed, Observed
 from midflight.domain.scopes import Scopes
@@ -145,9 +145,13 @@ class Codes:
             workload = await self._inventory.get(asked.client.workload)
         except NotFound:
             raise self._denied(asked, "The client's workload is not registered.") from None
-        missing = self._inventory.standing(workload, self._clock.now())
-        if missing is not None:
-            raise self._denied(asked, missing)
+        try:
+            await self._tokens.check_standing(workload.id)
+        except Forbidden as error:
+            raise self._denied(asked, error.message) from None
+        except Interrupted:
+            # Who has revoked it and why is not for whoever reads this URL.
+            raise self._denied(asked, "The client's workload is revoked.") from None
         run = await self._runs.open_run(
             workload=workload,
             intent=intent,

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
-from midflight.domain.errors import Unauthenticated
-from midflight.domain.identity import Author, trust_domain
+from midflight.domain.errors import Forbidden, Interrupted, Unauthenticated
+from midflight.domain.identity import Author
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.run import RunState
 from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
 from midflight.domain.value import Discreet, JSONObject, Value
 from midflight.services.authorization_clients import AuthorizationRequest, Known
 from midflight.services.identity import Identity
-from midflight.services.interruption import Interruption
+from midflight.services.interruption import Interruption, refusal
 from midflight.services.inventory import Inventory
 from midflight.services.job_runs import JobRuns
 from midflight.services.openers import BY_OAUTH
@@ -25,6 +25,7 @@ from midflight.services.ports.authorization_proofs import AuthorizationProofs
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.proofs import TokenClaims
 from midflight.services.ports.store import Store
+from midflight.services.registration import scopes_of as revocable
 from midflight.services.token_mint import Given
 
 PROOF_PURPOSE = "dpop"
@@ -166,7 +167,8 @@ class AuthorizedTokens:
         until: int | None = None,
         details: Mapping[str, str] | None = None,
     ) -> Issued:
-        """Make a token. Raises as `Identity.mint`."""
+        """Make a token. Raises as `Identity.mint`, and as `check_standing`."""
+        await self.check_standing(workload, run)
         minted = await self._identity.mint(
             workload=workload,
             author=author,
@@ -189,6 +191,24 @@ class AuthorizedTokens:
             "scope": " ".join(scope),
         }
         return Issued(jti=minted.jti, expires_at=minted.expires_at, answer=answer)
+
+    async def check_standing(self, workload: str, run: str | None = None) -> None:
+        """Whether a token of this workload could be good for anything now.
+
+        Raises:
+            Forbidden: the workload is not in good standing.
+            Interrupted: it, its owner, its trust domain or the run is revoked.
+        """
+        known = self._inventory.current(workload)
+        why = self._inventory.standing(known, self._clock.now())
+        if known is None or why is not None:
+            raise Forbidden(why or "The workload is not registered.")
+        scopes = list(revocable(known, run))
+        if run is not None and (stored := await self._store.get_run(run)) is not None:
+            scopes += [(ScopeKind.RUN, above) for above in stored.run.ancestors]
+        revocation = self._interruption.covering(scopes)
+        if revocation is not None:
+            raise refusal(revocation)
 
     # For whoever holds one
 
@@ -229,24 +249,17 @@ class AuthorizedTokens:
 
     async def active(self, claims: TokenClaims) -> bool:
         """Whether a token that verified is good for anything at this moment."""
-        workload = self._inventory.current(claims.workload)
-        if workload is None or self._inventory.standing(workload, self._clock.now()) is not None:
-            return False
-        scopes = [
-            (ScopeKind.EVERYTHING, ""),
-            (ScopeKind.TOKEN, claims.token),
-            (ScopeKind.WORKLOAD, claims.workload),
-            (ScopeKind.TRUST_DOMAIN, trust_domain(claims.workload)),
-            (ScopeKind.OWNER, workload.owner),
-        ]
         if claims.run is not None:
             stored = await self._store.get_run(claims.run)
             if stored is None or stored.state is not RunState.OPEN:
                 return False
             if stored.run.expires_at <= self._clock.now():
                 return False
-            scopes += [(ScopeKind.RUN, run) for run in (claims.run, *stored.run.ancestors)]
-        return self._interruption.covering(scopes) is None
+        try:
+            await self.check_standing(claims.workload, claims.run)
+        except (Forbidden, Interrupted):
+            return False
+        return self._interruption.covering(((ScopeKind.TOKEN, claims.token),)) is None
 
     async def revoke(self, token: str, client: Known) -> bool:
         """RFC 7009 for an access token: False if it is none. Durable when this returns.
