@@ -21,7 +21,22 @@ from midflight.domain.errors import Unavailable
 
 _GATE = Path(__file__).with_name("gate.py")
 # linux/prctl.h
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+def hide() -> None:
+    """Show nothing of this process to others of its user: neither memory nor environment.
+
+    The command runs as that user and descends from here: /proc/PID/environ of the launcher would
+    give it all that its own environment leaves out, and ptrace(2) the launcher's standing as an
+    operator. It is dumpable again once it has executed.
+
+    Raises:
+        Unavailable: the kernel does not do it.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise Unavailable("This system cannot hide the launcher from what it launches.")
 
 
 class Child:
@@ -110,4 +125,4 @@ def _children() -> list[int]:
     return found
 
 
-__all__ = ["Child"]
+__all__ = ["Child", "hide"]

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from midflight.apps.control.client import ControlClient
-from midflight.apps.launcher.child import Child
+from midflight.apps.launcher.child import Child, hide
 from midflight.apps.launcher.environment import Given, environment
 from midflight.apps.launcher.token_file import TokenFile
 from midflight.domain.errors import Forbidden, MidflightError, Misconfigured, NotFound
@@ -78,6 +78,7 @@ class Launcher:
         Raises:
             MidflightError: it was not started, and why. The run, if any, is closed.
         """
+        hide()
         user = _user(order.user)
         program = _program(order.command[0], self._parent.get("PATH"))
         run = self._client.post(
