@@ -250,7 +250,9 @@ class Codes:
         )
         if not holds or (code.grant.jkt is not None and code.grant.jkt != bound.jkt):
             raise _no_grant("The code was not given to this client for this request.")
-        return await self._answer(code.grant, client, bound, code.grant.scope)
+        _check_same(code.grant, client)
+        scope = self._tokens.scope({}, code.grant.scope, client.scope)
+        return await self._answer(code.grant, client, bound, scope)
 
     async def refresh(self, request: AuthorizationRequest) -> JSONObject:
         """New tokens for a refresh token, which is used up (OAuth 2.1 §4.3). Raises as `redeem`."""
@@ -268,7 +270,8 @@ class Codes:
             raise _no_grant("The refresh token was used by another, or before; all is revoked.")
         if refresh.expires_at <= self._clock.now():
             raise _no_grant("The refresh token has expired.", hint="Log in again.")
-        scope = self._tokens.scope(_without_offline(form), grant.scope)
+        _check_same(grant, client)
+        scope = self._tokens.scope(_without_offline(form), grant.scope, client.scope)
         return await self._answer(grant, client, bound, scope)
 
     async def revoke(self, token: str, client: Known) -> bool:
@@ -343,6 +346,12 @@ class Codes:
             await self._tokens.take_back(
                 token, author=author, until=grant.expires_at, reason=reason
             )
+
+
+def _check_same(grant: Grant, client: Known) -> None:
+    """What an operator has made of the client since counts: it acts as no earlier workload."""
+    if grant.workload != client.workload:
+        raise _no_grant("The client acts for another workload by now.", hint="Log in again.")
 
 
 def _without_offline(form: Mapping[str, str]) -> Mapping[str, str]:
