@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 import msgspec
 import pytest
 from identity_kit import Key
@@ -26,6 +27,7 @@ from gateways import AGENT, OPERATOR
 from midflight.domain.authorization import Client
 from midflight.domain.errors import Malformed, Unauthenticated
 from midflight.domain.records import Observed
+from midflight.services import authorization_people
 
 pytestmark = pytest.mark.anyio
 
@@ -343,3 +345,16 @@ async def test_a_client_that_was_cut_down_goes_on_as_before(tmp_path: Path) -> N
             key=key, **refresh, refresh_token=narrowed.json()["refresh_token"]
         )
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_a_flood_of_requests_forgets_no_question_that_somebody_was_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorization_people, "MAX_HELD", 5)
+    async with oauth_server(tmp_path) as server:
+        page = await server.log_in(Attempt(server).query)
+        async with httpx2.AsyncClient(trust_env=False) as stranger:  # without the cookie
+            for _ in range(10):
+                await stranger.get(f"{server.url}/oauth/authorize", params=Attempt(server).query)
+        back = await server.answer(page)
+        assert "code" in told(back.headers["location"])
