@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from midflight.apps.control.processes import end_descendants
 from midflight.domain.errors import Unavailable
 
 _GATE = Path(__file__).with_name("gate.py")
@@ -103,26 +104,8 @@ class Child:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         status = self._process.wait()
         os.close(self._pidfd)
-        _end_adopted()
+        end_descendants()  # what it had detached is ours now
         return status
-
-
-def _end_adopted() -> None:
-    """Kill and collect what it had detached: our children now, until there are none."""
-    while children := _children():
-        for pid in children:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(-1, 0)
-
-
-def _children() -> list[int]:
-    found: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):
-            found += [int(pid) for pid in (task / "children").read_text("ascii").split()]
-    return found
 
 
 __all__ = ["Child", "hide"]
