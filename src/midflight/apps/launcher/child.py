@@ -44,9 +44,16 @@ class Child:
     """A command, started and waiting at the gate."""
 
     def __init__(
-        self, program: str, command: Sequence[str], *, user: pwd.struct_passwd | None = None
+        self,
+        program: str,
+        command: Sequence[str],
+        *,
+        user: pwd.struct_passwd | None = None,
+        shut: bool = True,
     ) -> None:
         """`program` is the resolved path of `command[0]`; `user` is whom it runs as.
+
+        `shut` keeps it off the user's other processes and from gaining privileges (`gate.py`).
 
         Raises:
             Unavailable: it did not come as far as the gate.
@@ -62,8 +69,8 @@ class Child:
             self._process = subprocess.Popen(  # noqa: S603 -- starting what it is told is the point
                 [
                     *(sys.executable, "-I", "-S", str(_GATE)),
-                    *(str(os.getpid()), str(ready_write), str(gate_read), who, program),
-                    *command,
+                    *(str(os.getpid()), str(ready_write), str(gate_read), who),
+                    *("shut" if shut else "open", program, *command),
                 ],
                 env={},
                 pass_fds=(ready_write, gate_read),
