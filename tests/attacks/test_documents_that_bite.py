@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import socket
+import threading
 import zlib
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 from authority import Authority, trusting
 
 from midflight.adapters.documents.addresses import problem_of
-from midflight.adapters.documents.https import HttpsDocuments
+from midflight.adapters.documents.https import MAX_LOOKUPS, HttpsDocuments
 from midflight.apps.server.tls import server_context
 from midflight.domain.errors import NoDocument
 from midflight.services.ports.documents import Document
@@ -320,3 +322,29 @@ async def test_a_certificate_for_another_name_is_refused(
             f"https://localhost:{server.port}/", allow_private=True
         )
     assert "certificate" in caught.value.reason
+
+
+async def test_names_that_are_never_found_take_no_thread_of_the_plane(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go, looked = threading.Event(), 0
+
+    def never(*_: Any, **__: Any) -> list[Any]:
+        nonlocal looked
+        looked += 1
+        go.wait(30)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    fetching = HttpsDocuments(timeout_s=0.5)
+    try:
+        found = await asyncio.gather(
+            *(fetching.fetch(f"https://slow-{number}.example/x") for number in range(60)),
+            return_exceptions=True,
+        )
+        assert {str(getattr(error, "reason", "")) for error in found} == {"took over 0.5 s"}
+        async with asyncio.timeout(10):
+            assert await asyncio.to_thread(lambda: "free") == "free"
+        assert looked == MAX_LOOKUPS
+    finally:
+        go.set()

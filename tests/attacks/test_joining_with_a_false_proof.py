@@ -21,6 +21,7 @@ from midflight.domain.errors import Conflict, Forbidden, Unauthenticated, Unavai
 from midflight.services.joining import Joining
 from midflight.testing.clock import FakeClock
 from midflight.testing.words import OPERATOR, WORKLOAD
+from midflight.wire.tokens import read_certificate
 
 pytestmark = pytest.mark.anyio
 
@@ -212,6 +213,39 @@ def test_any_bytes_are_refused_cleanly(
         possession.prove(
             chain, algorithm="ed25519", message=b"m", signature=signature, now=1_800_000_000.0
         )
+
+
+def _broken(authority: PopAuthority, key: Any) -> dict[str, bytes]:
+    """Certificates that load, or nearly, and break when they are looked into."""
+    whole = der(authority.issue(key))
+    names = x509.SubjectAlternativeName([x509.DNSName("a.test")])
+    named = der(authority.issue(key, extension=names))
+    version = bytes.fromhex("a003020102")
+    usage, constraints = bytes.fromhex("0603551d0f"), bytes.fromhex("0603551d13")
+    assert whole.count(version) == whole.count(usage) == named.count(b"\x82\x06a.test") == 1
+    return {
+        "a version that there is not": whole.replace(version, version[:-1] + b"\x09"),
+        "one extension twice": whole.replace(usage, constraints),
+        "a kind of name that nobody reads": named.replace(b"\x82\x06a.test", b"\xa5\x06a.test"),
+    }
+
+
+async def test_a_certificate_that_breaks_its_reader_is_refused_like_any_other(
+    plane: Plane,
+) -> None:
+    key = KEYS[0]()
+    for what, made in _broken(plane.authority, key).items():
+        asked = plane.joining.challenge()
+        algorithm, signature = sign(key, (asked.prefix + asked.challenge).encode())
+        with pytest.raises(Unauthenticated):
+            await plane.joining.by_certificate(
+                asked.challenge, [made], algorithm=algorithm, signature=signature
+            )
+        try:
+            read_certificate(made)  # at the door of TLS; what reads it may also find nothing
+        except Unauthenticated:
+            continue
+        assert what == "one extension twice"
 
 
 POSSESSION: dict[int, X509Possession] = {}

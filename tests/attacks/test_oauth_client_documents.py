@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from identity_kit import AUTHOR, NOW, Key, Recorder, workload_of
+from identity_kit import AUTHOR, NOW, WORKLOAD, Key, Recorder, workload_of
 
 from midflight.adapters.store.memory import MemoryStore
-from midflight.domain.authorization import AuthorizationRefused, Client
+from midflight.domain.authorization import AuthorizationRefused, Client, Refusal
+from midflight.domain.errors import NoDocument
 from midflight.services.authorization_clients import Clients
+from midflight.services.authorization_documents import MAX_DOCUMENTS, MAX_FETCHES, REFUSED_S
 from midflight.services.authorization_registration import is_document
 from midflight.services.ports.documents import Document
 from midflight.testing import FakeClock
@@ -122,3 +125,82 @@ async def test_a_client_id_that_is_no_url_of_a_document(url: str) -> None:
     clients, _ = await clients_of(documents, workload=workload_of().id)
     assert await clients.find(url) is None
     assert documents.asked == 0
+
+
+class SlowDocuments(FixedDocuments):
+    """Documents that come when they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+        self.go = asyncio.Event()
+        self.bad = False
+
+    async def fetch(self, url: str, *, limit: int = 0, allow_private: bool = False) -> Document:
+        self.urls.append(url)
+        await self.go.wait()
+        if self.bad:
+            raise NoDocument("It is not there.", reason="answered 404")
+        return Document(value={**self.document, "client_id": url})
+
+
+async def turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_flood_of_made_up_documents_is_no_flood_of_fetches() -> None:
+    documents = SlowDocuments()
+    clients, _ = await clients_of(documents, workload=WORKLOAD)
+    registered = Client(
+        id="https://known.example/c.json", workload=WORKLOAD, name="k", document=True
+    )
+    await clients.add(registered, AUTHOR)
+    asked = [
+        asyncio.ensure_future(clients.find(f"https://victim.example/{number}"))
+        for number in range(200)
+    ]
+    await turns()
+    assert len(documents.urls) == MAX_FETCHES
+    # One that an operator has named does not wait behind strangers.
+    known = asyncio.ensure_future(clients.find(registered.id))
+    await turns()
+    assert documents.urls[-1] == registered.id
+    documents.go.set()
+    assert await known is not None
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [one for one in found if isinstance(one, AuthorizationRefused)]
+    assert len(refused) == 200 - MAX_FETCHES
+    assert {one.refusal for one in refused} == {Refusal.TEMPORARILY_UNAVAILABLE}
+
+
+async def test_one_document_is_fetched_once_for_all_who_wait_and_not_again_where_it_is_bad() -> (
+    None
+):
+    documents = SlowDocuments()
+    clients, clock = await clients_of(documents, workload=WORKLOAD)
+    documents.bad = True
+    asked = [asyncio.ensure_future(clients.find(URL)) for _ in range(50)]
+    await turns()
+    asked[0].cancel()  # who came first takes nobody's answer along
+    documents.go.set()
+    found = await asyncio.gather(*asked[1:], return_exceptions=True)
+    assert all(isinstance(one, AuthorizationRefused) for one in found)
+    with pytest.raises(AuthorizationRefused):
+        await clients.find(URL)
+    assert documents.urls == [URL]
+    clock.advance(REFUSED_S + 1)
+    documents.bad = False
+    assert await clients.find(URL) is not None
+
+
+async def test_a_flood_of_bad_documents_forgets_no_good_one() -> None:
+    documents = SlowDocuments()
+    documents.go.set()
+    clients, _ = await clients_of(documents, workload=WORKLOAD)
+    assert await clients.find(URL) is not None
+    documents.bad = True
+    for number in range(MAX_DOCUMENTS + 10):
+        with pytest.raises(AuthorizationRefused):
+            await clients.find(f"https://victim.example/{number}")
+    assert await clients.find(URL) is not None

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
+import msgspec
 import pytest
 from identity_kit import Key
 from oauth_kit import (
     BACK,
     CLIENT,
+    EDITOR,
     PUBLIC,
     REDIRECT,
     Attempt,
@@ -24,6 +27,7 @@ from gateways import AGENT, OPERATOR
 from midflight.domain.authorization import Client
 from midflight.domain.errors import Malformed, Unauthenticated
 from midflight.domain.records import Observed
+from midflight.services import authorization_people
 
 pytestmark = pytest.mark.anyio
 
@@ -338,3 +342,43 @@ async def test_a_confidential_client_leaves_its_key_away(tmp_path: Path) -> None
         form: dict[str, Any] = {"grant_type": "authorization_code", "client_id": CLIENT}
         answer = await server.token(key=Key(), **form, code="x", code_verifier="y")
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+async def test_a_client_that_was_cut_down_goes_on_as_before(tmp_path: Path) -> None:
+    async with oauth_server(tmp_path) as server:
+        key, clients = Key(), server.plane.oauth.clients
+        first, second = Attempt(server), Attempt(server)
+        code, late = await code_of(server, first), await code_of(server, second)
+        granted = await server.token(key=key, **first.form(code))
+        assert granted.json()["scope"] == "mcp"
+
+        async def registered(**changes: Any) -> None:
+            client = Client(id=PUBLIC, workload=EDITOR, name="Editor", redirect_uris=(REDIRECT,))
+            await clients.add(msgspec.structs.replace(client, **changes), OPERATOR)
+
+        await registered(scope=("mcp:git",))
+        cut = await server.token(key=key, **second.form(late))
+        assert cut.json()["scope"] == "mcp:git"
+        refresh = {"grant_type": "refresh_token", "client_id": PUBLIC}
+        narrowed = await server.token(
+            key=key, **refresh, refresh_token=granted.json()["refresh_token"]
+        )
+        assert narrowed.json()["scope"] == "mcp:git"
+        await registered(workload=AGENT)
+        answer = await server.token(
+            key=key, **refresh, refresh_token=narrowed.json()["refresh_token"]
+        )
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_a_flood_of_requests_forgets_no_question_that_somebody_was_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorization_people, "MAX_HELD", 5)
+    async with oauth_server(tmp_path) as server:
+        page = await server.log_in(Attempt(server).query)
+        async with httpx2.AsyncClient(trust_env=False) as stranger:  # without the cookie
+            for _ in range(10):
+                await stranger.get(f"{server.url}/oauth/authorize", params=Attempt(server).query)
+        back = await server.answer(page)
+        assert "code" in told(back.headers["location"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -114,14 +115,14 @@ class Outside:
 
 
 @contextmanager
-def up(*, upstream: str = "") -> Iterator[Outside]:
+def up(*, upstream: str = "", server: str = TOOL_SERVER) -> Iterator[Outside]:
     """`midflight up`, as from a shell."""
     folder = Path(tempfile.mkdtemp(prefix="mf-"))
     outside = Outside(folder)
     shutil.copytree(
         Path(midflight.__file__).parent / "policies" / "standard", folder / "policies" / "standard"
     )
-    (folder / "server.py").write_text(TOOL_SERVER, encoding="utf-8")
+    (folder / "server.py").write_text(server, encoding="utf-8")
     (folder / "midflight.toml").write_text(
         f"""
 [gateway]
@@ -190,6 +191,34 @@ def test_a_tool_server_its_child_and_its_orphan_are_no_operators() -> None:
         assert outside.client.get("/v1/revocations") == []
         assert eventually(lambda: bool(refused_records(outside.client)))
         assert refused_records(outside.client)[0]["subject"] == f"uid:{os.getuid()}"
+
+
+# Detaches itself, and asks whenever it is told to, whichever plane runs by then.
+DAEMON = (
+    KNOCK
+    + """
+import signal
+control, report = sys.argv[1:]
+if os.fork():
+    sys.stdin.read()
+    os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT): signal.signal(number, signal.SIG_IGN)
+tell(report, "daemon", {"pid": os.getpid()})
+signal.pause()
+"""
+)
+
+
+def test_what_a_tool_server_left_behind_is_no_operator_of_the_next_plane() -> None:
+    with up(upstream=MALICIOUS, server=DAEMON) as outside:
+        pidfd = os.pidfd_open(outside.reported()["pid"])
+    try:
+        # The plane has ended, and what would have been a process of its user with it.
+        assert select.select([pidfd], [], [], 0)[0]
+    finally:
+        os.close(pidfd)
 
 
 def test_whoever_inherits_a_connection_of_a_process_that_ended_is_nobody() -> None:

@@ -340,6 +340,49 @@ def test_what_a_launched_program_detaches_operates_nothing_either(agent: Agent) 
     assert out.strip() == "Forbidden"
 
 
+# Asks once for each line that it reads, and says what it got; no signal but KILL ends it.
+ASKING = """
+import os, signal, sys; sys.path[:] = os.environ['LIB'].split(os.pathsep)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+from pathlib import Path
+from midflight.apps.control.client import ControlClient
+for line in sys.stdin:
+    try: ControlClient(Path(sys.argv[1])).get('/v1/operator'); said = 'LET IN'
+    except Exception as error: said = type(error).__name__
+    print(said, flush=True)
+"""
+
+
+def test_a_program_that_outlives_its_run_does_not_come_to_operate(lone: Agent) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIB", os.pathsep.join(sys.path))
+        command = (sys.executable, "-c", ASKING, str(lone.plane.control.path))
+        with launched(lone, *command, options=("--allow-env", "LIB")) as made:
+
+            def asked() -> str:
+                assert made.process.stdin is not None
+                print("?", file=made.process.stdin, flush=True)
+                return made.line()
+
+            assert asked() == "Forbidden"
+            # A program of the same user can stop its launcher, so that nobody ends the program.
+            made.process.send_signal(signal.SIGSTOP)
+            try:
+                scope = {"kind": "run", "id": lone.run()["id"]}
+                lone.plane.control.post("/v1/revocations", scope=scope, reason="it lies")
+                while lone.run()["state"] == "open":  # bounded by the test
+                    pass
+                assert [asked() for _ in range(3)] == ["Forbidden"] * 3
+                lone.plane.kill()
+                lone.plane.reaped()
+                lone.plane.start()
+                assert [asked() for _ in range(3)] == ["Forbidden"] * 3
+            finally:
+                made.process.send_signal(signal.SIGCONT)
+            made.done()
+    assert lone.plane.control.get("/v1/operator")
+
+
 def test_a_process_that_somebody_else_started_is_nobodys_launch(agent: Agent) -> None:
     run, _ = agent.plane.open_run(agent.id)
     with pytest.raises(Forbidden, match="not started by whoever names it"):

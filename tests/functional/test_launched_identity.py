@@ -66,8 +66,25 @@ def test_the_process_and_its_descendants_have_the_run_and_others_do_not(
         assert (entry.spiffe_id, entry.run) == (WORKLOAD, run)
     assert run_selectors(attested(plane, os.getpid())) == []
     plane.client.post(f"/v1/runs/{run}/close", reason="done")
-    assert run_selectors(attested(plane, child)) == []
     assert list(plane.plane.attesting.entries(found)) == []
+    assert list(plane.plane.attesting.entries(attested(plane, child))) == []
+
+
+def test_who_outlives_its_run_is_nobody_else_by_its_user(plane: RunningPlane, parent: Any) -> None:
+    started, child = parent
+    run = plane.open_run()
+    plane.client.post("/v1/entries", spiffe_id=WORKLOAD, selectors=[f"unix:uid:{os.geteuid()}"])
+    plane.client.post(f"/v1/runs/{run}/launch", pid=started.pid)
+    plane.client.post(f"/v1/runs/{run}/close", reason="done")
+    for pid in (started.pid, child):
+        found = attested(plane, pid)
+        assert run_selectors(found) == ["launcher:detached"]
+        assert list(plane.plane.attesting.entries(found)) == []
+    assert plane.plane.launches.pids() == {started.pid}
+    started.communicate()
+    plane.do(plane.plane.launches.sweep)
+    assert plane.plane.launches.pids() == frozenset()
+    assert plane.do(plane.plane.parts.store.list_launches) == []
 
 
 def test_a_run_is_for_one_process_and_a_process_for_one_run(
@@ -99,7 +116,7 @@ def test_a_run_that_ends_while_its_process_is_named_leaves_no_entry(
     monkeypatch.setattr(store, "put_launch", slowly)
     with pytest.raises(Conflict):
         plane.client.post(f"/v1/runs/{run}/launch", pid=started.pid)
-    assert run_selectors(attested(plane, started.pid)) == []
+    assert run_selectors(attested(plane, started.pid)) == ["launcher:detached"]
     assert not [entry for entry in plane.plane.registration.list() if entry.run == run]
 
 

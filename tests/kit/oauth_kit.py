@@ -165,7 +165,7 @@ class OAuthServer:
     async def log_in(self, query: dict[str, str]) -> httpx2.Response:
         """The way of a person to the question, by the development login."""
         page = await self.http.get(f"{self.url}/oauth/authorize", params=query)
-        if page.status_code != 200:
+        if page.status_code != 200 or 'name="decision"' in page.text:  # logged in already
             return page
         code, _ = self.plane.oauth.people.new_code(OPERATOR)
         back = await self.http.post(

@@ -349,6 +349,7 @@ class Plane:
             undo.push_async_callback(self.flow.save)
             self.interruption.on_revoked(self._revoked)
             await self.interruption.start()
+            self.keys.on_withdrawn(self.spiffe.bundles.drop_withdrawn)
             await self.spiffe.start()
             undo.callback(self.spiffe.authority.close)
             self.runs.on_ended(self._run_ended)

@@ -31,6 +31,13 @@ MARGIN_S = 60
 """Added to both ends of an overlap: clocks that differ, and processes that look again later."""
 
 
+MAX_RETIRED = 16
+"""Of one ring, beside the key that signs. More rotations at once than that are no emergency any
+more, and every verifier reads all of them."""
+MAX_WITHDRAWN = 128
+"""Ids that a ring remembers, so that withdrawing can never fill the file that it has to change."""
+
+
 class KeyState(enum.StrEnum):
     """Where a key is in its life. See the table above."""
 
@@ -128,6 +135,12 @@ def expired(ring: Ring, *, now: float) -> Ring:
     return ring if keys == ring.keys else msgspec.structs.replace(ring, keys=keys)
 
 
+def crowded(ring: Ring, *, now: float) -> bool:
+    """Whether it holds so many retired keys that none can be added before one has expired."""
+    kept = (k for k in expired(ring, now=now).keys if k.state is KeyState.RETIRED)
+    return sum(1 for _ in kept) >= MAX_RETIRED
+
+
 def withdrawn(ring: Ring, kid: str) -> Ring:
     """Without that key, for good. If it signed, the next one signs instead, known or not."""
     going = next((key for key in ring.keys if key.kid == kid), None)
@@ -138,7 +151,8 @@ def withdrawn(ring: Ring, kid: str) -> Ring:
     if going.state is KeyState.CURRENT and coming is not None:
         keys.remove(coming)
         keys.insert(0, msgspec.structs.replace(coming, state=KeyState.CURRENT))
-    return msgspec.structs.replace(ring, keys=tuple(keys), withdrawn=(*ring.withdrawn, kid))
+    gone = (*ring.withdrawn, kid)[-MAX_WITHDRAWN:]
+    return msgspec.structs.replace(ring, keys=tuple(keys), withdrawn=gone)
 
 
 def problems(rings: Rings) -> list[str]:
@@ -159,11 +173,14 @@ def problems(rings: Rings) -> list[str]:
 __all__ = [
     "CACHE_S",
     "MARGIN_S",
+    "MAX_RETIRED",
+    "MAX_WITHDRAWN",
     "KeyState",
     "Ring",
     "RingKey",
     "Rings",
     "announced",
+    "crowded",
     "expired",
     "may_sign_at",
     "problems",

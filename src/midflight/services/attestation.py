@@ -3,7 +3,9 @@
 The process is held while it is looked at, and looked at again afterwards: if it ended, was replaced
 by another of its number or became another user meanwhile, nothing that was found counts. An
 attestor that does not answer in time leaves its selectors out; what is missing can only make fewer
-entries match. Below: `ports/attestation.py`, `ports/processes.py`. Above: the Workload API.
+entries match. Few processes of one user are looked at at once, since attestors read files that
+their user chooses, in threads that all share: what that costs is that user's alone. Below:
+`ports/attestation.py`, `ports/processes.py`. Above: the Workload API.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -21,6 +24,8 @@ from midflight.services.ports.attestation import Attestor
 from midflight.services.ports.processes import HeldProcess, Processes
 
 TIMEOUT_S = 5.0
+AT_ONCE = 2
+"""Processes of one user that are looked at; further ones wait for their turn."""
 
 _log: Any = structlog.get_logger(__name__)
 
@@ -35,6 +40,8 @@ class Attestation:
         self._attestors = tuple(attestors)
         self._processes = processes
         self._timeout_s = timeout_s
+        # Gone with the last who waits for it.
+        self._turns: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
 
     async def attest(self, process: Process) -> Attested:
         """What is established about a process that connected.
@@ -50,10 +57,19 @@ class Attestation:
             raise _not_it(error.message.rstrip(".")) from None
         with closing(held):
             _check(held, process)
-            found = await asyncio.gather(*(self._ask(each, process) for each in self._attestors))
+            async with self._turn(process.uid):
+                found = await asyncio.gather(
+                    *(self._ask(each, process) for each in self._attestors)
+                )
             _check(held, process)
         selectors = frozenset(selector for part in found for selector in part)
         return Attested(selectors=selectors, process=process.start, uid=process.uid)
+
+    def _turn(self, uid: int) -> asyncio.Semaphore:
+        turn = self._turns.get(uid)
+        if turn is None:
+            turn = self._turns[uid] = asyncio.Semaphore(AT_ONCE)
+        return turn
 
     async def _ask(self, attestor: Attestor, process: Process) -> Sequence[Selector]:
         try:
@@ -87,4 +103,4 @@ def _not_it(why: str) -> Unauthenticated:
     )
 
 
-__all__ = ["TIMEOUT_S", "Attestation"]
+__all__ = ["AT_ONCE", "TIMEOUT_S", "Attestation"]

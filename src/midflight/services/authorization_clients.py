@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from midflight.domain.authorization import AuthorizationRefused, Client, Refusal
-from midflight.domain.errors import Malformed, NoDocument, NotFound, Unauthenticated
+from midflight.domain.errors import Malformed, NotFound, Unauthenticated
 from midflight.domain.identity import Author
 from midflight.domain.records import Changed
 from midflight.domain.scopes import Scopes
 from midflight.domain.value import Discreet, Value
-from midflight.services.authorization_registration import client_of, is_document, problems
+from midflight.services.authorization_documents import ClientDocuments
+from midflight.services.authorization_registration import is_document, problems
 from midflight.services.ports.authorization_proofs import AuthorizationProofs, Svids
 from midflight.services.ports.authorization_store import AuthorizationStore
 from midflight.services.ports.clock import Clock
@@ -27,9 +28,6 @@ from midflight.services.ports.store import Store
 
 ASSERTION_PURPOSE = "client-assertion"
 SVID_PURPOSE = "svid"
-DOCUMENT_S = 300
-"""Seconds for which a client's metadata document is believed; a revoked key is gone after it."""
-MAX_DOCUMENTS = 256
 
 
 class AuthorizationRequest(Discreet):
@@ -111,9 +109,12 @@ class Clients:
         self._proofs = proofs
         self._issuer = issuer
         self._svids = svids
-        self._documents = documents
+        self._documents = (
+            None
+            if documents is None
+            else ClientDocuments(documents=documents, clock=clock, proofs=proofs)
+        )
         self._document_workload = document_workload
-        self._read: dict[str, tuple[float, Client]] = {}
 
     # For operators
 
@@ -133,7 +134,8 @@ class Clients:
             )
         kept = msgspec.structs.replace(client, by=author.name, at=int(self._clock.now()))
         await self._store.put_client(kept)
-        self._read.pop(kept.id, None)
+        if self._documents is not None:
+            self._documents.forget(kept.id)
         await self._changed("add", kept, author)
         return kept
 
@@ -251,26 +253,8 @@ class Clients:
             raise _not_known("The assertion has been used before.", hint="Make one a request.")
 
     async def _from_document(self, url: str, registered: Client | None) -> Client:
-        now = self._clock.monotonic()
-        until, known = self._read.get(url, (0.0, None))
-        if known is None or until <= now:
-            assert self._documents is not None
-            try:
-                document = await self._documents.fetch(url)
-                known = client_of(document.value, url)
-            except (Malformed, NoDocument) as error:
-                raise AuthorizationRefused(
-                    Refusal.INVALID_CLIENT, f"The client's document is not usable: {error.message}"
-                ) from None
-            found = problems(known, self._proofs)
-            if found:
-                raise AuthorizationRefused(
-                    Refusal.INVALID_CLIENT,
-                    f"The client's document is not usable: {'; '.join(found)}.",
-                )
-            while len(self._read) >= MAX_DOCUMENTS:
-                del self._read[next(iter(self._read))]
-            self._read[url] = (now + DOCUMENT_S, known)
+        assert self._documents is not None
+        known = await self._documents.client(url, registered=registered is not None)
         workload = registered.workload if registered else self._document_workload
         assert workload is not None
         return msgspec.structs.replace(

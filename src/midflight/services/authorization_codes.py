@@ -23,7 +23,7 @@ from midflight.domain.authorization import (
     Refresh,
     Refusal,
 )
-from midflight.domain.errors import Conflict, NotFound
+from midflight.domain.errors import Conflict, Forbidden, Interrupted, NotFound
 from midflight.domain.identity import Author
 from midflight.domain.records import Changed, Observed
 from midflight.domain.scopes import Scopes
@@ -145,9 +145,13 @@ class Codes:
             workload = await self._inventory.get(asked.client.workload)
         except NotFound:
             raise self._denied(asked, "The client's workload is not registered.") from None
-        missing = self._inventory.standing(workload, self._clock.now())
-        if missing is not None:
-            raise self._denied(asked, missing)
+        try:
+            await self._tokens.check_standing(workload.id)
+        except Forbidden as error:
+            raise self._denied(asked, error.message) from None
+        except Interrupted:
+            # Who has revoked it and why is not for whoever reads this URL.
+            raise self._denied(asked, "The client's workload is revoked.") from None
         run = await self._runs.open_run(
             workload=workload,
             intent=intent,
@@ -246,7 +250,9 @@ class Codes:
         )
         if not holds or (code.grant.jkt is not None and code.grant.jkt != bound.jkt):
             raise _no_grant("The code was not given to this client for this request.")
-        return await self._answer(code.grant, client, bound, code.grant.scope)
+        _check_same(code.grant, client)
+        scope = self._tokens.scope({}, code.grant.scope, client.scope)
+        return await self._answer(code.grant, client, bound, scope)
 
     async def refresh(self, request: AuthorizationRequest) -> JSONObject:
         """New tokens for a refresh token, which is used up (OAuth 2.1 §4.3). Raises as `redeem`."""
@@ -264,8 +270,9 @@ class Codes:
         if unused and client.id == grant.client and bound.jkt == refresh.jkt:
             if refresh.expires_at <= self._clock.now():
                 raise _no_grant("The refresh token has expired.", hint="Log in again.")
+            _check_same(grant, client)
             # Before it is spent: who asks for too much by mistake keeps what he has.
-            scope = self._tokens.scope(_without_offline(form), grant.scope)
+            scope = self._tokens.scope(_without_offline(form), grant.scope, client.scope)
         taken = await self._store.take_refresh(digest)
         if scope is None or taken is None or not taken[1]:
             await self._stolen(grant, "refresh.replayed", client)
@@ -344,6 +351,12 @@ class Codes:
             await self._tokens.take_back(
                 token, author=author, until=grant.expires_at, reason=reason
             )
+
+
+def _check_same(grant: Grant, client: Known) -> None:
+    """What an operator has made of the client since counts: it acts as no earlier workload."""
+    if grant.workload != client.workload:
+        raise _no_grant("The client acts for another workload by now.", hint="Log in again.")
 
 
 def _without_offline(form: Mapping[str, str]) -> Mapping[str, str]:

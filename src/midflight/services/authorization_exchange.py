@@ -111,11 +111,19 @@ class Exchange:
         check_launched(client, subject.run)
         actor = await self._actor(form, subject)
         _check_acting(client, workload if actor is None else actor.workload)
-        scope = self._tokens.scope(form, subject.scope, None if client is None else client.scope)
+        held = [subject.scope, None if client is None else client.scope]
+        capped = [subject.expires_at] if subject.capped else []
+        if actor is not None:
+            bound = self._handed_to(form, bound)
+            check_possession(actor, bound)
+            held.append(actor.scope)
+            capped += [actor.expires_at] if actor.capped else []
+        scope = self._tokens.scope(form, *held)
+        # Before anything is spent or opened: nothing of a revoked workload begins.
+        await self._tokens.check_standing(workload if actor is None else actor.workload or "")
         await self._subjects.spend(subject)
         if actor is not None:
             await self._subjects.spend(actor)
-            bound = self._handed_to(form, bound)
         run = await self._run(form, subject, workload=workload, client=client, actor=actor)
         actors = subject.actors if run.workload == workload else ()
         if client is not None and client.workload != run.workload:
@@ -132,7 +140,7 @@ class Exchange:
             scope=scope,
             bound=bound,
             actors=actors,
-            until=subject.expires_at if subject.capped else None,
+            until=min(capped, default=None),
             details=subject.details,
         )
         return {**issued.answer, "issued_token_type": ACCESS_TOKEN}

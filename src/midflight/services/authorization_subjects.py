@@ -186,8 +186,8 @@ def check_possession(subject: Subject, bound: Bound) -> None:
     if not matches:
         raise AuthorizationRefused(
             Refusal.INVALID_DPOP_PROOF,
-            "The subject token is bound to another key than was proved.",
-            hint="Prove the key that the subject token is bound to.",
+            "The token is bound to another key than was proved.",
+            hint="Prove the key that it is bound to, or hand on to that of the actor (dpop_jkt).",
         )
 
 

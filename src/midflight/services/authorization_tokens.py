@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
-from midflight.domain.errors import Unauthenticated
-from midflight.domain.identity import Author, trust_domain
+from midflight.domain.errors import Forbidden, Interrupted, Unauthenticated
+from midflight.domain.identity import Author
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.run import RunState
 from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
 from midflight.domain.value import Discreet, JSONObject, Value
 from midflight.services.authorization_clients import AuthorizationRequest, Known
 from midflight.services.identity import Identity
-from midflight.services.interruption import Interruption
+from midflight.services.interruption import Interruption, refusal
 from midflight.services.inventory import Inventory
 from midflight.services.job_runs import JobRuns
 from midflight.services.openers import BY_OAUTH
@@ -25,6 +25,7 @@ from midflight.services.ports.authorization_proofs import AuthorizationProofs
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.proofs import TokenClaims
 from midflight.services.ports.store import Store
+from midflight.services.registration import scopes_of as revocable
 from midflight.services.token_mint import Given
 
 PROOF_PURPOSE = "dpop"
@@ -167,7 +168,11 @@ class AuthorizedTokens:
         details: Mapping[str, str] | None = None,
         what: str = "access-token",
     ) -> Issued:
-        """Make a token; `what` is what its record calls it. Raises as `Identity.mint`."""
+        """Make a token; `what` is what its record calls it.
+
+        Raises as `Identity.mint`, and as `check_standing`.
+        """
+        await self.check_standing(workload, run)
         minted = await self._identity.mint(
             workload=workload,
             author=author,
@@ -191,6 +196,24 @@ class AuthorizedTokens:
             "scope": " ".join(scope),
         }
         return Issued(jti=minted.jti, expires_at=minted.expires_at, answer=answer)
+
+    async def check_standing(self, workload: str, run: str | None = None) -> None:
+        """Whether a token of this workload could be good for anything now.
+
+        Raises:
+            Forbidden: the workload is not in good standing.
+            Interrupted: it, its owner, its trust domain or the run is revoked.
+        """
+        known = self._inventory.current(workload)
+        why = self._inventory.standing(known, self._clock.now())
+        if known is None or why is not None:
+            raise Forbidden(why or "The workload is not registered.")
+        scopes = list(revocable(known, run))
+        if run is not None and (stored := await self._store.get_run(run)) is not None:
+            scopes += [(ScopeKind.RUN, above) for above in stored.run.ancestors]
+        revocation = self._interruption.covering(scopes)
+        if revocation is not None:
+            raise refusal(revocation)
 
     # For whoever holds one
 
@@ -245,27 +268,20 @@ class AuthorizedTokens:
 
         `actors` are SPIFFE IDs of whoever else acts, of whom none may be revoked.
         """
-        registered = self._inventory.current(workload)
-        if self._inventory.standing(registered, self._clock.now()) is not None:
-            return False
-        assert registered is not None
-        scopes = [
-            (ScopeKind.EVERYTHING, ""),
-            (ScopeKind.WORKLOAD, workload),
-            (ScopeKind.TRUST_DOMAIN, trust_domain(workload)),
-            (ScopeKind.OWNER, registered.owner),
-            *((ScopeKind.WORKLOAD, actor) for actor in actors),
-        ]
-        if token is not None:
-            scopes.append((ScopeKind.TOKEN, token))
         if run is not None:
             stored = await self._store.get_run(run)
             if stored is None or stored.state is not RunState.OPEN:
                 return False
             if stored.run.expires_at <= self._clock.now():
                 return False
-            scopes += [(ScopeKind.RUN, each) for each in (run, *stored.run.ancestors)]
-        return self._interruption.covering(scopes) is None
+        try:
+            await self.check_standing(workload, run)
+        except (Forbidden, Interrupted):
+            return False
+        others = [(ScopeKind.WORKLOAD, actor) for actor in actors]
+        if token is not None:
+            others.append((ScopeKind.TOKEN, token))
+        return self._interruption.covering(others) is None
 
     async def revoke(self, token: str, client: Known) -> bool:
         """RFC 7009 for an access token: False if it is none. Durable when this returns.

@@ -84,6 +84,7 @@ class TrustBundles:
         self._hint_s = refresh_hint_s
         self._max_age_s = max_age_s
         self._own = TrustBundle(trust_domain=trust_domain, refresh_hint_s=refresh_hint_s)
+        self._believed = self._own
         self._kept = _Snapshot()
         self._peers: dict[str, TrustBundle] = {}
         self._listeners: list[Callable[[], None]] = []
@@ -119,7 +120,7 @@ class TrustBundles:
         if self._revoked(trust_domain):
             return None
         if trust_domain == self.trust_domain:
-            return self._own
+            return self._believed
         found = self._peers.get(trust_domain)
         if found is None:
             return None
@@ -160,10 +161,22 @@ class TrustBundles:
                 await self._keep(kept)
             published = msgspec.structs.replace(now, sequence=kept.sequence)
             changed = changed or published != self._own
-            self._own = published
+            self._own = self._believed = published
+            self.drop_withdrawn()  # one may have gone while this was written
         if changed:
             self._tell()
         return changed
+
+    def drop_withdrawn(self) -> None:
+        """Believe none of our own keys that the signer no longer has. At once, without I/O.
+
+        What is published follows with the next `refresh`, which has to be durable first.
+        """
+        kept = {jwk["kid"] for jwk in self._signer.public_jwks()["keys"]}
+        left = tuple(jwk for jwk in self._believed.jwt_authorities if jwk["kid"] in kept)
+        if len(left) < len(self._believed.jwt_authorities):
+            self._believed = msgspec.structs.replace(self._believed, jwt_authorities=left)
+            self._tell()
 
     async def accept(self, trust_domain: str, raw: bytes) -> bool:
         """Take the bundle of another trust domain; whether it is another one than before.

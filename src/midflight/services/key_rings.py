@@ -162,6 +162,7 @@ class KeyRings:
 
         Raises:
             NotFound: no ring for that purpose.
+            Conflict: it was rotated so often that too many keys verify.
             Unavailable: no key can be made or opened; nothing has changed.
         """
         async with self._changing:
@@ -171,6 +172,13 @@ class KeyRings:
                     f"There are no keys for {purpose.value}.", hint="midflight keys list."
                 )
             names = rings if purpose is None else (purpose.value,)
+            crowded = [n for n in names if key_ring.crowded(rings[n], now=self._clock.now())]
+            if crowded:
+                raise Conflict(
+                    f"{key_ring.MAX_RETIRED} keys for {crowded[0]} verify beside the one that signs"
+                    " already.",
+                    hint="Wait until one has expired; a key that others know is to be withdrawn.",
+                )
             return [await self._rotate(Purpose(name), author, at_once=at_once) for name in names]
 
     async def withdraw(self, kid: str, *, author: Author) -> Withdrawal:

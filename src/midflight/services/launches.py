@@ -3,13 +3,16 @@
 The launcher (`apps/launcher`) starts a program stopped, says here which process it is, and lets it
 go. From then on that process, and what descends from it while it lives, has the selector
 `launcher:run:<id>`, which makes it the run's workload. One process a run. The run ends when that
-process ends or its launcher does, in whatever way. Below: `ports/processes.py`,
-`ports/registration_store.py`. Above: `attestation.py` (as an attestor), the control API.
+process ends or its launcher does, in whatever way. A process whose run has ended first may go on
+for a while; it is remembered until it is gone, so that it is nobody then: no workload by its user,
+and no operator. Below: `ports/processes.py`, `ports/registration_store.py`. Above: `attestation.py`
+(as an attestor), the control API.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import closing
 from typing import Any
 
 from midflight.domain.attestation import Entry, Process, Selector
@@ -28,6 +31,9 @@ from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
 from midflight.services.registration import LAUNCHER, Registration, scopes_of
 from midflight.services.runs import Runs
+
+DETACHED = "detached"
+"""What the selector of a process says that was launched and has no run (any more)."""
 
 
 class LaunchStatus(Value):
@@ -74,6 +80,9 @@ class Launches:
         self._aside = aside
         self._launches: dict[str, Launch] = {}
         self._run_of: dict[str, str] = {}
+        # Those whose run has ended, until the process is gone; and launchers, until they are.
+        self._over: dict[str, Launch] = {}
+        self._launchers: set[str] = set()
         self._watches: dict[str, list[Callable[[], None]]] = {}
 
     async def start(self) -> None:
@@ -81,11 +90,13 @@ class Launches:
         for launch in await self._store.list_launches():
             stored = await self._store.get_run(launch.run)
             if stored is None or stored.state is not RunState.OPEN:
-                await self._store.delete_launch(launch.run)
+                self._over[launch.run] = launch
+                self._launchers.add(launch.launcher)
                 continue
             self._take(launch, stored.run.expires_at)
             if launch.boot != self._processes.boot or not self._watch(launch):
                 await self._ended(launch.run)
+        await self._forget_gone()
 
     async def close(self) -> None:
         """Stop watching. Runs go on: the launcher of each follows whether we come back."""
@@ -128,8 +139,11 @@ class Launches:
                 )
         finally:
             held.close()
-        if chain[0] in self._run_of:
-            raise Conflict(f"Process {pid} was launched for run {self._run_of[chain[0]]}.")
+        before = self._run_of.get(chain[0]) or next(
+            (known.run for known in self._over.values() if known.process == chain[0]), None
+        )
+        if before is not None:
+            raise Conflict(f"Process {pid} was launched for run {before}.")
         launch = Launch(
             run=run,
             workload=live.run.workload,
@@ -178,41 +192,50 @@ class Launches:
     async def attest(self, process: Process) -> Sequence[Selector]:
         """The run that a process was launched for: itself, or the nearest ancestor that was.
 
-        An ancestor counts while it lives. What was detached from it has no run.
+        An ancestor counts while it lives. What was detached from it, or has outlived its run, has
+        no run, and the selector says so: it is not anybody else by its user instead.
         """
-        if not self._run_of:
+        if not self._launchers:
             return ()
-        for start in self._processes.lineage(process.pid):
+        chain = self._processes.lineage(process.pid)
+        for start in chain:
             run = self._run_of.get(start)
             if run is not None:
                 return (Selector(type=LAUNCHER, value=f"run:{run}"),)
+        over = {launch.process for launch in self._over.values()}
+        if not over.isdisjoint(chain) or not self._launchers.isdisjoint(chain[1:]):
+            return (Selector(type=LAUNCHER, value=DETACHED),)
         return ()
 
     # For the control socket: none of these operates anything
 
     def pids(self) -> frozenset[int]:
-        """The processes that were launched."""
-        return frozenset(_pid(launch.process) for launch in self._launches.values())
+        """The processes that were launched and are not gone, though their run may be over."""
+        known = (*self._launches.values(), *self._over.values())
+        return frozenset(_pid(launch.process) for launch in known)
 
     def launchers(self) -> frozenset[int]:
         """The processes that launched them, whose other descendants are what those detached."""
-        return frozenset(_pid(launch.launcher) for launch in self._launches.values())
+        return frozenset(map(_pid, self._launchers))
 
     # Ends
 
     async def run_ended(self, run: str) -> None:
-        """Forget the launch of a run that has ended."""
+        """Take the run from the process of one that has ended; it is known until it is gone."""
         self._unwatch(run)
         launch = self._launches.pop(run, None)
         if launch is not None:
+            # In one turn: at no moment is it neither.
+            self._over[run] = launch
             self._run_of.pop(launch.process, None)
-            await self._store.delete_launch(run)
+        await self._forget_gone()
 
     async def sweep(self) -> None:
         """End the runs of processes that are gone, should a watch have missed it."""
         for launch in list(self._launches.values()):
             if launch.run not in self._watches:
                 await self._ended(launch.run)
+        await self._forget_gone()
 
     async def _ended(self, run: str) -> None:
         author = Author(name="midflight", proof="launcher")
@@ -225,8 +248,30 @@ class Launches:
             await self._registration.run_ended(run)
             await self.run_ended(run)
 
+    async def _forget_gone(self) -> None:
+        """Forget processes that are over and gone, and launchers that are."""
+        gone = [launch.run for launch in self._over.values() if not self._lives(launch)]
+        for run in gone:
+            del self._over[run]
+        used = {launch.launcher for launch in (*self._launches.values(), *self._over.values())}
+        self._launchers = used | {start for start in self._launchers if self._alive(start)}
+        for run in gone:
+            await self._store.delete_launch(run)
+
+    def _lives(self, launch: Launch) -> bool:
+        return launch.boot == self._processes.boot and self._alive(launch.process)
+
+    def _alive(self, start: str) -> bool:
+        try:
+            held = self._processes.hold(_pid(start))
+        except NotFound:
+            return False
+        with closing(held):
+            return held.start == start and held.alive()
+
     def _take(self, launch: Launch, expires_at: int) -> None:
         self._launches[launch.run] = launch
+        self._launchers.add(launch.launcher)
         self._run_of[launch.process] = launch.run
         self._registration.launched(
             Entry(
@@ -263,4 +308,4 @@ def _pid(start: str) -> int:
     return int(start.partition("@")[0])
 
 
-__all__ = ["LaunchStatus", "Launches"]
+__all__ = ["DETACHED", "LaunchStatus", "Launches"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import NameOID
@@ -28,6 +28,7 @@ from cryptography.x509.verification import (
 from midflight.adapters.attestation.proc import fact
 from midflight.domain.attestation import Selector
 from midflight.domain.errors import Misconfigured, Unauthenticated
+from midflight.wire.tokens.certificate import UNREADABLE
 
 MAX_CHAIN = 5
 MAX_CERTIFICATE = 16_384
@@ -81,7 +82,7 @@ class X509Possession:
             )
             root = verifier.verify(leaf, above).chain[-1]
             _check_signature(leaf, algorithm, message, signature)
-        except (VerificationError, ValueError, TypeError, UnsupportedAlgorithm):
+        except (VerificationError, *UNREADABLE):
             # Which of the checks it was says something about the authority to strangers.
             _refuse("its certificate is not one of a configured authority that holds now")
         selectors = [

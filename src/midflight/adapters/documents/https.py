@@ -12,6 +12,8 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
@@ -26,6 +28,8 @@ from midflight.wire import json
 TIMEOUT_S = 5.0
 """For everything together: resolving, connecting, and the last byte."""
 MAX_URL = 2_048
+MAX_LOOKUPS = 4
+"""Names that are looked up at once; further ones wait, within their own time."""
 _HOST = re.compile(r"(?:[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45})\Z")
 _URL = re.compile(r"[\x21-\x7e]+\Z")
 _JSON = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\Z")
@@ -37,10 +41,22 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) → addresses"""
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses of a host, in the order of the resolver (RFC 6724)."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+class Resolver:
+    """Addresses of hosts, in the order of the system's resolver (RFC 6724).
+
+    Looking up blocks a thread, as long as the name's own servers please, and cannot be cut off. So
+    it has few threads of its own: those of the event loop are for all of the plane.
+    """
+
+    def __init__(self) -> None:
+        """A thread is started when one is needed."""
+        self._threads = ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="resolve")
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """See `Resolve`."""
+        look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, look)
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class HttpsDocuments:
@@ -50,12 +66,12 @@ class HttpsDocuments:
         self,
         *,
         tls: ssl.SSLContext | None = None,
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         """`tls` verifies the servers; default: the authorities of the system."""
         self._tls = tls
-        self._resolve = resolve
+        self._resolve = resolve or Resolver()
         self._timeout = timeout_s
 
     async def fetch(
@@ -176,4 +192,4 @@ class _Refused(Exception):
     """Why a document is not taken; for logs."""
 
 
-__all__ = ["TIMEOUT_S", "HttpsDocuments", "Resolve", "resolve"]
+__all__ = ["MAX_LOOKUPS", "TIMEOUT_S", "HttpsDocuments", "Resolve", "Resolver"]

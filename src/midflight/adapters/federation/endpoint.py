@@ -5,11 +5,14 @@
                   the bundle that is held of that ID's trust domain
 
 Redirects are not followed, what is larger than 1 MiB is not read, and plain http is for loopback
-alone, where it is asked for. The answer is data until `services/bundles.py` takes it.
+alone, where it is asked for. Ten seconds are for everything together, so that one endpoint holds
+up no other, and no content coding is taken. The answer is data until `services/bundles.py` takes
+it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +29,7 @@ from midflight.wire.spiffe.bundle import MAX_BUNDLE_BYTES
 from midflight.wire.spiffe.x509 import leaf_spiffe_id
 
 TIMEOUT_S = 10.0
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity"}
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -140,10 +144,12 @@ async def _get(
     size = 0
     try:
         async with (
+            # The client's own limits are for each step: a byte every now and then meets them all.
+            asyncio.timeout(TIMEOUT_S),
             httpx2.AsyncClient(
                 verify=tls, trust_env=False, follow_redirects=False, timeout=TIMEOUT_S
             ) as client,
-            client.stream("GET", url, headers={"accept": "application/json"}) as reply,
+            client.stream("GET", url, headers=_HEADERS) as reply,
         ):
             if reply.status_code != 200:
                 raise Unavailable(
@@ -153,11 +159,15 @@ async def _get(
             stream: Any = reply.extensions.get("network_stream")
             secured: Any = None if stream is None else stream.get_extra_info("ssl_object")
             check(None if secured is None else secured.getpeercert(binary_form=True))
-            async for part in reply.aiter_bytes():
+            if reply.headers.get("content-encoding", "identity").lower() != "identity":
+                raise Unavailable(f"The bundle of {url} comes in a coding that was not asked for.")
+            async for part in reply.aiter_raw():
                 size += len(part)
                 if size > MAX_BUNDLE_BYTES:
                     raise Unavailable(f"The bundle of {url} is larger than 1 MiB.")
                 parts.append(part)
+    except TimeoutError:
+        raise Unavailable(f"The bundle endpoint {url} takes over {TIMEOUT_S:g} s.") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         raise Unavailable(
             f"The bundle endpoint {url} cannot be read: {type(error).__name__}."

@@ -112,7 +112,12 @@ class PrivateDirectory:
 
         On disk when this returns: the file is flushed, renamed, and the directory flushed. To be
         called inside `locked`.
+
+        Raises:
+            Misconfigured: it cannot be written, or is larger than what `read` reads.
         """
+        if len(content) > MAX_FILE_BYTES:
+            raise Misconfigured(f"The key file {self._path / name} would be larger than 64 KiB.")
         draft = f".{name}.{secrets.token_hex(8)}.tmp"
         with self._told(name):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE_OPEN

@@ -1,13 +1,17 @@
 """An OpenID provider of the settings: code flow with PKCE and nonce (OpenID Connect Core §3.1).
 
 The issuer is an operator's word, so its host may be anywhere; what it says is bounded all the same:
-no redirects, 256 KiB, ten seconds, endpoints of its own origin or https. The ID token is verified
-with the keys that its own metadata names, and counts once.
+no redirects, 256 KiB, ten seconds for everything together, endpoints of its own origin or https.
+The ID token is verified with the keys that its own metadata names, and counts once. Tokens of
+strangers can make it ask for keys, so it asks once for all who wait, and not again right after.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import math
+import re
 from collections.abc import Callable
 from typing import Any, Literal, cast
 from urllib.parse import urlencode, urlsplit
@@ -28,6 +32,10 @@ MAX_BYTES = 262_144
 KEPT_S = 300.0
 AGAIN_S = 30.0
 """How soon keys are asked for again because of a key id that is not among them."""
+RETRY_S = 5.0
+"""How soon it is asked again after it did not answer."""
+_URL = re.compile(r"[\x21-\x7e]{1,2048}\Z")
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity"}
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
@@ -53,6 +61,8 @@ class OidcLogin:
         self._clock = clock
         self._metadata: tuple[float, JSONObject] | None = None
         self._keys: tuple[float, JSONObject] | None = None
+        self._turn, self._turn_of_keys = asyncio.Lock(), asyncio.Lock()
+        self._tried = self._tried_keys = -math.inf
 
     @property
     def issuer(self) -> str:
@@ -132,40 +142,57 @@ class OidcLogin:
         return Person(name=name, proof=f"oidc:{self._issuer}")
 
     async def _discovered(self) -> JSONObject:
-        now = self._clock.monotonic()
-        if self._metadata is not None and self._metadata[0] > now:
-            return self._metadata[1]
-        where = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        found = await self._asked("GET", where)
-        if found.get("issuer") != self._issuer:
-            raise Unauthenticated("The provider's metadata is of another issuer.")
-        if not all(self._usable(found.get(name)) for name in _ENDPOINTS):
-            raise Unauthenticated("The provider's metadata names no endpoints that can be used.")
-        self._metadata = (now + KEPT_S, found)
-        return found
+        async with self._turn:
+            now = self._clock.monotonic()
+            if self._metadata is not None and self._metadata[0] > now:
+                return self._metadata[1]
+            _pause(self._tried, now)
+            self._tried = now
+            where = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
+            found = await self._asked("GET", where)
+            if found.get("issuer") != self._issuer:
+                raise Unauthenticated("The provider's metadata is of another issuer.")
+            if not all(self._usable(found.get(name)) for name in _ENDPOINTS):
+                raise Unauthenticated("The provider's metadata names no endpoints to be used.")
+            self._metadata = (now + KEPT_S, found)
+            return found
 
     def _usable(self, url: object) -> bool:
-        if not isinstance(url, str) or not url.isascii() or "@" in urlsplit(url).netloc:
+        # It may become a `Location`, so nothing that ends a line.
+        if not isinstance(url, str) or _URL.match(url) is None or "@" in urlsplit(url).netloc:
             return False
         parts, own = urlsplit(url), urlsplit(self._issuer)
         return parts.scheme == "https" or (parts.scheme, parts.netloc) == (own.scheme, own.netloc)
 
     async def _jwks(self, kid: str) -> JSONObject:
+        known = self._usable_keys(kid)
+        if known is not None:
+            return known
+        async with self._turn_of_keys:
+            known = self._usable_keys(kid)  # whoever was before has asked
+            if known is not None:
+                return known
+            now = self._clock.monotonic()
+            _pause(self._tried_keys, now)
+            self._tried_keys = now
+            found = await self._asked("GET", (await self._discovered())["jwks_uri"])
+            keys: Any = found.get("keys")
+            if not isinstance(keys, list):
+                raise Unauthenticated("The provider's keys are no key set.")
+            plain: JSONObject = {
+                "keys": [key for key in cast("list[Any]", keys) if isinstance(key, dict)]
+            }
+            self._keys = (now, plain)
+            return plain
+
+    def _usable_keys(self, kid: str) -> JSONObject | None:
+        """The keys, if they need not be asked for now."""
         now = self._clock.monotonic()
-        if self._keys is not None:
-            fetched, found = self._keys
-            known = any(key.get("kid") == kid for key in found["keys"]) or not kid
-            if fetched + (KEPT_S if known else AGAIN_S) > now:
-                return found
-        found = await self._asked("GET", (await self._discovered())["jwks_uri"])
-        keys: Any = found.get("keys")
-        if not isinstance(keys, list):
-            raise Unauthenticated("The provider's keys are no key set.")
-        self._keys = (
-            now,
-            {"keys": [key for key in cast("list[Any]", keys) if isinstance(key, dict)]},
-        )
-        return self._keys[1]
+        if self._keys is None or self._keys[0] + KEPT_S <= now:
+            return None
+        found = self._keys[1]
+        known = not kid or any(key.get("kid") == kid for key in found["keys"])
+        return found if known or self._tried_keys + AGAIN_S > now else None
 
     async def _asked(
         self, method: str, url: str, *, data: dict[str, str] | None = None
@@ -176,13 +203,17 @@ class OidcLogin:
             auth = httpx2.BasicAuth(_encoded(self._client_id), _encoded(self._client_secret()))
         try:
             async with (
+                # The client's own limits are for each step.
+                asyncio.timeout(TIMEOUT_S),
                 httpx2.AsyncClient(
                     timeout=TIMEOUT_S, trust_env=False, follow_redirects=False, auth=auth
                 ) as http,
-                http.stream(method, url, data=data) as answer,
+                http.stream(method, url, data=data, headers=_HEADERS) as answer,
             ):
                 raw = b""
-                async for piece in answer.aiter_bytes():
+                if answer.headers.get("content-encoding", "identity").lower() != "identity":
+                    raise UpstreamUnavailable("The identity provider answers in a strange coding.")
+                async for piece in answer.aiter_raw():
                     raw += piece
                     if len(raw) > MAX_BYTES:
                         raise UpstreamUnavailable("The identity provider says too much.")
@@ -190,7 +221,7 @@ class OidcLogin:
                     raise Unauthenticated("The identity provider refused the sign-in.")
                 if answer.status_code != 200:
                     raise UpstreamUnavailable("The identity provider does not answer as it should.")
-        except httpx2.HTTPError:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError):  # TimeoutError is among these
             raise UpstreamUnavailable("The identity provider cannot be reached.") from None
         try:
             found = json.decode(raw)
@@ -199,6 +230,12 @@ class OidcLogin:
         if not isinstance(found, dict):
             raise UpstreamUnavailable("The identity provider answers without JSON.")
         return found
+
+
+def _pause(tried: float, now: float) -> None:
+    """`UpstreamUnavailable` if it was asked a moment ago and has not answered."""
+    if tried + RETRY_S > now:
+        raise UpstreamUnavailable("The identity provider did not answer a moment ago.")
 
 
 def _encoded(text: str) -> str:

@@ -33,12 +33,17 @@ def execute(
     user: Annotated[
         str | None, typer.Option(help="Run it as this user (root only): the strongest boundary.")
     ] = None,
+    allow_privileges: Annotated[
+        bool, typer.Option(help="Let it gain privileges (sudo) and reach your other processes.")
+    ] = False,
 ) -> None:
     """Start a program with an identity and a run of its own, and nothing of your secrets.
 
     Its environment is PATH, HOME, LANG, TMPDIR, TERM, SPIFFE_ENDPOINT_SOCKET, MIDFLIGHT_RUN,
-    MIDFLIGHT_MCP_URL and MIDFLIGHT_TOKEN_FILE. The run ends with the program, and the program with
-    the run. Exit code: the program's; 1 if Midflight stopped it and it ended with 0.
+    MIDFLIGHT_MCP_URL and MIDFLIGHT_TOKEN_FILE. It gains no privileges, and neither signals nor
+    looks into your other processes (Linux 6.12 or later, with Landlock). The run ends with the
+    program, and the program with the run. Exit code: the program's; 1 if Midflight stopped it and
+    it ended with 0.
     """
     from midflight.apps.control.client import ControlClient
     from midflight.apps.launcher.launching import Launcher, Order
@@ -55,6 +60,7 @@ def execute(
         ttl_s=ttl_s,
         allowed=tuple(allow_env or ()),
         user=user,
+        privileges=allow_privileges,
     )
     raise typer.Exit(Launcher(client, parent=os.environ, say=note).launch(order))
 

@@ -20,7 +20,7 @@ def up(context: typer.Context) -> None:
     """Start the gateway and the control socket; stop with Ctrl-C."""
     settings = Session.of(context).settings()
     from midflight.apps.compose import log_to_stderr
-    from midflight.apps.control.processes import adopt_orphans, keep_reaping
+    from midflight.apps.control.processes import adopt_orphans, end_descendants, keep_reaping
     from midflight.apps.gateway.main import serve
 
     log_to_stderr()
@@ -34,7 +34,11 @@ def up(context: typer.Context) -> None:
 
     # So that what a tool server leaves behind still shows as ours: see operators.py.
     adopt_orphans()
-    serve(settings, on_ready=told)
+    try:
+        serve(settings, on_ready=told)
+    finally:
+        # To the next plane it would be a process of this user that somebody has started.
+        end_descendants()
 
 
 __all__ = ["EXAMPLE", "up"]

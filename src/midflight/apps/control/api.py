@@ -72,7 +72,7 @@ class ControlApi:
             routes=[
                 Route(
                     operation.path,
-                    _endpoint(operation),
+                    self._endpoint(operation),
                     methods=[operation.method],
                     name=f"{operation.method} {operation.path}",
                 )
@@ -103,6 +103,21 @@ class ControlApi:
             return self._operators.from_socket(peer)
         return self._operators.from_token(_bearer(scope["headers"]))
 
+    def _endpoint(self, operation: Operation[Any]) -> Callable[[Request], Awaitable[Response]]:
+        async def serve(request: Request) -> Response:
+            operator: Operator = getattr(request.state, _OPERATOR)
+            if operation.socket_only and not operator.on_socket:
+                # Before the body is read: what it asks for makes no difference.
+                error = Forbidden(
+                    "This is done over the control socket only, whatever the token.",
+                    hint="Run the midflight command on the machine of the plane.",
+                )
+                self._refusals.note(scope_peer(request.scope).address, error)
+                return refusal(error)
+            return await _act(operation, request)
+
+        return serve
+
 
 def refusal(error: MidflightError) -> Response:
     """The answer for an error: `{code, message, hint}`."""
@@ -124,37 +139,33 @@ def refusal(error: MidflightError) -> Response:
     )
 
 
-def _endpoint(operation: Operation[Any]) -> Callable[[Request], Awaitable[Response]]:
-    async def serve(request: Request) -> Response:
-        try:
-            given = operation.read(
-                path=request.path_params,
-                query=request.query_params.multi_items(),
-                body=await _body(request),
-                content_type=request.headers.get("content-type", ""),
-            )
-            answer = await operation.act(given, getattr(request.state, _OPERATOR))
-        except MidflightError as error:
-            return refusal(error)
-        except Exception as error:  # noqa: BLE001 -- the rim: what is unforeseen is told as such
-            _log.error(
-                "control_request_failed",
-                operation=f"{operation.method} {operation.path}",
-                # Its text may hold what was sent; where it happened cannot.
-                error=type(error).__name__,
-                where=[f"{at.filename}:{at.lineno}" for at in extract_tb(error.__traceback__)],
-            )
-            return refusal(
-                MidflightError(
-                    "Midflight failed to do this.",
-                    hint="Its log says where (control_request_failed).",
-                )
-            )
-        return Response(
-            msgspec.json.encode(answer), headers=_HEADERS, media_type="application/json"
+async def _act(operation: Operation[Any], request: Request) -> Response:
+    """Do it for the operator who was established; whatever goes wrong becomes an answer."""
+    try:
+        given = operation.read(
+            path=request.path_params,
+            query=request.query_params.multi_items(),
+            body=await _body(request),
+            content_type=request.headers.get("content-type", ""),
         )
-
-    return serve
+        answer = await operation.act(given, getattr(request.state, _OPERATOR))
+    except MidflightError as error:
+        return refusal(error)
+    except Exception as error:  # noqa: BLE001 -- the rim: what is unforeseen is told as such
+        _log.error(
+            "control_request_failed",
+            operation=f"{operation.method} {operation.path}",
+            # Its text may hold what was sent; where it happened cannot.
+            error=type(error).__name__,
+            where=[f"{at.filename}:{at.lineno}" for at in extract_tb(error.__traceback__)],
+        )
+        return refusal(
+            MidflightError(
+                "Midflight failed to do this.",
+                hint="Its log says where (control_request_failed).",
+            )
+        )
+    return Response(msgspec.json.encode(answer), headers=_HEADERS, media_type="application/json")
 
 
 async def _body(request: Request) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
+from midflight.domain.errors import MidflightError
 from midflight.services.key_rings import KeyView, Rotation, Withdrawal
 from midflight.services.ports.keys import Purpose
 
@@ -30,6 +32,7 @@ class KeyVerbs:
 
     def __init__(self, plane: Plane) -> None:
         self._keys = plane.keys
+        self._bundles = plane.spiffe.bundles
 
     async def list_keys(self, given: Empty, operator: Operator) -> Sequence[KeyView]:
         """By purpose, the one that signs first."""
@@ -38,11 +41,20 @@ class KeyVerbs:
 
     async def rotate(self, given: WantedRotation, operator: Operator) -> Sequence[Rotation]:
         """Announce the next key; it signs once verifiers know it, or now."""
-        return await self._keys.rotate(given.purpose, author=operator.author, at_once=given.now)
+        done = await self._keys.rotate(given.purpose, author=operator.author, at_once=given.now)
+        await self._publish()
+        return done
 
     async def withdraw(self, given: WithdrawnKey, operator: Operator) -> Withdrawal:
         """Drop a key at once; every token that it signed stops."""
-        return await self._keys.withdraw(given.kid, author=operator.author)
+        done = await self._keys.withdraw(given.kid, author=operator.author)
+        await self._publish()
+        return done
+
+    async def _publish(self) -> None:
+        """Put keys of SVIDs into our bundle now; where that fails, the next sweep does it."""
+        with suppress(MidflightError):
+            await self._bundles.refresh()
 
     def operations(self) -> Sequence[Operation[Any]]:
         """The rows of the table."""

@@ -9,7 +9,8 @@ import asyncio
 import ctypes
 import os
 import select
-from collections.abc import Callable, Collection
+import signal
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -110,6 +111,26 @@ def reap_orphans(managed: Collection[int], *, seen: set[int]) -> int:
     return reaped
 
 
+def end_descendants() -> None:
+    """Kill and collect every child, adopted ones included, until there is none.
+
+    For a process that is about to end: what it leaves behind goes to init, and nothing tells it
+    from what a person of the same user has started.
+    """
+    spared: set[int] = set()
+    while children := set(_children()) - spared:
+        for pid in children:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            except PermissionError:  # it has become another user, who is no operator
+                spared.add(pid)
+                continue
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
 def keep_reaping(
     managed: Callable[[], Collection[int]] = frozenset, *, every_s: float = 5.0
 ) -> asyncio.Task[None]:
@@ -169,14 +190,19 @@ def _ended(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _zombie_children() -> list[int]:
-    found: list[int] = []
+def _children() -> Iterator[int]:
     for task in Path("/proc/self/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):
-            for pid in (task / "children").read_text().split():
-                stat = Path(f"/proc/{pid}/stat").read_bytes()
-                if stat[stat.rindex(b")") + 2 :][:1] == b"Z":
-                    found.append(int(pid))
+            yield from map(int, (task / "children").read_text("ascii").split())
+
+
+def _zombie_children() -> list[int]:
+    found: list[int] = []
+    for pid in _children():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            if stat[stat.rindex(b")") + 2 :][:1] == b"Z":
+                found.append(pid)
     return found
 
 
@@ -185,6 +211,7 @@ __all__ = [
     "adopt_orphans",
     "ancestry",
     "descends_from",
+    "end_descendants",
     "keep_reaping",
     "read_process",
     "reap_orphans",

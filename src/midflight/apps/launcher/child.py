@@ -17,20 +17,43 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from midflight.apps.control.processes import end_descendants
 from midflight.domain.errors import Unavailable
 
 _GATE = Path(__file__).with_name("gate.py")
 # linux/prctl.h
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+def hide() -> None:
+    """Show nothing of this process to others of its user: neither memory nor environment.
+
+    The command runs as that user and descends from here: /proc/PID/environ of the launcher would
+    give it all that its own environment leaves out, and ptrace(2) the launcher's standing as an
+    operator. It is dumpable again once it has executed.
+
+    Raises:
+        Unavailable: the kernel does not do it.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise Unavailable("This system cannot hide the launcher from what it launches.")
 
 
 class Child:
     """A command, started and waiting at the gate."""
 
     def __init__(
-        self, program: str, command: Sequence[str], *, user: pwd.struct_passwd | None = None
+        self,
+        program: str,
+        command: Sequence[str],
+        *,
+        user: pwd.struct_passwd | None = None,
+        shut: bool = True,
     ) -> None:
         """`program` is the resolved path of `command[0]`; `user` is whom it runs as.
+
+        `shut` keeps it off the user's other processes and from gaining privileges (`gate.py`).
 
         Raises:
             Unavailable: it did not come as far as the gate.
@@ -46,8 +69,8 @@ class Child:
             self._process = subprocess.Popen(  # noqa: S603 -- starting what it is told is the point
                 [
                     *(sys.executable, "-I", "-S", str(_GATE)),
-                    *(str(os.getpid()), str(ready_write), str(gate_read), who, program),
-                    *command,
+                    *(str(os.getpid()), str(ready_write), str(gate_read), who),
+                    *("shut" if shut else "open", program, *command),
                 ],
                 env={},
                 pass_fds=(ready_write, gate_read),
@@ -88,26 +111,8 @@ class Child:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         status = self._process.wait()
         os.close(self._pidfd)
-        _end_adopted()
+        end_descendants()  # what it had detached is ours now
         return status
 
 
-def _end_adopted() -> None:
-    """Kill and collect what it had detached: our children now, until there are none."""
-    while children := _children():
-        for pid in children:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(-1, 0)
-
-
-def _children() -> list[int]:
-    found: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):
-            found += [int(pid) for pid in (task / "children").read_text("ascii").split()]
-    return found
-
-
-__all__ = ["Child"]
+__all__ = ["Child", "hide"]

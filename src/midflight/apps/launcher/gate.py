@@ -1,12 +1,13 @@
 """Run by a fresh interpreter between the fork and a launched command: waits to be let go.
 
 It is a script, not a module: nothing imports it, and it imports nothing of Midflight. It leads a
-process group of its own, becomes the user it is told, ties itself to the life of the launcher,
-forbids core dumps, says that it is ready, and reads the command's environment. Only then does it
-become the command. Without an environment (the launcher gave up) it becomes nothing.
+process group of its own, becomes the user it is told, shuts itself off from the user's other
+processes, ties itself to the life of the launcher, forbids core dumps, says that it is ready, and
+reads the command's environment. Only then does it become the command. Without an environment (the
+launcher gave up) it becomes nothing.
 
 Arguments: the launcher's process id, the descriptors to say ready on and to read from, `-` or
-`UID:GID:NAME`, the resolved program, then the command's own argv.
+`UID:GID:NAME`, `shut` or `open`, the resolved program, then the command's own argv.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
+# landlock(7): the same numbers on every architecture; signals are in reach from version 6 on.
+_LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
+_LANDLOCK_SIGNALS, _SCOPE_SIGNAL = 6, 2
 
 
 def main() -> None:
-    """Tie, say, wait, become."""
-    launcher, ready, gate, user, program, *command = sys.argv[1:]
+    """Shut, tie, say, wait, become."""
+    launcher, ready, gate, user, shut, program, *command = sys.argv[1:]
     os.setpgid(0, 0)
     library = ctypes.CDLL(None, use_errno=True)
     if user != "-":
@@ -32,9 +36,11 @@ def main() -> None:
         os.initgroups(name, int(gid))
         os.setgid(int(gid))
         os.setuid(int(uid))
-        # It was made another user so that it is not root; no set-user-ID program makes it one.
-        if library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-            sys.exit("midflight: this system cannot keep a child from gaining privileges")
+    # One that was made another user is not to be root: no set-user-ID program makes it one.
+    if (user != "-" or shut == "shut") and library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        sys.exit("midflight: this system cannot keep a child from gaining privileges")
+    if shut == "shut":
+        _shut(library)
     # After the change of user, which clears it (prctl(2)).
     if library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         sys.exit("midflight: this system cannot tie a child to its parent (prctl PDEATHSIG)")
@@ -55,6 +61,23 @@ def main() -> None:
     except OSError as error:
         sys.stderr.write(f"midflight: {program} cannot be run: {error.strerror}\n")
         os._exit(126)
+
+
+def _shut(library: ctypes.CDLL) -> None:
+    """Let it and all below it neither signal nor look into any process but each other.
+
+    A program of the same user could else kill or stop the launcher that is to stop it, outlive its
+    run, and read what others of that user hold in memory and environment. It cannot be undone.
+    A kernel that has none of this leaves it as it was.
+    """
+    if library.syscall(_LANDLOCK_CREATE, None, 0, 1) < _LANDLOCK_SIGNALS:
+        return
+    # struct landlock_ruleset_attr: handled_access_fs, handled_access_net, scoped.
+    rules = (ctypes.c_uint64 * 3)(0, 0, _SCOPE_SIGNAL)
+    made = library.syscall(_LANDLOCK_CREATE, rules, ctypes.sizeof(rules), 0)
+    if made < 0 or library.syscall(_LANDLOCK_RESTRICT, made, 0) != 0:
+        sys.exit("midflight: this system cannot shut a child off from other processes (Landlock)")
+    os.close(made)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ The plane is asked for a run; the program is started stopped and named to the pl
 executes; it is then given its environment and let go. While it runs, the run is followed: a
 revocation, the end of the run or the loss of the plane stops it. When it ends, so does the run.
 Signals are passed on. What is not reached: processes that outlive a launcher killed with SIGKILL
-lose the run, and may go on without it. Above: `apps/cli/exec.py`. Below: `child.py`.
+(which the program itself cannot do, where the kernel has Landlock) lose the run, and may go on
+without it. Above: `apps/cli/exec.py`. Below: `child.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from midflight.apps.control.client import ControlClient
-from midflight.apps.launcher.child import Child
+from midflight.apps.launcher.child import Child, hide
 from midflight.apps.launcher.environment import Given, environment
 from midflight.apps.launcher.token_file import TokenFile
 from midflight.domain.errors import Forbidden, MidflightError, Misconfigured, NotFound
@@ -48,7 +49,11 @@ _STOPPED = 1
 
 
 class Order(Value):
-    """What to launch. `workload` is a SPIFFE ID; `user` a name, or None for who launches."""
+    """What to launch.
+
+    `workload` is a SPIFFE ID; `user` a name, or None for who launches; with `privileges` it may
+    gain some (sudo), and reaches the other processes of its user.
+    """
 
     workload: str
     command: tuple[str, ...]
@@ -56,6 +61,7 @@ class Order(Value):
     ttl_s: int | None = None
     allowed: tuple[str, ...] = ()
     user: str | None = None
+    privileges: bool = False
     stop_grace_s: float = STOP_GRACE_S
     plane_grace_s: float = PLANE_GRACE_S
 
@@ -78,6 +84,7 @@ class Launcher:
         Raises:
             MidflightError: it was not started, and why. The run, if any, is closed.
         """
+        hide()
         user = _user(order.user)
         program = _program(order.command[0], self._parent.get("PATH"))
         run = self._client.post(
@@ -97,7 +104,7 @@ class Launcher:
         owner = None if user is None else (user.pw_uid, user.pw_gid)
         with ExitStack() as undo:
             file = undo.enter_context(TokenFile(owner))
-            child = Child(program, order.command, user=user)
+            child = Child(program, order.command, user=user, shut=not order.privileges)
             ended = False
             try:
                 told = self._client.post(f"{_path(run)}/launch", pid=child.pid)

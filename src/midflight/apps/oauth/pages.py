@@ -71,6 +71,8 @@ class Pages:
         self._noise = noise
         self._issuer = issuer
         self._waiting: Held[_Waiting] = Held(clock=clock, seconds=TICKET_S)
+        # Apart: requests of nobody, however many, forget no question of somebody who is logged in.
+        self._shown: Held[_Waiting] = Held(clock=clock, seconds=TICKET_S)
         # `__Host-`: only this very host can have set it, and over https.
         prefix = "__Host-" if secure else ""
         self._session = f"{prefix}midflight-session"
@@ -163,13 +165,13 @@ class Pages:
         await self._signed_in(person, back, send)
 
     async def _ask(self, form: Mapping[str, str], cookies: Mapping[str, str], send: Send) -> None:
-        person, waiting = self._taken(form, cookies)
+        person, waiting = self._taken(self._waiting, form, cookies)
         await self._show(waiting.asked, person, cookies[self._session], send)
 
     async def _answer(
         self, form: Mapping[str, str], cookies: Mapping[str, str], send: Send
     ) -> None:
-        person, waiting = self._taken(form, cookies)
+        person, waiting = self._taken(self._shown, form, cookies)
         asked = waiting.asked
         # What may be answered was shown to this very browser.
         if not hmac.compare_digest(waiting.session, _digest(cookies[self._session])):
@@ -196,18 +198,18 @@ class Pages:
     # Inside
 
     def _taken(
-        self, form: Mapping[str, str], cookies: Mapping[str, str]
+        self, held: Held[_Waiting], form: Mapping[str, str], cookies: Mapping[str, str]
     ) -> tuple[Person, _Waiting]:
         person = self._people.of(cookies.get(self._session))
         if person is None:
             raise Unauthenticated("Nobody is logged in.", hint="Start again from your program.")
-        waiting = self._waiting.take(form.get("ticket", ""))
+        waiting = held.take(form.get("ticket", ""))
         if waiting is None:
             raise Forbidden("This request is over.", hint="Start again from your program.")
         return person, waiting
 
     async def _show(self, asked: Asked, person: Person, session: str, send: Send) -> None:
-        ticket = self._waiting.put(_Waiting(asked=asked, session=_digest(session)))
+        ticket = self._shown.put(_Waiting(asked=asked, session=_digest(session)))
         text = pages.consent(
             client=asked.client.name,
             client_id=asked.client.id,

@@ -16,6 +16,15 @@ from midflight.domain.errors import Unauthenticated
 from midflight.domain.value import Value
 
 MAX_CERTIFICATE = 16_384
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What reading a stranger's certificate raises, at once or when a part of it is asked for."""
 
 
 class Certificate(Value):
@@ -47,13 +56,7 @@ def read_certificate(der: bytes) -> Certificate:
             expires_at=int(found.not_valid_after_utc.timestamp()),
             run=_run(found),
         )
-    except (
-        ValueError,
-        TypeError,
-        UnsupportedAlgorithm,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-    ):
+    except UNREADABLE:
         raise _unreadable() from None
 
 
@@ -79,4 +82,4 @@ def _uris(certificate: x509.Certificate) -> list[str]:
     return names.get_values_for_type(x509.UniformResourceIdentifier)
 
 
-__all__ = ["Certificate", "certificate_thumbprint", "read_certificate"]
+__all__ = ["UNREADABLE", "Certificate", "certificate_thumbprint", "read_certificate"]
