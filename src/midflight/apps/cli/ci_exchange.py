@@ -190,14 +190,18 @@ def _error(answer: httpx2.Response) -> Any:
 
 
 def _refused(answer: httpx2.Response) -> Forbidden | Unavailable:
-    if answer.status_code >= 500:
-        return _silent()
     try:
         value = json.as_object(json.decode(answer.content)) or {}
     except Malformed:
         value = {}
     told = value.get("error_description") or value.get("message") or value.get("error") or ""
     words = "".join(c for c in str(told)[:500] if c.isprintable())
+    if answer.status_code >= 500:
+        if not words:
+            return _silent()
+        return Unavailable(
+            f"The plane cannot do it now ({answer.status_code}): {words}", hint="Try again later."
+        )
     return Forbidden(
         f"The plane refuses this job ({answer.status_code}): {words or 'without a reason'}",
         hint="An operator looks at [[ci.issuer]] and at the ledger.",
