@@ -211,3 +211,13 @@ async def test_settings_that_nobody_knows_are_refused_by_name(subject: Subject) 
         return
     with pytest.raises(Misconfigured, match="no_such_setting"):
         subject.backend(credential=wrong)
+
+
+async def test_what_a_scope_can_do_is_declared_for_the_broker_and_disturbs_no_backend(
+    subject: Subject,
+) -> None:
+    source = subject.setup.credential
+    declared = {**source.settings, "scope_effects": dict.fromkeys(source.scopes, "read")}
+    if source.scopes:
+        one = subject.backend(credential=msgspec.structs.replace(source, settings=declared))
+        await one.close()
