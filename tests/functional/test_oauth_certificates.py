@@ -17,7 +17,7 @@ from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.identity import Author
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.services.authorization_clients import AuthorizationRequest
-from midflight.wire.oauth.certificates import certificate_thumbprint
+from midflight.wire.tokens.certificate import certificate_thumbprint
 
 pytestmark = pytest.mark.anyio
 

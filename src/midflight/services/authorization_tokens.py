@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.errors import Unauthenticated
-from midflight.domain.identity import Author, trust_domain
-from midflight.domain.revocation import Scope, ScopeKind
+from midflight.domain.identity import Author
+from midflight.domain.revocation import Scope, ScopeKind, scopes_over
 from midflight.domain.run import RunState
 from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
 from midflight.domain.value import Discreet, JSONObject, Value
@@ -232,20 +232,15 @@ class AuthorizedTokens:
         workload = self._inventory.current(claims.workload)
         if workload is None or self._inventory.standing(workload, self._clock.now()) is not None:
             return False
-        scopes = [
-            (ScopeKind.EVERYTHING, ""),
-            (ScopeKind.TOKEN, claims.token),
-            (ScopeKind.WORKLOAD, claims.workload),
-            (ScopeKind.TRUST_DOMAIN, trust_domain(claims.workload)),
-            (ScopeKind.OWNER, workload.owner),
-        ]
+        runs: tuple[str, ...] = ()
         if claims.run is not None:
             stored = await self._store.get_run(claims.run)
             if stored is None or stored.state is not RunState.OPEN:
                 return False
             if stored.run.expires_at <= self._clock.now():
                 return False
-            scopes += [(ScopeKind.RUN, run) for run in (claims.run, *stored.run.ancestors)]
+            runs = stored.run.lineage
+        scopes = scopes_over(claims.workload, owner=workload.owner, runs=runs, token=claims.token)
         return self._interruption.covering(scopes) is None
 
     async def revoke(self, token: str, client: Known) -> bool:

@@ -272,7 +272,7 @@ class Broker:
             lambda entry: (
                 entry.lease.id == lease
                 or entry.lease.credential == credential
-                or run in (entry.run.id, *entry.run.ancestors)
+                or run in entry.run.lineage
             )
         )
         ids = {entry.lease.id for entry in held}

@@ -132,7 +132,7 @@ def covered(kind: ScopeKind, scope_id: str) -> Callable[[Entry], bool]:  # noqa:
         case ScopeKind.EVERYTHING:
             return lambda _: True
         case ScopeKind.RUN:
-            return lambda entry: scope_id in (entry.run.id, *entry.run.ancestors)
+            return lambda entry: scope_id in entry.run.lineage
         case ScopeKind.WORKLOAD:
             return lambda entry: entry.lease.workload == scope_id
         case ScopeKind.OWNER:

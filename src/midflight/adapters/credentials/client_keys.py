@@ -7,7 +7,6 @@ purpose `client` (file, hardware module, key service) takes its place where one 
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from joserfc.jwk import ECKey, RSAKey
 
+from midflight.domain import jose
 from midflight.domain.errors import Misconfigured
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.keys import Signer
@@ -57,7 +57,7 @@ class PemSigner:
             )
         members = dict(public.as_dict(private=False))
         members.pop("kid", None)
-        more = {"kid": public.thumbprint(), "use": "sig", "alg": self._algorithm}
+        more = {"kid": jose.thumbprint(members), "use": "sig", "alg": self._algorithm}
         self._public: dict[str, Any] = {**members, **more}
 
     @property
@@ -86,8 +86,8 @@ async def signed_jwt(signer: Signer, claims: Mapping[str, Any], *, kid: bool = T
     header = {"alg": signer.algorithm, "typ": "JWT"}
     if kid:
         header["kid"] = signer.public_jwk["kid"]
-    text = f"{_part(msgspec.json.encode(header))}.{_part(msgspec.json.encode(dict(claims)))}"
-    return f"{text}.{_part(await signer.sign(text.encode('ascii')))}"
+    text = ".".join(jose.base64url(msgspec.json.encode(part)) for part in (header, dict(claims)))
+    return f"{text}.{jose.base64url(await signer.sign(text.encode('ascii')))}"
 
 
 def own_token(signer: Signer, *, issuer: str, clock: Clock) -> OwnToken:
@@ -114,10 +114,6 @@ def own_token(signer: Signer, *, issuer: str, clock: Clock) -> OwnToken:
         return await signed_jwt(signer, claims)
 
     return made
-
-
-def _part(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
 
 
 __all__ = ["MIN_RSA_BITS", "OWN_TOKEN_S", "OwnToken", "PemSigner", "own_token", "signed_jwt"]

@@ -6,8 +6,6 @@ log of the job is worth nothing without it.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import secrets
 import time
 from typing import Any
@@ -18,6 +16,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from midflight.domain import jose
 from midflight.domain.errors import Forbidden, Malformed, Misconfigured, Unavailable
 from midflight.domain.value import Discreet, JSONObject
 from midflight.wire import json
@@ -72,8 +71,7 @@ class JobKey:
             "iat": int(time.time()),
         }
         if token:
-            digest = hashlib.sha256(token.encode("ascii")).digest()
-            claims["ath"] = base64.urlsafe_b64encode(digest)[:-1].decode("ascii")
+            claims["ath"] = jose.token_hash(token)
         if nonce:
             claims["nonce"] = nonce
         header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk}

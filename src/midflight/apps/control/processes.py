@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from midflight.adapters.attestation.proc import read_stat
 from midflight.domain.errors import Unauthenticated
 
 # A snapshot that keeps changing is somebody's doing; three looks are enough for honest churn.
@@ -39,12 +40,10 @@ ReadProcess = Callable[[int], Process | None]
 def read_process(pid: int) -> Process | None:
     """A process as /proc shows it now, or None if there is none."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        stat = read_stat(Path(f"/proc/{pid}/stat").read_bytes())
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command stands in parentheses and may hold spaces and parentheses itself (proc(5)).
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return Process(pid=pid, parent=int(fields[1]), started=int(fields[19]))
+    return None if stat is None else Process(pid=pid, parent=stat.parent, started=stat.started)
 
 
 def ancestry(pid: int, *, read: ReadProcess = read_process) -> tuple[Process, ...]:
@@ -174,8 +173,8 @@ def _zombie_children() -> list[int]:
     for task in Path("/proc/self/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):
             for pid in (task / "children").read_text().split():
-                stat = Path(f"/proc/{pid}/stat").read_bytes()
-                if stat[stat.rindex(b")") + 2 :][:1] == b"Z":
+                stat = read_stat(Path(f"/proc/{pid}/stat").read_bytes())
+                if stat is not None and stat.ended:
                     found.append(int(pid))
     return found
 
