@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from midflight.adapters.attestation.proc import read_stat
 from midflight.domain.errors import Unauthenticated
+from midflight.wire.proc_stat import read_stat
 
 # A snapshot that keeps changing is somebody's doing; three looks are enough for honest churn.
 _LOOKS = 3

@@ -15,9 +15,9 @@ import struct
 from pathlib import Path
 from typing import Any, Literal
 
-from midflight.adapters.attestation.proc import read_stat
 from midflight.apps.server.asgi import Scope
 from midflight.domain.value import Value
+from midflight.wire.proc_stat import read_stat
 
 # Linux 6.5, <asm-generic/socket.h>; Python 3.11 has no name for it.
 _SO_PEERPIDFD = 77
