@@ -316,6 +316,36 @@ async def test_what_cannot_be_taken_back_waits_for_its_end(plane: LeasePlane) ->
     assert await plane.state(held) is LeaseState.REVOKED
 
 
+@pytest.mark.parametrize("how", ["by itself", "by its run"])
+async def test_what_outlives_its_lease_is_not_called_revoked_while_it_lives(
+    plane: LeasePlane, how: str
+) -> None:
+    settings = {"revocability": "at_expiry", "can_renew": False, "outlives_s": 900}
+    live = await plane.begin(credential(settings=settings))
+    held = await plane.lease(live)
+    ends = held.lease.expires_at + 900
+    if how == "by itself":
+        plane.clock.advance(61)
+        await plane.broker.sweep()
+    else:
+        await plane.runs.close_run(live.run.id, author=OPERATOR)
+        await plane.settle()
+    # Used no more here, and looked after until it has ended there.
+    with pytest.raises(Interrupted):
+        plane.broker.check(held)
+    while plane.clock.now() <= ends:
+        stored = await plane.stored(held.lease.id)
+        assert (stored.state, stored.stuck) == (LeaseState.REVOKING, False)
+        assert "ends by itself at 20" in stored.error
+        assert plane.server.works(held.secret, now=plane.clock.now())
+        plane.clock.advance(90)
+        await plane.broker.sweep()
+    assert not plane.server.works(held.secret, now=plane.clock.now())
+    plane.clock.advance(300)
+    await plane.broker.sweep()
+    assert await plane.state(held) is LeaseState.REVOKED
+
+
 async def test_what_may_have_been_made_and_cannot_be_taken_back_waits_as_well(
     plane: LeasePlane,
 ) -> None:

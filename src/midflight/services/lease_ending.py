@@ -8,6 +8,7 @@ Below: the store, backends. Above: `broker.py`, `lease_reaper.py`.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import hashlib
 from collections.abc import Awaitable, Iterable
 from typing import TypeVar
@@ -17,7 +18,7 @@ import structlog
 
 from midflight.domain.errors import MidflightError, Unavailable
 from midflight.domain.identity import Author
-from midflight.domain.lease import Lease, LeaseState, Revocability
+from midflight.domain.lease import Lease, LeaseState
 from midflight.domain.records import LeaseMoved
 from midflight.services.credentials import Credentials
 from midflight.services.ports.clock import Clock
@@ -110,16 +111,16 @@ class LeaseEnding:
         async with room:
             if patience.is_late(lease.credential):
                 return False  # its claim ends, and then it is tried
-            error = (
-                "Its backend has just not answered for others."
+            error, until = (
+                ("Its backend has just not answered for others.", None)
                 if patience.is_silent(lease.credential)
                 else await self._tell(lease, patience)
             )
         if error:
             await self._failed(lease, error, author)
             return False
-        if self._lives_on(lease):
-            await self._wait_for_expiry(lease)
+        if until is not None and until > self._clock.now():
+            await self._wait_for_expiry(lease, until)
             return False
         if await self._store.finish_lease(lease.id):
             self.note(msgspec.structs.replace(lease, state=LeaseState.REVOKED), author=author)
@@ -138,38 +139,34 @@ class LeaseEnding:
 
     # Inside
 
-    async def _tell(self, lease: Lease, patience: Patience) -> str:
-        """Tell the backend. What went wrong, safe for strangers, or nothing."""
+    async def _tell(self, lease: Lease, patience: Patience) -> tuple[str, int | None]:
+        """Tell the backend: what went wrong, safe for strangers; until when it lives on."""
         try:
             backend = self._credentials.backend(lease.credential)
-            await limited(backend.revoke(lease), lease.credential)
+            until = await limited(backend.revoke(lease), lease.credential)
         except MidflightError as error:
             patience.heard(lease.credential, answered=not isinstance(error, Unavailable))
-            return str(error)
+            return str(error), None
         except Exception as error:  # noqa: BLE001 -- a bug in one backend must not lose a lease
             # No traceback: its frames hold secrets.
             kind = type(error).__name__
             log.warning("lease_backend_broke", lease=lease.id, backend=lease.backend, error=kind)
-            return f"The backend failed ({kind})."
+            return f"The backend failed ({kind}).", None
         patience.heard(lease.credential, answered=True)
-        return ""
+        return "", until
 
-    def _lives_on(self, lease: Lease) -> bool:
-        """It cannot be taken back, and has not ended by itself.
-
-        Nor if nobody knows whether it was made: most of these backends give no handle to tell by.
-        """
-        backend = self._credentials.backend(lease.credential)
-        lasting = backend.revocability is Revocability.AT_EXPIRY
-        return lasting and lease.expires_at > self._clock.now()
-
-    async def _wait_for_expiry(self, lease: Lease) -> None:
+    async def _wait_for_expiry(self, lease: Lease, until: int) -> None:
+        """It cannot be taken back: it is revoked when its backend has ended it, and not before."""
+        ends = dt.datetime.fromtimestamp(until, dt.UTC)
         now = int(self._clock.now())
         await self._store.fail_revoking(
             lease.id,
             attempts=lease.attempts,
-            next_try_at=min(lease.expires_at + 1, now + MAX_WAIT_S),
-            error="Its backend cannot take it back; it is used no more and ends by itself.",
+            next_try_at=min(until + 1, now + MAX_WAIT_S),
+            error=(
+                "Its backend cannot take it back; it is used no more and ends by itself at "
+                f"{ends:%Y-%m-%d %H:%M:%S} UTC."
+            ),
             stuck=False,
         )
 
