@@ -37,6 +37,8 @@ STUCK_AFTER = 6
 """Failed tries after which somebody has to look. With the waits between them: a minute."""
 AT_ONCE = 16
 """Calls at a time that end leases of one credential: a slow backend holds up no other."""
+IN_A_TURN = 100
+"""Leases that one turn of the event loop begins to end: some milliseconds of it."""
 PATIENCE_S = 30.0
 """How much of one pass the leases of one credential may take; less than `CLAIM_S`."""
 
@@ -102,8 +104,17 @@ class LeaseEnding:
     ) -> int:
         """Try each once, several at a time; how many are gone now."""
         patience = patience or self.patience()
-        done = await asyncio.gather(*(self._end(lease, author, patience) for lease in leases))
-        return sum(done)
+        tasks: list[asyncio.Task[bool]] = []
+        try:
+            for lease in leases:
+                tasks.append(asyncio.create_task(self._end(lease, author, patience)))
+                if len(tasks) % IN_A_TURN == 0:
+                    await asyncio.sleep(0)
+            return sum(await asyncio.gather(*tasks))
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            raise
 
     async def _end(self, lease: Lease, author: Author, patience: Patience) -> bool:
         """Try once to end a lease in state `revoking`; whether it is gone now."""
@@ -136,6 +147,19 @@ class LeaseEnding:
             self._recorder.append(_moved(lease, self._clock.now(), author, reason))
         except MidflightError as error:
             log.warning("lease_not_recorded", lease=lease.id, state=lease.state, why=error.message)
+
+    async def note_all(self, leases: Iterable[Lease], *, author: Author, reason: str) -> None:
+        """`note` each, a few in a turn: whoever has calls under way does not wait for thousands."""
+        left = iter(leases)
+        try:
+            for number, lease in enumerate(left, 1):
+                self.note(lease, author=author, reason=reason)
+                if number % IN_A_TURN == 0:
+                    await asyncio.sleep(0)
+        finally:
+            # Given up half-way, the rest is on record all the same.
+            for lease in left:
+                self.note(lease, author=author, reason=reason)
 
     # Inside
 
@@ -238,6 +262,7 @@ def _moved(lease: Lease, now: float, author: Author, reason: str) -> LeaseMoved:
 __all__ = [
     "CALL_S",
     "CLAIM_S",
+    "IN_A_TURN",
     "MIDFLIGHT",
     "STUCK_AFTER",
     "LeaseEnding",
