@@ -252,3 +252,16 @@ async def test_over_tls_the_server_proves_its_name(
         with pytest.raises(Unavailable, match="SSLCertVerificationError"):
             await wrong.check()
         await wrong.close()
+
+
+async def test_a_server_that_has_no_tls_is_not_spoken_to_in_the_clear(
+    server: Postgres, owner: Any, tmp_path: Path
+) -> None:
+    del owner
+    # As somebody in between answers who would rather read along.
+    one = made(server, host="localhost", tls="verify-full", ca=str(Authority(tmp_path).file))
+    with pytest.raises(Unavailable):
+        await one.check()
+    await one.close()
+    with pytest.raises(Misconfigured, match="off is for this machine alone"):
+        made(server, host="db.example.org", tls="off")
