@@ -17,8 +17,9 @@ from joserfc.jwk import ECKey
 from key_kit import SomeRings
 
 from midflight.adapters.keys.file_signer import FileKeySource, FileSigner
-from midflight.adapters.keys.public_keys import encoded, proven, public_jwk
+from midflight.adapters.keys.public_keys import proven, public_jwk
 from midflight.adapters.keys.ring_files import RING_FILE
+from midflight.domain import jose
 from midflight.domain.errors import MidflightError, Misconfigured, Unavailable
 from midflight.domain.key_ring import RingKey
 from midflight.services.ports.key_rings import MadeKey
@@ -122,7 +123,7 @@ def _weak() -> tuple[Any, dict[str, Any]]:
     numbers = key.private_numbers()
     parts = {"n": numbers.public_numbers.n, "d": numbers.d}
     # By hand: joserfc warns of such a key, and warnings are errors here.
-    stated = {name: encoded(value.to_bytes(128, "big")) for name, value in parts.items()}
+    stated = {name: jose.base64url(value.to_bytes(128, "big")) for name, value in parts.items()}
     return key, {"kty": "RSA", "e": "AQAB", **stated}
 
 

@@ -211,3 +211,34 @@ async def test_settings_that_nobody_knows_are_refused_by_name(subject: Subject) 
         return
     with pytest.raises(Misconfigured, match="no_such_setting"):
         subject.backend(credential=wrong)
+
+
+async def test_what_a_scope_can_do_is_declared_for_the_broker_and_disturbs_no_backend(
+    subject: Subject,
+) -> None:
+    source = subject.setup.credential
+    declared = {**source.settings, "scope_effects": dict.fromkeys(source.scopes, "read")}
+    if source.scopes:
+        one = subject.backend(credential=msgspec.structs.replace(source, settings=declared))
+        await one.close()
+
+
+async def test_revoking_says_until_when_lives_what_it_does_not_end(
+    subject: Subject, backend: CredentialBackend
+) -> None:
+    lease = subject.lease()
+    issued = await backend.issue(lease)
+    active = msgspec.structs.replace(lease, handle=issued.handle)
+    until = await backend.revoke(active)
+    works = await subject.works(issued.secret)
+    if until is None:
+        assert not works or backend.revocability is Revocability.NEVER
+    else:
+        assert backend.revocability is Revocability.AT_EXPIRY
+        assert issued.secret.expires_at is not None
+        assert until >= issued.secret.expires_at
+        # Another process, which has the row alone, says no less.
+        after = subject.backend()
+        assert (await after.revoke(active) or 0) >= until
+        assert (await after.revoke(lease) or 0) >= issued.secret.expires_at
+        await after.close()

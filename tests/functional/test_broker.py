@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from lease_kit import READ, LeasePlane, credential
 
@@ -21,7 +22,7 @@ from midflight.domain.run import RunState
 from midflight.domain.traits import Effect
 from midflight.services.broker import Held
 from midflight.services.lease_book import MAX_A_RUN
-from midflight.services.lease_ending import STUCK_AFTER
+from midflight.services.lease_ending import IN_A_TURN, STUCK_AFTER
 from midflight.services.lease_reaper import GRACE_S, ORPHANS_EVERY_S
 from midflight.testing import OPERATOR, WORKLOAD, FixedEngine
 
@@ -316,6 +317,36 @@ async def test_what_cannot_be_taken_back_waits_for_its_end(plane: LeasePlane) ->
     assert await plane.state(held) is LeaseState.REVOKED
 
 
+@pytest.mark.parametrize("how", ["by itself", "by its run"])
+async def test_what_outlives_its_lease_is_not_called_revoked_while_it_lives(
+    plane: LeasePlane, how: str
+) -> None:
+    settings = {"revocability": "at_expiry", "can_renew": False, "outlives_s": 900}
+    live = await plane.begin(credential(settings=settings))
+    held = await plane.lease(live)
+    ends = held.lease.expires_at + 900
+    if how == "by itself":
+        plane.clock.advance(61)
+        await plane.broker.sweep()
+    else:
+        await plane.runs.close_run(live.run.id, author=OPERATOR)
+        await plane.settle()
+    # Used no more here, and looked after until it has ended there.
+    with pytest.raises(Interrupted):
+        plane.broker.check(held)
+    while plane.clock.now() <= ends:
+        stored = await plane.stored(held.lease.id)
+        assert (stored.state, stored.stuck) == (LeaseState.REVOKING, False)
+        assert "ends by itself at 20" in stored.error
+        assert plane.server.works(held.secret, now=plane.clock.now())
+        plane.clock.advance(90)
+        await plane.broker.sweep()
+    assert not plane.server.works(held.secret, now=plane.clock.now())
+    plane.clock.advance(300)
+    await plane.broker.sweep()
+    assert await plane.state(held) is LeaseState.REVOKED
+
+
 async def test_what_may_have_been_made_and_cannot_be_taken_back_waits_as_well(
     plane: LeasePlane,
 ) -> None:
@@ -513,3 +544,55 @@ async def test_a_static_secret_is_lent_and_sealed_at_rest(plane: LeasePlane) -> 
     assert held.secret == Secret(fields={"token": "hunter2-hunter2"})
     assert "hunter2" not in repr(held)
     assert isinstance(held, Held)
+
+
+async def test_ending_thousands_leaves_turns_to_others(
+    plane: LeasePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await plane.begin()
+    lives = [await plane.open() for _ in range(3 * IN_A_TURN)]
+    held = [await plane.lease(live) for live in lives]
+    turn, begun, noted = 0, set[int](), set[int]()
+
+    async def ticking() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    ending = plane.broker._ending
+    note, end = ending.note, ending._end
+
+    def counted(lease: Any, **more: Any) -> None:
+        if lease.state is LeaseState.REVOKING:
+            noted.add(turn)
+        note(lease, **more)
+
+    async def ended(*given: Any) -> bool:
+        begun.add(turn)
+        return await end(*given)
+
+    monkeypatch.setattr(ending, "note", counted)
+    monkeypatch.setattr(ending, "_end", ended)
+    ticker = asyncio.create_task(ticking())
+    await plane.broker.revoke(credential="db", author=OPERATOR)
+    ticker.cancel()
+    assert len(begun) >= 3
+    assert len(noted) >= 3
+    states = {await plane.state(one) for one in held}
+    assert states == {LeaseState.REVOKED}
+
+
+async def test_what_was_given_up_half_way_is_on_record_all_the_same(plane: LeasePlane) -> None:
+    live = await plane.begin()
+    lease = (await plane.lease(live)).lease
+    many = [msgspec.structs.replace(lease, id=f"lease_{n}") for n in range(3 * IN_A_TURN)]
+    telling = asyncio.create_task(
+        plane.broker._ending.note_all(many, author=OPERATOR, reason="stopping")
+    )
+    await asyncio.sleep(0)  # it has begun
+    telling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await telling
+    told = [r for r in await plane.records() if isinstance(r, LeaseMoved)]
+    assert {each.id for each in many} <= {record.lease for record in told}

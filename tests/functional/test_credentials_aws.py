@@ -7,11 +7,13 @@ deny policy hits one session alone, is shown by what is sent and not by what fol
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx2
+import msgspec
 import pytest
 from counterpart_kit import in_child, moto
 from credential_kit import MARKER, Secrets, credential, lease, server
@@ -166,6 +168,36 @@ async def test_revoking_puts_one_deny_policy_and_clears_old_ones(
     assert send(signer, "GET", f"{aws[0]}/reports/q3.txt").status_code == 403
     await role._iam({"Action": "DeleteRolePolicy", "RoleName": "reports", "PolicyName": ours[0]})
     assert send(signer, "GET", f"{aws[0]}/reports/q3.txt").status_code == 200
+
+
+@pytest.mark.moto
+async def test_a_session_lives_longer_than_a_short_lease_and_that_is_said(
+    aws: tuple[str, Secrets], role: AwsBackend
+) -> None:
+    asked = lease(scopes=(READ,), ttl_s=60)
+    began = int(time.time())
+    issued = await role.issue(asked)
+    assert issued.secret.expires_at == asked.expires_at
+    active = msgspec.structs.replace(asked, handle=issued.handle)
+    by_expiry = backend(*aws)
+    until = await by_expiry.revoke(active)
+    assert until is not None
+    # STS gives no session of less than 15 minutes; the row waits for that and not for the lease.
+    assert began + 900 <= until <= began + 905
+    assert (await by_expiry.revoke(asked) or 0) >= until  # nobody knows whether it was made
+    signer = SigV4Signer.of(issued.secret, scope="eu-central-1/s3")
+    assert send(signer, "GET", f"{aws[0]}/reports/q3.txt").status_code == 200
+    await by_expiry.close()
+
+
+@pytest.mark.moto
+async def test_a_session_that_sts_refused_is_not_waited_for(aws: tuple[str, Secrets]) -> None:
+    wrong = backend(aws[0], Secrets({"env:AWS_KEY": "AKIDNOBODY", "env:AWS_SECRET": MARKER}))
+    asked = lease(scopes=(READ,))
+    with pytest.raises(Misconfigured):
+        await wrong.issue(asked)
+    assert await wrong.revoke(asked) is None
+    await wrong.close()
 
 
 SESSION = b"""<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import jwt
+import msgspec
 import pytest
 from credential_kit import MARKER, Asked, Secrets, credential, lease, server
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -40,6 +41,7 @@ class GitHub:
         self.live: set[str] = set()
         self.more: dict[str, Any] = {}
         self.made = 0
+        self.refuses = False
 
     def __call__(self, one: Asked) -> tuple[int, Any]:
         bearer = one.headers.get("authorization", "").removeprefix("Bearer ")
@@ -74,7 +76,10 @@ class GitHub:
             "repository_selection": "selected",
             "repositories": [{"id": 1, "name": name} for name in body["repositories"]],
         }
-        return 201, {**answer, **self.more}
+        if self.refuses:
+            self.live.discard(token)
+            answer = {"message": "There is at least one repository that does not exist"}
+        return 422 if self.refuses else 201, {**answer, **self.more}
 
 
 @asynccontextmanager
@@ -118,6 +123,35 @@ async def test_a_token_is_for_the_scopes_of_the_lease_and_is_given_back() -> Non
         assert one.revocability is Revocability.AT_EXPIRY
         with pytest.raises(Conflict):
             await one.renew(wanted, expires_at=wanted.expires_at)
+
+
+async def test_a_token_that_nobody_holds_any_more_lives_for_its_hour() -> None:
+    github = GitHub()
+    async with installation(github) as (one, _):
+        wanted = lease(scopes=("contents:read@docs",))
+        issued = await one.issue(wanted)
+        active = msgspec.structs.replace(wanted, handle=issued.handle)
+        async with installation(github) as (after, _):
+            # As after a crash: it cannot be given back, so it is not said to be gone.
+            assert await after.revoke(active) == issued.secret.expires_at
+            assert (await after.revoke(wanted) or 0) >= wanted.created_at + 3_600
+        assert github.live == {issued.secret.fields["token"]}
+        assert await one.revoke(active) is None
+        assert github.live == set()
+
+
+async def test_what_github_refused_to_make_is_not_waited_for() -> None:
+    github = GitHub()
+    github.more = {"permissions": {"contents": "write"}}
+    async with installation(github) as (one, _):
+        wanted = lease(scopes=("contents:read@docs",))
+        with pytest.raises(Misconfigured):
+            await one.issue(wanted)
+        assert await one.revoke(wanted) is None
+        github.refuses = True
+        with pytest.raises(Misconfigured):
+            await one.issue(wanted)
+        assert await one.revoke(wanted) is None
 
 
 async def test_issuing_again_gives_the_first_token_back() -> None:

@@ -19,7 +19,7 @@ from midflight.domain.identity import Author
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.services.authorization_clients import AuthorizationRequest
 from midflight.services.token_mint import Given
-from midflight.wire.oauth.certificates import certificate_thumbprint
+from midflight.wire.tokens.certificate import certificate_thumbprint
 
 pytestmark = pytest.mark.anyio
 

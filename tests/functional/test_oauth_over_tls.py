@@ -10,7 +10,7 @@ from authority import trusting
 
 from functional.test_gateway_svids import client, gateway_of, shown, svid_of
 from gateways import AGENT
-from midflight.wire.oauth.certificates import certificate_thumbprint
+from midflight.wire.tokens.certificate import certificate_thumbprint
 
 pytestmark = pytest.mark.anyio
 

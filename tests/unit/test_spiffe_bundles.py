@@ -293,6 +293,37 @@ async def test_a_bug_with_one_partner_does_not_end_the_federation_with_others(
     assert federation.problem(Odd.trust_domain) == "RuntimeError"
 
 
+async def test_a_partner_that_never_answers_holds_up_nobody(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    class Silent:
+        trust_domain = "silent.example"
+
+        async def fetch(self) -> bytes:
+            asked.set()
+            await asyncio.Event().wait()  # for ever
+            raise AssertionError
+
+    mint = Mint(tmp_path, federated={OTHER_DOMAIN: None, Silent.trust_domain: None})
+    await mint.start()
+    taken = asyncio.Event()
+    mint.bundles.on_changed(taken.set)
+    async with answering(document(2)) as port:
+        source = WebEndpoint(OTHER_DOMAIN, f"http://127.0.0.1:{port}/b", loopback_http=True)
+        federation = Federation([Silent(), source], bundles=mint.bundles, clock=mint.clock)
+        running = asyncio.create_task(federation.run())
+        await asked.wait()
+        while mint.bundles.bundle(OTHER_DOMAIN) is None:
+            await taken.wait()
+            taken.clear()
+        assert not running.done()
+        # And it is looked at again when it asks to be, though the other one still waits.
+        assert federation.due_at(OTHER_DOMAIN) > mint.clock.monotonic()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
 async def test_the_spiffe_profile_knows_the_endpoint_by_its_identity(tmp_path: Path) -> None:
     theirs = Mint(tmp_path / "theirs", domain=OTHER_DOMAIN, clock=FakeClock(time.time()))
     await theirs.start()

@@ -174,6 +174,7 @@ class Plane:
             monitors=self.monitors,
             client_signer=RingSigner(self.keys, Purpose.CLIENT),
             subject_token=self._subject_token,
+            issuer=settings.issuer,
         )
         self.broker, self.credentials = leasing.broker, leasing.credentials
         self.sealed_secrets = leasing.sealed

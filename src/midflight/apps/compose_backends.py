@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from midflight.adapters.credentials.aws import AwsBackend, read_aws
+from midflight.adapters.credentials.client_keys import own_token
 from midflight.adapters.credentials.dpop_proofs import DpopSigner
 from midflight.adapters.credentials.github_app import GitHubAppBackend
 from midflight.adapters.credentials.oauth import OAuthBackend, SubjectToken
@@ -24,7 +25,10 @@ from midflight.services.ports.secret_reader import BackendMaker, Setup
 
 
 def backend_makers(
-    *, client_signer: Signer | None = None, subject_token: SubjectToken | None = None
+    *,
+    client_signer: Signer | None = None,
+    subject_token: SubjectToken | None = None,
+    issuer: str = "",
 ) -> Mapping[str, BackendMaker]:
     """What makes a backend, by the kind that operators write.
 
@@ -32,14 +36,19 @@ def backend_makers(
         client_signer: Midflight's key as a client of authorization servers (purpose `client`),
             for credentials that name no key of their own.
         subject_token: says who a lease's workload is, to those that exchange tokens.
+        issuer: under which that key is published, for those that know Midflight by it.
     """
 
     def openbao(setup: Setup) -> CredentialBackend:
+        own = None
+        if client_signer is not None and issuer:
+            own = own_token(client_signer, issuer=issuer, clock=setup.clock)
         return OpenBaoBackend(
             setup.credential,
             references=setup.secrets,
             clock=setup.clock,
             installation=setup.installation,
+            own_token=own,
         )
 
     def aws(setup: Setup) -> CredentialBackend:

@@ -50,14 +50,17 @@ class BrokerParts:
         makers: Mapping[str, BackendMaker] = MAKERS,
         client_signer: Signer | None = None,
         subject_token: SubjectToken | None = None,
+        issuer: str = "",
     ) -> None:
         """Nothing is started.
 
-        `client_signer` is Midflight's own key as a client of authorization servers;
+        `client_signer` is Midflight's own key as a client of others, published under `issuer`;
         `subject_token` says who a lease's workload is, to those that exchange tokens.
         """
         if client_signer is not None or subject_token is not None:
-            asking_others = backend_makers(client_signer=client_signer, subject_token=subject_token)
+            asking_others = backend_makers(
+                client_signer=client_signer, subject_token=subject_token, issuer=issuer
+            )
             makers = {**makers, **asking_others}
         holder = clock.token()
         self.sealed = SealedSecrets(store=store, wrap=wrap, clock=clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 
 from midflight.adapters.documents.https import HttpsDocuments
@@ -31,13 +32,22 @@ def job_federation(
         audience: of rows that name none: the issuer of Midflight's own tokens.
         store: notes which tokens were exchanged.
         clock: time.
-        documents: fetches keys; default: over the network.
+        documents: fetches keys; default: over the network. Not those of issuers that name
+            authorities of their own.
     """
     fetching = HttpsDocuments() if documents is None else documents
     return JobFederation(
         issuers=[_issuer(section, audience) for section in sections],
         tokens=tokens,
-        key_sets=KeySets(documents=fetching, clock=clock),
+        key_sets=KeySets(
+            documents=fetching,
+            clock=clock,
+            own={
+                section.url: HttpsDocuments(tls=ssl.create_default_context(cafile=section.ca))
+                for section in sections
+                if section.ca is not None
+            },
+        ),
         store=store,
         clock=clock,
     )

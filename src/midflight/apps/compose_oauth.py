@@ -12,7 +12,7 @@ from midflight.adapters.login.oidc import OidcLogin
 from midflight.apps.compose_experimental import identity_assertions, transaction_tokens
 from midflight.domain.errors import Unauthenticated
 from midflight.domain.identity import trust_domain
-from midflight.domain.revocation import ScopeKind
+from midflight.domain.revocation import scopes_over
 from midflight.domain.value import Value
 from midflight.services.authorization import Authorization
 from midflight.services.authorization_clients import Clients
@@ -31,10 +31,10 @@ from midflight.services.interruption import refusal
 from midflight.services.ports.authorization_proofs import SubjectTokens, SvidClaims
 from midflight.services.ports.login import LoginProvider
 from midflight.wire.oauth import proofs
-from midflight.wire.oauth.certificates import certificate_thumbprint
 from midflight.wire.oauth.redirects import LOOPBACK
 from midflight.wire.spiffe.x509 import leaf_spiffe_id, verify_x509_svid
 from midflight.wire.tokens import read_certificate
+from midflight.wire.tokens.certificate import certificate_thumbprint
 
 if TYPE_CHECKING:
     from midflight.apps.compose import Plane
@@ -77,13 +77,7 @@ class PlaneSvids:
         proved = verify_x509_svid(chain, bundle=bundle, now=now)
         said = read_certificate(chain[0])
         # As at the gateway: what is revoked by its serial number gets no token either.
-        revocation = self._interruption.covering(
-            (
-                (ScopeKind.TOKEN, said.serial),
-                (ScopeKind.WORKLOAD, proved),
-                (ScopeKind.EVERYTHING, ""),
-            )
-        )
+        revocation = self._interruption.covering(scopes_over(proved, token=said.serial))
         if revocation is not None:
             raise refusal(revocation)
         return _Svid(

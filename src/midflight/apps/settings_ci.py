@@ -16,6 +16,7 @@ Everything is compared exactly; what a rule must pin depends on the kind (see
 from __future__ import annotations
 
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -87,6 +88,8 @@ class IssuerSection(Section):
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256",)
     # Whether it may be on this machine or in a private network.
     allow_private: bool = False
+    # PEM file of the authorities of its certificate; default: the system's.
+    ca: ExistingFile | None = None
     token_review: TokenReviewEndpoint | None = None
     rules: tuple[IssuerRule, ...] = Field(min_length=1)
 
@@ -107,6 +110,16 @@ class IssuerSection(Section):
             raise ValueError("is not an https URL without credentials and fragment")
         return value
 
+    @field_validator("ca")
+    @classmethod
+    def _check_authorities(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=value)
+            except (OSError, ssl.SSLError):
+                raise ValueError("holds no certificates of authorities") from None
+        return value
+
     @field_validator("jwks_file")
     @classmethod
     def _check_file(cls, value: Path | None) -> Path | None:
@@ -120,6 +133,8 @@ class IssuerSection(Section):
             raise ValueError("issuer is missing: what its tokens say in iss")
         if sum(one is not None for one in (self.jwks_uri, self.discovery, self.jwks_file)) > 1:
             raise ValueError("give one of jwks_uri, discovery and jwks_file")
+        if self.ca is not None and self.jwks_file is not None:
+            raise ValueError("has a ca, and nothing is fetched where there is a jwks_file")
         if self.token_review is not None and self.kind is not IssuerKind.KUBERNETES:
             raise ValueError("token_review belongs to kind kubernetes")
         problems = [

@@ -7,7 +7,9 @@ the entry is durable before it is acknowledged, and what is in flight is cut.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
+from midflight.domain.identity import trust_domain
 from midflight.domain.value import Value
 
 
@@ -58,4 +60,29 @@ class Revocation(Value):
     lifts: str | None = None
 
 
-__all__ = ["Revocation", "Scope", "ScopeKind"]
+def scopes_over(
+    workload: str, *, owner: str | None = None, runs: Iterable[str | None] = (), token: str = ""
+) -> list[tuple[ScopeKind, str]]:
+    """Every scope whose revocation ends what a workload does, as `Interruption.covering` takes it.
+
+    Args:
+        workload: a checked SPIFFE ID.
+        owner: who answers for it, where it is registered.
+        runs: the run in which it acts, and those above: what revokes a run revokes what descends
+            from it. None is no run.
+        token: by which it is known: a `jti`, or the serial number of a certificate.
+    """
+    scopes = [
+        (ScopeKind.EVERYTHING, ""),
+        (ScopeKind.WORKLOAD, workload),
+        (ScopeKind.TRUST_DOMAIN, trust_domain(workload)),
+    ]
+    if owner is not None:
+        scopes.append((ScopeKind.OWNER, owner))
+    if token:
+        scopes.append((ScopeKind.TOKEN, token))
+    scopes += [(ScopeKind.RUN, run) for run in runs if run is not None]
+    return scopes
+
+
+__all__ = ["Revocation", "Scope", "ScopeKind", "scopes_over"]

@@ -75,6 +75,11 @@ class Run(Value):
         """How many runs it descends from."""
         return len(self.ancestors)
 
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """Its id and those above it: what ends one of them ends it."""
+        return self.id, *self.ancestors
+
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, workload={self.workload!r})"
 

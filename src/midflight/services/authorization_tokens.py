@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.errors import Forbidden, Interrupted, Unauthenticated
 from midflight.domain.identity import Author
-from midflight.domain.revocation import Scope, ScopeKind
+from midflight.domain.revocation import Scope, ScopeKind, scopes_over
 from midflight.domain.run import RunState
 from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
 from midflight.domain.value import Discreet, JSONObject, Value
@@ -25,7 +25,6 @@ from midflight.services.ports.authorization_proofs import AuthorizationProofs
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.proofs import TokenClaims
 from midflight.services.ports.store import Store
-from midflight.services.registration import scopes_of as revocable
 from midflight.services.token_mint import Given
 
 PROOF_PURPOSE = "dpop"
@@ -208,9 +207,10 @@ class AuthorizedTokens:
         why = self._inventory.standing(known, self._clock.now())
         if known is None or why is not None:
             raise Forbidden(why or "The workload is not registered.")
-        scopes = list(revocable(known, run))
+        runs = () if run is None else (run,)
         if run is not None and (stored := await self._store.get_run(run)) is not None:
-            scopes += [(ScopeKind.RUN, above) for above in stored.run.ancestors]
+            runs = stored.run.lineage
+        scopes = scopes_over(workload, owner=known.owner, runs=runs)
         revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)

@@ -272,7 +272,7 @@ class Broker:
             lambda entry: (
                 entry.lease.id == lease
                 or entry.lease.credential == credential
-                or run in (entry.run.id, *entry.run.ancestors)
+                or run in entry.run.lineage
             )
         )
         ids = {entry.lease.id for entry in held}
@@ -292,8 +292,7 @@ class Broker:
         moved = await self._store.begin_revoking(
             [each.id for each in left], now=now, until=now + CLAIM_S
         )
-        for each in moved:
-            self._ending.note(each, author=author, reason=reason)
+        await self._ending.note_all(moved, author=author, reason=reason)
         tried = {each.id: each for each in left} | {each.id: each for each in moved}
         await self._ending.end_all(
             (each for each in tried.values() if each.state is LeaseState.REVOKING), author=author

@@ -15,7 +15,7 @@ from midflight.domain.errors import Conflict, Forbidden, Malformed
 from midflight.domain.identity import Author, Workload
 from midflight.domain.narrowing import WHOLE, Narrowing, beyond, meet
 from midflight.domain.question import Question, Source, Target
-from midflight.domain.revocation import ScopeKind
+from midflight.domain.revocation import scopes_over
 from midflight.domain.run import Run
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
@@ -146,14 +146,10 @@ class Delegation:
         return workload
 
     def _check_revoked(self, above: LiveRun, *workloads: Workload) -> None:
-        runs = (above.run.id, *above.run.ancestors)
         revocation = self._interruption.covering(
-            [
-                (ScopeKind.EVERYTHING, ""),
-                *((ScopeKind.RUN, run) for run in runs),
-                *((ScopeKind.WORKLOAD, workload.id) for workload in workloads),
-                *((ScopeKind.OWNER, workload.owner) for workload in workloads),
-            ]
+            scope
+            for workload in workloads
+            for scope in scopes_over(workload.id, owner=workload.owner, runs=above.run.lineage)
         )
         if revocation is not None:
             raise Forbidden(

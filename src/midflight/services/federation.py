@@ -54,15 +54,20 @@ class Federation:
         await asyncio.gather(*(self._look(source) for source in due))
 
     async def run(self) -> None:
-        """Do so for ever."""
-        while self._sources:
-            await self.refresh()
+        """Do so for ever, each for itself: one that hangs or has a bug holds up no other."""
+        await asyncio.gather(*(self._follow(source) for source in self._sources))
+
+    async def _follow(self, source: BundleSource) -> None:
+        while True:
+            if self.due_at(source.trust_domain) <= self._clock.monotonic():
+                await self._look(source)
             await asyncio.sleep(LOOK_S)
 
     async def _look(self, source: BundleSource) -> None:
         name = source.trust_domain
         try:
             await self._bundles.accept(name, await source.fetch())
+            held = self._bundles.bundle(name)
         except Exception as error:  # noqa: BLE001 -- a bug with one must not end all the others
             why = error.message if isinstance(error, MidflightError) else type(error).__name__
             failed = self._failed[name] = self._failed.get(name, 0) + 1
@@ -70,7 +75,6 @@ class Federation:
             self._problems[name] = why
             log.warning("bundle_not_refreshed", trust_domain=name, why=why)
         else:
-            held = self._bundles.bundle(name)
             hint_s = MIN_S if held is None else held.refresh_hint_s
             wait_s = max(MIN_S, min(hint_s, MAX_S))
             self._failed.pop(name, None)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Shadow
-from midflight.domain.identity import Caller, Workload, trust_domain
+from midflight.domain.identity import Caller, Workload
 from midflight.domain.obligation import Owed
 from midflight.domain.provenance import NO_FLOW, FlowFacts
 from midflight.domain.question import RunFacts, Source, Target
 from midflight.domain.records import Facts, Sealed
-from midflight.domain.revocation import ScopeKind
+from midflight.domain.revocation import ScopeKind, scopes_over
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.domain.value import JSON
@@ -85,23 +85,14 @@ class Case:
     def scopes(self) -> list[tuple[ScopeKind, str]]:
         """Every scope whose revocation covers it."""
         action, caller = self.action, self.caller
-        scopes = [
-            (ScopeKind.EVERYTHING, ""),
-            (ScopeKind.WORKLOAD, caller.workload),
-            (ScopeKind.TRUST_DOMAIN, trust_domain(caller.workload)),
-            (ScopeKind.TOKEN, caller.token),
-            (ScopeKind.UPSTREAM, action.upstream),
-            (ScopeKind.TOOL, f"{action.upstream}/{action.name}"),
-        ]
-        if self.workload is not None:
-            scopes.append((ScopeKind.OWNER, self.workload.owner))
-        if self.live is not None:
-            run = self.live.run
-            scopes.append((ScopeKind.RUN, run.id))
-            # What revokes a run revokes what descends from it, in the same turn.
-            scopes += [(ScopeKind.RUN, ancestor) for ancestor in run.ancestors]
-        elif caller.run is not None:
-            scopes.append((ScopeKind.RUN, caller.run))
+        scopes = scopes_over(
+            caller.workload,
+            owner=None if self.workload is None else self.workload.owner,
+            runs=(caller.run,) if self.live is None else self.live.run.lineage,
+            token=caller.token,
+        )
+        scopes.append((ScopeKind.UPSTREAM, action.upstream))
+        scopes.append((ScopeKind.TOOL, f"{action.upstream}/{action.name}"))
         return scopes
 
     @property

@@ -9,6 +9,7 @@ believed for a bounded while; then its tokens are refused. Below: the `Documents
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, cast
 
 from midflight.domain.errors import NoDocument
@@ -63,9 +64,15 @@ class _Held:
 class KeySets:
     """The key sets of all issuers that settings name."""
 
-    def __init__(self, *, documents: Documents, clock: Clock) -> None:
-        """Nothing is fetched before a token asks for it."""
+    def __init__(
+        self, *, documents: Documents, clock: Clock, own: Mapping[str, Documents] | None = None
+    ) -> None:
+        """Nothing is fetched before a token asks for it.
+
+        `own` fetches what belongs to an issuer whose servers others would not believe.
+        """
         self._documents = documents
+        self._own = own or {}
         self._clock = clock
         self._held: dict[KeySource, _Held] = {}
 
@@ -127,16 +134,19 @@ class KeySets:
 
     async def _fetch(self, source: KeySource) -> tuple[JSONObject, int | None]:
         uri = source.jwks_uri or await self._discovered(source)
-        document = await self._documents.fetch(
+        document = await self._of(source).fetch(
             uri, limit=KEY_SET_BYTES, allow_private=source.allow_private
         )
         if not isinstance(document.value.get("keys"), list):
             raise NoDocument("This is no key set.", reason="has no list of keys")
         return document.value, document.max_age_s
 
+    def _of(self, source: KeySource) -> Documents:
+        return self._own.get(source.issuer, self._documents)
+
     async def _discovered(self, source: KeySource) -> str:
         where = source.discovery or source.issuer.rstrip("/") + DISCOVERY
-        document = await self._documents.fetch(where, allow_private=source.allow_private)
+        document = await self._of(source).fetch(where, allow_private=source.allow_private)
         # OpenID Connect Discovery §4.3, RFC 8414 §3.3: exactly, or another issuer's keys get in.
         if document.value.get("issuer") != source.issuer:
             raise NoDocument("This is no metadata of it.", reason="is of another issuer")

@@ -20,7 +20,7 @@ from midflight.domain.errors import Conflict, Forbidden, MidflightError, NotFoun
 from midflight.domain.identity import Author
 from midflight.domain.joining import Launch
 from midflight.domain.records import Changed
-from midflight.domain.revocation import Revocation
+from midflight.domain.revocation import Revocation, scopes_over
 from midflight.domain.run import RunState
 from midflight.domain.value import Value
 from midflight.services.interruption import Interruption
@@ -29,7 +29,7 @@ from midflight.services.ports.clock import Clock
 from midflight.services.ports.processes import Processes
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
-from midflight.services.registration import LAUNCHER, Registration, scopes_of
+from midflight.services.registration import LAUNCHER, Registration
 from midflight.services.runs import Runs
 
 DETACHED = "detached"
@@ -184,7 +184,9 @@ class Launches:
         workload = self._inventory.current(shown.workload)
         revocation = None
         if workload is not None:
-            revocation = self._interruption.covering(scopes_of(workload, run))
+            revocation = self._interruption.covering(
+                scopes_over(workload.id, owner=workload.owner, runs=(run,))
+            )
         return LaunchStatus(run=run, state=shown.state, revocation=revocation)
 
     # As an attestor

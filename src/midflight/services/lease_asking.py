@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import Challenge, Deny, DenyCode, Permit
-from midflight.domain.identity import Workload, trust_domain
+from midflight.domain.identity import Workload
 from midflight.domain.lease import Credential, Revocability
 from midflight.domain.narrowing import Narrowing, outside
 from midflight.domain.question import Question, Source, Target
-from midflight.domain.revocation import ScopeKind
+from midflight.domain.revocation import ScopeKind, scopes_over
 from midflight.domain.run import RunState
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Traits
@@ -132,13 +132,9 @@ class LeaseAsking:
             return not_open(f"Run {run.id} has no time left for a lease.")
         revocation = self._interruption.covering(
             [
-                (ScopeKind.EVERYTHING, ""),
+                *scopes_over(workload.id, owner=workload.owner, runs=run.lineage),
                 (ScopeKind.CREDENTIAL, credential.name),
                 (ScopeKind.UPSTREAM, upstream),
-                (ScopeKind.WORKLOAD, workload.id),
-                (ScopeKind.OWNER, workload.owner),
-                (ScopeKind.TRUST_DOMAIN, trust_domain(workload.id)),
-                *((ScopeKind.RUN, above) for above in (run.id, *run.ancestors)),
             ]
         )
         if revocation is not None:

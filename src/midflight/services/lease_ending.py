@@ -8,6 +8,7 @@ Below: the store, backends. Above: `broker.py`, `lease_reaper.py`.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import hashlib
 from collections.abc import Awaitable, Iterable
 from typing import TypeVar
@@ -17,7 +18,7 @@ import structlog
 
 from midflight.domain.errors import MidflightError, Unavailable
 from midflight.domain.identity import Author
-from midflight.domain.lease import Lease, LeaseState, Revocability
+from midflight.domain.lease import Lease, LeaseState
 from midflight.domain.records import LeaseMoved
 from midflight.services.credentials import Credentials
 from midflight.services.ports.clock import Clock
@@ -36,6 +37,8 @@ STUCK_AFTER = 6
 """Failed tries after which somebody has to look. With the waits between them: a minute."""
 AT_ONCE = 16
 """Calls at a time that end leases of one credential: a slow backend holds up no other."""
+IN_A_TURN = 100
+"""Leases that one turn of the event loop begins to end: some milliseconds of it."""
 PATIENCE_S = 30.0
 """How much of one pass the leases of one credential may take; less than `CLAIM_S`."""
 
@@ -101,8 +104,17 @@ class LeaseEnding:
     ) -> int:
         """Try each once, several at a time; how many are gone now."""
         patience = patience or self.patience()
-        done = await asyncio.gather(*(self._end(lease, author, patience) for lease in leases))
-        return sum(done)
+        tasks: list[asyncio.Task[bool]] = []
+        try:
+            for lease in leases:
+                tasks.append(asyncio.create_task(self._end(lease, author, patience)))
+                if len(tasks) % IN_A_TURN == 0:
+                    await asyncio.sleep(0)
+            return sum(await asyncio.gather(*tasks))
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            raise
 
     async def _end(self, lease: Lease, author: Author, patience: Patience) -> bool:
         """Try once to end a lease in state `revoking`; whether it is gone now."""
@@ -110,16 +122,16 @@ class LeaseEnding:
         async with room:
             if patience.is_late(lease.credential):
                 return False  # its claim ends, and then it is tried
-            error = (
-                "Its backend has just not answered for others."
+            error, until = (
+                ("Its backend has just not answered for others.", None)
                 if patience.is_silent(lease.credential)
                 else await self._tell(lease, patience)
             )
         if error:
             await self._failed(lease, error, author)
             return False
-        if self._lives_on(lease):
-            await self._wait_for_expiry(lease)
+        if until is not None and until > self._clock.now():
+            await self._wait_for_expiry(lease, until)
             return False
         if await self._store.finish_lease(lease.id):
             self.note(msgspec.structs.replace(lease, state=LeaseState.REVOKED), author=author)
@@ -136,40 +148,49 @@ class LeaseEnding:
         except MidflightError as error:
             log.warning("lease_not_recorded", lease=lease.id, state=lease.state, why=error.message)
 
+    async def note_all(self, leases: Iterable[Lease], *, author: Author, reason: str) -> None:
+        """`note` each, a few in a turn: whoever has calls under way does not wait for thousands."""
+        left = iter(leases)
+        try:
+            for number, lease in enumerate(left, 1):
+                self.note(lease, author=author, reason=reason)
+                if number % IN_A_TURN == 0:
+                    await asyncio.sleep(0)
+        finally:
+            # Given up half-way, the rest is on record all the same.
+            for lease in left:
+                self.note(lease, author=author, reason=reason)
+
     # Inside
 
-    async def _tell(self, lease: Lease, patience: Patience) -> str:
-        """Tell the backend. What went wrong, safe for strangers, or nothing."""
+    async def _tell(self, lease: Lease, patience: Patience) -> tuple[str, int | None]:
+        """Tell the backend: what went wrong, safe for strangers; until when it lives on."""
         try:
             backend = self._credentials.backend(lease.credential)
-            await limited(backend.revoke(lease), lease.credential)
+            until = await limited(backend.revoke(lease), lease.credential)
         except MidflightError as error:
             patience.heard(lease.credential, answered=not isinstance(error, Unavailable))
-            return str(error)
+            return str(error), None
         except Exception as error:  # noqa: BLE001 -- a bug in one backend must not lose a lease
             # No traceback: its frames hold secrets.
             kind = type(error).__name__
             log.warning("lease_backend_broke", lease=lease.id, backend=lease.backend, error=kind)
-            return f"The backend failed ({kind})."
+            return f"The backend failed ({kind}).", None
         patience.heard(lease.credential, answered=True)
-        return ""
+        return "", until
 
-    def _lives_on(self, lease: Lease) -> bool:
-        """It cannot be taken back, and has not ended by itself.
-
-        Nor if nobody knows whether it was made: most of these backends give no handle to tell by.
-        """
-        backend = self._credentials.backend(lease.credential)
-        lasting = backend.revocability is Revocability.AT_EXPIRY
-        return lasting and lease.expires_at > self._clock.now()
-
-    async def _wait_for_expiry(self, lease: Lease) -> None:
+    async def _wait_for_expiry(self, lease: Lease, until: int) -> None:
+        """It cannot be taken back: it is revoked when its backend has ended it, and not before."""
+        ends = dt.datetime.fromtimestamp(until, dt.UTC)
         now = int(self._clock.now())
         await self._store.fail_revoking(
             lease.id,
             attempts=lease.attempts,
-            next_try_at=min(lease.expires_at + 1, now + MAX_WAIT_S),
-            error="Its backend cannot take it back; it is used no more and ends by itself.",
+            next_try_at=min(until + 1, now + MAX_WAIT_S),
+            error=(
+                "Its backend cannot take it back; it is used no more and ends by itself at "
+                f"{ends:%Y-%m-%d %H:%M:%S} UTC."
+            ),
             stuck=False,
         )
 
@@ -241,6 +262,7 @@ def _moved(lease: Lease, now: float, author: Author, reason: str) -> LeaseMoved:
 __all__ = [
     "CALL_S",
     "CLAIM_S",
+    "IN_A_TURN",
     "MIDFLIGHT",
     "STUCK_AFTER",
     "LeaseEnding",

@@ -77,8 +77,7 @@ class LeaseRetiring:
         now = int(self._clock.now())
         try:
             moved = await self._store.begin_revoking(ids, now=now, until=now + CLAIM_S)
-            for lease in moved:
-                self._ending.note(lease, author=author, reason=reason)
+            await self._ending.note_all(moved, author=author, reason=reason)
             if is_told:
                 # A row that was moved while its credential was being made is in `moved` no more.
                 known = {lease.id for lease in moved}
@@ -132,7 +131,7 @@ def covered(kind: ScopeKind, scope_id: str) -> Callable[[Entry], bool]:  # noqa:
         case ScopeKind.EVERYTHING:
             return lambda _: True
         case ScopeKind.RUN:
-            return lambda entry: scope_id in (entry.run.id, *entry.run.ancestors)
+            return lambda entry: scope_id in entry.run.lineage
         case ScopeKind.WORKLOAD:
             return lambda entry: entry.lease.workload == scope_id
         case ScopeKind.OWNER:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 from midflight.domain.action import ActionKind
 from midflight.domain.decision import Deny, DenyCode
-from midflight.domain.identity import Caller, Workload, trust_domain
+from midflight.domain.identity import Caller, Workload
 from midflight.domain.narrowing import Narrowing, outside
 from midflight.domain.question import RunFacts, Source
-from midflight.domain.revocation import ScopeKind
+from midflight.domain.revocation import ScopeKind, scopes_over
 from midflight.domain.run import RunState
 from midflight.domain.scopes import narrowing
 from midflight.domain.tool import Definition, PinnedKind
@@ -70,14 +70,11 @@ class Listing:
         if isinstance(live, Deny):
             return live
         scopes = frozenset(
-            (
-                (ScopeKind.EVERYTHING, ""),
-                (ScopeKind.WORKLOAD, caller.workload),
-                (ScopeKind.TRUST_DOMAIN, trust_domain(caller.workload)),
-                (ScopeKind.OWNER, workload.owner),
-                (ScopeKind.RUN, live.run.id),
-                *((ScopeKind.RUN, ancestor) for ancestor in live.run.ancestors),
-                (ScopeKind.TOKEN, caller.token),
+            scopes_over(
+                caller.workload,
+                owner=workload.owner,
+                runs=live.run.lineage,
+                token=caller.token,
             )
         )
         revocation = self._interruption.covering(scopes)

@@ -17,9 +17,9 @@ from collections.abc import Callable, Collection, Sequence
 
 from midflight.domain.attestation import Attested, Entry, Selector
 from midflight.domain.errors import Conflict, Malformed, MidflightError, NotFound
-from midflight.domain.identity import Author, Workload, trust_domain
+from midflight.domain.identity import Author, Workload
 from midflight.domain.records import Changed
-from midflight.domain.revocation import ScopeKind
+from midflight.domain.revocation import scopes_over
 from midflight.domain.run import RunState
 from midflight.domain.spiffe import MAX_JWT_TTL_S, MAX_X509_TTL_S
 from midflight.domain.value import JSONObject
@@ -125,7 +125,9 @@ class Registration:
         problem = self._inventory.standing(workload, now)
         if problem is not None or workload is None:
             return problem
-        revocation = self._interruption.covering(scopes_of(workload, entry.run))
+        revocation = self._interruption.covering(
+            scopes_over(workload.id, owner=workload.owner, runs=(entry.run,))
+        )
         return None if revocation is None else f"It is revoked ({revocation.id})."
 
     # Verbs of operators
@@ -325,17 +327,6 @@ def _uid_entry(workload: Workload, federates_with: tuple[str, ...]) -> Entry | N
     )
 
 
-def scopes_of(workload: Workload, run: str | None) -> Sequence[tuple[ScopeKind, str]]:
-    """What a revocation must cover to end who this is."""
-    scopes = [
-        (ScopeKind.WORKLOAD, workload.id),
-        (ScopeKind.OWNER, workload.owner),
-        (ScopeKind.TRUST_DOMAIN, trust_domain(workload.id)),
-        (ScopeKind.EVERYTHING, ""),
-    ]
-    return scopes if run is None else [(ScopeKind.RUN, run), *scopes]
-
-
 def _check(
     selectors: frozenset[Selector],
     *,
@@ -372,4 +363,4 @@ def _unknown(entry_id: str) -> NotFound:
     return NotFound(f"There is no entry {entry_id}.", hint="midflight entry list shows them.")
 
 
-__all__ = ["LAUNCHER", "Registration", "described", "scopes_of"]
+__all__ = ["LAUNCHER", "Registration", "described"]

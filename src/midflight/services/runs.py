@@ -306,7 +306,7 @@ class Runs:
             salt=self._clock.token(),
             implicit=implicit,
             parent=None if parent is None else parent.run.id,
-            ancestors=() if parent is None else (parent.run.id, *parent.run.ancestors),
+            ancestors=() if parent is None else parent.run.lineage,
             narrowed=narrowed,
             delegated=self._sealed_text(run_id, delegated),
         )

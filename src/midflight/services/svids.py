@@ -8,7 +8,7 @@ does) and verifies nobody but the bearers of JWT-SVIDs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -16,7 +16,7 @@ from midflight.domain.attestation import Attested, Entry
 from midflight.domain.errors import Forbidden, Unauthenticated, Unavailable
 from midflight.domain.identity import trust_domain
 from midflight.domain.records import Issued
-from midflight.domain.revocation import ScopeKind
+from midflight.domain.revocation import ScopeKind, scopes_over
 from midflight.domain.spiffe import MAX_JWT_TTL_S, MAX_X509_TTL_S, JwtSvid, WitSvid, X509Svid
 from midflight.domain.value import JSONObject
 from midflight.services.interruption import Interruption, refusal
@@ -86,7 +86,8 @@ class Svids:
             raise Forbidden(why or "The workload is not registered.", hint=_REGISTER)
         if entry.expires_at is not None and now >= entry.expires_at:
             raise Forbidden("The registration entry has ended.", hint=_REGISTER)
-        revocation = self._interruption.covering(_scopes(entry, workload.owner))
+        scopes = scopes_over(entry.spiffe_id, owner=workload.owner, runs=(entry.run,))
+        revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)
 
@@ -215,21 +216,16 @@ class Svids:
             Unauthenticated: its workload, if ours, is not in good standing.
             Interrupted: it, its workload, owner, run or trust domain is revoked.
         """
+        owner, named = None, None
         domain = trust_domain(workload_id)
-        scopes = [
-            (ScopeKind.TRUST_DOMAIN, domain),
-            (ScopeKind.WORKLOAD, workload_id),
-            (ScopeKind.TOKEN, token),
-            (ScopeKind.EVERYTHING, ""),
-        ]
         if domain == self._domain:
             workload = self._inventory.current(workload_id)
             why = self._inventory.standing(workload, self._clock.now())
             if workload is None or why is not None:
                 raise Unauthenticated(why or "The workload is not registered.")
-            scopes.append((ScopeKind.OWNER, workload.owner))
-            if run is not None:
-                scopes.append((ScopeKind.RUN, run))
+            # Of a run only its own trust domain can speak.
+            owner, named = workload.owner, run
+        scopes = scopes_over(workload_id, owner=owner, runs=(named,), token=token)
         revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)
@@ -284,15 +280,6 @@ def proof_of(attested: Attested) -> str:
     if attested.process:
         return f"unix:{attested.process}"
     return "attested" if attested.uid is None else f"peer-uid:{attested.uid}"
-
-
-def _scopes(entry: Entry, owner: str) -> Iterator[tuple[ScopeKind, str]]:
-    yield ScopeKind.WORKLOAD, entry.spiffe_id
-    yield ScopeKind.OWNER, owner
-    yield ScopeKind.TRUST_DOMAIN, trust_domain(entry.spiffe_id)
-    yield ScopeKind.EVERYTHING, ""
-    if entry.run is not None:
-        yield ScopeKind.RUN, entry.run
 
 
 _REGISTER = "An operator registers workloads: midflight workload add --help."

@@ -26,31 +26,12 @@ _POD = re.compile(
 )
 
 
-class Stat(Value):
-    """What /proc/PID/stat says. `started` is in clock ticks since boot; `ended` for a zombie."""
-
-    parent: int
-    started: int
-    ended: bool
-
-
 class Ids(Value):
     """What /proc/PID/status says of user and groups: the effective ones, and the supplementary."""
 
     uid: int
     gid: int
     groups: tuple[int, ...]
-
-
-def read_stat(raw: bytes) -> Stat | None:
-    """proc_pid_stat(5). The name in field 2 may hold anything, even `)`."""
-    fields = raw.rpartition(b")")[2].split()
-    if len(fields) < 20:
-        return None
-    parent, started = _number(fields[1]), _number(fields[19])
-    if parent is None or started is None:
-        return None
-    return Stat(parent=parent, started=started, ended=fields[0] in (b"Z", b"X"))
 
 
 def read_status(raw: bytes) -> Ids | None:
@@ -169,7 +150,6 @@ def _number(text: bytes) -> int | None:
 __all__ = [
     "MAX_SELECTOR",
     "Ids",
-    "Stat",
     "container_of",
     "fact",
     "is_within",
@@ -177,7 +157,6 @@ __all__ = [
     "read_cgroup",
     "read_cmdline",
     "read_namespaces",
-    "read_stat",
     "read_status",
     "unit_of",
 ]

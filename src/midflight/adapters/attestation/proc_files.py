@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from midflight.adapters.attestation import proc
+from midflight.wire.proc_stat import Stat, read_stat
 
 MAX_BYTES = 1_048_576
 """Bytes that are read of one file of /proc: a process chooses how long its arguments are."""
@@ -28,10 +29,10 @@ def proc_link(pid: int, name: str) -> str | None:
         return None
 
 
-def stat_of(pid: int) -> proc.Stat | None:
+def stat_of(pid: int) -> Stat | None:
     """Parent and start time of a process, or None if there is none."""
     raw = proc_file(pid, "stat")
-    return None if raw is None else proc.read_stat(raw)
+    return None if raw is None else read_stat(raw)
 
 
 def ids_of(pid: int) -> proc.Ids | None:

@@ -25,6 +25,7 @@ from midflight.adapters.credentials.aws_policies import (
     session_policy,
 )
 from midflight.adapters.credentials.calls import LIMITS, CallLimits, Calls
+from midflight.adapters.credentials.native_ends import UNKNOWN_S, native_end, native_handle
 from midflight.adapters.credentials.reading import Reading, require_narrowing
 from midflight.adapters.credentials.sigv4 import SigV4Signer
 from midflight.domain.errors import Conflict, Malformed, Misconfigured, Unavailable
@@ -113,6 +114,7 @@ class AwsBackend:
         self._credential, self._references, self._clock = credential, references, clock
         self._settings = read_aws(credential)
         self._calls = Calls(named=NAMED, ca=self._settings.ca, limits=limits)
+        self._refused: set[str] = set()
 
     @property
     def revocability(self) -> Revocability:
@@ -141,7 +143,11 @@ class AwsBackend:
         }
         if settings.external_id:
             asked["ExternalId"] = settings.external_id
-        found = await self._sts(asked)
+        try:
+            found = await self._sts(asked)
+        except Misconfigured:
+            self._refused.add(lease.id)  # so there is no session that could live on
+            raise
         try:
             fields = {
                 "access_key_id": found["AccessKeyId"][0],
@@ -151,7 +157,8 @@ class AwsBackend:
             ends = int(dt.datetime.fromisoformat(found["Expiration"][0]).timestamp())
         except (KeyError, ValueError):
             raise Unavailable(f"{NAMED} gave a session that cannot be read.") from None
-        return Issued(secret=Secret(fields=fields, expires_at=min(ends, lease.expires_at)))
+        secret = Secret(fields=fields, expires_at=min(ends, lease.expires_at))
+        return Issued(secret=secret, handle=native_handle(ends))
 
     async def renew(self, lease: Lease, *, expires_at: int) -> int:
         """`Conflict`: a session is not renewed."""
@@ -160,10 +167,20 @@ class AwsBackend:
             hint="Ask for a new lease.",
         )
 
-    async def revoke(self, lease: Lease) -> None:
-        """Deny the session everything, if the settings say so; else it ends by itself."""
-        if self._settings.revoke != "deny-policy":
-            return
+    async def revoke(self, lease: Lease) -> int | None:
+        """Deny the session everything, if the settings say so. It lives on, for 15 minutes or more.
+
+        What it may do ends with the lease by its policy; the session itself does not.
+        """
+        if lease.id in self._refused:
+            self._refused.discard(lease.id)
+            return None
+        if self._settings.revoke == "deny-policy":
+            await self._deny(lease)
+        least = lease.created_at + MIN_SESSION_S + UNKNOWN_S
+        return native_end(lease, unknown=max(lease.expires_at + UNKNOWN_S, least))
+
+    async def _deny(self, lease: Lease) -> None:
         now = self._clock.now()
         # It began before now, so it has ended by then.
         until = math.ceil(now) + max(MIN_SESSION_S, lease.max_expires_at - lease.created_at)

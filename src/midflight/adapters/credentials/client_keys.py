@@ -2,13 +2,13 @@
 
 `PemSigner` is a `Signer` over a PEM text, read from a reference when it is needed; a `Signer` of
 purpose `client` (file, hardware module, key service) takes its place where one is configured.
+`own_token` says who Midflight is with it, where nobody has given it a name or a secret.
 """
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,10 +18,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from joserfc.jwk import ECKey, RSAKey
 
+from midflight.domain import jose
 from midflight.domain.errors import Misconfigured
+from midflight.services.ports.clock import Clock
 from midflight.services.ports.keys import Signer
 
 MIN_RSA_BITS = 2_048
+OWN_TOKEN_S = 60
+
+OwnToken: TypeAlias = Callable[[str], Awaitable[str]]
+"""Makes a JWT for one audience that says who Midflight is, good for `OWN_TOKEN_S`."""
 
 
 class PemSigner:
@@ -51,7 +57,7 @@ class PemSigner:
             )
         members = dict(public.as_dict(private=False))
         members.pop("kid", None)
-        more = {"kid": public.thumbprint(), "use": "sig", "alg": self._algorithm}
+        more = {"kid": jose.thumbprint(members), "use": "sig", "alg": self._algorithm}
         self._public: dict[str, Any] = {**members, **more}
 
     @property
@@ -80,12 +86,34 @@ async def signed_jwt(signer: Signer, claims: Mapping[str, Any], *, kid: bool = T
     header = {"alg": signer.algorithm, "typ": "JWT"}
     if kid:
         header["kid"] = signer.public_jwk["kid"]
-    text = f"{_part(msgspec.json.encode(header))}.{_part(msgspec.json.encode(dict(claims)))}"
-    return f"{text}.{_part(await signer.sign(text.encode('ascii')))}"
+    text = ".".join(jose.base64url(msgspec.json.encode(part)) for part in (header, dict(claims)))
+    return f"{text}.{jose.base64url(await signer.sign(text.encode('ascii')))}"
 
 
-def _part(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+def own_token(signer: Signer, *, issuer: str, clock: Clock) -> OwnToken:
+    """What makes tokens of Midflight's own (RFC 7519), for who verifies them by its published keys.
+
+    Args:
+        signer: of purpose `client`.
+        issuer: what they say in `iss` and `sub`: the issuer whose `jwks_uri` has the key.
+        clock: time.
+    """
+
+    async def made(audience: str) -> str:
+        now = int(clock.now())
+        claims = {
+            "iss": issuer,
+            "sub": issuer,
+            # One, and nothing else: a token for one server is good for no other.
+            "aud": audience,
+            "jti": clock.token(),
+            "iat": now,
+            "nbf": now,
+            "exp": now + OWN_TOKEN_S,
+        }
+        return await signed_jwt(signer, claims)
+
+    return made
 
 
-__all__ = ["MIN_RSA_BITS", "PemSigner", "signed_jwt"]
+__all__ = ["MIN_RSA_BITS", "OWN_TOKEN_S", "OwnToken", "PemSigner", "own_token", "signed_jwt"]

@@ -6,8 +6,6 @@ memory. Implements `RequestSigner` of `services/ports/injection.py`.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +14,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from midflight.domain import jose
 from midflight.domain.errors import Malformed, Misconfigured
 from midflight.domain.lease import Secret
 from midflight.services.ports.clock import Clock
@@ -41,7 +40,7 @@ class DpopKey:
     @property
     def thumbprint(self) -> str:
         """What a bound token has as `cnf.jkt`."""
-        return self._key.thumbprint()
+        return jose.thumbprint(self._public)
 
     def private_jwk(self) -> str:
         """The private key as JSON, for the lease's secret and nowhere else."""
@@ -61,8 +60,7 @@ class DpopKey:
             "iat": int(self._clock.now()),
         }
         if token:
-            digest = hashlib.sha256(token.encode("ascii")).digest()
-            claims["ath"] = base64.urlsafe_b64encode(digest)[:-1].decode("ascii")
+            claims["ath"] = jose.token_hash(token)
         if nonce:
             claims["nonce"] = nonce
         header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": self._public}

@@ -25,6 +25,7 @@ from midflight.adapters.credentials.calls import (
     member,
 )
 from midflight.adapters.credentials.client_keys import PemSigner, signed_jwt
+from midflight.adapters.credentials.native_ends import UNKNOWN_S, native_end, native_handle
 from midflight.adapters.credentials.reading import Reading, require_narrowing
 from midflight.domain.errors import Conflict, Misconfigured, Unavailable
 from midflight.domain.lease import Credential, Lease, Revocability, Secret
@@ -39,6 +40,9 @@ API_VERSION = "2022-11-28"
 SCOPE = r"[a-z_]+:(?:read|write|admin)@[A-Za-z0-9._-]+"
 JWT_LIFE_S = 540
 """GitHub accepts ten minutes at most; a minute is left for clocks that are apart."""
+TOKEN_S = 3_600
+"""How long a token lives."""
+_NONE = ""
 
 # An answer repeats each repository at length.
 LIMITS = CallLimits(bytes=4 * 1024 * 1024)
@@ -94,6 +98,7 @@ class GitHubAppBackend:
         self._settings = read_github(credential, signer=signer is not None)
         self._signer = signer
         self._calls = Calls(named=NAMED, ca=self._settings.ca, limits=limits)
+        # Lease id to its token, or to `_NONE` where it is certain that there is none.
         self._held: dict[str, str] = {}
 
     @property
@@ -121,6 +126,8 @@ class GitHubAppBackend:
             {"repositories": repositories, "permissions": permissions},
         )
         token = answer.text("token")
+        if 400 <= answer.status < 500:
+            self._held[lease.id] = _NONE
         if answer.status != 201 or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise _failed("the request for a token", answer)
         self._held[lease.id] = token
@@ -130,14 +137,16 @@ class GitHubAppBackend:
             name for name, level in given.items() if {**_ALWAYS, **permissions}.get(name) != level
         }
         if wide or body.get("repository_selection") != "selected" or _foreign(body, repositories):
-            await self.revoke(lease)
+            await self._give_back(lease)
             raise Misconfigured(f"{NAMED} gave a token for more than was asked for.")
         try:
             ends = int(dt.datetime.fromisoformat(answer.text("expires_at")).timestamp())
         except ValueError:
-            await self.revoke(lease)
+            await self._give_back(lease)
             raise Unavailable(f"{NAMED} does not say when its token ends.") from None
-        return Issued(secret=Secret(fields={"token": token}, expires_at=ends))
+        return Issued(
+            secret=Secret(fields={"token": token}, expires_at=ends), handle=native_handle(ends)
+        )
 
     async def renew(self, lease: Lease, *, expires_at: int) -> int:
         """`Conflict`: a token is not renewed."""
@@ -146,15 +155,24 @@ class GitHubAppBackend:
             hint="Ask for a new lease.",
         )
 
-    async def revoke(self, lease: Lease) -> None:
-        """Give the token back, if it is still held here."""
+    async def revoke(self, lease: Lease) -> int | None:
+        """Give the token back, if it is still held here; else it lives for an hour."""
         token = self._held.get(lease.id)
         if token is None:
-            return
+            return native_end(lease, unknown=lease.created_at + TOKEN_S + UNKNOWN_S)
+        if token == _NONE:
+            self._held.pop(lease.id)
+            return None
         answer = await self._call("DELETE", "/installation/token", bearer=token)
         if answer.status not in {204, 401, 404}:  # 401: it is no longer valid
             raise _failed("the revoking of a token", answer)
         self._held.pop(lease.id, None)
+        return None
+
+    async def _give_back(self, lease: Lease) -> None:
+        """Give back what is not handed out; `revoke` is called once more for the lease."""
+        await self.revoke(lease)
+        self._held[lease.id] = _NONE
 
     async def names(self) -> Sequence[str]:
         """Empty: GitHub lists no tokens."""

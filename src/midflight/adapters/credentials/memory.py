@@ -41,7 +41,10 @@ class MemoryBackend:
     """See the module."""
 
     def __init__(self, setup: Setup, server: MemoryServer) -> None:
-        """Of its settings it reads `revocability` and `can_renew`."""
+        """Of its settings it reads `revocability`, `can_renew` and `outlives_s`.
+
+        Accounts last `outlives_s` seconds longer than their leases.
+        """
         self._setup = setup
         self._server = server
         self._credential = setup.credential
@@ -51,6 +54,8 @@ class MemoryBackend:
         except ValueError:
             raise Misconfigured("revocability: immediate, at_expiry or never.") from None
         self._can_renew = bool(settings.get("can_renew", True))
+        outlives = settings.get("outlives_s", 0)
+        self._outlives_s = outlives if isinstance(outlives, int) else 0
 
     @property
     def revocability(self) -> Revocability:
@@ -68,11 +73,10 @@ class MemoryBackend:
             raise Misconfigured(f"No such scopes: {', '.join(sorted(beyond))}.")
         self._called("issue", lease.external)
         password = secrets.token_urlsafe(24)
-        self._server.accounts[lease.external] = (password, lease.scopes, lease.expires_at)
+        ends = lease.expires_at + self._outlives_s
+        self._server.accounts[lease.external] = (password, lease.scopes, ends)
         self._server.after("issue", lease.external)
-        secret = Secret(
-            fields={"username": lease.external, "token": password}, expires_at=lease.expires_at
-        )
+        secret = Secret(fields={"username": lease.external, "token": password}, expires_at=ends)
         # As real ones: those that can take nothing back have nothing to take it back by.
         takes_back = self._revocability is Revocability.IMMEDIATE
         return Issued(secret=secret, handle=f"account:{lease.external}" if takes_back else "")
@@ -87,12 +91,15 @@ class MemoryBackend:
         self._server.after("renew", lease.external)
         return expires_at
 
-    async def revoke(self, lease: Lease) -> None:
+    async def revoke(self, lease: Lease) -> int | None:
         """End it, unless accounts here cannot be ended."""
         self._called("revoke", lease.external)
         if self._revocability is Revocability.IMMEDIATE:
             self._server.accounts.pop(lease.external, None)
         self._server.after("revoke", lease.external)
+        if self._revocability is Revocability.AT_EXPIRY:
+            return lease.expires_at + self._outlives_s
+        return None
 
     async def names(self) -> Sequence[str]:
         """All accounts with the broker's prefix."""

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from midflight.adapters.credentials.calls import LIMITS, CallLimits, Calls
 from midflight.adapters.credentials.dpop_proofs import KEY_FIELD, DpopKey
+from midflight.adapters.credentials.native_ends import native_end, native_handle
 from midflight.adapters.credentials.oauth_server import NAMED, OAuthServer
 from midflight.adapters.credentials.oauth_settings import read_oauth
 from midflight.adapters.credentials.reading import require_narrowing
@@ -99,7 +100,8 @@ class OAuthBackend:
         fields = {"token": token}
         if key is not None:
             fields[KEY_FIELD] = key.private_jwk()
-        return Issued(secret=Secret(fields=fields, expires_at=now + int(answer["expires_in"])))
+        ends = now + int(answer["expires_in"])
+        return Issued(secret=Secret(fields=fields, expires_at=ends), handle=native_handle(ends))
 
     async def renew(self, lease: Lease, *, expires_at: int) -> int:
         """`Conflict`: a new token takes its place; no refresh token is asked for or kept."""
@@ -108,12 +110,16 @@ class OAuthBackend:
             hint="Ask for a new lease.",
         )
 
-    async def revoke(self, lease: Lease) -> None:
-        """Revoke the token, if it is still held here and the server can."""
+    async def revoke(self, lease: Lease) -> int | None:
+        """Revoke the token, if it is still held here and the server can.
+
+        Servers that read tokens by themselves go on taking it until it ends, so that is said.
+        """
         token = self._held.get(lease.id)
         if token is not None:
             await self._server.revoke(token)
             self._held.pop(lease.id, None)
+        return native_end(lease, unknown=lease.expires_at)
 
     async def names(self) -> Sequence[str]:
         """Empty: no server lists a client's tokens."""

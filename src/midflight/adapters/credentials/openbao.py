@@ -28,6 +28,7 @@ from midflight.adapters.credentials.calls import (
     member,
     texts,
 )
+from midflight.adapters.credentials.client_keys import OwnToken
 from midflight.adapters.credentials.openbao_session import (
     NAMED,
     OpenBaoSession,
@@ -67,20 +68,24 @@ class OpenBaoBackend:
         references: SecretReader,
         clock: Clock,
         installation: str = "",
+        own_token: OwnToken | None = None,
         limits: CallLimits = LIMITS,
     ) -> None:
         """`installation` marks what is made here, and only what has its mark is listed.
+
+        With `own_token` a login by `jwt` needs no secret in the settings.
 
         Raises:
             Misconfigured: with every problem of the settings.
         """
         self._credential, self._clock = credential, clock
-        self._settings = read_openbao(credential)
+        self._settings = read_openbao(credential, own=own_token is not None)
         self._session = OpenBaoSession(
             self._settings,
             calls=Calls(named=NAMED, ca=self._settings.ca, limits=limits),
             references=references,
             clock=clock,
+            own_token=own_token,
         )
         self._tokens = LeaseTokens(self._session, installation=installation)
         # Of tokens made in this process: the engine's lease under each.

@@ -1,7 +1,8 @@
 """Midflight's own standing at an OpenBao or Vault server: its settings, its token, its calls.
 
-It authenticates by `approle`, by `jwt` (with a JWT-SVID, for one), or with a token that is referred
-to. Above: `openbao.py`, which leases. Below: `calls.py`.
+It authenticates by `jwt`, with a token that Midflight signs for each login and nothing that is kept
+anywhere; by `approle`; or with a token or JWT that is referred to. Above: `openbao.py`, which
+leases. Below: `calls.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import msgspec
 
 from midflight.adapters.credentials.calls import Answer, Calls, failure, member, texts
+from midflight.adapters.credentials.client_keys import OwnToken
 from midflight.adapters.credentials.reading import Reading
 from midflight.domain.errors import Misconfigured, Unavailable
 from midflight.domain.lease import Credential
@@ -43,7 +45,8 @@ class OpenBaoSettings(Value):
         method: how Midflight authenticates: `token`, `approle` or `jwt`.
         mount: where that method is mounted.
         role: `role_id` of approle, `role` of jwt.
-        secret: reference to the token, the `secret_id` or the JWT.
+        secret: reference to the token, the `secret_id` or the JWT; empty where Midflight signs one.
+        audience: what a JWT that Midflight signs is for; the `bound_audiences` of the role.
     """
 
     url: str
@@ -57,18 +60,26 @@ class OpenBaoSettings(Value):
     token_role: str = ""
     mount: str = ""
     role: str = ""
+    audience: str = ""
 
 
-def read_openbao(credential: Credential) -> OpenBaoSettings:
-    """The settings, or `Misconfigured` with every problem."""
+def read_openbao(credential: Credential, *, own: bool) -> OpenBaoSettings:
+    """The settings, or `Misconfigured` with every problem.
+
+    Args:
+        credential: whose settings they are.
+        own: Midflight can sign a JWT of its own, so none needs to be referred to.
+    """
     with Reading.of(credential) as reading:
         auth = reading.section("auth")
         method = auth.choice("method", {"token", "approle", "jwt"})
         roles = {"approle": "role_id", "jwt": "role"}
         secrets = {"token": "token", "approle": "secret_id", "jwt": "jwt"}
         role = auth.text(roles[method]) if method in roles else ""
+        url = reading.url("url")
+        own = own and method == "jwt" and not auth.has("jwt")
         settings = OpenBaoSettings(
-            url=reading.url("url"),
+            url=url,
             ca=reading.text("ca", default=""),
             namespace=reading.text("namespace", default="", form=PATH),
             kind=reading.choice("kind", {"engine", "token"}, default="engine"),
@@ -78,7 +89,8 @@ def read_openbao(credential: Credential) -> OpenBaoSettings:
             method=method,
             mount=auth.text("mount", default=method, form=PATH),
             role=role,
-            secret=auth.reference(secrets[method]) if method else "",
+            secret=auth.reference(secrets[method]) if method and not own else "",
+            audience=auth.text("audience", default=url, form=r"[\x21-\x7e]+") if own else "",
         )
         if settings.kind == "token":
             _check_token(settings, credential, reading)
@@ -126,9 +138,15 @@ class OpenBaoSession:
     """Authenticated calls. Takes a new token before its own grows old, and when it is refused."""
 
     def __init__(
-        self, settings: OpenBaoSettings, *, calls: Calls, references: SecretReader, clock: Clock
+        self,
+        settings: OpenBaoSettings,
+        *,
+        calls: Calls,
+        references: SecretReader,
+        clock: Clock,
+        own_token: OwnToken | None = None,
     ) -> None:
-        self._settings, self._calls = settings, calls
+        self._settings, self._calls, self._own_token = settings, calls, own_token
         self._references, self._clock = references, clock
         self._standing: Standing | None = None
 
@@ -191,9 +209,7 @@ class OpenBaoSession:
 
     async def _taken(self) -> Standing:
         settings = self._settings
-        secret = await self._references.read(settings.secret)
-        if _TOKEN.match(secret) is None:
-            raise Misconfigured(f"{settings.secret} is not one line of printable characters.")
+        secret = await self._shown()
         if settings.method == "token":
             return await self._given(secret)
         names = {"approle": ("role_id", "secret_id"), "jwt": ("role", "jwt")}[settings.method]
@@ -207,6 +223,16 @@ class OpenBaoSession:
         if answer.status != 200 or not token:
             raise failure(NAMED, f"a login by {settings.method}", answer.status)
         return self._lasting(token, answer.json()["auth"].get("lease_duration"))
+
+    async def _shown(self) -> str:
+        """What Midflight shows: a JWT that it signs for this login, or what is referred to."""
+        reference = self._settings.secret
+        if not reference and self._own_token is not None:
+            return await self._own_token(self._settings.audience)
+        secret = await self._references.read(reference)
+        if _TOKEN.match(secret) is None:
+            raise Misconfigured(f"{reference} is not one line of printable characters.")
+        return secret
 
     async def _given(self, token: str) -> Standing:
         answer = await self.call("GET", "auth/token/lookup-self", token=token, again=True)

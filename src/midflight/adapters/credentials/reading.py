@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from midflight.domain.errors import Forbidden, Misconfigured
 from midflight.domain.lease import Credential, Lease
+from midflight.services.lease_asking import SCOPE_EFFECTS
 
 REFERENCE = re.compile(r"(?:env:[A-Za-z_][A-Za-z0-9_]*|file:\S+|sealed:[A-Za-z0-9._-]+)\Z")
 
@@ -34,8 +35,9 @@ class Reading:
 
     @classmethod
     def of(cls, credential: Credential) -> Reading:
-        """Of a credential's settings."""
-        return cls(credential.settings, title=f"Credential {credential.name} cannot be used.")
+        """Of a credential's settings, but for what is the broker's in them."""
+        settings = {k: v for k, v in credential.settings.items() if k != SCOPE_EFFECTS}
+        return cls(settings, title=f"Credential {credential.name} cannot be used.")
 
     def problem(self, name: str, what: str) -> None:
         """Note that a member is wrong. `what` continues "The setting NAME …"."""

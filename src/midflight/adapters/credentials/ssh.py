@@ -141,14 +141,15 @@ class SshBackend:
             hint="Ask for a new lease.",
         )
 
-    async def revoke(self, lease: Lease) -> None:
-        """Put it on the revocation list, if there is one; else it ends by itself."""
+    async def revoke(self, lease: Lease) -> int | None:
+        """Put it on the revocation list, if there is one; servers that do not look take it on."""
         if self._revoked is None or lease.expires_at < self._clock.now():
-            return
+            return lease.expires_at
         public = (
             (await self._ca()).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         )
         await self._revoked.add(serial_of(lease.external), until=lease.expires_at, ca=public)
+        return lease.expires_at
 
     async def names(self) -> Sequence[str]:
         """Empty: nobody lists certificates."""

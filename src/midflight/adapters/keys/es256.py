@@ -16,6 +16,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from midflight.domain import jose
 from midflight.domain.errors import Misconfigured
 from midflight.domain.value import JSONObject, Value
 from midflight.services.ports.clock import Clock
@@ -130,7 +131,7 @@ def _imported(jwk: JSONObject) -> ECKey:
         key = None
     # joserfc 1.8 imports an EC key whatever its `kty` says.
     plain = key is not None and jwk.get("kty") == "EC" and key.curve_name == "P-256"
-    if key is None or not plain or key.kid != key.thumbprint():
+    if key is None or not plain or key.kid != _public(key)["kid"]:
         raise Misconfigured("A token signing key is not a private P-256 JWK with its own id.")
     return key
 
@@ -138,7 +139,7 @@ def _imported(jwk: JSONObject) -> ECKey:
 def _public(key: ECKey) -> JSONObject:
     members = key.as_dict(private=False)
     plain: JSONObject = {name: members[name] for name in ("kty", "crv", "x", "y")}
-    return {**plain, "kid": key.thumbprint(), "use": "sig", "alg": "ES256"}
+    return {**plain, "kid": jose.thumbprint(plain), "use": "sig", "alg": "ES256"}
 
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from midflight.adapters.keys.public_keys import encoded
+from midflight.domain import jose
 from midflight.domain.errors import Unavailable
 from midflight.services.ports.keys import LocalSigner, Purpose, Signer
 
@@ -63,11 +63,11 @@ class JwsMint:
 def _signing_input(signer: Signer, header: Mapping[str, Any], claims: Mapping[str, Any]) -> bytes:
     protected = {**header, "alg": signer.algorithm, "kid": signer.public_jwk["kid"]}
     parts = (msgspec.json.encode(protected), msgspec.json.encode(dict(claims)))
-    return ".".join(map(encoded, parts)).encode("ascii")
+    return ".".join(map(jose.base64url, parts)).encode("ascii")
 
 
 def _compact(text: bytes, signature: bytes) -> str:
-    return f"{text.decode('ascii')}.{encoded(signature)}"
+    return f"{text.decode('ascii')}.{jose.base64url(signature)}"
 
 
 __all__ = ["JwsMint", "Keys"]

@@ -6,16 +6,14 @@ a service is held against it. Knows ES256 (P-256) and RS256 (2048 bits and more)
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import secrets
 
-import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from midflight.domain import jose
 from midflight.domain.errors import Misconfigured
 from midflight.domain.key_ring import RingKey
 from midflight.domain.value import JSONObject
@@ -51,9 +49,12 @@ def public_jwk(key: PublicKey, purpose: Purpose) -> JSONObject:
             f"A key for {purpose.value} is not for {purpose.algorithm}.",
             hint="ES256 takes P-256, RS256 takes RSA of at least 2048 bits.",
         )
-    # RFC 7638 §3: the required members alone, in order, without white space.
-    digest = hashlib.sha256(msgspec.json.encode(members, order="sorted")).digest()
-    return {**members, "kid": encoded(digest), "use": purpose.use, "alg": purpose.algorithm}
+    return {
+        **members,
+        "kid": jose.thumbprint(members),
+        "use": purpose.use,
+        "alg": purpose.algorithm,
+    }
 
 
 def public_key(jwk: JSONObject, purpose: Purpose) -> PublicKey:
@@ -113,23 +114,13 @@ def holds(key: PublicKey, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def encoded(raw: bytes) -> str:
-    """Unpadded base64url (RFC 7515 §2)."""
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
-
-
-def decoded(text: str) -> bytes:
-    """The bytes again. `ValueError` if it is not base64url."""
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-
-
 def _number(value: int, size: int | None = None) -> str:
     length = (value.bit_length() + 7) // 8 if size is None else size
-    return encoded(value.to_bytes(length, "big"))
+    return jose.base64url(value.to_bytes(length, "big"))
 
 
 def _read(jwk: JSONObject, name: str) -> int:
-    return int.from_bytes(decoded(jwk[name]), "big")
+    return int.from_bytes(jose.from_base64url(jwk[name]), "big")
 
 
 def _another(key: RingKey, purpose: Purpose) -> Misconfigured:
@@ -143,8 +134,6 @@ __all__ = [
     "COORDINATE",
     "MIN_RSA_BITS",
     "PublicKey",
-    "decoded",
-    "encoded",
     "holds",
     "proven",
     "public_jwk",

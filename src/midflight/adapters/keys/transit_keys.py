@@ -21,8 +21,9 @@ import httpx2
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from midflight.adapters.keys.public_keys import decoded, proven, public_jwk
+from midflight.adapters.keys.public_keys import proven, public_jwk
 from midflight.adapters.keys.remote_signer import RemoteSigner
+from midflight.domain import jose
 from midflight.domain.errors import Misconfigured, Unavailable
 from midflight.domain.key_ring import RingKey
 from midflight.services.ports.key_rings import MadeKey
@@ -120,7 +121,7 @@ class TransitKeySource:
         try:
             label, version, text = cast("str", data["signature"]).split(":")
             if (label, version) == ("vault", "v1"):
-                return decoded(text.rstrip("=").translate(_URL_SAFE))
+                return jose.from_base64url(text.rstrip("=").translate(_URL_SAFE))
         except (KeyError, ValueError, AttributeError):
             pass
         raise Unavailable("The key service answered without a signature.")

@@ -6,7 +6,7 @@ write lock from its first statement: two processes never end one lease at the sa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import (
     ColumnElement,
@@ -14,6 +14,7 @@ from sqlalchemy import (
     CursorResult,
     Executable,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -38,6 +39,46 @@ AT_ONCE = 500
 
 _ALIVE = (LeaseState.INTENT.value, LeaseState.ACTIVE.value)
 _UNREVOKED = leases.c.state != LeaseState.REVOKED.value
+
+
+def _may_become(state: LeaseState) -> ColumnElement[bool]:
+    before = [known.value for known, after in TRANSITIONS.items() if state in after]
+    return leases.c.state.in_(before)
+
+
+# Of one lease at a time, and of thousands when a plane stops. Written once: to write one takes a
+# millisecond of the event loop, to run it hardly anything, and that in the lane's thread.
+_FINISH = (
+    update(leases)
+    .where(leases.c.id == bindparam("lease"), _may_become(LeaseState.REVOKED))
+    .values(state=LeaseState.REVOKED.value, error="", stuck=False)
+)
+_ACTIVATE = (
+    update(leases)
+    .where(leases.c.id == bindparam("lease"), _may_become(LeaseState.ACTIVE))
+    .values(
+        state=LeaseState.ACTIVE.value,
+        handle=bindparam("new_handle"),
+        expires_at=bindparam("new_end"),
+    )
+)
+_FAIL = (
+    update(leases)
+    .where(
+        leases.c.id == bindparam("lease"),
+        leases.c.state == LeaseState.REVOKING.value,
+        leases.c.attempts <= bindparam("new_attempts"),
+    )
+    .values(
+        attempts=bindparam("new_attempts"),
+        next_try_at=bindparam("new_try"),
+        error=bindparam("new_error"),
+        stuck=or_(leases.c.stuck, bindparam("is_stuck")),
+    )
+)
+_CREATE = insert(leases)
+_KNOWN = select(exists(select(literal(1)).where(credentials.c.name == bindparam("name"))))
+_LEASE = select(leases).where(leases.c.id == bindparam("lease"))
 
 
 class SqliteLeases:
@@ -96,14 +137,13 @@ class SqliteLeases:
 
     async def create_lease(self, lease: Lease, *, holder: str) -> None:
         """Write down an intent. `Conflict` if it exists, or its credential does not."""
-        statement = insert(leases).values({**rows.lease_row(lease), "holder": holder})
-        known = select(exists(select(literal(1)).where(credentials.c.name == lease.credential)))
+        row = {**rows.lease_row(lease), "holder": holder}
 
         def create(connection: Connection) -> None:
-            if not connection.execute(known).scalar_one():
+            if not connection.execute(_KNOWN, {"name": lease.credential}).scalar_one():
                 raise Conflict(f"There is no credential {lease.credential}.")
             try:
-                connection.execute(statement)
+                connection.execute(_CREATE, row)
             except IntegrityError:
                 raise Conflict(f"Lease {lease.id} or its external name exists.") from None
 
@@ -111,11 +151,8 @@ class SqliteLeases:
 
     async def activate_lease(self, lease_id: str, *, handle: str, expires_at: int) -> bool:
         """`intent` → `active`. False if it is no intent (any more)."""
-        return await self._changed_leases(
-            update(leases)
-            .where(leases.c.id == lease_id, _may_become(LeaseState.ACTIVE))
-            .values(state=LeaseState.ACTIVE.value, handle=handle, expires_at=expires_at)
-        )
+        given = {"lease": lease_id, "new_handle": handle, "new_end": expires_at}
+        return await self._changed_leases(_ACTIVATE, given)
 
     async def renew_lease(self, lease_id: str, *, before: int, expires_at: int) -> bool:
         """Move the end of an active lease that ends at `before`."""
@@ -169,35 +206,26 @@ class SqliteLeases:
 
     async def finish_lease(self, lease_id: str) -> bool:
         """`revoking` → `revoked`. False if it was not `revoking`."""
-        return await self._changed_leases(
-            update(leases)
-            .where(leases.c.id == lease_id, _may_become(LeaseState.REVOKED))
-            .values(state=LeaseState.REVOKED.value, error="", stuck=False)
-        )
+        return await self._changed_leases(_FINISH, {"lease": lease_id})
 
     async def fail_revoking(
         self, lease_id: str, *, attempts: int, next_try_at: int, error: str, stuck: bool
     ) -> bool:
         """Note that a try failed."""
-        return await self._changed_leases(
-            update(leases)
-            .where(
-                leases.c.id == lease_id,
-                leases.c.state == LeaseState.REVOKING.value,
-                leases.c.attempts <= attempts,
-            )
-            .values(
-                attempts=attempts,
-                next_try_at=next_try_at,
-                error=error,
-                stuck=or_(leases.c.stuck, literal(stuck)),
-            )
-        )
+        given = {
+            "lease": lease_id,
+            "new_attempts": attempts,
+            "new_try": next_try_at,
+            "new_error": error,
+            "is_stuck": stuck,
+        }
+        return await self._changed_leases(_FAIL, given)
 
     async def get_lease(self, lease_id: str) -> Lease | None:
         """A lease by id."""
-        statement = select(leases).where(leases.c.id == lease_id)
-        row = await self._reader.run(lambda c: c.execute(statement).mappings().one_or_none())
+        row = await self._reader.run(
+            lambda c: c.execute(_LEASE, {"lease": lease_id}).mappings().one_or_none()
+        )
         return None if row is None else rows.read_lease(row)
 
     async def list_leases(
@@ -267,19 +295,18 @@ class SqliteLeases:
         found = await self._writer.run(lambda c: c.execute(statement).mappings().all())
         return [rows.read_lease(row) for row in found]
 
-    async def _changed_leases(self, statement: Executable) -> bool:
-        return await self._writer.run(lambda c: _rowcount(c, statement)) > 0
+    async def _changed_leases(
+        self, statement: Executable, given: Mapping[str, object] | None = None
+    ) -> bool:
+        return await self._writer.run(lambda c: _rowcount(c, statement, given)) > 0
 
 
-def _rowcount(connection: Connection, statement: Executable) -> int:
-    result = connection.execute(statement)
+def _rowcount(
+    connection: Connection, statement: Executable, given: Mapping[str, object] | None
+) -> int:
+    result = connection.execute(statement, given)
     assert isinstance(result, CursorResult)
     return result.rowcount
-
-
-def _may_become(state: LeaseState) -> ColumnElement[bool]:
-    before = [known.value for known, after in TRANSITIONS.items() if state in after]
-    return leases.c.state.in_(before)
 
 
 __all__ = ["SqliteLeases"]

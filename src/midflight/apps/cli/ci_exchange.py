@@ -6,8 +6,6 @@ log of the job is worth nothing without it.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import secrets
 import time
 from typing import Any
@@ -18,6 +16,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from midflight.domain import jose
 from midflight.domain.errors import Forbidden, Malformed, Misconfigured, Unavailable
 from midflight.domain.value import Discreet, JSONObject
 from midflight.wire import json
@@ -72,8 +71,7 @@ class JobKey:
             "iat": int(time.time()),
         }
         if token:
-            digest = hashlib.sha256(token.encode("ascii")).digest()
-            claims["ath"] = base64.urlsafe_b64encode(digest)[:-1].decode("ascii")
+            claims["ath"] = jose.token_hash(token)
         if nonce:
             claims["nonce"] = nonce
         header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk}
@@ -190,14 +188,18 @@ def _error(answer: httpx2.Response) -> Any:
 
 
 def _refused(answer: httpx2.Response) -> Forbidden | Unavailable:
-    if answer.status_code >= 500:
-        return _silent()
     try:
         value = json.as_object(json.decode(answer.content)) or {}
     except Malformed:
         value = {}
     told = value.get("error_description") or value.get("message") or value.get("error") or ""
     words = "".join(c for c in str(told)[:500] if c.isprintable())
+    if answer.status_code >= 500:
+        if not words:
+            return _silent()
+        return Unavailable(
+            f"The plane cannot do it now ({answer.status_code}): {words}", hint="Try again later."
+        )
     return Forbidden(
         f"The plane refuses this job ({answer.status_code}): {words or 'without a reason'}",
         hint="An operator looks at [[ci.issuer]] and at the ledger.",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from midflight.domain.errors import Unauthenticated
+from midflight.wire.proc_stat import read_stat
 
 # A snapshot that keeps changing is somebody's doing; three looks are enough for honest churn.
 _LOOKS = 3
@@ -40,12 +41,10 @@ ReadProcess = Callable[[int], Process | None]
 def read_process(pid: int) -> Process | None:
     """A process as /proc shows it now, or None if there is none."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        stat = read_stat(Path(f"/proc/{pid}/stat").read_bytes())
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command stands in parentheses and may hold spaces and parentheses itself (proc(5)).
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return Process(pid=pid, parent=int(fields[1]), started=int(fields[19]))
+    return None if stat is None else Process(pid=pid, parent=stat.parent, started=stat.started)
 
 
 def ancestry(pid: int, *, read: ReadProcess = read_process) -> tuple[Process, ...]:
@@ -200,8 +199,8 @@ def _zombie_children() -> list[int]:
     found: list[int] = []
     for pid in _children():
         with suppress(FileNotFoundError, ProcessLookupError):
-            stat = Path(f"/proc/{pid}/stat").read_bytes()
-            if stat[stat.rindex(b")") + 2 :][:1] == b"Z":
+            stat = read_stat(Path(f"/proc/{pid}/stat").read_bytes())
+            if stat is not None and stat.ended:
                 found.append(pid)
     return found
 

@@ -27,8 +27,8 @@ from midflight.domain.errors import Malformed
 from midflight.domain.value import JSONObject
 from midflight.services.authorization import Authorization, as_refusal
 from midflight.services.authorization_clients import AuthorizationRequest
-from midflight.wire.oauth.certificates import certificate_thumbprint
 from midflight.wire.oauth.documents import INTROSPECT, REVOKE, TOKEN, WELL_KNOWN, body, refusal
+from midflight.wire.tokens.certificate import certificate_thumbprint
 
 log = structlog.get_logger(__name__)
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from midflight.apps.server.asgi import Scope
 from midflight.domain.value import Value
+from midflight.wire.proc_stat import read_stat
 
 # Linux 6.5, <asm-generic/socket.h>; Python 3.11 has no name for it.
 _SO_PEERPIDFD = 77
@@ -117,14 +118,12 @@ def _process(connection: socket.socket, pid: int) -> str:
     except OSError:
         return ""
     try:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            stat = Path(f"/proc/{pid}/stat").read_bytes()
-            # proc_pid_stat(5): field 22; the name in field 2 may contain anything, even `)`.
-            started = int(stat.rpartition(b")")[2].split()[19])
+        with contextlib.suppress(OSError):
+            stat = read_stat(Path(f"/proc/{pid}/stat").read_bytes())
             poll = select.poll()
             poll.register(held, select.POLLIN)
-            if not poll.poll(0):  # readable once the process has ended
-                return f"{pid}@{started}"
+            if stat is not None and not poll.poll(0):  # readable once the process has ended
+                return f"{pid}@{stat.started}"
         return ""
     finally:
         os.close(held)

@@ -51,8 +51,14 @@ class CredentialBackend(Protocol):
         """
         ...
 
-    async def revoke(self, lease: Lease) -> None:
-        """End it, and whatever was opened with it. That it is gone already is success."""
+    async def revoke(self, lease: Lease) -> int | None:
+        """End it, and whatever was opened with it. That it is gone already is success.
+
+        Returns:
+            None once it is gone (or is a static secret, which nobody ends). Otherwise when it ends
+            by itself at the latest (Unix seconds), which may be after `lease.expires_at`, and has
+            to be said of a lease as well of which nobody knows whether it was issued.
+        """
         ...
 
     async def names(self) -> Sequence[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import re
+
+from midflight.domain import jose
 
 METHOD = "S256"
 # 32 bytes in canonical base64url: the two unused bits of the last character are zero.
@@ -20,8 +20,7 @@ def is_challenge(text: str) -> bool:
 
 def challenge_of(verifier: str) -> str:
     """The S256 challenge of a verifier (RFC 7636 §4.2)."""
-    digest = hashlib.sha256(verifier.encode("ascii")).digest()
-    return base64.urlsafe_b64encode(digest)[:-1].decode("ascii")
+    return jose.digest(verifier.encode("ascii"))
 
 
 def verifies(verifier: str, challenge: str) -> bool:

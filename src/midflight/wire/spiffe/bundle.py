@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from midflight.domain import jose
 from midflight.domain.errors import Malformed, TooLarge
 from midflight.domain.spiffe import TrustBundle
 from midflight.domain.value import JSONObject
@@ -162,24 +163,20 @@ def _public_members(key: object) -> JSONObject:
             return {
                 "kty": "EC",
                 "crv": f"P-{key.curve.key_size}",
-                "x": _base64url(numbers.x.to_bytes(size, "big")),
-                "y": _base64url(numbers.y.to_bytes(size, "big")),
+                "x": jose.base64url(numbers.x.to_bytes(size, "big")),
+                "y": jose.base64url(numbers.y.to_bytes(size, "big")),
             }
         case rsa.RSAPublicKey():
             numbers = key.public_numbers()
             return {"kty": "RSA", "n": _of_number(numbers.n), "e": _of_number(numbers.e)}
         case ed25519.Ed25519PublicKey():
-            return {"kty": "OKP", "crv": "Ed25519", "x": _base64url(key.public_bytes_raw())}
+            return {"kty": "OKP", "crv": "Ed25519", "x": jose.base64url(key.public_bytes_raw())}
         case _:
             raise Malformed("An X.509 authority has a key of an unknown kind.")
 
 
 def _of_number(number: int) -> str:
-    return _base64url(number.to_bytes((number.bit_length() + 7) // 8, "big"))
-
-
-def _base64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return jose.base64url(number.to_bytes((number.bit_length() + 7) // 8, "big"))
 
 
 __all__ = [

@@ -6,12 +6,10 @@ for `wire/spiffe/x509.py` to say; what is read here only finds the bundle that d
 
 from __future__ import annotations
 
-import hashlib
-from base64 import urlsafe_b64encode
-
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
+from midflight.domain import jose
 from midflight.domain.errors import Unauthenticated
 from midflight.domain.value import Value
 
@@ -62,7 +60,7 @@ def read_certificate(der: bytes) -> Certificate:
 
 def certificate_thumbprint(der: bytes) -> str:
     """`x5t#S256` of a certificate (RFC 8705 §3.1, RFC 7515 §4.1.8)."""
-    return urlsafe_b64encode(hashlib.sha256(der).digest())[:-1].decode("ascii")
+    return jose.digest(der)
 
 
 def _run(certificate: x509.Certificate) -> str | None:

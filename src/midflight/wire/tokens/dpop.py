@@ -7,13 +7,13 @@ replicas share. Server-provided nonces (§8) are not asked for: single use is du
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import math
 import re
 
 import msgspec
 
+from midflight.domain import jose
 from midflight.domain.errors import Malformed, Unauthenticated
 from midflight.domain.value import Value
 from midflight.wire.tokens.htu import same_target
@@ -76,7 +76,7 @@ def verify_proof(
         raise _refused("The DPoP proof does not verify with the key that the token is bound to.")
     if claims.htm != method or not same_target(claims.htu, url):
         raise _refused("The DPoP proof is for another request.")
-    if claims.ath != _ath(token):
+    if claims.ath != jose.token_hash(token):
         raise _refused("The DPoP proof is for another access token.")
     return _proof(claims, bound_to, now)
 
@@ -152,11 +152,6 @@ def _header_is_plain(jws: Jws) -> bool:
         and header["alg"] in ALGORITHMS
         and isinstance(header["jwk"], dict)
     )
-
-
-def _ath(token: str) -> str:
-    digest = hashlib.sha256(token.encode("ascii")).digest()
-    return base64.urlsafe_b64encode(digest)[:-1].decode("ascii")
 
 
 def _refused(message: str, *, hint: str = "") -> Unauthenticated:

@@ -8,13 +8,12 @@ point costs some 30 µs, so parsed keys are memoised; which keys count is decide
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
-from base64 import urlsafe_b64encode
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from midflight.domain import jose
 from midflight.domain.errors import Malformed
 from midflight.domain.value import JSONObject, Value
 
@@ -88,10 +87,7 @@ def _members(jwk: JSONObject) -> tuple[str, str, str, str]:
 
 
 def _thumbprint(kind: str, curve: str, x: str, y: str) -> str:
-    # Members in lexicographic order, no white space; all four are known to need no escaping.
-    tail = f',"y":"{y}"' if kind == "EC" else ""
-    text = f'{{"crv":"{curve}","kty":"{kind}","x":"{x}"{tail}}}'
-    return urlsafe_b64encode(hashlib.sha256(text.encode("ascii")).digest())[:-1].decode("ascii")
+    return jose.thumbprint({"kty": kind, "crv": curve, "x": x, "y": y})
 
 
 @functools.lru_cache(maxsize=1024)

@@ -15,6 +15,7 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
+from midflight.domain import jose
 from midflight.domain.errors import Malformed
 from midflight.domain.value import JSONObject
 from midflight.wire.json import as_object
@@ -103,12 +104,14 @@ def _larger(jwk: JSONObject, algorithm: str) -> PublicKey | None:
 @functools.lru_cache(maxsize=256)
 def _parsed_larger(algorithm: str, x: str, y: str) -> PublicKey | None:
     try:
-        key = ECKey.import_key({"kty": "EC", "crv": _LARGER[algorithm][0], "x": x, "y": y})
+        members: JSONObject = {"kty": "EC", "crv": _LARGER[algorithm][0], "x": x, "y": y}
+        key = ECKey.import_key(members)
         key.get_op_key("verify")  # parses the point now: off the curve is a ValueError
-        name = key.thumbprint()
     except (ValueError, JoseError):
         return None
-    return PublicKey(thumbprint=name, algorithms=frozenset({algorithm}), key=key)
+    return PublicKey(
+        thumbprint=jose.thumbprint(members), algorithms=frozenset({algorithm}), key=key
+    )
 
 
 def _rsa(jwk: JSONObject) -> PublicKey | None:
@@ -127,12 +130,12 @@ def _parsed_rsa(modulus: str, exponent: str) -> PublicKey | None:
         # FIPS 186-5 §5.4: an odd exponent above 2^16.
         if not MIN_RSA_BITS <= n.bit_length() <= MAX_RSA_BITS or e < 65_537 or e % 2 == 0:
             return None
-        key = RSAKey.import_key({"kty": "RSA", "n": modulus, "e": exponent})
+        members: JSONObject = {"kty": "RSA", "n": modulus, "e": exponent}
+        key = RSAKey.import_key(members)
         key.get_op_key("verify")  # parses the numbers now
-        name = key.thumbprint()
     except (Malformed, ValueError, JoseError):
         return None
-    return PublicKey(thumbprint=name, algorithms=_RSA, key=key)
+    return PublicKey(thumbprint=jose.thumbprint(members), algorithms=_RSA, key=key)
 
 
 __all__ = ["MAX_KEYS", "MAX_RSA_BITS", "MIN_RSA_BITS", "key_for"]
