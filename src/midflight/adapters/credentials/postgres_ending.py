@@ -1,0 +1,137 @@
+"""The end of a leased PostgreSQL role: no login, no session, no transaction, no object, no role.
+
+What a session leaves behind does not keep it alive: a transaction that was prepared outlives
+session and role, with its locks, so it is rolled back; and a role may leave objects in every
+database that it can connect to (a large object takes no privilege at all), so what it owns is
+handed on in each of them. Above: `postgres.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeAlias
+
+import asyncpg
+
+from midflight.domain.errors import Misconfigured
+
+EXISTS = "SELECT true FROM pg_catalog.pg_roles WHERE rolname = $1"
+_DISABLE = """
+SELECT pg_catalog.format(
+  'ALTER ROLE %I NOLOGIN PASSWORD NULL VALID UNTIL ''-infinity''', $1::text)
+"""
+_TERMINATE = """
+SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid))
+FROM pg_catalog.pg_stat_activity WHERE usename = $1
+"""
+_PREPARED = """
+SELECT gid, database FROM pg_catalog.pg_prepared_xacts WHERE owner = $1 ORDER BY prepared
+"""
+_ROLL_BACK = "SELECT pg_catalog.format('ROLLBACK PREPARED %L', $1::text)"
+_PAUSE = "SELECT pg_catalog.pg_sleep(0.01)"
+_DROP = "SELECT pg_catalog.format('DROP ROLE IF EXISTS %I', $1::text)"
+_HEIR = """
+SELECT g.rolname FROM pg_catalog.pg_auth_members m
+  JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
+  JOIN pg_catalog.pg_roles r ON r.oid = m.member
+WHERE r.rolname = $1 ORDER BY g.rolname LIMIT 1
+"""
+_ELSEWHERE = """
+SELECT DISTINCT d.datname FROM pg_catalog.pg_shdepend s
+  JOIN pg_catalog.pg_database d ON d.oid = s.dbid
+  JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
+WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND r.rolname = $1
+  AND d.datname <> pg_catalog.current_database() ORDER BY d.datname
+"""
+# In this order and in one transaction: once everything it owned has another owner, DROP OWNED
+# takes away what was granted to it and no object.
+_REASSIGN = "SELECT pg_catalog.format('REASSIGN OWNED BY %I TO %I', $1::text, $2::text)"
+_UNGRANT = "SELECT pg_catalog.format('DROP OWNED BY %I', $1::text)"
+
+
+class Session(Protocol):
+    """What is used of one of asyncpg's connections."""
+
+    async def execute(self, query: str) -> str:
+        """Run statements."""
+        ...
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Mapping[str, Any]]:
+        """All rows."""
+        ...
+
+    async def fetchrow(self, query: str, *args: object) -> Mapping[str, Any] | None:
+        """The first row."""
+        ...
+
+    async def fetchval(self, query: str, *args: object) -> Any:
+        """The first value of the first row."""
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[object]:
+        """All or nothing."""
+        ...
+
+
+Elsewhere: TypeAlias = Callable[[str], AbstractAsyncContextManager[Session]]
+"""A session of the administrator in another database of the same server."""
+
+
+async def run(session: Session, template: str, *values: object) -> None:
+    """Have the server write a statement with these values quoted, and run it."""
+    await session.execute(await session.fetchval(template, *values))
+
+
+async def end_role(session: Session, name: str, *, elsewhere: Elsewhere) -> None:
+    """End a role and everything that was opened with it. That it is gone already is success.
+
+    Raises:
+        Misconfigured: it owns something, and is a member of no role that could inherit it; or it
+            left prepared transactions, which only a superuser rolls back.
+        asyncpg.PostgresError: the server refuses; it can log in no more all the same, if it got
+            that far.
+    """
+    if not await session.fetchval(EXISTS, name):
+        return
+    # Committed before sessions are looked for, so that none begins behind that look.
+    await run(session, _DISABLE, name)
+    while await session.fetchval(_TERMINATE, name):
+        await session.fetchval(_PAUSE)
+    for row in await session.fetch(_PREPARED, name):
+        async with elsewhere(row["database"]) as other:
+            await _roll_back(other, row["gid"], of=name)
+    try:
+        await run(session, _DROP, name)
+    except asyncpg.DependentObjectsStillExistError:
+        heir = await session.fetchval(_HEIR, name)
+        if heir is None:
+            # Never the administrator: a function of the lease's would run with its rights then.
+            raise Misconfigured(
+                f"The role {name} can log in no more, and owns objects that no role inherits.",
+                hint="Look at what it owns, then: DROP OWNED BY it; DROP ROLE it.",
+            ) from None
+        for row in await session.fetch(_ELSEWHERE, name):
+            async with elsewhere(row["datname"]) as other, other.transaction():
+                await run(other, _REASSIGN, name, heir)
+                await run(other, _UNGRANT, name)
+        async with session.transaction():
+            await run(session, _REASSIGN, name, heir)
+            await run(session, _UNGRANT, name)
+            await run(session, _DROP, name)
+
+
+async def _roll_back(session: Session, gid: str, *, of: str) -> None:
+    try:
+        await run(session, _ROLL_BACK, gid)
+    except asyncpg.UndefinedObjectError:
+        return  # somebody else was first
+    except asyncpg.InsufficientPrivilegeError:
+        raise Misconfigured(
+            f"The role {of} can log in no more, and left a prepared transaction that holds its "
+            "locks.",
+            hint="As a superuser: SELECT gid FROM pg_prepared_xacts, then ROLLBACK PREPARED.",
+        ) from None
+
+
+__all__ = ["EXISTS", "Elsewhere", "Session", "end_role", "run"]
