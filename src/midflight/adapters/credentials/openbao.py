@@ -93,6 +93,11 @@ class OpenBaoBackend:
         """At once: the token is refused, and the engine takes its secret back."""
         return Revocability.IMMEDIATE
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """A token, or whatever the engine makes."""
+        return frozenset({"token"}) if self._settings.kind == "token" else None
+
     async def check(self) -> str:
         """Authenticate, and ask what Midflight may do there."""
         settings = self._settings

@@ -89,6 +89,11 @@ class PostgresBackend:
         """At once: sessions are terminated."""
         return Revocability.IMMEDIATE
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """What a client of PostgreSQL needs."""
+        return frozenset(self._fields("", ""))
+
     async def check(self) -> str:
         """Say what the administrator may, and which roles there are."""
         roles = [self._settings.role(scope) for scope in self._scopes]

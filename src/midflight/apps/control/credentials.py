@@ -128,6 +128,7 @@ class CredentialVerbs:
     async def _put(self, credential: Credential, *, operator: Operator, replace: bool) -> None:
         """With its old settings, what was lent is taken back; then the new ones count."""
         author, name = operator.author, credential.name
+        self._credentials.must_not_overlap(credential)
         with self._credentials.closed(name):
             if replace and self._credentials.find(name) is not None:
                 self._credentials.checked(credential)
