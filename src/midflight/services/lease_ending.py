@@ -99,10 +99,23 @@ class LeaseEnding:
         author: Author = MIDFLIGHT,
         patience: Patience | None = None,
     ) -> int:
-        """Try each once, several at a time; how many are gone now."""
+        """Try each once, several at a time; how many are gone now.
+
+        Raises what went wrong first (`StoreUnavailable`), after all have been tried.
+        """
         patience = patience or self.patience()
-        done = await asyncio.gather(*(self._end(lease, author, patience) for lease in leases))
-        return sum(done)
+        done = await asyncio.gather(
+            *(self._end(lease, author, patience) for lease in leases), return_exceptions=True
+        )
+        problems = [each for each in done if isinstance(each, BaseException)]
+        for problem in problems:
+            if not isinstance(problem, MidflightError):
+                # No traceback: its frames hold secrets. Its claim ends, and then it is tried.
+                log.error("lease_ending_broke", error=type(problem).__name__)
+        for problem in problems:
+            if isinstance(problem, MidflightError):
+                raise problem
+        return sum(each is True for each in done)
 
     async def _end(self, lease: Lease, author: Author, patience: Patience) -> bool:
         """Try once to end a lease in state `revoking`; whether it is gone now."""
