@@ -18,6 +18,7 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -25,9 +26,10 @@ import asyncpg
 
 from midflight.adapters.credentials.postgres_ending import EXISTS, Session, end_role, run
 from midflight.adapters.credentials.postgres_reach import refuse_risks, risks
+from midflight.adapters.credentials.postgres_screen import screened
 from midflight.adapters.credentials.postgres_settings import read_settings
 from midflight.adapters.credentials.scram import verifier
-from midflight.domain.errors import Conflict, Misconfigured, Unavailable
+from midflight.domain.errors import Conflict, MidflightError, Misconfigured, Unavailable
 from midflight.domain.lease import NAME_PREFIX, Lease, Revocability, Secret
 from midflight.services.ports.credential_backend import Issued
 from midflight.services.ports.secret_reader import Setup
@@ -200,7 +202,7 @@ class PostgresBackend:
     async def _elsewhere(self, database: str) -> AsyncGenerator[Session]:
         """One in another database of the server, used inside of `_session`."""
         password = await self._password()
-        session = await cast("Any", asyncpg).connect(**self._where(database), password=password)
+        session = await screened(credential=self._name, **self._where(database), password=password)
         try:
             yield cast("Session", session)
         finally:
@@ -221,7 +223,9 @@ class PostgresBackend:
                 f"missing ({type(error).__name__}).",
                 hint=f"midflight credential test {self._name} says what is missing.",
             ) from None
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except MidflightError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- a server that lies breaks its driver anyhow
             raise Unavailable(
                 f"The database of credential {self._name} did not do it ({type(error).__name__}).",
                 hint=f"midflight credential test {self._name} tries to reach it.",
@@ -234,6 +238,7 @@ class PostgresBackend:
                     **self._where(self._settings.database),
                     # Read for each connection, so that a password that was changed is found.
                     password=self._password,
+                    connect=partial(screened, credential=self._name),
                     min_size=0,
                     max_size=MAX_CONNECTIONS,
                 )
