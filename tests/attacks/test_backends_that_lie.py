@@ -6,7 +6,7 @@ Members of wrong types, impossible times, a secret where a name belongs, a drive
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any
 
 import pytest
@@ -137,7 +137,7 @@ ANSWERS: dict[str, Any] = {
     },
 }
 LIES: tuple[Any, ...] = (
-    None, True, -1, 2**62, MARKER, "é", "a\r\nb: c", {}, [[MARKER]],
+    None, -1, 2**62, MARKER, "é", "a\r\nb: c", [[MARKER]],
 )  # fmt: skip
 
 
@@ -159,6 +159,20 @@ def lied(value: Any, place: tuple[str, ...], lie: Any) -> Any:
     return changed
 
 
+def asking(made: OpenBaoBackend, path: str) -> list[Awaitable[object]]:
+    """What asks for this path."""
+    held = lease(handle="acc database/creds/ro/abc")
+    if path in {"auth/token/create", "database/creds/ro"}:
+        return [made.issue(lease())]
+    if path.startswith("auth/token/re") and path.endswith("accessor"):
+        return [made.renew(held, expires_at=held.expires_at + 9), made.revoke(held)]
+    if path.startswith("sys/leases/"):
+        return [made.renew(held, expires_at=held.expires_at + 9), made.revoke(held)]
+    if "accessor" in path:
+        return [made.names(), made.discard("midflight-x")]
+    return [made.check()]
+
+
 @pytest.mark.parametrize("path", ANSWERS)
 async def test_openbao_that_lies_in_any_member_is_refused_and_not_repeated(path: str) -> None:
     answers: dict[str, Any] = {}
@@ -167,7 +181,7 @@ async def test_openbao_that_lies_in_any_member_is_refused_and_not_repeated(path:
         where = asked.path.removeprefix("/v1/").partition("?")[0]
         return 200, answers.get(where, ANSWERS.get(where, {}))
 
-    with server(answer) as (url, _):
+    with server(answer) as (url, asked):
         settings = {
             "url": url,
             "path": "database/creds/ro",
@@ -180,19 +194,12 @@ async def test_openbao_that_lies_in_any_member_is_refused_and_not_repeated(path:
             clock=SystemClock(),
             limits=CallLimits(tries=1, total_s=3),
         )
-        held = lease(handle="acc database/creds/ro/abc")
         for place in places(ANSWERS[path]):
             for lie in LIES:
                 answers[path] = lied(ANSWERS[path], place, lie)
-                made._session._standing = None
-                for verb in (
-                    made.check(),
-                    made.issue(lease()),
-                    made.renew(held, expires_at=held.expires_at + 9),
-                    made.revoke(held),
-                    made.names(),
-                    made.discard("midflight-x"),
-                ):
+                if path.endswith("-self"):
+                    made._session._standing = None
+                for verb in asking(made, path):
                     said: object = None
                     try:
                         said = await verb
@@ -200,4 +207,5 @@ async def test_openbao_that_lies_in_any_member_is_refused_and_not_repeated(path:
                         said = str(refused)
                     if isinstance(said, str):
                         assert MARKER not in said, (place, lie)
+        assert any(path in one.path for one in asked)
         await made.close()
