@@ -54,7 +54,7 @@ def grants(version: int) -> str:
     params=[pytest.param(16, id="16"), pytest.param(0, id="system", marks=on_system)],
 )
 def server(request: pytest.FixtureRequest) -> Generator[Postgres]:
-    with postgres(SYSTEM if request.param == 0 else None) as running:
+    with postgres(install=SYSTEM if request.param == 0 else None) as running:
         yield running
 
 
@@ -217,7 +217,7 @@ async def test_the_check_says_which_grant_is_missing(server: Postgres, owner: An
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Postgres, Authority]]:
     authority = Authority(tmp_path_factory.mktemp("authority"))
-    with postgres(SYSTEM, tls=authority.issue("database")) as running:  # for `localhost`
+    with postgres(install=SYSTEM, tls=authority.issue("database")) as running:  # for `localhost`
         yield running, authority
 
 
