@@ -68,13 +68,15 @@ class House:
             show(made, svid.chain, svid.key)
         return made
 
-    def connect(self, svid: X509Svid | None) -> ssl.SSLSocket:
+    def connect(
+        self, svid: X509Svid | None, context: ssl.SSLContext | None = None
+    ) -> ssl.SSLSocket:
         """A connection whose handshake is over. `ssl.SSLError` or `OSError` if it is refused."""
         raw = socket.socket(socket.AF_UNIX)
         try:
             raw.settimeout(30)
             raw.connect(self.socket)
-            return self.context(svid).wrap_socket(raw)
+            return (context or self.context(svid)).wrap_socket(raw)
         except BaseException:
             raw.close()
             raise

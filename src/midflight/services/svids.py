@@ -91,12 +91,13 @@ class Svids:
         if revocation is not None:
             raise refusal(revocation)
 
-    async def x509(self, entry: Entry, *, proof: str) -> X509Svid:
+    async def x509(self, entry: Entry, *, proof: str, by: str | None = None) -> X509Svid:
         """A fresh X509-SVID with a key of its own.
 
         Args:
             entry: whose; `check` holds before and after.
             proof: how its bearer was established, for the record.
+            by: who asks in its stead, and is counted apart; None where it asks for itself.
 
         Raises:
             Forbidden, Interrupted: as `check`.
@@ -104,17 +105,19 @@ class Svids:
             TooOften: the entry has had more than it is given in this time.
         """
         self.check(entry)
-        self._rates.take(entry.id)
+        self._rates.take(entry.id, by)
         ttl_s = self._ttl(entry, min(entry.x509_ttl_s, self._x509_ttl_s))
         made = await self._authority.issue(entry.spiffe_id, ttl_s=ttl_s, run=entry.run)
         made = msgspec.structs.replace(made, hint=entry.hint)
         await self._record("x509-svid", made.serial, entry, expires_at=made.expires_at, proof=proof)
         return made
 
-    async def jwt(self, entry: Entry, audience: Sequence[str], *, proof: str) -> JwtSvid:
+    async def jwt(
+        self, entry: Entry, audience: Sequence[str], *, proof: str, by: str | None = None
+    ) -> JwtSvid:
         """A JWT-SVID for an audience. Errors as `x509`; `Malformed` for an unusable audience."""
         self.check(entry)
-        self._rates.take(entry.id)
+        self._rates.take(entry.id, by)
         now = int(self._clock.now())
         ttl_s = self._ttl(entry, min(entry.jwt_ttl_s, self._jwt_ttl_s))
         token_id = f"svid_{self._clock.token()}"
@@ -148,12 +151,12 @@ class Svids:
             hint=entry.hint,
         )
 
-    async def wit(self, entry: Entry, *, proof: str) -> WitSvid:
+    async def wit(self, entry: Entry, *, proof: str, by: str | None = None) -> WitSvid:
         """A WIT-SVID with a key of its own. Errors as `x509`; `Unavailable` where none are made."""
         if self._wit_signer is None or self._new_pair is None:
             raise Unavailable("No WIT-SVIDs are issued here.", hint="Set [spiffe] experimental.")
         self.check(entry)
-        self._rates.take(entry.id)
+        self._rates.take(entry.id, by)
         now = int(self._clock.now())
         ttl_s = self._ttl(entry, min(entry.x509_ttl_s, self._x509_ttl_s))
         token_id, key = f"svid_{self._clock.token()}", self._new_pair()

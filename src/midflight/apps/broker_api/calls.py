@@ -132,6 +132,7 @@ class BrokerCalls:
             return Asked(
                 attested,
                 f"broker:{broker.workload} {proof_of(attested)}",
+                by=broker.workload,
                 only=self._grants[broker.workload],
                 still=still,
             )

@@ -146,6 +146,10 @@ class BrokerApi:
         if peer.pid is None or self._processes.elsewhere(peer.pid):
             self._refused("The broker counts processes otherwise than this machine.", who)
             return None
+        if transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
+            # RFC 9113 §3.2, and lest what is said in another protocol be taken for this one.
+            self._refused("The broker has not agreed on HTTP/2.", who)
+            return None
         try:
             return self._callers.of_chain(chain_of(transport), self._clock.now())
         except Unauthenticated as error:

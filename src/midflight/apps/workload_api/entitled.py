@@ -25,6 +25,7 @@ from midflight.services.ports.spiffe import SvidClaims
 from midflight.services.svids import Svids
 
 Svid = TypeVar("Svid", X509Svid, WitSvid)
+Given = TypeVar("Given", X509Svid, WitSvid, JwtSvid)
 
 
 class Attestation(Protocol):
@@ -46,12 +47,14 @@ class Attestation(Protocol):
 class Asked(NamedTuple):
     """For whom something is asked: what is attested, and how it was established, for records.
 
-    `only` bounds the SPIFFE IDs that may be had in this way, None for no bound; `still` is called
-    before anything is given, and is `Refused` once that is over for good. It does no I/O.
+    `by` is whoever asks in its stead, None where it asks for itself; `only` bounds the SPIFFE IDs
+    that may be had in this way, None for no bound; `still` is called before anything is given, and
+    is `Refused` once that is over for good. It does no I/O.
     """
 
     attested: Attested
     proof: str
+    by: str | None = None
     only: frozenset[str] | None = None
     still: Callable[[], None] = lambda: None
 
@@ -106,12 +109,14 @@ class Entitled:
         asked = await ask()
         if not audience:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "An audience is needed.")
-        entries = self._standing(asked, _checked(wanted))
+        one = _checked(wanted)
+        made: dict[Entry, JwtSvid] = {}
         try:
-            made = [await self._svids.jwt(entry, audience, proof=asked.proof) for entry in entries]
+            for entry in self._standing(asked, one):
+                made[entry] = await self._svids.jwt(entry, audience, proof=asked.proof, by=asked.by)
         except Malformed as error:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
-        return made
+        return list(self._given(asked, made, one).values())
 
     async def bundles(self, ask: Ask) -> AsyncGenerator[Sequence[TrustBundle]]:
         """The bundles that it trusts, our own first."""
@@ -190,7 +195,7 @@ class Entitled:
             svid = held.get(entry)
             if svid is None or self._svids.due(svid):
                 try:
-                    svid = await mint(entry, proof=asked.proof)
+                    svid = await mint(entry, proof=asked.proof, by=asked.by)
                 except (Forbidden, Interrupted):
                     continue
                 except TooOften:
@@ -199,9 +204,16 @@ class Entitled:
                     if svid is None:
                         raise
             renewed[entry] = svid
-        if not renewed:
+        return self._given(asked, renewed, wanted)
+
+    def _given(
+        self, asked: Asked, made: dict[Entry, Given], wanted: str | None
+    ) -> dict[Entry, Given]:
+        """What of it may be given now: much may have ended while it was signed and recorded."""
+        found = {entry: made[entry] for entry in self._standing(asked, wanted) if entry in made}
+        if not found:
             raise not_entitled()
-        return renewed
+        return found
 
     def _trusted(self, entries: Iterable[Entry]) -> list[TrustBundle]:
         """Our bundle first, then those that the entries federate with and that are in force."""
