@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 from broker_kit import (
     AUTHOR,
@@ -23,6 +24,7 @@ from broker_kit import (
 
 from midflight.apps.workload_api.descriptors import messages
 from midflight.domain.revocation import Scope, ScopeKind
+from midflight.domain.spiffe import TrustBundle
 from midflight.services.mint_rates import BURST
 
 OWN = messages()
@@ -131,6 +133,30 @@ def test_a_stream_ends_when_its_workload_is_disabled(house: House) -> None:
         house.plane.do(lambda: plane.inventory.disable(TRIAGE, AUTHOR))
         house.plane.do(plane.spiffe.sweep)
         assert status(lambda: next(answers)) is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_a_connection_ends_with_the_authority_that_signed_for_it(house: House) -> None:
+    spiffe: Any = house.plane.plane.spiffe
+
+    class Without:
+        """The bundles, once a stolen authority is taken out of ours."""
+
+        def bundle(self, trust_domain: str) -> TrustBundle | None:
+            bundle: TrustBundle = spiffe.bundles.bundle(trust_domain)
+            return msgspec.structs.replace(bundle, x509_authorities=())
+
+    async def taken_out() -> None:
+        spiffe.callers._bundles = Without()
+        spiffe.api.changes.tell()
+
+    with workload() as process, house.channel(house.svid()) as channel:
+        reference = packed(process.pid)
+        with subscribe(channel, "X509SVID", reference=reference) as answers:
+            next(answers)
+            house.plane.do(taken_out)
+            assert status(lambda: next(answers)) is grpc.StatusCode.UNAUTHENTICATED
+        again = status(lambda: fetch(channel, reference=reference))
+        assert again is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("protocol", ["http/1.1", "none"])

@@ -29,6 +29,7 @@ from midflight.domain.errors import Unauthenticated
 from midflight.domain.identity import own_id
 from midflight.domain.records import Issued
 from midflight.domain.spiffe import MAX_X509_TTL_S, X509Svid
+from midflight.domain.value import Value
 from midflight.services.bundles import TrustBundles
 from midflight.services.ports.authority import Authority
 from midflight.services.ports.clock import Clock
@@ -36,6 +37,13 @@ from midflight.services.ports.processes import Processes
 from midflight.services.ports.recorder import Recorder
 from midflight.services.svid_callers import SvidCallers, SvidProof
 from midflight.services.svids import Svids
+
+
+class Shown(Value):
+    """What a broker showed in its handshake, and what that proved then."""
+
+    chain: tuple[bytes, ...]
+    proof: SvidProof
 
 
 class BrokerApi:
@@ -76,7 +84,7 @@ class BrokerApi:
         self._classes = messages()
         self._calls = BrokerCalls(
             grants=grants,
-            broker=self._broker,
+            proved=self._proved,
             attestation=attestation,
             entitled=entitled,
             svids=svids,
@@ -85,7 +93,7 @@ class BrokerApi:
             clock=clock,
             messages=self._classes,
         )
-        self._front: Front[SvidProof] | None = None
+        self._front: Front[Shown] | None = None
         self._callers = callers
         self._bundles = bundles
         self._authority = authority
@@ -99,7 +107,7 @@ class BrokerApi:
         self.id = own_id(bundles.trust_domain, "broker")
 
     @asynccontextmanager
-    async def serving(self, path: Path) -> AsyncGenerator[Front[SvidProof]]:
+    async def serving(self, path: Path) -> AsyncGenerator[Front[Shown]]:
         """Serve at `path` while the context lasts.
 
         Raises:
@@ -141,7 +149,7 @@ class BrokerApi:
     def _follow(self) -> None:
         trust(self._context, self._bundles.own.x509_authorities)
 
-    def _admit(self, peer: Peer, transport: asyncio.BaseTransport) -> SvidProof | None:
+    def _admit(self, peer: Peer, transport: asyncio.BaseTransport) -> Shown | None:
         who = f"uid:{peer.uid}"
         if peer.pid is None or self._processes.elsewhere(peer.pid):
             self._refused("The broker counts processes otherwise than this machine.", who)
@@ -150,21 +158,30 @@ class BrokerApi:
             # RFC 9113 §3.2, and lest what is said in another protocol be taken for this one.
             self._refused("The broker has not agreed on HTTP/2.", who)
             return None
+        chain = chain_of(transport)
         try:
-            return self._callers.of_chain(chain_of(transport), self._clock.now())
+            return Shown(chain=chain, proof=self._callers.of_chain(chain, self._clock.now()))
         except Unauthenticated as error:
             self._refused(error.message, who)
             return None
 
-    def _broker(self, peer: str) -> SvidProof | None:
-        return None if self._front is None else self._front.behind(peer)
+    def _proved(self, peer: str) -> SvidProof | None:
+        """Read anew each time: an authority that is taken out takes its brokers along at once."""
+        shown = None if self._front is None else self._front.behind(peer)
+        now = self._clock.now()
+        if shown is None or now >= shown.proof.expires_at:
+            return None if shown is None else shown.proof  # which says that it has ended
+        try:
+            return self._callers.of_chain(shown.chain, now)
+        except Unauthenticated:
+            return None
 
-    def _handler(self, front: Front[SvidProof]) -> grpc.GenericRpcHandler:
+    def _handler(self, front: Front[Shown]) -> grpc.GenericRpcHandler:
         async def failed(context: Any, error: Exception) -> None:
             trailing: tuple[tuple[str, bytes], ...] = ()
             if isinstance(error, Refused):
-                proof = front.behind(context.peer())
-                self._refused(error.text, "unknown" if proof is None else proof.workload)
+                shown = front.behind(context.peer())
+                self._refused(error.text, "unknown" if shown is None else shown.proof.workload)
                 code, _ = error.status.value
                 trailing = self._details.trailing(code, error.text, error.reason)
             await abort(context, error, trailing)
