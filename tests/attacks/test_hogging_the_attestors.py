@@ -87,6 +87,26 @@ async def test_one_users_flood_leaves_the_others_their_identities_and_the_plane_
     assert len(await asyncio.gather(*flood)) == MANY  # each has its turn
 
 
+async def test_a_broker_that_floods_for_a_workload_keeps_it_waiting_for_nothing() -> None:
+    """Who asks is somebody else than the user who would have to wait."""
+    slow = SlowForOne()
+    attestation = Attestation(attestors=[slow], processes=cast("Any", Processes()), timeout_s=20)
+    flood = [
+        asyncio.ensure_future(attestation.attest(process(1_000 + number), by="proxy"))
+        for number in range(MANY)
+    ]
+    own = asyncio.ensure_future(attestation.attest(process(1_000 + MANY)))
+    try:
+        async with asyncio.timeout(10):
+            while slow.busy < AT_ONCE + 1:
+                await asyncio.to_thread(lambda: None)
+        assert slow.busy == AT_ONCE + 1
+    finally:
+        slow.go.set()
+    assert (await own).uid == GREEDY
+    assert len(await asyncio.gather(*flood)) == MANY
+
+
 async def test_a_caller_that_gives_up_keeps_nobody_waiting() -> None:
     slow = SlowForOne()
     attestation = Attestation(attestors=[slow], processes=cast("Any", Processes()), timeout_s=20)

@@ -105,9 +105,12 @@ class Attesting:
 
     # What the Workload API asks
 
-    async def attest(self, process: Process) -> Attested:
-        """What is established about a process that connected. `Unauthenticated` if nothing is."""
-        return await self.attestation.attest(process)
+    async def attest(self, process: Process, *, by: str | None = None) -> Attested:
+        """What is established about a process; `by` is whoever asks in its stead.
+
+        `Unauthenticated` if nothing is.
+        """
+        return await self.attestation.attest(process, by=by)
 
     def entries(self, attested: Attested) -> Sequence[Entry]:
         """The entries in force that match, those of a run first. No I/O."""

@@ -4,8 +4,8 @@ The process is held while it is looked at, and looked at again afterwards: if it
 by another of its number or became another user meanwhile, nothing that was found counts. An
 attestor that does not answer in time leaves its selectors out; what is missing can only make fewer
 entries match. Few processes of one user are looked at at once, since attestors read files that
-their user chooses, in threads that all share: what that costs is that user's alone. Below:
-`ports/attestation.py`, `ports/processes.py`. Above: the Workload API.
+their user chooses, in threads that all share: what that costs is that user's alone, or that of the
+broker which asks. Below: `ports/attestation.py`, `ports/processes.py`. Above: the Workload API.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from midflight.services.ports.processes import HeldProcess, Processes
 
 TIMEOUT_S = 5.0
 AT_ONCE = 2
-"""Processes of one user that are looked at; further ones wait for their turn."""
+"""Processes of one user that are looked at for one who asks; further ones wait for their turn."""
 
+_Whose = tuple[int, str | None]
 _log: Any = structlog.get_logger(__name__)
 
 
@@ -41,10 +42,10 @@ class Attestation:
         self._processes = processes
         self._timeout_s = timeout_s
         # Gone with the last who waits for it.
-        self._turns: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[_Whose, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def attest(self, process: Process) -> Attested:
-        """What is established about a process that connected.
+    async def attest(self, process: Process, *, by: str | None = None) -> Attested:
+        """What is established about a process that connected, or that `by` asks for in its stead.
 
         Raises:
             Unauthenticated: the kernel does not vouch for it, or it is not that process any more.
@@ -57,7 +58,7 @@ class Attestation:
             raise _not_it(error.message.rstrip(".")) from None
         with closing(held):
             _check(held, process)
-            async with self._turn(process.uid):
+            async with self._turn(process.uid, by):
                 found = await asyncio.gather(
                     *(self._ask(each, process) for each in self._attestors)
                 )
@@ -65,10 +66,10 @@ class Attestation:
         selectors = frozenset(selector for part in found for selector in part)
         return Attested(selectors=selectors, process=process.start, uid=process.uid)
 
-    def _turn(self, uid: int) -> asyncio.Semaphore:
-        turn = self._turns.get(uid)
+    def _turn(self, uid: int, by: str | None) -> asyncio.Semaphore:
+        turn = self._turns.get((uid, by))
         if turn is None:
-            turn = self._turns[uid] = asyncio.Semaphore(AT_ONCE)
+            turn = self._turns[uid, by] = asyncio.Semaphore(AT_ONCE)
         return turn
 
     async def _ask(self, attestor: Attestor, process: Process) -> Sequence[Selector]:

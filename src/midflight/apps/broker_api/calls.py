@@ -128,7 +128,7 @@ class BrokerCalls:
             number = int(held.start.partition("@")[0])
             process = Process(pid=number, uid=uid, gid=gid, start=held.start)
             try:
-                attested = await self._attestation.attest(process)
+                attested = await self._attestation.attest(process, by=broker.workload)
             except (Unauthenticated, Forbidden):
                 still()
                 raise not_entitled() from None

@@ -31,8 +31,11 @@ Given = TypeVar("Given", X509Svid, WitSvid, JwtSvid)
 class Attestation(Protocol):
     """Who local processes are, and which entries they match."""
 
-    async def attest(self, process: Process) -> Attested:
-        """What is known of a process. `Unavailable`, `Unauthenticated` if it cannot be known."""
+    async def attest(self, process: Process, *, by: str | None = None) -> Attested:
+        """What is known of a process. `Unavailable`, `Unauthenticated` if it cannot be known.
+
+        Whoever asks in its stead is `by`, and waits in a turn of its own.
+        """
         ...
 
     def entries(self, attested: Attested) -> Sequence[Entry]:
