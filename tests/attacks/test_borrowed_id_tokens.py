@@ -119,6 +119,8 @@ BENT: dict[str, dict[str, Any]] = {
     "with a name that is too long": {"sub": "x" * 257},
     "with the name of a workload": {"sub": AGENT},
     "with the name of a workload in capitals": {"sub": AGENT.upper()},
+    "with the name of a person of another issuer": {"sub": "https://login.example.test#u-7311"},
+    "with such a name in capitals": {"sub": "HTTPS://login.example.test#u-7311"},
 }
 
 

@@ -161,6 +161,7 @@ BENT: dict[str, dict[str, Any]] = {
     "a name with a line in it": {"sub": "a\nb"},
     "a workload's name": {"sub": AGENT},
     "a workload's name in capitals": {"sub": AGENT.upper()},
+    "a person of another issuer": {"sub": "https://other.example.test#admin"},
     "an actor": {"act": {"sub": "somebody"}},
     "authorization details": {"authorization_details": [{"type": "x"}]},
     "a tenant": {"tenant": "acme"},
