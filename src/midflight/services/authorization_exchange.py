@@ -121,6 +121,7 @@ class Exchange:
         scope = self._tokens.scope(form, *held)
         # Before anything is spent or opened: nothing of a revoked workload begins.
         await self._tokens.check_standing(workload if actor is None else actor.workload or "")
+        self._tokens.check_acting(() if client is None else (client.workload,))
         await self._subjects.spend(subject)
         if actor is not None:
             await self._subjects.spend(actor)

@@ -215,6 +215,15 @@ class AuthorizedTokens:
         if revocation is not None:
             raise refusal(revocation)
 
+    def check_acting(self, actors: Sequence[str]) -> None:
+        """`check_standing` of those who act for another workload. No I/O."""
+        why = self._inventory.acting(actors, self._clock.now())
+        if why is not None:
+            raise Forbidden(why)
+        revocation = self._interruption.covering(self._inventory.scopes_of(actors))
+        if revocation is not None:
+            raise refusal(revocation)
+
     # For whoever holds one
 
     async def introspect(self, token: str, client: Known) -> JSONObject:
@@ -254,7 +263,9 @@ class AuthorizedTokens:
 
     async def active(self, claims: TokenClaims) -> bool:
         """Whether a token that verified is good for anything at this moment."""
-        return await self.stands(claims.workload, run=claims.run, token=claims.token)
+        return await self.stands(
+            claims.workload, run=claims.run, token=claims.token, actors=claims.actors
+        )
 
     async def stands(
         self,
@@ -266,7 +277,7 @@ class AuthorizedTokens:
     ) -> bool:
         """Whether a workload is in good standing, its run is open, and nothing is revoked.
 
-        `actors` are SPIFFE IDs of whoever else acts, of whom none may be revoked.
+        `actors` are SPIFFE IDs of whoever else acts, of whom the same has to hold.
         """
         if run is not None:
             stored = await self._store.get_run(run)
@@ -276,12 +287,10 @@ class AuthorizedTokens:
                 return False
         try:
             await self.check_standing(workload, run)
+            self.check_acting(actors)
         except (Forbidden, Interrupted):
             return False
-        others = [(ScopeKind.WORKLOAD, actor) for actor in actors]
-        if token is not None:
-            others.append((ScopeKind.TOKEN, token))
-        return self._interruption.covering(others) is None
+        return token is None or self._interruption.covering(((ScopeKind.TOKEN, token),)) is None
 
     async def revoke(self, token: str, client: Known) -> bool:
         """RFC 7009 for an access token: False if it is none. Durable when this returns.

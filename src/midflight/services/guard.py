@@ -193,7 +193,9 @@ class Guard:
         action, caller = case.action, case.caller
         now = self._clock.now()
         workload = self._inventory.current(caller.workload)
-        missing = self._inventory.standing(workload, int(now))
+        missing = self._inventory.standing(workload, now) or self._inventory.acting(
+            caller.actors, now
+        )
         if workload is None or missing is not None:
             return deny(
                 DenyCode.UNREGISTERED,
@@ -201,7 +203,7 @@ class Guard:
                 missing or "The workload is not registered.",
                 "An operator registers it with `midflight workload add`.",
             )
-        case.workload = workload
+        case.workload, case.acting = workload, self._inventory.scopes_of(caller.actors)
         if self._interruption.in_flight >= self._max_in_flight:
             return deny(
                 DenyCode.OVERLOADED,

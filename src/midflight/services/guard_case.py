@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Shadow
 from midflight.domain.identity import Caller, Workload
@@ -24,6 +26,7 @@ class Case:
     """What the guard knows of one action on its way. Mutable, lives for one `perform`."""
 
     __slots__ = (
+        "acting",
         "action",
         "approval",
         "arguments",
@@ -55,6 +58,8 @@ class Case:
         self.caller = caller
         self.began = began
         self.workload: Workload | None = None
+        self.acting: Sequence[tuple[ScopeKind, str]] = ()
+        """Scopes of those who act for the workload."""
         self.live: LiveRun | None = None
         self.target: Target | None = None
         self.digest = ""
@@ -91,6 +96,7 @@ class Case:
             runs=(caller.run,) if self.live is None else self.live.run.lineage,
             token=caller.token,
         )
+        scopes += self.acting
         scopes.append((ScopeKind.UPSTREAM, action.upstream))
         scopes.append((ScopeKind.TOOL, f"{action.upstream}/{action.name}"))
         return scopes

@@ -24,6 +24,7 @@ from midflight.domain.identity import (
     trust_domain,
 )
 from midflight.domain.records import Changed
+from midflight.domain.revocation import ScopeKind, scopes_over
 from midflight.domain.value import JSONObject
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
@@ -86,6 +87,28 @@ class Inventory:
         if now >= workload.review_by:
             return "The workload's review date has passed."
         return None
+
+    def acting(self, actors: Sequence[str], now: float) -> str | None:
+        """`standing` of those who act for another workload (`act`). No I/O.
+
+        Of another trust domain none is registered here; what it says of its own is `scopes_of`'s.
+        """
+        for actor in actors:
+            known = self._current.get(actor)
+            if known is None and trust_domain(actor) != self._trust_domain:
+                continue
+            why = self.standing(known, now)
+            if why is not None:
+                return f"{actor} acts here for another, and: {why}"
+        return None
+
+    def scopes_of(self, actors: Sequence[str]) -> list[tuple[ScopeKind, str]]:
+        """Every scope whose revocation ends what these do for another workload. No I/O."""
+        found: list[tuple[ScopeKind, str]] = []
+        for actor in actors:
+            known = self._current.get(actor)
+            found += scopes_over(actor, owner=None if known is None else known.owner)
+        return found
 
     def of_uid(self, uid: int) -> tuple[Workload, ...]:
         """Every workload that is registered to run as this local user, by id. No I/O."""

@@ -58,7 +58,9 @@ class Listing:
         """The caller's workload and run, opened if it is implicit, or why there is none."""
         now = self._clock.now()
         workload = self._inventory.current(caller.workload)
-        missing = self._inventory.standing(workload, int(now))
+        missing = self._inventory.standing(workload, now) or self._inventory.acting(
+            caller.actors, now
+        )
         if workload is None or missing is not None:
             return deny(
                 DenyCode.UNREGISTERED,
@@ -70,11 +72,14 @@ class Listing:
         if isinstance(live, Deny):
             return live
         scopes = frozenset(
-            scopes_over(
-                caller.workload,
-                owner=workload.owner,
-                runs=live.run.lineage,
-                token=caller.token,
+            (
+                *scopes_over(
+                    caller.workload,
+                    owner=workload.owner,
+                    runs=live.run.lineage,
+                    token=caller.token,
+                ),
+                *self._inventory.scopes_of(caller.actors),
             )
         )
         revocation = self._interruption.covering(scopes)
