@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import ssl
 import subprocess
@@ -139,6 +141,52 @@ def test_a_process_that_is_gone_has_no_identity(house: House) -> None:
             error = refusal(channel, reference=packed(process.pid))
     assert error.code() is grpc.StatusCode.NOT_FOUND
     assert reason(error) == "WORKLOAD_NOT_FOUND"
+
+
+def test_neither_a_thread_nor_what_is_left_of_a_process_is_one(house: House) -> None:
+    """One that has ended keeps its number until it is waited for; threads have numbers, too."""
+    threads = {int(task.name) for task in Path("/proc/self/task").iterdir()} - {os.getpid()}
+    with subprocess.Popen(["true"]) as process, house.channel(house.svid()) as channel:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        for number in (process.pid, *sorted(threads)[:2]):
+            error = refusal(channel, reference=packed(number))
+            assert error.code() is grpc.StatusCode.NOT_FOUND
+            assert reason(error) == "WORKLOAD_NOT_FOUND"
+
+
+def test_streams_that_are_given_up_in_every_phase_leave_nothing_open(house: House) -> None:
+    def held() -> int:
+        """Processes that are held in this process, which the plane shares."""
+        found = 0
+        for each in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found += "pidfd" in str(each.readlink())
+        return found
+
+    changes = house.plane.plane.spiffe.api.changes
+
+    async def turns() -> None:
+        changes.tell()
+        for _ in range(200):
+            await asyncio.sleep(0)
+
+    before = held()
+    with workload() as process, house.channel(house.svid()) as channel:
+        reference = packed(process.pid)
+        for phase in range(60):
+            with subscribe(channel, "X509Bundles", reference=reference) as answers:
+                if phase % 3 == 0:
+                    next(answers)
+                elif phase % 3 == 1:
+                    house.plane.do(turns)
+        # The channel is still open: it is the streams that let go.
+        assert fetch(channel, reference=reference).svids
+        for _ in range(500):
+            house.plane.do(turns)
+            if held() == before:
+                break
+        assert held() == before
+    assert not changes._waiting
 
 
 @pytest.mark.parametrize(
