@@ -14,6 +14,7 @@ import jwt as pyjwt
 import pytest
 from spiffe_kit import AUTHOR, OTHER_DOMAIN, REPORTS, TRIAGE, ServedApi, served
 
+from midflight.adapters.keys.es256 import fresh_keys
 from midflight.apps.workload_api.descriptors import messages
 from midflight.domain.attestation import Entry
 from midflight.domain.errors import Malformed, Unavailable
@@ -128,6 +129,21 @@ def test_the_stream_brings_a_new_key_at_half_of_its_life_and_ends_on_revocation(
         with pytest.raises(grpc.RpcError) as ended:
             next(answers)
     assert ended.value.code() is grpc.StatusCode.PERMISSION_DENIED  # type: ignore[attr-defined] # of grpc's own making
+
+
+def test_a_key_that_is_withdrawn_takes_its_svids_along_and_the_stream_brings_others(
+    api: ServedApi,
+) -> None:
+    with stream(api, "WITSVID") as answers:
+        (before,) = next(answers).svids
+        signer: Any = api.mint.wit_signer
+        signer._use(fresh_keys())
+        api.do(api.mint.bundles.refresh)
+        (after,) = next(answers).svids
+        bundle = first(api, "WITBundles").bundles["spiffe://example.test"]
+        assert verified(after.wit_svid, bundle)[1]["sub"] == TRIAGE
+        with pytest.raises(ValueError, match="unpack"):
+            verified(before.wit_svid, bundle)
 
 
 def test_a_bundle_that_changes_renews_no_wit_svid(api: ServedApi) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from midflight.domain import jose
 from midflight.domain.attestation import Attested, Entry
 from midflight.domain.errors import Forbidden, Unauthenticated, Unavailable
 from midflight.domain.identity import trust_domain
@@ -234,13 +235,25 @@ class Svids:
             raise refusal(revocation)
 
     def due(self, svid: X509Svid | WitSvid) -> bool:
-        """Whether half of its life is over, or it was revoked by its serial number or `jti`."""
+        """Whether half of its life is over, it was revoked, or its signing key was withdrawn.
+
+        Revoked by its serial number or `jti`; of X509-SVIDs authorities are not withdrawn at once.
+        """
+        if isinstance(svid, WitSvid) and self._withdrawn(svid):
+            return True
         name = svid.serial if isinstance(svid, X509Svid) else svid.jti
         if self._interruption.covering(((ScopeKind.TOKEN, name),)) is not None:
             return True
         return self._clock.now() >= (svid.issued_at + svid.expires_at) / 2
 
     # Inside
+
+    def _withdrawn(self, svid: WitSvid) -> bool:
+        """Nobody believes it then, so its holder must not wait for half of its life."""
+        header: JSONObject = msgspec.json.decode(jose.from_base64url(svid.token.partition(".")[0]))
+        signer = self._wit_signer
+        keys: Sequence[JSONObject] = () if signer is None else signer.public_jwks()["keys"]
+        return all(key["kid"] != header["kid"] for key in keys)
 
     def _ttl(self, entry: Entry, wanted: int) -> int:
         now = int(self._clock.now())
