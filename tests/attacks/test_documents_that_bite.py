@@ -196,7 +196,7 @@ async def test_a_name_that_changes_its_mind_is_not_followed(
         return await true_connect(factory, "127.0.0.1", port, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("midflight.adapters.documents.https.problem_of", lambda *_, **__: "")
+        patch.setattr("midflight.adapters.documents.exchange.problem_of", lambda *_, **__: "")
         patch.setattr(loop, "create_connection", connect)
         server.answer = OK + b"Content-Length: 2\r\n\r\n{}"
         await documents(authority, resolve=resolve).fetch(f"https://localhost:{server.port}/")

@@ -177,7 +177,7 @@ class Plane:
             subject_token=self._subject_token,
         )
         self.broker, self.credentials = leasing.broker, leasing.credentials
-        self.sealed_secrets = leasing.sealed
+        self.sealed_secrets, self.logins = leasing.sealed, leasing.logins
         self.delegation = Delegation(
             runs=self.runs,
             inventory=self.inventory,

@@ -20,11 +20,15 @@ from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import CredentialBackend
 from midflight.services.ports.injection import RequestSigner
 from midflight.services.ports.keys import Signer
+from midflight.services.ports.logins import Logins
 from midflight.services.ports.secret_reader import BackendMaker, Setup
 
 
 def backend_makers(
-    *, client_signer: Signer | None = None, subject_token: SubjectToken | None = None
+    *,
+    client_signer: Signer | None = None,
+    subject_token: SubjectToken | None = None,
+    logins: Logins | None = None,
 ) -> Mapping[str, BackendMaker]:
     """What makes a backend, by the kind that operators write.
 
@@ -32,6 +36,7 @@ def backend_makers(
         client_signer: Midflight's key as a client of authorization servers (purpose `client`),
             for credentials that name no key of their own.
         subject_token: says who a lease's workload is, to those that exchange tokens.
+        logins: keeps what people's logins at authorization servers gave.
     """
 
     def openbao(setup: Setup) -> CredentialBackend:
@@ -52,6 +57,7 @@ def backend_makers(
             clock=setup.clock,
             signer=client_signer,
             subject_token=subject_token,
+            logins=logins,
         )
 
     def github_app(setup: Setup) -> CredentialBackend:

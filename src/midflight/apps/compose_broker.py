@@ -23,6 +23,7 @@ from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.secret_reader import BackendMaker
 from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
+from midflight.services.sealed_logins import SealedLogins
 from midflight.services.sealed_secrets import SealedSecrets
 
 MAKERS: Mapping[str, BackendMaker] = {
@@ -56,8 +57,11 @@ class BrokerParts:
         `client_signer` is Midflight's own key as a client of authorization servers;
         `subject_token` says who a lease's workload is, to those that exchange tokens.
         """
-        if client_signer is not None or subject_token is not None:
-            asking_others = backend_makers(client_signer=client_signer, subject_token=subject_token)
+        self.logins = SealedLogins(store=store, wrap=wrap)
+        if makers is MAKERS or client_signer is not None or subject_token is not None:
+            asking_others = backend_makers(
+                client_signer=client_signer, subject_token=subject_token, logins=self.logins
+            )
             makers = {**makers, **asking_others}
         holder = clock.token()
         self.sealed = SealedSecrets(store=store, wrap=wrap, clock=clock)

@@ -140,6 +140,7 @@ class MemoryPlane:
         )
         self.broker, self.credentials = leasing.broker, leasing.credentials
         self.reaper, self.sealed_secrets = leasing.reaper, leasing.sealed
+        self.logins = leasing.logins
         upstreams = {upstream.name: upstream}
         self.echoes = Echoes(recorder=self.ledger, clock=self.clock, telemetry=self.telemetry)
         upstreams: dict[str, Upstream] = {upstream.name: ScrubbedUpstream(upstream, self.echoes)}

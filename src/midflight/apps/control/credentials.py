@@ -80,6 +80,7 @@ class CredentialVerbs:
         self._credentials = plane.credentials
         self._broker = plane.broker
         self._sealed = plane.sealed_secrets
+        self._logins = plane.logins
         self._clock = plane.clock
         self._upstreams = frozenset(upstreams)
 
@@ -102,7 +103,8 @@ class CredentialVerbs:
         ]
         settings = {**given.settings, **{field: _SEALED + secret for field, secret in made}}
         try:
-            await self._put(
+            # What an upstream names becomes a setting here, where an operator sees it, or never.
+            pinned = await self._credentials.pinned(
                 Credential(
                     name=given.name,
                     backend=given.backend,
@@ -112,10 +114,9 @@ class CredentialVerbs:
                     scopes=given.scopes,
                     ttl_s=given.ttl_s,
                     max_ttl_s=given.max_ttl_s,
-                ),
-                operator=operator,
-                replace=given.replace,
+                )
             )
+            await self._put(pinned, operator=operator, replace=given.replace)
         except BaseException:
             for _, secret in made:
                 await self._sealed.forget(secret)
@@ -161,6 +162,7 @@ class CredentialVerbs:
                 author=operator.author, credential=given.name, reason="credential removed"
             )
             removed = await self._credentials.remove(given.name, author=operator.author)
+        await self._logins.forget(given.name)
         await self._forget(_sealed_in(removed))
         return given
 
