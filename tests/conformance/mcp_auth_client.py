@@ -1,9 +1,10 @@
 """Midflight towards one upstream that wants OAuth: the client of the conformance suite.
 
-A plane in memory with its real credentials, broker and upstream adapter. Three parts are played:
-an operator adds the credential (which pins the authorization server) and reads refusals; a person
-logs in, by following the one redirect that a browser would; a run calls a tool. Nothing of the
-official SDK is in it. The suite starts `mcp_auth_knock.py`, which asks the `Doorkeeper` here.
+A plane in memory, with the real backend, broker, injection, guard and upstream adapter. Three parts
+are played: an operator adds the credential (which pins the authorization server), pins the tool and
+reads refusals; a person logs in, by following the one redirect that a browser would; an agent calls
+the tool. Nothing of the official SDK is in it. The suite starts `mcp_auth_knock.py`, which asks the
+`Doorkeeper` here.
 """
 
 from __future__ import annotations
@@ -13,35 +14,25 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
-import pytest
 
 from midflight.adapters.clock import SystemClock
 from midflight.adapters.upstream.http_reply import HttpRefused
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
-from midflight.apps.compose_backends import RequestSigners
-from midflight.apps.compose_broker import BrokerParts
-from midflight.domain.action import Action, ActionKind
-from midflight.domain.errors import MidflightError, Misconfigured
+from midflight.apps.compose_broker import MAKERS
+from midflight.domain.action import Action
+from midflight.domain.errors import MidflightError, Misconfigured, Unavailable
 from midflight.domain.lease import Credential, Injection, Lease, Placement
 from midflight.domain.traits import Effect, Reach, Traits
-from midflight.services.broker import Held
-from midflight.services.ports.injection import Attachment
+from midflight.services.guard import Refused
 from midflight.services.ports.logins import LogsIn
-from midflight.services.ports.upstream import RunSeat
-from midflight.testing import (
-    OPERATOR,
-    WORKLOAD,
-    FixedEngine,
-    ListSink,
-    MemoryPlane,
-    ScriptedUpstream,
-)
+from midflight.services.ports.upstream import Reply
+from midflight.testing import OPERATOR, ListSink, MemoryPlane, call, caller
 
-NAME, UPSTREAM = "suite", "one"
+NAME, UPSTREAM, TOOL = "suite", "one", "test-tool"
 CALLBACK = "http://127.0.0.1:9/callback"
 DOCUMENT = "https://conformance-test.local/client-metadata.json"
 """What the suite wants as the id of a client that has a metadata document."""
@@ -75,47 +66,48 @@ def given(scenario: str, context: dict[str, Any], url: str, *, folder: Path) -> 
     return settings | {"grant": "authorization_code"}
 
 
+class Watched(McpHttpUpstream):
+    """Keeps what the log says of refusals (`upstream_wants_authorization`), for the operator."""
+
+    wanted: tuple[str, ...] = ()
+
+    async def call(self, action: Action, **more: Any) -> Reply:
+        try:
+            return await super().call(action, **more)
+        except HttpRefused as refused:
+            self.wanted = () if refused.asked is None else refused.asked.scopes
+            raise
+
+
 class Suite(MemoryPlane):
-    """The plane."""
+    """The plane. Its upstream is the suite's, over HTTP."""
 
     def __init__(self, url: str, *, workload_token: str) -> None:
-        super().__init__(
-            upstream=ScriptedUpstream(UPSTREAM, ()), engine=FixedEngine(), clock=SystemClock()
-        )
-
         async def subject_token(lease: Lease) -> str:
             del lease
             return workload_token
 
-        parts = BrokerParts(
-            store=self.store,
-            recorder=self.ledger,
-            wrap=self.sealer._wrap,
-            clock=self.clock,
-            telemetry=self.telemetry,
-            engine=self.engine,
-            interruption=self.interruption,
-            monitors=self.monitors,
+        self.watched = Watched(UPSTREAM, url)
+        super().__init__(
+            upstream=cast("Any", self.watched),
+            clock=SystemClock(),
+            makers=MAKERS,
             subject_token=subject_token if workload_token else None,
+            lists_with=NAME,
         )
-        self.broker, self.credentials = parts.broker, parts.credentials
-        self.signers = RequestSigners(clock=self.clock)
-        self.remote = McpHttpUpstream(UPSTREAM, url)
 
     async def add(self, settings: dict[str, Any], *, scopes: tuple[str, ...] = ()) -> Credential:
-        """`midflight credential add`, with --replace the second time."""
-        dpop = bool(settings.get("dpop"))
+        """`midflight credential add`, with --replace the second time; then `credential login`."""
+        rule = Injection(
+            placement=Placement.HEADER, name="Authorization", template="Bearer {token}"
+        )
+        if settings.get("dpop"):
+            rule = Injection(placement=Placement.DPOP)
         wanted = Credential(
             name=NAME,
             backend="oauth",
             upstreams=frozenset({UPSTREAM}),
-            injections=(
-                Injection(placement=Placement.DPOP)
-                if dpop
-                else Injection(
-                    placement=Placement.HEADER, name="Authorization", template="Bearer {token}"
-                ),
-            ),
+            injections=(rule,),
             settings=settings,
             scopes=scopes,
         )
@@ -125,10 +117,19 @@ class Suite(MemoryPlane):
             await self.broker.revoke(author=OPERATOR, credential=NAME, reason="replaced")
         await self.credentials.put(pinned, author=OPERATOR, replace=before is not None)
         if settings.get("grant") == "authorization_code":
-            await self.log_in()
+            await self._log_in()
         return pinned
 
-    async def log_in(self) -> None:
+    async def use(self) -> None:
+        """The tools are listed, an operator pins the one that is there, and a run calls it."""
+        await self.catalogue.refresh(UPSTREAM)
+        await self.pin(TOOL, READ)
+        done = await self.guard.perform(call(TOOL), caller(), sink=ListSink())
+        if isinstance(done, Refused):
+            raise Unavailable(done.decision.reasons[0].text)
+        assert done.reply.error is None, done.reply.error
+
+    async def _log_in(self) -> None:
         """`midflight credential login`, and the person's browser."""
         backend = self.credentials.backend(NAME)
         assert isinstance(backend, LogsIn)
@@ -139,80 +140,26 @@ class Suite(MemoryPlane):
         assert where.startswith(f"{CALLBACK}?"), where
         await backend.finish_login(begun.id, dict(parse_qsl(urlsplit(where).query)))
 
-    async def call(self) -> None:
-        """A run lists the tools of the upstream and calls the first, each with a lease."""
-        workload = await self.inventory.get(WORKLOAD)
-        run = await self.runs.open_run(workload=workload, intent="Call it.", author=OPERATOR)
-        live = self.runs.live(run.id)
-        assert live is not None
-        for action in (_list(), _tool()):
-            held = await self.broker.lease_for(live, workload, NAME, upstream=UPSTREAM, traits=READ)
-            assert isinstance(held, Held), held
-            try:
-                reply = await self.remote.call(
-                    action,
-                    seat=RunSeat(run=run.id, workload=WORKLOAD),
-                    flight=_Flight(),
-                    sink=ListSink(),
-                    attachment=self._attachment(held),
-                )
-            finally:
-                self.broker.done(held)
-            assert reply.error is None, reply.error
-
-    def _attachment(self, held: Held) -> Attachment:
-        rule = held.credential.injections[0]
-        if rule.placement is Placement.DPOP:
-            signer = self.signers(held.credential, rule.placement, held.secret)
-            return Attachment(leases=(held.lease.id,), signers=(signer,))
-        value = rule.template.format_map(held.secret.fields)
-        return Attachment(leases=(held.lease.id,), headers=((rule.name, value),))
-
-
-class _Flight:
-    """Nobody cuts it."""
-
-    def look(self) -> None: ...
-    def on_cut(self, cut: Any) -> None: ...
-    def left(self, nbytes: int) -> None: ...
-    def came(self, nbytes: int) -> None: ...
-
-
-def _list() -> Action:
-    return Action(
-        kind=ActionKind.LIST, upstream=UPSTREAM, name="tools/list", method="tools/list", params={}
-    )
-
-
-def _tool() -> Action:
-    return Action(
-        kind=ActionKind.CALL_TOOL,
-        upstream=UPSTREAM,
-        name="test-tool",
-        method="tools/call",
-        params={"name": "test-tool", "arguments": {}},
-        arguments={},
-    )
-
 
 async def attempt(plane: Suite, settings: dict[str, Any]) -> str:
     """What became of it: `called`, or why not in words."""
     credential = await plane.add(settings)
     for _ in range(TRIES):
         try:
-            await plane.call()
-        except HttpRefused as refused:
-            asked = refused.asked
-            if refused.status == 403 and asked is not None:
+            await plane.use()
+        except MidflightError:
+            if not set(plane.watched.wanted) <= set(credential.scopes):
                 # An operator reads in the log what is asked for, and decides that it is right.
-                wider = tuple(dict.fromkeys((*credential.scopes, *asked.scopes)))
-                if wider == credential.scopes:
-                    raise  # it asks for nothing that the credential has not
-                credential = await plane.add(settings, scopes=wider)
-            elif refused.status == 401:
-                # An operator looks why, and decides that the new server is right.
-                with pytest.raises(Misconfigured, match="does not name the pinned"):
-                    await plane.credentials.backend(NAME).check()
+                wider = dict.fromkeys((*credential.scopes, *plane.watched.wanted))
+                credential = await plane.add(settings, scopes=tuple(wider))
+                continue
+            # An operator looks why.
+            try:
+                await plane.credentials.backend(NAME).check()
+            except Misconfigured as changed:
+                if "does not name the pinned" not in changed.message:
+                    raise
+                # And decides that the new server is right.
                 credential = await plane.add(settings)
             else:
                 raise
@@ -224,16 +171,14 @@ async def attempt(plane: Suite, settings: dict[str, Any]) -> str:
 async def play(scenario: str, context: dict[str, Any], url: str, *, folder: Path) -> str:
     """All three parts, once."""
     plane = Suite(url, workload_token=context.get("valid_jwt", ""))
-    await plane.start()
-    await plane.broker.start()
+    await plane.start(fetch=False)
     try:
         return await attempt(plane, given(scenario, context, url, folder=folder))
     except MidflightError as error:
         return f"{type(error).__name__}: {error.message}"
     finally:
-        await plane.broker.close()
-        await plane.remote.close()
         await plane.close()
+        await plane.upstream.close()
 
 
 class Doorkeeper:

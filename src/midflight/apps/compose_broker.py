@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from midflight.adapters.credentials.oauth import SubjectToken
 from midflight.adapters.credentials.postgres import PostgresBackend
@@ -10,7 +11,10 @@ from midflight.adapters.credentials.references import References
 from midflight.adapters.credentials.sealed import SealedBackend
 from midflight.apps.compose_backends import backend_makers
 from midflight.services.broker import Broker
+from midflight.services.catalogue import Catalogue
+from midflight.services.catalogue_lending import CatalogueLending
 from midflight.services.credentials import Credentials
+from midflight.services.injection import Injecting
 from midflight.services.interruption import Interruption
 from midflight.services.lease_asking import LeaseAsking
 from midflight.services.lease_ending import LeaseEnding
@@ -99,6 +103,23 @@ class BrokerParts:
             clock=clock,
             holder=holder,
         )
+        self._lending = partial(
+            CatalogueLending,
+            credentials=self.credentials,
+            store=store,
+            ending=ending,
+            interruption=interruption,
+            clock=clock,
+            holder=holder,
+        )
+
+    def lending(
+        self, injecting: Injecting, *, to: Catalogue, names: Mapping[str, str]
+    ) -> CatalogueLending:
+        """What lends to the requests of a catalogue; `names` are credentials by upstream."""
+        made = self._lending(attach=injecting.attach, gone=injecting.gone, names=names)
+        to.lend(made.lent)
+        return made
 
 
 __all__ = ["MAKERS", "BrokerParts"]

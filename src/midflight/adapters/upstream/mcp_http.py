@@ -159,8 +159,10 @@ class McpHttpUpstream:
         """Tell notices to `notices`. Nothing is sent yet."""
         self._conversation.start(notices)
 
-    async def describe(self) -> ServerInfo:
+    async def describe(self, *, attachment: Attachment = NOTHING) -> ServerInfo:
         """Reach it again and say what it is. `UpstreamUnavailable` if it does not answer."""
+        if attachment.leases:
+            self._take(attachment, CATALOGUE)
         self._generation.forget()
         await self._drop(CATALOGUE.run)
         try:
