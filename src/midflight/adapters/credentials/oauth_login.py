@@ -104,7 +104,8 @@ class OAuthLogin:
         registered = await self._client(server, redirect_uri)
         client = self._settings.client_id if registered is None else registered.id
         scopes = self._credential.scopes
-        if server.scopes is not None and OFFLINE in server.scopes and OFFLINE not in scopes:
+        if scopes and OFFLINE in (server.scopes or ()) and OFFLINE not in scopes:
+            # Alone it would be all that is asked for, where nothing else has to be.
             scopes = (*scopes, OFFLINE)
         key = DpopKey.fresh(clock=self._clock) if self._settings.dpop else None
         one = _Pending(
@@ -192,7 +193,8 @@ class OAuthLogin:
                 "scope": " ".join(lease.scopes),
                 "resource": kept.resource,
             }
-            got = await self._ask(form, kept.key, kept.client, scopes=lease.scopes)
+            offline = (OFFLINE,) if OFFLINE in kept.scopes else ()
+            got = await self._ask(form, kept.key, kept.client, scopes=(*lease.scopes, *offline))
             if got.refresh and got.refresh != kept.refresh:
                 # Before the token is used: the one that was used may be dead already.
                 await self._keep(msgspec.structs.replace(kept, refresh=got.refresh))

@@ -112,8 +112,8 @@ class Exchange:
             if problem:
                 # One bad address spoils the name: whoever answers so means to get at it.
                 raise NotAsked(f"resolves to an address that {problem}")
-        connection = await self._connect(
-            host, port, addresses[0], limit=limit, encrypted=scheme == "https"
+        connection = await self._first(
+            host, port, addresses, limit=limit, encrypted=scheme == "https"
         )
         try:
             response = connection.begin(OPEN_GATE)
@@ -133,6 +133,19 @@ class Exchange:
             yield response
         finally:
             connection.abort()
+
+    async def _first(
+        self, host: str, port: int, addresses: Sequence[str], *, limit: int, encrypted: bool
+    ) -> Connection:
+        """A connection to the first address that takes one; all of them have been judged."""
+        for address in addresses[:-1]:
+            try:
+                return await self._connect(host, port, address, limit=limit, encrypted=encrypted)
+            except ssl.SSLError:
+                raise
+            except OSError:
+                continue
+        return await self._connect(host, port, addresses[-1], limit=limit, encrypted=encrypted)
 
     async def _connect(
         self, host: str, port: int, address: str, *, limit: int, encrypted: bool
