@@ -45,13 +45,27 @@ def given(scenario: str, context: dict[str, Any], url: str, *, folder: Path) -> 
     settings: dict[str, Any] = {"discover": True, "resource": url}
     if "client_id" in context:
         settings["client_id"] = context["client_id"]
-    for name, setting in (("client_secret", "client_secret"), ("private_key_pem", "private_key")):
+    secrets: dict[str, str] = {}
+    for name in ("client_secret", "private_key_pem", "idp_id_token"):
         if name in context:
-            kept = folder / f"{scenario.replace('/', '-')}-{urlsplit(url).port}-{setting}"
+            kept = folder / f"{scenario.replace('/', '-')}-{urlsplit(url).port}-{name}"
             kept.touch(mode=0o600)
             kept.write_text(context[name], encoding="utf-8")
-            settings[setting] = f"file:{kept}"
+            secrets[name] = f"file:{kept}"
+    settings |= {
+        setting: secrets[name]
+        for name, setting in (("client_secret",) * 2, ("private_key_pem", "private_key"))
+        if name in secrets
+    }
     match scenario:
+        case "auth/enterprise-managed-authorization":
+            idp = {
+                "issuer": context["idp_issuer"],
+                "client_id": context["idp_client_id"],
+                "method": "none",
+                "subject_token": secrets["idp_id_token"],
+            }
+            return settings | {"grant": "id_jag", "idp": idp}
         case "auth/client-credentials-jwt" | "auth/client-credentials-basic":
             return settings
         case "auth/wif-jwt-bearer":
@@ -63,6 +77,8 @@ def given(scenario: str, context: dict[str, Any], url: str, *, folder: Path) -> 
             settings = {"issuer": f"http://{urlsplit(url).netloc}", "resource": url}
         case "auth/dpop" | "auth/dpop-nonce":
             settings["dpop"] = True
+        case _:
+            pass
     return settings | {"grant": "authorization_code"}
 
 

@@ -33,6 +33,7 @@ CLAIMED: Mapping[str, str] = {
     "auth/client-credentials-jwt": CALLED,
     "auth/dpop": CALLED,
     "auth/dpop-nonce": CALLED,
+    "auth/enterprise-managed-authorization": CALLED,
     "auth/iss-normalized": MIXED_UP,
     "auth/iss-not-advertised": CALLED,
     "auth/iss-supported": CALLED,
@@ -64,7 +65,6 @@ NOT_CLAIMED: Mapping[str, str] = {
     "auth/2025-03-26-oauth-endpoint-fallback": "Endpoints are guessed at the upstream's own host "
     "when nobody names any. The revisions since 2025-06-18 have no such thing, and a guess is no "
     "ground for showing anybody a credential.",
-    "auth/enterprise-managed-authorization": "Needs an ID-JAG of an identity provider, a draft.",
 }
 
 RUNS: Mapping[str, tuple[str, ...]] = {

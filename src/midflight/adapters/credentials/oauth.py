@@ -33,6 +33,7 @@ from midflight.adapters.credentials.oauth_discovery import (
     require_listed,
     server_metadata,
 )
+from midflight.adapters.credentials.oauth_id_jag import EXCHANGE, IdentityProvider
 from midflight.adapters.credentials.oauth_identity import ClientIdentity
 from midflight.adapters.credentials.oauth_login import OAuthLogin
 from midflight.adapters.credentials.oauth_server import NAMED, OAuthServer
@@ -47,7 +48,6 @@ from midflight.services.ports.keys import Signer
 from midflight.services.ports.logins import BegunLogin, EndedLogin, Logins
 from midflight.services.ports.secret_reader import SecretReader
 
-EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 SubjectToken: TypeAlias = Callable[[Lease], Awaitable[str]]
@@ -86,6 +86,11 @@ class OAuthBackend:
             ),
             clock=clock,
         )
+        self._idp: IdentityProvider | None = None
+        if self._settings.grant == "id_jag":
+            self._idp = IdentityProvider(
+                credential, references=references, clock=clock, limits=limits
+            )
         self._login: OAuthLogin | None = None
         if self._settings.grant == "authorization_code":
             if logins is None:
@@ -167,6 +172,8 @@ class OAuthBackend:
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._idp is not None:
+            await self._idp.close()
         await self._server.close()
 
     async def begin_login(self, redirect_uri: str) -> BegunLogin:
@@ -199,14 +206,15 @@ class OAuthBackend:
         settings = self._settings
         known = await self._server.known()
         form = {"grant_type": "client_credentials"}
-        if settings.grant != "client_credentials":
-            assert self._subject_token is not None
-            token = await self._subject_token(lease)
-            form = {"grant_type": BEARER, "assertion": token}
-        if settings.grant == "token_exchange":
+        if self._idp is not None:
+            grant = await self._idp.assertion(known, lease.scopes)
+            form = {"grant_type": BEARER, "assertion": grant}
+        elif settings.grant == "jwt_bearer":
+            form = {"grant_type": BEARER, "assertion": await self._subject(lease)}
+        elif settings.grant == "token_exchange":
             form = {
                 "grant_type": EXCHANGE,
-                "subject_token": form["assertion"],
+                "subject_token": await self._subject(lease),
                 "subject_token_type": settings.subject_token_type,
                 "requested_token_type": ACCESS_TOKEN_TYPE,
             }
@@ -216,6 +224,10 @@ class OAuthBackend:
             "audience": settings.audience,
         }
         return {**form, **{name: value for name, value in more.items() if value}}
+
+    async def _subject(self, lease: Lease) -> str:
+        assert self._subject_token is not None  # `read_oauth` has looked
+        return await self._subject_token(lease)
 
     async def _give_back(self, lease: Lease) -> None:
         # What is wrong with the token is the news; `revoke` is called again for the lease.

@@ -10,7 +10,9 @@ SCOPE = r"[\x21\x23-\x5b\x5d-\x7e]+"
 """RFC 6749 §3.3."""
 METHODS = ("private_key_jwt", "client_secret_basic", "client_secret_post", "none")
 """Ways to say who Midflight is at a token endpoint, the better ones first."""
-GRANTS = frozenset({"client_credentials", "token_exchange", "jwt_bearer", "authorization_code"})
+GRANTS = frozenset(
+    {"client_credentials", "token_exchange", "jwt_bearer", "id_jag", "authorization_code"}
+)
 JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 
 
@@ -21,7 +23,8 @@ class OAuthSettings(Value):
         issuer: its issuer, letter for letter; its metadata is found from it (RFC 8414). Empty only
             with `discover`, until an operator's act pins it: then nothing can be leased.
         grant: `client_credentials`; `token_exchange` (RFC 8693) or `jwt_bearer` (RFC 7523) of a
-            token for the workload; `authorization_code` of a person who has logged in.
+            token for the workload; `id_jag` of a person's identity (`oauth_id_jag.py`);
+            `authorization_code` of a person who has logged in.
         client_id: of Midflight there; empty where it registers when a person logs in.
         method: one of `METHODS`, or `auto`: what the server takes, of what there is a secret for.
         secret: reference to the client's secret or private key; empty with a configured signer.
@@ -96,6 +99,10 @@ def read_oauth(credential: Credential, *, signer: bool, subject: bool) -> OAuthS
             reading.url("resource")
         elif not (settings.resource or settings.audience):
             reading.problem("resource", "is missing (or audience): a token for anything is none")
+        if reading.has("idp"):
+            reading.known("idp")  # read by itself
+        if (settings.grant == "id_jag") is not reading.has("idp"):
+            reading.problem("idp", "is for the grant id_jag, which needs it")
         if settings.grant in {"token_exchange", "jwt_bearer"} and not subject:
             reading.problem("grant", f"is {grant}, and no token of a workload is to be had")
         if method == "none" and settings.grant in {"client_credentials", "token_exchange"}:
@@ -105,6 +112,23 @@ def read_oauth(credential: Credential, *, signer: bool, subject: bool) -> OAuthS
         if credential.scopes:
             reading.scopes(credential, form=SCOPE, like="reports:read")
     return settings
+
+
+def client_of(reading: Reading) -> OAuthSettings:
+    """Midflight as a client of a server that is shown an identity: its issuer, id and secret."""
+    method = reading.choice("method", {*METHODS, "auto"}, default="auto")
+    reading.url("issuer")
+    secret, keyed = _secret(reading, method, signer=False, person=False)
+    return OAuthSettings(
+        issuer=reading.text("issuer", default=""),
+        grant="token_exchange",
+        client_id=reading.text("client_id", form=r"[\x20-\x7e]{1,512}"),
+        method=method,
+        secret=secret,
+        keyed=keyed,
+        hosts=reading.texts("hosts", form=r"[A-Za-z0-9.-]+(?::\d{1,5})?"),
+        ca=reading.text("ca", default=""),
+    )
 
 
 def _secret(reading: Reading, method: str, *, signer: bool, person: bool) -> tuple[str, bool]:
@@ -122,4 +146,4 @@ def _secret(reading: Reading, method: str, *, signer: bool, person: bool) -> tup
     return reading.reference("client_secret"), False
 
 
-__all__ = ["GRANTS", "JWT_TYPE", "METHODS", "OAuthSettings", "read_oauth"]
+__all__ = ["GRANTS", "JWT_TYPE", "METHODS", "OAuthSettings", "client_of", "read_oauth"]
