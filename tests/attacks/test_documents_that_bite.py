@@ -117,6 +117,14 @@ async def test_a_plain_document_comes_with_its_age(server: Server, authority: Au
     assert "Authorization" not in head
 
 
+async def test_the_first_address_that_takes_a_connection_serves(
+    server: Server, authority: Authority
+) -> None:
+    server.answer = OK + b"Content-Length: 2\r\n\r\n{}"
+    both = answering("127.0.0.2", "127.0.0.1")
+    assert (await fetch(server, authority, resolve=both)).value == {}
+
+
 @pytest.mark.parametrize(
     ("control", "age"),
     [("no-store", 0), ("max-age=5, no-cache", 0), ("private", None), ("s-maxage=9", None)],

@@ -380,7 +380,9 @@ async def test_a_login_is_not_lent_wider_than_a_lease() -> None:
     assert b"scope=reports%3Aread&" in one.server_asked[-1].body
 
 
-async def test_what_a_login_gave_is_in_no_repr_and_no_error() -> None:
+async def test_what_a_login_gave_is_in_no_repr_no_error_and_no_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     kept = Kept()
     with pair() as one:
         one.token = (200, {**GOOD, "access_token": MARKER, "refresh_token": MARKER})
@@ -391,8 +393,11 @@ async def test_what_a_login_gave_is_in_no_repr_and_no_error() -> None:
             one.token = (400, {"error": MARKER, "error_description": MARKER})
             with pytest.raises(Misconfigured) as refused:
                 await backend.issue(lease(scopes=(READ,)))
-    assert MARKER not in f"{shown}{refused.value!r}{refused.value}"
-    assert MARKER in kept.table["tried"]
+            await backend.end_login()
+    said = capsys.readouterr()
+    assert "login_not_ended_there" not in said.out  # the server has nothing that could be told
+    assert MARKER not in f"{shown}{refused.value!r}{refused.value}{said.out}{said.err}"
+    assert kept.table == {}
 
 
 async def test_a_registration_that_cannot_be_used_is_refused() -> None:

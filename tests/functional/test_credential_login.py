@@ -126,7 +126,13 @@ def test_a_person_logs_in_and_what_that_gave_is_nowhere_to_be_seen(
     changed = plane.records("changed")
     assert [each for each in changed if each["what"] == "credential.login"]
     assert MARKER not in json.dumps(changed)
+    servers.metadata = {"revocation_endpoint": f"{servers.server}/revoke"}
+    midflight("test", "wiki")  # which asks for the metadata anew
     midflight("remove", "wiki")
+    ended = [dict(parse_qsl(each.body.decode())) for each in servers.server_asked[-1:]]
+    assert [(each["token"], each["token_type_hint"]) for each in ended] == [
+        (MARKER, "refresh_token")
+    ]
     assert plane.do(lambda: plane.plane.logins.get("wiki")) is None
 
 

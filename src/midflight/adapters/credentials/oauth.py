@@ -111,10 +111,13 @@ class OAuthBackend:
         if self._settings.dpop and "ES256" not in known.server.proof_algorithms:
             raise Misconfigured(f"{NAMED} does not say that it takes DPoP proofs with ES256.")
         ends = "are revoked" if known.server.revocation else "end by expiry alone"
-        wants = ""
+        said = f"{NAMED} {self._settings.issuer} is who it says; its tokens {ends}."
         if self._settings.discover:
-            wants = _lacking(await self._server.described(), self._credential)
-        return f"{NAMED} {self._settings.issuer} is who it says; its tokens {ends}.{wants}"
+            described = await self._server.described()
+            if described.resource != self._settings.resource:
+                said += f" They are for the whole of {described.resource}, as its metadata says."
+            said += _lacking(described, self._credential)
+        return said
 
     async def pinned(self) -> Credential:
         """See `Pins`: the issuer that the upstream names, and the scopes that it asks for.
@@ -183,6 +186,11 @@ class OAuthBackend:
     async def finish_login(self, login: str, parameters: Mapping[str, str]) -> EndedLogin:
         """See `LogsIn`."""
         return await self._people().finish(login, parameters)
+
+    async def end_login(self) -> None:
+        """See `LogsIn`."""
+        if self._login is not None:
+            await self._login.forget()
 
     def _people(self) -> OAuthLogin:
         if self._login is None:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
+import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
@@ -26,13 +27,21 @@ from midflight.adapters.credentials.oauth_identity import Registered
 from midflight.adapters.credentials.oauth_server import KNOWN_ERRORS, NAMED, Known, OAuthServer
 from midflight.adapters.credentials.oauth_settings import OAuthSettings
 from midflight.adapters.credentials.reading import is_loopback
-from midflight.domain.errors import Forbidden, Malformed, Misconfigured, NotFound
+from midflight.domain.errors import (
+    Forbidden,
+    Malformed,
+    MidflightError,
+    Misconfigured,
+    NotFound,
+)
 from midflight.domain.lease import Credential, Lease
 from midflight.domain.value import Discreet, JSONObject
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.logins import BegunLogin, EndedLogin, Logins
 from midflight.wire.oauth.metadata import ServerMetadata
 from midflight.wire.oauth.pkce import METHOD, challenge_of
+
+log = structlog.get_logger(__name__)
 
 PENDING_S = 600
 """How long a login waits for its person."""
@@ -201,9 +210,23 @@ class OAuthLogin:
             return got, kept.key
 
     async def forget(self) -> None:
-        """Forget what was kept."""
+        """Forget what was kept, and end it at the server if that listens (RFC 7009)."""
         async with self._lock:
-            await self._logins.forget(self._credential.name)
+            try:
+                kept = await self._kept()
+                await self._server.revoke(
+                    kept.refresh or kept.access,
+                    hint="refresh_token" if kept.refresh else "access_token",
+                    registered=kept.client,
+                    issuer=kept.issuer,
+                )
+            except MidflightError as error:
+                # It is forgotten all the same; whoever removes it must not wait for a server.
+                log.warning(
+                    "login_not_ended_there", credential=self._credential.name, why=str(error)
+                )
+            finally:
+                await self._logins.forget(self._credential.name)
 
     # Inside
 

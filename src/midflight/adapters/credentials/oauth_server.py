@@ -115,13 +115,20 @@ class OAuthServer:
             raise _refused("the registration of Midflight as a client", answer)
         return answer.json()
 
-    async def revoke(self, token: str) -> bool:
-        """Revoke an access token (RFC 7009), or False where the server cannot."""
-        url = (await self.metadata()).revocation
-        if not url:
+    async def revoke(
+        self,
+        token: str,
+        *,
+        hint: str = "access_token",
+        registered: Registered | None = None,
+        issuer: str = "",
+    ) -> bool:
+        """Revoke a token (RFC 7009) of `issuer`, or False where the server cannot."""
+        server = await self.metadata()
+        if not server.revocation or issuer not in {"", server.issuer}:
             return False
-        form = {"token": token, "token_type_hint": "access_token"}
-        answer = await self._post(url, form, key=None, nonce="", again=True)
+        url, form = server.revocation, {"token": token, "token_type_hint": hint}
+        answer = await self._post(url, form, key=None, nonce="", again=True, registered=registered)
         if answer.status in {400, 503} and answer.text("error") == "unsupported_token_type":
             return False  # RFC 7009 §2.2.1: tokens of this kind end at their expiry
         if answer.status != 200:

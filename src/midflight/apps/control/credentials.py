@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
-from midflight.domain.errors import Conflict, Malformed, NotFound
+from midflight.domain.errors import Conflict, Malformed, MidflightError, NotFound
 from midflight.domain.lease import Credential, Injection, Revocability
 from midflight.domain.value import JSONObject, Value
 from midflight.services.lease_ending import limited
+from midflight.services.ports.logins import LogsIn
 
 _SEALED = "sealed:"
 
@@ -161,6 +163,10 @@ class CredentialVerbs:
             await self._broker.revoke(
                 author=operator.author, credential=given.name, reason="credential removed"
             )
+            with contextlib.suppress(MidflightError):  # removing waits for no server
+                backend = self._credentials.backend(given.name)
+                if isinstance(backend, LogsIn):
+                    await limited(backend.end_login(), given.name)
             removed = await self._credentials.remove(given.name, author=operator.author)
         await self._logins.forget(given.name)
         await self._forget(_sealed_in(removed))

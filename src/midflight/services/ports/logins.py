@@ -70,6 +70,10 @@ class LogsIn(Protocol):
         """
         ...
 
+    async def end_login(self) -> None:
+        """Forget what it gave, and tell the server if that listens; it need not."""
+        ...
+
 
 @runtime_checkable
 class Pins(Protocol):
