@@ -1,10 +1,9 @@
 """A person logs in for an upstream: the authorization code grant with PKCE, Midflight as client.
 
-OAuth 2.1 §4.1, RFC 7636 (S256 alone), RFC 8707, RFC 9207, RFC 8252 §7.3; RFC 7591 or a Client ID
-Metadata Document where nobody registered Midflight before. What comes back is kept sealed; leases
-get access tokens made of it, and never the refresh token. Bound to the issuer that was pinned: a
-login at one server is good for no other.
-Above: `oauth.py`. Below: `oauth_server.py`, `services/ports/logins.py`.
+OAuth 2.1 §4.1, RFC 7636 (S256 alone), RFC 8707, RFC 9207, RFC 8252 §7.3. What comes back is kept
+sealed; leases get access tokens made of it, and never the refresh token. Bound to the issuer that
+was pinned: a login at one server is good for no other.
+Above: `oauth.py`. Below: `oauth_registration.py`, `oauth_server.py`, `services/ports/logins.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from joserfc.jwk import ECKey
 from midflight.adapters.credentials.dpop_proofs import DpopKey
 from midflight.adapters.credentials.oauth_answers import Answered, answered
 from midflight.adapters.credentials.oauth_identity import Registered
+from midflight.adapters.credentials.oauth_registration import client_at
 from midflight.adapters.credentials.oauth_server import KNOWN_ERRORS, NAMED, Known, OAuthServer
 from midflight.adapters.credentials.oauth_settings import OAuthSettings
 from midflight.adapters.credentials.reading import is_loopback
@@ -35,10 +35,9 @@ from midflight.domain.errors import (
     NotFound,
 )
 from midflight.domain.lease import Credential, Lease
-from midflight.domain.value import Discreet, JSONObject
+from midflight.domain.value import Discreet
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.logins import BegunLogin, EndedLogin, Logins
-from midflight.wire.oauth.metadata import ServerMetadata
 from midflight.wire.oauth.pkce import METHOD, challenge_of
 
 log = structlog.get_logger(__name__)
@@ -48,7 +47,6 @@ PENDING_S = 600
 MAX_PENDING = 16
 OFFLINE = "offline_access"
 """Scope that asks for a refresh token where a server lists it (OpenID Connect Core §11)."""
-_METHODS = ("client_secret_basic", "client_secret_post", "none")
 
 
 class _Pending(Discreet):
@@ -110,7 +108,7 @@ class OAuthLogin:
                 hint="It has to list code_challenge_methods_supported.",
             )
         endpoint = self._server.place(server.authorization, "authorization_endpoint")
-        registered = await self._client(server, redirect_uri)
+        registered = await client_at(self._server, server, self._settings, redirect_uri)
         client = self._settings.client_id if registered is None else registered.id
         scopes = self._credential.scopes
         if scopes and OFFLINE in (server.scopes or ()) and OFFLINE not in scopes:
@@ -230,35 +228,6 @@ class OAuthLogin:
 
     # Inside
 
-    async def _client(self, server: ServerMetadata, redirect_uri: str) -> Registered | None:
-        """Who Midflight is there; None for the client of the settings."""
-        given = self._settings.client_id
-        if given:
-            is_document = given.startswith("https://")
-            if is_document and not server.takes_documents:
-                raise Misconfigured(
-                    f"{NAMED} takes no URL of a client's metadata as its id.",
-                    hint="Register Midflight there and set client_id, or leave it out.",
-                )
-            return Registered(id=given, method="none") if is_document else None
-        method = next((each for each in _METHODS if each in server.methods), "")
-        if not server.registration or not method:
-            raise Misconfigured(
-                f"{NAMED} registers no clients by itself.",
-                hint="Register Midflight there, and set client_id.",
-            )
-        wanted: JSONObject = {
-            "client_name": "Midflight",
-            "application_type": "native",
-            "redirect_uris": [redirect_uri],
-            "grant_types": ["authorization_code", "refresh_token"],
-            "response_types": ["code"],
-            "token_endpoint_auth_method": method,
-        }
-        if self._settings.dpop:
-            wanted["dpop_bound_access_tokens"] = True
-        return _registered(await self._server.register(wanted), method)
-
     async def _ask(
         self,
         form: Mapping[str, str],
@@ -332,17 +301,6 @@ def _code(one: _Pending, parameters: Mapping[str, str]) -> str:
     if not code:
         raise Malformed("The answer to the login holds no code.", hint="Begin again.")
     return code
-
-
-def _registered(answer: JSONObject, asked: str) -> Registered:
-    client, secret = answer.get("client_id"), answer.get("client_secret", "")
-    method = answer.get("token_endpoint_auth_method", asked)
-    usable = isinstance(client, str) and isinstance(secret, str) and method in _METHODS
-    if not usable or not client or not f"{client}{secret}".isascii():
-        raise Misconfigured(f"{NAMED} registers Midflight in a way that cannot be used.")
-    if method != "none" and not secret:
-        raise Misconfigured(f"{NAMED} registers Midflight without the secret that it wants.")
-    return Registered(id=str(client), method=str(method), secret=str(secret))
 
 
 def _key_of(text: str, *, clock: Clock) -> DpopKey:
