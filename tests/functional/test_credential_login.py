@@ -20,7 +20,7 @@ from discovery_kit import Pair, pair
 from oauth_backend_kit import GOOD, READ
 from typer.testing import CliRunner, Result
 
-from midflight.apps.cli.credential_login import PATH, Callback
+from midflight.apps.cli.login_callback import PATH, Callback
 from midflight.apps.cli.main import app
 from midflight.domain.errors import Unavailable
 

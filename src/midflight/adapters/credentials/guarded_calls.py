@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -90,10 +90,7 @@ class GuardedCalls:
                 require_uncoded(response)
                 return Answer(
                     status=response.status,
-                    headers={
-                        name.decode("latin-1").lower(): value.decode("latin-1")
-                        for name, value in reversed(response.headers)
-                    },
+                    headers=_joined(response.headers),
                     body=await response.read(),
                 )
         except TimeoutError:
@@ -111,6 +108,14 @@ class GuardedCalls:
 
     async def close(self) -> None:
         """Nothing is kept open."""
+
+
+def _joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """By name in lower case; several of one name as one list (RFC 9110 §5.3)."""
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return {name: ", ".join(values) for name, values in found.items()}
 
 
 def _bare(url: str) -> str:
