@@ -21,7 +21,15 @@ from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.guard import Performed
 from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.upstream import Flight, Reply, RunSeat, ServerInfo, Sink
-from midflight.testing import OPERATOR, ListSink, MemoryPlane, ScriptedUpstream, call, caller
+from midflight.testing import (
+    OPERATOR,
+    FakeClock,
+    ListSink,
+    MemoryPlane,
+    ScriptedUpstream,
+    call,
+    caller,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -130,6 +138,22 @@ async def plane_states_after(plane: MemoryPlane) -> list[str]:
     await plane.store.open()
     found = await plane.store.list_leases(states=[LeaseState.ACTIVE, LeaseState.INTENT])
     return [each.id for each in found]
+
+
+async def test_a_lease_for_lists_is_ended_by_the_start_after_a_crash() -> None:
+    plane, _ = await planed()
+    await plane.catalogue.refresh("one")
+    assert len(plane.server.accounts) == 1
+    again = MemoryPlane(
+        upstream=Guarded(),
+        store=plane.store,
+        clock=FakeClock(life="the next"),
+        makers={"memory": plane.server.maker},
+    )
+    await again.start(fetch=False)
+    assert plane.server.accounts == {}
+    assert await again.broker.list() == []
+    await again.close()
 
 
 @pytest.mark.parametrize(
