@@ -176,8 +176,12 @@ class Plane:
             subject_token=self._subject_token,
             issuer=settings.issuer,
         )
-        self.broker, self.credentials = leasing.broker, leasing.credentials
-        self.sealed_secrets = leasing.sealed
+        self.broker, self.credentials, self.sealed_secrets, self.logins = (
+            leasing.broker,
+            leasing.credentials,
+            leasing.sealed,
+            leasing.logins,
+        )
         self.delegation = Delegation(
             runs=self.runs,
             inventory=self.inventory,
@@ -257,6 +261,11 @@ class Plane:
             made.leases or self.broker,
             signers=made.signers or RequestSigners(clock=made.clock),
             interruption=self.interruption,
+        )
+        self.lending = leasing.lending(
+            self.injecting,
+            to=self.catalogue,
+            names={each.name: each.lists_with for each in settings.upstream if each.lists_with},
         )
         self.guard = Guard(
             catalogue=self.catalogue,
@@ -364,6 +373,7 @@ class Plane:
             self.runs.on_ended(self.broker.run_ended)
             await self.broker.start()
             undo.push_async_callback(self.broker.close)
+            undo.push_async_callback(self.lending.close)
             await self.runs.start()
             await self.attesting.start()
             undo.push_async_callback(self.launches.close)
@@ -438,6 +448,7 @@ class Plane:
                 (
                     self.runs.sweep,
                     self.broker.sweep,
+                    self.lending.sweep,
                     self.flow.save,
                     self.policies.reload_if_changed,
                     self.approvals.sweep,

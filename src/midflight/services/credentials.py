@@ -19,6 +19,7 @@ from midflight.domain.lease import Credential, LeaseState, Revocability
 from midflight.domain.records import Changed
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import CredentialBackend
+from midflight.services.ports.logins import Pins
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.secret_reader import BackendMaker, SecretReader, Setup
 from midflight.services.ports.store import Store
@@ -148,6 +149,20 @@ class Credentials:
                         f"{upstream} already, and no call carries two there.",
                         hint=f"Place it elsewhere, or: midflight credential remove {other.name}",
                     )
+
+    async def pinned(self, credential: Credential) -> Credential:
+        """The same, with what its backend finds that is an operator's to choose written into it.
+
+        Raises:
+            Misconfigured: it cannot be used, or nothing can be chosen without more being said.
+            Unavailable: whoever is asked does not answer.
+        """
+        self.checked(credential)
+        backend = self._make(credential)
+        try:
+            return await backend.pinned() if isinstance(backend, Pins) else credential
+        finally:
+            await backend.close()
 
     @contextmanager
     def closed(self, name: str) -> Generator[None]:

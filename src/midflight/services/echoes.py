@@ -128,9 +128,12 @@ class ScrubbedUpstream:
 
         await self._inner.start(scrubbed)
 
-    async def describe(self) -> ServerInfo:
+    async def describe(self, *, attachment: Attachment = NOTHING) -> ServerInfo:
         """See `Upstream.describe`."""
-        info = await self._inner.describe()
+        if attachment is NOTHING:
+            info = await self._inner.describe()
+        else:
+            info = await self._inner.describe(attachment=attachment)
         scrubber = self._echoes.scrubber(self.name, "")
         if scrubber is None:
             return info

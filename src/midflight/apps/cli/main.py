@@ -21,6 +21,7 @@ from midflight.apps.cli import (
     client,
     counterparty,
     credential,
+    credential_login,
     demo,
     doctor,
     entry,
@@ -105,6 +106,9 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(canary.app, name="canary")
 app.add_typer(keys.app, name="keys")
+credential.app.command("login", epilog="Example: midflight credential login crm")(
+    credential_login.login
+)
 app.add_typer(credential.app, name="credential")
 app.add_typer(lease.app, name="lease")
 app.add_typer(client.app, name="client")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from midflight.services.monitors import Monitors
     from midflight.services.policy import Policies
     from midflight.services.ports.clock import Clock
+    from midflight.services.ports.logins import Logins
     from midflight.services.ports.telemetry import Telemetry
     from midflight.services.registration import Registration
     from midflight.services.runs import Runs
@@ -72,6 +73,11 @@ class Plane(Protocol):
     @property
     def sealed_secrets(self) -> SealedSecrets:
         """Static secrets at rest."""
+        ...
+
+    @property
+    def logins(self) -> Logins:
+        """What people's logins at upstreams gave."""
         ...
 
     @property
