@@ -98,9 +98,11 @@ def test_panic_is_not_done_unasked(plane: RunningPlane) -> None:
 
 
 @pytest.mark.parametrize(("answer", "stops"), [("stop everything", True), ("yes", False)])
-def test_who_sits_at_a_terminal_is_asked(plane: RunningPlane, answer: str, stops: bool) -> None:
+def test_who_sits_at_a_terminal_is_asked(tmp_path: Path, answer: str, stops: bool) -> None:
+    with running_plane(tmp_path) as plane:
+        config = plane.config
     near, far = pty.openpty()
-    command = [sys.executable, "-c", MIDFLIGHT, "--config", str(plane.config)]
+    command = [sys.executable, "-c", MIDFLIGHT, "--config", str(config)]
     with subprocess.Popen(
         [*command, "panic", "--reason", REASON],
         stdin=far,
@@ -109,9 +111,28 @@ def test_who_sits_at_a_terminal_is_asked(plane: RunningPlane, answer: str, stops
     ) as process:
         os.close(far)
         os.write(near, f"{answer}\n".encode())
-        assert process.wait(60) == (0 if stops else 1)
+        out, err = process.communicate(timeout=60)
     os.close(near)
-    assert stopped(plane) is stops
+    assert b"Type 'stop everything'" in out
+    assert process.returncode == (0 if stops else 1), err
+    with running_plane(tmp_path) as plane:
+        assert stopped(plane) is stops
+
+
+def test_who_is_refused_by_the_plane_does_not_get_past_it(plane: RunningPlane) -> None:
+    """What Midflight runs itself, such as a tool server, is no operator."""
+    command = [sys.executable, "-c", MIDFLIGHT, "--config", str(plane.config)]
+    done = subprocess.run(
+        [*command, "panic", "--reason", REASON, "--yes"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "no operator" in done.stderr
+    plane.do(plane.plane.interruption.follow)
+    assert not stopped(plane)
 
 
 def test_a_plane_that_answers_nobody_is_stopped_by_its_store(plane: RunningPlane) -> None:

@@ -12,7 +12,7 @@ import typer
 from midflight.apps.cli.output import EXIT_NO, JsonFlag, note, print_json
 from midflight.apps.cli.revoke import show
 from midflight.apps.cli.session import Session
-from midflight.domain.errors import Forbidden, Unavailable
+from midflight.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,8 @@ def panic(
         receipt = client.post(
             "/v1/revocations", scope={"kind": "everything", "id": ""}, reason=reason
         )
-    except (Unavailable, Forbidden) as error:
+    except Unavailable as error:
+        # Who is refused by a plane that answers is no operator, and does not get past it here.
         note(error.message)
         _without_the_plane(session.settings_file(), reason, as_json=as_json)
         return
