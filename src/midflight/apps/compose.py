@@ -68,11 +68,14 @@ from midflight.services.policy_files import OBSERVE
 from midflight.services.ports.keys import Purpose
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
+from midflight.services.survey import Surveyor
 from midflight.services.turns import Turns
 from midflight.wire import tokens
 
 log = structlog.get_logger(__name__)
 
+FOLLOW_S = 1.0
+"""How often the log of revocations is read for what other processes have appended."""
 SWEEP_S = 5.0
 """How often runs whose time is over are ended, noise is recorded, policies are looked at."""
 
@@ -370,6 +373,7 @@ class Plane:
             if self.monitor_history.problem:
                 log.warning("monitors_lost", why=self.monitor_history.problem)
             self.interruption.on_revoked(self.broker.revoked)
+            self.interruption.survey_with(Surveyor(runs=self.runs, leases=self.broker).reached)
             self.runs.on_ended(self.broker.run_ended)
             await self.broker.start()
             undo.push_async_callback(self.broker.close)
@@ -388,6 +392,7 @@ class Plane:
                 self._aside(self._first_fetch(name))
             self._aside(self.spiffe.federation.run())
             self._aside(self._sweep())
+            self._aside(self._follow())
             undo.push_async_callback(self._stop_beside)
             yield
 
@@ -461,6 +466,11 @@ class Plane:
                     self.attesting.sweep,
                 )
             )
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            await do_chores((self.interruption.follow,))
 
     async def _subject_token(self, lease: Lease) -> str:
         """Says to another authorization server who a lease's workload is, for minutes."""

@@ -34,6 +34,7 @@ from midflight.apps.cli import (
     mark,
     monitor,
     operator,
+    panic,
     policy,
     redteam,
     revoke,
@@ -98,6 +99,7 @@ app.add_typer(counterparty.app, name="counterparty")
 app.add_typer(mark.app, name="mark")
 app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)
 app.add_typer(revoke.app, name="revocation")
+app.command("panic", epilog=panic.EXAMPLE)(panic.panic)
 app.command("check", epilog=check.EXAMPLE)(check.check)
 app.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 app.add_typer(redteam.app, name="redteam")
