@@ -372,9 +372,7 @@ class Plane:
             await self.monitor_history.start()
             if self.monitor_history.problem:
                 log.warning("monitors_lost", why=self.monitor_history.problem)
-            self.interruption.on_revoked(self.broker.revoked)
-            self.interruption.survey_with(Surveyor(runs=self.runs, leases=self.broker).reached)
-            self.runs.on_ended(self.broker.run_ended)
+            self._bind_leases()
             await self.broker.start()
             undo.push_async_callback(self.broker.close)
             undo.push_async_callback(self.lending.close)
@@ -397,6 +395,12 @@ class Plane:
             yield
 
     # Inside
+
+    def _bind_leases(self) -> None:
+        """Leases end with what they are of, and are named where that is revoked."""
+        self.interruption.on_revoked(self.broker.revoked)
+        self.interruption.survey_with(Surveyor(runs=self.runs, leases=self.broker).reached)
+        self.runs.on_ended(self.broker.run_ended)
 
     def _entitled(self, workload: Workload, opener: str, proof: str) -> Decision:
         return self.engine.decide(
