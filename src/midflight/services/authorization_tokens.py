@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.errors import Forbidden, Interrupted, Unauthenticated
-from midflight.domain.identity import Author
+from midflight.domain.identity import Author, Caller
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.run import RunState
 from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
@@ -168,7 +168,7 @@ class AuthorizedTokens:
         details: Mapping[str, str] | None = None,
     ) -> Issued:
         """Make a token. Raises as `Identity.mint`, and as `check_standing`."""
-        await self.check_standing(workload, run)
+        await self.check_standing(workload, run, actors=actors)
         minted = await self._identity.mint(
             workload=workload,
             author=author,
@@ -192,18 +192,23 @@ class AuthorizedTokens:
         }
         return Issued(jti=minted.jti, expires_at=minted.expires_at, answer=answer)
 
-    async def check_standing(self, workload: str, run: str | None = None) -> None:
+    async def check_standing(
+        self, workload: str, run: str | None = None, *, actors: tuple[str, ...] = ()
+    ) -> None:
         """Whether a token of this workload could be good for anything now.
 
         Raises:
-            Forbidden: the workload is not in good standing.
-            Interrupted: it, its owner, its trust domain or the run is revoked.
+            Forbidden: the workload, or one of `actors` that is registered, is not in good standing.
+            Interrupted: one of them, its owner, its trust domain or the run is revoked.
         """
-        known = self._inventory.current(workload)
-        why = self._inventory.standing(known, self._clock.now())
+        now = self._clock.now()
+        who = Caller(
+            workload=workload, run=run, token="", proof="", expires_at=int(now), actors=actors
+        )
+        known, why = self._inventory.current(workload), self._inventory.standing_of(who, now)
         if known is None or why is not None:
             raise Forbidden(why or "The workload is not registered.")
-        scopes = list(revocable(known, run))
+        scopes = [*revocable(known, run), *self._inventory.acting_scopes(who)]
         if run is not None and (stored := await self._store.get_run(run)) is not None:
             scopes += [(ScopeKind.RUN, above) for above in stored.run.ancestors]
         revocation = self._interruption.covering(scopes)
@@ -256,7 +261,7 @@ class AuthorizedTokens:
             if stored.run.expires_at <= self._clock.now():
                 return False
         try:
-            await self.check_standing(claims.workload, claims.run)
+            await self.check_standing(claims.workload, claims.run, actors=claims.actors)
         except (Forbidden, Interrupted):
             return False
         return self._interruption.covering(((ScopeKind.TOKEN, claims.token),)) is None

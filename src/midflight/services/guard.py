@@ -193,7 +193,7 @@ class Guard:
         action, caller = case.action, case.caller
         now = self._clock.now()
         workload = self._inventory.current(caller.workload)
-        missing = self._inventory.standing(workload, int(now))
+        missing = self._inventory.standing_of(caller, int(now))
         if workload is None or missing is not None:
             return deny(
                 DenyCode.UNREGISTERED,
@@ -202,6 +202,7 @@ class Guard:
                 "An operator registers it with `midflight workload add`.",
             )
         case.workload = workload
+        case.acting = self._inventory.acting_scopes(caller)
         if self._interruption.in_flight >= self._max_in_flight:
             return deny(
                 DenyCode.OVERLOADED,

@@ -24,6 +24,7 @@ class Case:
     """What the guard knows of one action on its way. Mutable, lives for one `perform`."""
 
     __slots__ = (
+        "acting",
         "action",
         "approval",
         "arguments",
@@ -55,6 +56,8 @@ class Case:
         self.caller = caller
         self.began = began
         self.workload: Workload | None = None
+        self.acting: tuple[tuple[ScopeKind, str], ...] = ()
+        """What revokes those who act for the caller."""
         self.live: LiveRun | None = None
         self.target: Target | None = None
         self.digest = ""
@@ -92,6 +95,7 @@ class Case:
             (ScopeKind.TOKEN, caller.token),
             (ScopeKind.UPSTREAM, action.upstream),
             (ScopeKind.TOOL, f"{action.upstream}/{action.name}"),
+            *self.acting,
         ]
         if self.workload is not None:
             scopes.append((ScopeKind.OWNER, self.workload.owner))

@@ -13,8 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from midflight.domain.errors import Conflict, Malformed, NotFound
-from midflight.domain.identity import Author, Mode, Tier, Workload, spiffe_id, trust_domain
+from midflight.domain.identity import (
+    Author,
+    Caller,
+    Mode,
+    Tier,
+    Workload,
+    spiffe_id,
+    trust_domain,
+)
 from midflight.domain.records import Changed
+from midflight.domain.revocation import ScopeKind
 from midflight.domain.value import JSONObject
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
@@ -77,6 +86,33 @@ class Inventory:
         if now >= workload.review_by:
             return "The workload's review date has passed."
         return None
+
+    def standing_of(self, caller: Caller, now: float) -> str | None:
+        """`standing` of a caller's workload and of every one here that acts for it. No I/O."""
+        missing = self.standing(self._current.get(caller.workload), now)
+        if missing is not None or not caller.actors:
+            return missing
+        for actor in caller.acting:
+            known = self._current.get(actor)
+            problem = None if known is None else self.standing(known, now)
+            if problem is not None:
+                return f"{actor} acts for it: {problem}"
+        return None
+
+    def acting_scopes(self, caller: Caller) -> tuple[tuple[ScopeKind, str], ...]:
+        """What revokes those who act for a caller, and so what they do in its name. No I/O."""
+        if not caller.actors:
+            return ()
+        found: list[tuple[ScopeKind, str]] = []
+        for actor in caller.acting:
+            found += [
+                (ScopeKind.WORKLOAD, actor),
+                (ScopeKind.TRUST_DOMAIN, trust_domain(actor)),
+            ]
+            known = self._current.get(actor)
+            if known is not None:
+                found.append((ScopeKind.OWNER, known.owner))
+        return tuple(found)
 
     def of_uid(self, uid: int) -> tuple[Workload, ...]:
         """Every workload that is registered to run as this local user, by id. No I/O."""

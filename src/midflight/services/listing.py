@@ -58,7 +58,7 @@ class Listing:
         """The caller's workload and run, opened if it is implicit, or why there is none."""
         now = self._clock.now()
         workload = self._inventory.current(caller.workload)
-        missing = self._inventory.standing(workload, int(now))
+        missing = self._inventory.standing_of(caller, int(now))
         if workload is None or missing is not None:
             return deny(
                 DenyCode.UNREGISTERED,
@@ -78,6 +78,7 @@ class Listing:
                 (ScopeKind.RUN, live.run.id),
                 *((ScopeKind.RUN, ancestor) for ancestor in live.run.ancestors),
                 (ScopeKind.TOKEN, caller.token),
+                *self._inventory.acting_scopes(caller),
             )
         )
         revocation = self._interruption.covering(scopes)
