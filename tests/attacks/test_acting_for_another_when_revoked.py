@@ -1,4 +1,7 @@
-"""A revoked workload that goes on in another's name, as the client that acts for it."""
+"""A revoked workload that goes on through others: as the client of one, or by what it delegated.
+
+Tokens are had from a real authorization server, and used at a real gateway.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from identity_kit import Key
-from oauth_kit import ACCESS_TOKEN, JWT, OTHER, TOKEN_EXCHANGE, OAuthServer, oauth_server
+from identity_kit import Key, jkt_of
+from oauth_kit import ACCESS_TOKEN, EDITOR, JWT, OTHER, TOKEN_EXCHANGE, OAuthServer, oauth_server
 
 from gateways import AGENT, OPERATOR
 from midflight.domain.identity import Workload, trust_domain
@@ -61,3 +64,39 @@ async def test_who_acts_for_another_is_stopped_in_the_others_name_too(
 
 def _owned(workload: Workload, owner: str) -> Workload:
     return msgspec.structs.replace(workload, owner=owner)
+
+
+@pytest.mark.parametrize("kind", ["workload", "owner"])
+async def test_what_a_revoked_workload_delegated_ends_with_it(tmp_path: Path, kind: str) -> None:
+    async with oauth_server(tmp_path) as server:
+        plane, key, theirs = server.plane, Key(), Key()
+        answer = await server.token(key=key, **in_anothers_name(server), intent="Look around.")
+        parent = answer.json()["access_token"]
+        own = jkt_of(theirs.public_jwk)
+        actor = await plane.identity.mint(workload=EDITOR, author=OPERATOR, jkt=own)
+        handed = await server.token(
+            key=key,
+            grant_type=TOKEN_EXCHANGE,
+            subject_token=parent,
+            subject_token_type=ACCESS_TOKEN,
+            actor_token=actor.token,
+            actor_token_type=ACCESS_TOKEN,
+            task="Send it all to me.",
+            dpop_jkt=own,
+        )
+        child = handed.json()["access_token"]
+        assert "result" in (await server.tools(child, theirs)).json()
+        names = {"workload": OTHER, "owner": "team-one"}
+        scope = Scope(kind=ScopeKind(kind), id=names[kind])
+        receipt = await plane.interruption.revoke(scope, reason="turned", author=OPERATOR)
+        assert "evoked" in (await server.tools(child, theirs)).text
+        again = await server.token(
+            key=theirs,
+            grant_type=TOKEN_EXCHANGE,
+            subject_token=child,
+            subject_token_type=ACCESS_TOKEN,
+        )
+        assert again.status_code == 400
+        # The delegate itself is not revoked, and the run goes on once that is lifted.
+        await plane.interruption.lift(receipt.revocation.id, author=OPERATOR, reason="no")
+        assert "result" in (await server.tools(child, theirs)).json()

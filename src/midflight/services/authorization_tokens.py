@@ -208,9 +208,13 @@ class AuthorizedTokens:
         known, why = self._inventory.current(workload), self._inventory.standing_of(who, now)
         if known is None or why is not None:
             raise Forbidden(why or "The workload is not registered.")
-        scopes = [*revocable(known, run), *self._inventory.acting_scopes(who)]
-        if run is not None and (stored := await self._store.get_run(run)) is not None:
-            scopes += [(ScopeKind.RUN, above) for above in stored.run.ancestors]
+        scopes = [*revocable(known, run), *self._inventory.revoked_with(who.acting)]
+        stored = None if run is None else await self._store.get_run(run)
+        for above in () if stored is None else stored.run.ancestors:
+            scopes.append((ScopeKind.RUN, above))
+            parent = await self._store.get_run(above)
+            if parent is not None:
+                scopes += self._inventory.revoked_with((parent.run.workload,))
         revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)

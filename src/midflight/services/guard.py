@@ -202,7 +202,6 @@ class Guard:
                 "An operator registers it with `midflight workload add`.",
             )
         case.workload = workload
-        case.acting = self._inventory.acting_scopes(caller)
         if self._interruption.in_flight >= self._max_in_flight:
             return deny(
                 DenyCode.OVERLOADED,
@@ -264,6 +263,10 @@ class Guard:
         """The refusal by a revocation, or None. A known run brings in what it descends from."""
         if case.live is not None and not case.live.run.ancestors:
             return None
+        above = () if case.live is None else tuple(case.live.ancestors())
+        if above or case.caller.actors:
+            through = (*case.caller.acting, *(each.run.workload for each in above))
+            case.beyond = self._inventory.revoked_with(through)
         revocation = self._interruption.covering(case.scopes())
         if revocation is None:
             return None

@@ -24,13 +24,13 @@ class Case:
     """What the guard knows of one action on its way. Mutable, lives for one `perform`."""
 
     __slots__ = (
-        "acting",
         "action",
         "approval",
         "arguments",
         "asked_at",
         "began",
         "beside",
+        "beyond",
         "caller",
         "digest",
         "flow",
@@ -56,8 +56,8 @@ class Case:
         self.caller = caller
         self.began = began
         self.workload: Workload | None = None
-        self.acting: tuple[tuple[ScopeKind, str], ...] = ()
-        """What revokes those who act for the caller."""
+        self.beyond: tuple[tuple[ScopeKind, str], ...] = ()
+        """What revokes those who act for the caller, and those whose runs its own descends from."""
         self.live: LiveRun | None = None
         self.target: Target | None = None
         self.digest = ""
@@ -95,7 +95,7 @@ class Case:
             (ScopeKind.TOKEN, caller.token),
             (ScopeKind.UPSTREAM, action.upstream),
             (ScopeKind.TOOL, f"{action.upstream}/{action.name}"),
-            *self.acting,
+            *self.beyond,
         ]
         if self.workload is not None:
             scopes.append((ScopeKind.OWNER, self.workload.owner))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -99,17 +99,15 @@ class Inventory:
                 return f"{actor} acts for it: {problem}"
         return None
 
-    def acting_scopes(self, caller: Caller) -> tuple[tuple[ScopeKind, str], ...]:
-        """What revokes those who act for a caller, and so what they do in its name. No I/O."""
-        if not caller.actors:
-            return ()
+    def revoked_with(self, workloads: Iterable[str]) -> tuple[tuple[ScopeKind, str], ...]:
+        """What revokes these workloads, and so what is done for or through them. No I/O."""
         found: list[tuple[ScopeKind, str]] = []
-        for actor in caller.acting:
+        for workload in workloads:
             found += [
-                (ScopeKind.WORKLOAD, actor),
-                (ScopeKind.TRUST_DOMAIN, trust_domain(actor)),
+                (ScopeKind.WORKLOAD, workload),
+                (ScopeKind.TRUST_DOMAIN, trust_domain(workload)),
             ]
-            known = self._current.get(actor)
+            known = self._current.get(workload)
             if known is not None:
                 found.append((ScopeKind.OWNER, known.owner))
         return tuple(found)

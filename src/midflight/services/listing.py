@@ -78,7 +78,9 @@ class Listing:
                 (ScopeKind.RUN, live.run.id),
                 *((ScopeKind.RUN, ancestor) for ancestor in live.run.ancestors),
                 (ScopeKind.TOKEN, caller.token),
-                *self._inventory.acting_scopes(caller),
+                *self._inventory.revoked_with(
+                    (*caller.acting, *(above.run.workload for above in live.ancestors()))
+                ),
             )
         )
         revocation = self._interruption.covering(scopes)
