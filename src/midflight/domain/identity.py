@@ -99,6 +99,11 @@ class Caller(Value):
     scope: tuple[str, ...] | None = None
     actors: tuple[str, ...] = ()
 
+    @property
+    def acting(self) -> tuple[str, ...]:
+        """The workloads among `actors`."""
+        return tuple(actor for actor in self.actors if _SPIFFE_ID.match(actor))
+
 
 def spiffe_id(text: str) -> str:
     """Check a SPIFFE ID with a path and return it.

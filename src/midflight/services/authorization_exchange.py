@@ -120,7 +120,9 @@ class Exchange:
             capped += [actor.expires_at] if actor.capped else []
         scope = self._tokens.scope(form, *held)
         # Before anything is spent or opened: nothing of a revoked workload begins.
-        await self._tokens.check_standing(workload if actor is None else actor.workload or "")
+        acting = subject.actors if client is None else (client.workload, *subject.actors)
+        for_whom = workload if actor is None else actor.workload or ""
+        await self._tokens.check_standing(for_whom, actors=acting)
         await self._subjects.spend(subject)
         if actor is not None:
             await self._subjects.spend(actor)

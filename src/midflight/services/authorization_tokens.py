@@ -6,11 +6,11 @@ looked at now: a token of a revoked run, workload or owner is not active, whatev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.errors import Forbidden, Interrupted, Unauthenticated
-from midflight.domain.identity import Author
+from midflight.domain.identity import Author, Caller
 from midflight.domain.revocation import Scope, ScopeKind, scopes_over
 from midflight.domain.run import RunState
 from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
@@ -171,7 +171,7 @@ class AuthorizedTokens:
 
         Raises as `Identity.mint`, and as `check_standing`.
         """
-        await self.check_standing(workload, run)
+        await self.check_standing(workload, run, actors=actors)
         minted = await self._identity.mint(
             workload=workload,
             author=author,
@@ -196,21 +196,32 @@ class AuthorizedTokens:
         }
         return Issued(jti=minted.jti, expires_at=minted.expires_at, answer=answer)
 
-    async def check_standing(self, workload: str, run: str | None = None) -> None:
+    async def check_standing(
+        self, workload: str, run: str | None = None, *, actors: tuple[str, ...] = ()
+    ) -> None:
         """Whether a token of this workload could be good for anything now.
 
         Raises:
-            Forbidden: the workload is not in good standing.
-            Interrupted: it, its owner, its trust domain or the run is revoked.
+            Forbidden: the workload, or one of `actors` that is registered, is not in good standing.
+            Interrupted: one of them, its owner, its trust domain or the run is revoked.
         """
-        known = self._inventory.current(workload)
-        why = self._inventory.standing(known, self._clock.now())
+        now = self._clock.now()
+        who = Caller(
+            workload=workload, run=run, token="", proof="", expires_at=int(now), actors=actors
+        )
+        known, why = self._inventory.current(workload), self._inventory.standing_of(who, now)
         if known is None or why is not None:
             raise Forbidden(why or "The workload is not registered.")
-        runs = () if run is None else (run,)
-        if run is not None and (stored := await self._store.get_run(run)) is not None:
-            runs = stored.run.lineage
-        scopes = scopes_over(workload, owner=known.owner, runs=runs)
+        stored = None if run is None else await self._store.get_run(run)
+        scopes = [
+            *scopes_over(workload, owner=known.owner, runs=(run,)),
+            *self._inventory.revoked_with(who.acting),
+        ]
+        for above in () if stored is None else stored.run.ancestors:
+            scopes.append((ScopeKind.RUN, above))
+            parent = await self._store.get_run(above)
+            if parent is not None:
+                scopes += self._inventory.revoked_with((parent.run.workload,))
         revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)
@@ -254,7 +265,9 @@ class AuthorizedTokens:
 
     async def active(self, claims: TokenClaims) -> bool:
         """Whether a token that verified is good for anything at this moment."""
-        return await self.stands(claims.workload, run=claims.run, token=claims.token)
+        return await self.stands(
+            claims.workload, run=claims.run, token=claims.token, actors=claims.actors
+        )
 
     async def stands(
         self,
@@ -262,7 +275,7 @@ class AuthorizedTokens:
         *,
         run: str | None = None,
         token: str | None = None,
-        actors: Sequence[str] = (),
+        actors: tuple[str, ...] = (),
     ) -> bool:
         """Whether a workload is in good standing, its run is open, and nothing is revoked.
 
@@ -275,13 +288,11 @@ class AuthorizedTokens:
             if stored.run.expires_at <= self._clock.now():
                 return False
         try:
-            await self.check_standing(workload, run)
+            await self.check_standing(workload, run, actors=actors)
         except (Forbidden, Interrupted):
             return False
-        others = [(ScopeKind.WORKLOAD, actor) for actor in actors]
-        if token is not None:
-            others.append((ScopeKind.TOKEN, token))
-        return self._interruption.covering(others) is None
+        revoked = () if token is None else ((ScopeKind.TOKEN, token),)
+        return self._interruption.covering(revoked) is None
 
     async def revoke(self, token: str, client: Known) -> bool:
         """RFC 7009 for an access token: False if it is none. Durable when this returns.

@@ -30,6 +30,7 @@ class Case:
         "asked_at",
         "began",
         "beside",
+        "beyond",
         "caller",
         "digest",
         "flow",
@@ -55,6 +56,8 @@ class Case:
         self.caller = caller
         self.began = began
         self.workload: Workload | None = None
+        self.beyond: tuple[tuple[ScopeKind, str], ...] = ()
+        """What revokes those who act for the caller, and those whose runs its own descends from."""
         self.live: LiveRun | None = None
         self.target: Target | None = None
         self.digest = ""
@@ -93,6 +96,7 @@ class Case:
         )
         scopes.append((ScopeKind.UPSTREAM, action.upstream))
         scopes.append((ScopeKind.TOOL, f"{action.upstream}/{action.name}"))
+        scopes += self.beyond
         return scopes
 
     @property

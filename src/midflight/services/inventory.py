@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -16,6 +16,7 @@ from midflight.domain.errors import Conflict, Malformed, NotFound
 from midflight.domain.identity import (
     OWN_PATH,
     Author,
+    Caller,
     Mode,
     Tier,
     Workload,
@@ -24,6 +25,7 @@ from midflight.domain.identity import (
     trust_domain,
 )
 from midflight.domain.records import Changed
+from midflight.domain.revocation import ScopeKind
 from midflight.domain.value import JSONObject
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
@@ -86,6 +88,31 @@ class Inventory:
         if now >= workload.review_by:
             return "The workload's review date has passed."
         return None
+
+    def standing_of(self, caller: Caller, now: float) -> str | None:
+        """`standing` of a caller's workload and of every one here that acts for it. No I/O."""
+        missing = self.standing(self._current.get(caller.workload), now)
+        if missing is not None or not caller.actors:
+            return missing
+        for actor in caller.acting:
+            known = self._current.get(actor)
+            problem = None if known is None else self.standing(known, now)
+            if problem is not None:
+                return f"{actor} acts for it: {problem}"
+        return None
+
+    def revoked_with(self, workloads: Iterable[str]) -> tuple[tuple[ScopeKind, str], ...]:
+        """What revokes these workloads, and so what is done for or through them. No I/O."""
+        found: list[tuple[ScopeKind, str]] = []
+        for workload in workloads:
+            found += [
+                (ScopeKind.WORKLOAD, workload),
+                (ScopeKind.TRUST_DOMAIN, trust_domain(workload)),
+            ]
+            known = self._current.get(workload)
+            if known is not None:
+                found.append((ScopeKind.OWNER, known.owner))
+        return tuple(found)
 
     def of_uid(self, uid: int) -> tuple[Workload, ...]:
         """Every workload that is registered to run as this local user, by id. No I/O."""

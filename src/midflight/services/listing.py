@@ -58,7 +58,7 @@ class Listing:
         """The caller's workload and run, opened if it is implicit, or why there is none."""
         now = self._clock.now()
         workload = self._inventory.current(caller.workload)
-        missing = self._inventory.standing(workload, int(now))
+        missing = self._inventory.standing_of(caller, int(now))
         if workload is None or missing is not None:
             return deny(
                 DenyCode.UNREGISTERED,
@@ -69,12 +69,16 @@ class Listing:
         live = await self._runs.find(caller, workload)
         if isinstance(live, Deny):
             return live
+        above = (each.run.workload for each in live.ancestors())
         scopes = frozenset(
-            scopes_over(
-                caller.workload,
-                owner=workload.owner,
-                runs=live.run.lineage,
-                token=caller.token,
+            (
+                *scopes_over(
+                    caller.workload,
+                    owner=workload.owner,
+                    runs=live.run.lineage,
+                    token=caller.token,
+                ),
+                *self._inventory.revoked_with((*caller.acting, *above)),
             )
         )
         revocation = self._interruption.covering(scopes)
