@@ -21,6 +21,7 @@ from midflight.domain.lease import Credential, Injection, Placement
 from midflight.domain.records import Observed
 from midflight.domain.scrubbing import REMOVED, Scrubber
 from midflight.domain.traits import Effect, Reach, Traits
+from midflight.services.echoes import MAX_LEASES, Echoes
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import Reply
 from midflight.testing import ListSink, MemoryPlane, ScriptedLeases, ScriptedUpstream, call, caller
@@ -183,3 +184,16 @@ async def test_one_runs_credential_told_to_another_run() -> None:
     done = await plane.guard.perform(call("look"), caller(token="tok_2"), sink=ListSink())
     assert isinstance(done, Performed)
     assert "of-the-first-run" not in str(done.reply.result)
+
+
+def test_one_that_is_still_used_is_not_forgotten_for_many_that_came_since() -> None:
+    made = MemoryPlane(upstream=ScriptedUpstream("one", []))
+    known = Echoes(recorder=made.ledger, clock=made.clock, telemetry=made.telemetry)
+    known.sent("one", "run_1", "lease_1", frozenset({SECRET}))
+    for number in range(MAX_LEASES + 10):
+        known.sent("one", f"run_{number}", f"other_{number}", frozenset({f"secret-no-{number}"}))
+        if number % 1_000 == 0:
+            known.sent("one", "run_1", "lease_1", frozenset({SECRET}))
+    scrubber = known.scrubber("one", "run_1")
+    assert scrubber is not None
+    assert scrubber.text(SECRET) == (REMOVED, 1)
