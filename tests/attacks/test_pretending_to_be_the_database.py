@@ -235,6 +235,15 @@ async def test_over_tls_a_server_is_who_its_certificate_says(
         await made.issue(one)
         await made.revoke(one)
         await made.close()
+        # Its certificate is for another name.
+        elsewhere = PostgresBackend(
+            setup(
+                credential("postgres", scopes=("reader",), settings=right | {"host": "127.0.0.1"})
+            )
+        )
+        with pytest.raises(MidflightError):
+            await elsewhere.check()
+        await elsewhere.close()
         stranger = PostgresBackend(
             setup(credential("postgres", scopes=("reader",), settings=settings))
         )
