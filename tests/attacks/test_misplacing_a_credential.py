@@ -7,16 +7,18 @@ before it is placed. Nothing of a secret is in what is said.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from control_kit import running_plane
 from hypothesis import given
 from hypothesis import strategies as st
 from lease_kit import LeasePlane, credential
 
 from midflight.domain import placing
 from midflight.domain.action import Action
-from midflight.domain.errors import LeaseUnavailable, Misconfigured
+from midflight.domain.errors import Conflict, LeaseUnavailable, Misconfigured
 from midflight.domain.lease import Credential, Injection, Lease, LeaseState, Placement, Secret
 from midflight.domain.scrubbing import forms
 from midflight.domain.traits import Effect, Reach, Traits
@@ -221,3 +223,29 @@ async def test_a_word_of_the_database_is_no_echo() -> None:
     assert done.reply.result is not None
     (said,) = done.reply.result["content"]
     assert said["text"] == "postgres, [credential removed]"
+
+
+def test_what_the_upstream_cannot_take_is_refused_when_it_is_added(tmp_path: Path) -> None:
+    with running_plane(tmp_path) as running:
+        running.upstream.placements = frozenset({Placement.HEADER})
+        fields: dict[str, Any] = {
+            "backend": "sealed",
+            "upstreams": ["desk"],
+            "sealed": {"token": MARK},
+        }
+        for injection in (
+            {"placement": "env", "name": "TOKEN"},
+            {"placement": "query", "name": "t"},
+        ):
+            with pytest.raises(LeaseUnavailable, match="takes no"):
+                running.client.post("/v1/credentials", name="a", injections=[injection], **fields)
+        running.client.post(
+            "/v1/credentials", name="a", injections=[{"placement": "header", "name": "X"}], **fields
+        )
+        with pytest.raises(Conflict, match="header x of desk already"):
+            running.client.post(
+                "/v1/credentials",
+                name="b",
+                injections=[{"placement": "header", "name": "x"}],
+                **fields,
+            )

@@ -190,7 +190,7 @@ class Credentials:
         self.checked(credential)
         before = self._known.get(credential.name)
         if replace and before is not None:
-            await self._must_be_spent(before)
+            await self._must_be_spent(before, credential)
         known = msgspec.structs.replace(
             credential,
             added_by=author.name,
@@ -215,14 +215,19 @@ class Credentials:
 
     # Inside
 
-    async def _must_be_spent(self, known: Credential) -> None:
-        """`Conflict` while leases are left that another backend would look for in vain."""
+    async def _must_be_spent(self, known: Credential, new: Credential) -> None:
+        """`Conflict` while leases are left that another backend would look for in vain.
+
+        What ends by itself is waited for under the new one as well, if that knows that it must.
+        """
         states = [state for state in LeaseState if state is not LeaseState.REVOKED]
         left = await self._store.list_leases(credential=known.name, states=states, limit=1)
-        if left and self.revocability(known.name) is not Revocability.AT_EXPIRY:
+        lasting = Revocability.AT_EXPIRY
+        both_wait = self.revocability(known.name) is lasting is self._make(new).revocability
+        if left and not both_wait:
             raise Conflict(
-                f"Leases of credential {known.name} are not revoked at its backend, and with other "
-                "settings they never would be.",
+                f"Leases of credential {known.name} are not over at its backend, and with other "
+                "settings nobody would know when they are.",
                 hint=f"midflight lease list --credential {known.name} says why; or add the new one "
                 "under another name.",
             )

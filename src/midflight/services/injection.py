@@ -122,7 +122,7 @@ class Injecting:
         leased = Leased(LeasedFlight(flight, held, self._leases.check))
         leased.held = held
         try:
-            self._fits(case.action.upstream, wanted)
+            self.must_fit(case.action.upstream, wanted)
             for credential in wanted:
                 # In its scopes before the first wait, so that a revocation meanwhile cuts it.
                 flight.scopes |= {(ScopeKind.CREDENTIAL, credential.name)}
@@ -159,7 +159,8 @@ class Injecting:
         if revocation is not None:
             raise refusal(revocation)
 
-    def _fits(self, upstream: str, credentials: Sequence[Credential]) -> None:
+    def must_fit(self, upstream: str, credentials: Sequence[Credential]) -> None:
+        """`LeaseUnavailable` if one of them cannot be placed into calls of the upstream."""
         able = self._upstreams[upstream].placements
         for credential in credentials:
             unable = [r.placement for r in credential.injections if r.placement not in able]

@@ -81,6 +81,7 @@ class CredentialVerbs:
     def __init__(self, plane: Plane, *, upstreams: Sequence[str]) -> None:
         """`upstreams` are those of the settings."""
         self._credentials = plane.credentials
+        self._injecting = plane.injecting
         self._broker = plane.broker
         self._sealed = plane.sealed_secrets
         self._logins = plane.logins
@@ -141,6 +142,8 @@ class CredentialVerbs:
         """With its old settings, what was lent is taken back; then the new ones count."""
         author, name = operator.author, credential.name
         self._credentials.must_not_overlap(credential)
+        for upstream in sorted(credential.upstreams):
+            self._injecting.must_fit(upstream, [credential])
         with self._credentials.closed(name):
             if replace and self._credentials.find(name) is not None:
                 self._credentials.checked(credential)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from midflight.services.delegation import Delegation
     from midflight.services.flow_marks import Marks
     from midflight.services.identity import Identity
+    from midflight.services.injection import Injecting
     from midflight.services.interruption import Interruption
     from midflight.services.inventory import Inventory
     from midflight.services.join_tokens import JoinTokens
@@ -58,6 +59,11 @@ class Plane(Protocol):
     @property
     def parts(self) -> Parts:
         """The adapters, for what no service offers."""
+        ...
+
+    @property
+    def injecting(self) -> Injecting:
+        """What places credentials into calls."""
         ...
 
     @property
