@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import uvloop
 
@@ -29,6 +30,7 @@ from midflight.services.bundles import TrustBundles
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ledger import Ledger
+from midflight.services.ports.clock import Clock
 from midflight.services.svids import Svids
 from midflight.wire import spiffe as documents
 
@@ -38,53 +40,69 @@ MINTS = 2_000
 AUTHOR = Author(name="bench", proof="startup")
 
 
+class Mint:
+    """What SVIDs need: a ledger on disk, an authority in files, the rest in memory."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._store = MemoryStore()
+        store_at = SqliteLedgerStore(folder / "ledger.sqlite3")
+        self._ledger = Ledger(store_at, signer=None, clock=clock)
+        self.inventory = Inventory(
+            store=self._store, recorder=self._ledger, clock=clock, trust_domain=DOMAIN
+        )
+        self._interruption = Interruption(
+            store=self._store, fabric=LocalFabric(), recorder=self._ledger, clock=clock
+        )
+        keys = folder / "keys"
+        self._authority = RollingAuthority(keys, OwnRoot(keys, trust_domain=DOMAIN), clock=clock)
+        signer = Es256TokenSigner.fresh(clock=clock)
+        self.bundles = TrustBundles(
+            trust_domain=DOMAIN,
+            authority=self._authority,
+            signer=signer,
+            documents=documents,
+            store=self._store,
+            recorder=self._ledger,
+            clock=clock,
+            federated={},
+        )
+        self.svids = Svids(
+            trust_domain_name=DOMAIN,
+            authority=self._authority,
+            signer=signer,
+            documents=documents,
+            bundles=self.bundles,
+            inventory=self.inventory,
+            interruption=self._interruption,
+            recorder=self._ledger,
+            clock=clock,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._store.open()
+        await self._ledger.start("bench", "v")
+        await self._interruption.start()
+        await self._authority.start()
+        await self.bundles.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._authority.close()
+        await self._ledger.close()
+        await self._store.close()
+
+
 async def measure(folder: Path) -> list[Row]:
-    clock, store = SystemClock(), MemoryStore()
-    ledger = Ledger(SqliteLedgerStore(folder / "ledger.sqlite3"), signer=None, clock=clock)
-    await store.open()
-    await ledger.start("bench", "v")
-    inventory = Inventory(store=store, recorder=ledger, clock=clock, trust_domain=DOMAIN)
-    interruption = Interruption(store=store, fabric=LocalFabric(), recorder=ledger, clock=clock)
-    await interruption.start()
-    keys = folder / "keys"
-    authority = RollingAuthority(keys, OwnRoot(keys, trust_domain=DOMAIN), clock=clock)
-    await authority.start()
-    signer = Es256TokenSigner.fresh(clock=clock)
-    bundles = TrustBundles(
-        trust_domain=DOMAIN,
-        authority=authority,
-        signer=signer,
-        documents=documents,
-        store=store,
-        recorder=ledger,
-        clock=clock,
-        federated={},
-    )
-    await bundles.start()
-    svids = Svids(
-        trust_domain_name=DOMAIN,
-        authority=authority,
-        signer=signer,
-        documents=documents,
-        bundles=bundles,
-        inventory=inventory,
-        interruption=interruption,
-        recorder=ledger,
-        clock=clock,
-    )
-    entries = [await registered(inventory, number, clock.now()) for number in range(WORKLOADS)]
-    try:
-        own = bundles.bundle(DOMAIN)
+    clock = SystemClock()
+    async with Mint(folder, clock) as mint:
+        entries = [await registered(mint.inventory, n, clock.now()) for n in range(WORKLOADS)]
+        own = mint.bundles.bundle(DOMAIN)
         assert own is not None
         return [
-            *await jwt_rows(svids, entries),
-            *await rotation_rows(svids, entries),
-            *await verify_rows(svids, entries[0], own, clock.now()),
+            *await jwt_rows(mint.svids, entries),
+            *await rotation_rows(mint.svids, entries),
+            *await verify_rows(mint.svids, entries[0], own, clock.now()),
         ]
-    finally:
-        authority.close()
-        await ledger.close()
-        await store.close()
 
 
 async def registered(inventory: Inventory, number: int, now: float) -> Entry:
@@ -167,4 +185,4 @@ def rows() -> list[Row]:
         return uvloop.run(measure(Path(folder)))
 
 
-__all__ = ["rows"]
+__all__ = ["DOMAIN", "Mint", "registered", "rows"]

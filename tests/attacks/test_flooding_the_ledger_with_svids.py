@@ -9,7 +9,7 @@ import grpc
 import pytest
 from spiffe_kit import REPORTS, TRIAGE, Mint
 
-from midflight.apps.workload_api.server import _abort
+from midflight.apps.workload_api.handlers import abort
 from midflight.domain.attestation import Entry
 from midflight.services.mint_rates import BURST, TooOften
 
@@ -52,9 +52,9 @@ async def test_the_workload_api_says_resource_exhausted() -> None:
     class Context:
         told: Any = None
 
-        async def abort(self, status: Any, text: str) -> None:
+        async def abort(self, status: Any, text: str, trailing_metadata: object) -> None:
             self.told = (status, text)
 
     context = Context()
-    await _abort(context, TooOften("More SVIDs are asked for."))
+    await abort(context, TooOften("More SVIDs are asked for."))
     assert context.told == (grpc.StatusCode.RESOURCE_EXHAUSTED, "More SVIDs are asked for.")

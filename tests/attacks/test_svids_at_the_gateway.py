@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jwt as pyjwt
 import msgspec
 import pytest
 from identity_kit import (
@@ -46,7 +47,7 @@ class House:
     """A gateway's identity over a mint of SVIDs."""
 
     def __init__(self, folder: Path) -> None:
-        self.mint = Mint(folder)
+        self.mint = Mint(folder, wit=True)
         self.bundles: Any = self.mint.bundles
         self.identity: Identity
 
@@ -250,6 +251,28 @@ async def test_a_key_of_svids_signs_no_access_token(house: House) -> None:
     head, claims = {"typ": "at+jwt"}, claims_of(sub=TRIAGE, iat=int(house.mint.clock.now()))
     claims["exp"] = claims["iat"] + 600
     await house.refused(bearer(house.mint.signer.sign(head, claims)))
+
+
+async def test_a_wit_svid_passes_for_no_token_even_with_a_proof_of_its_key(house: House) -> None:
+    """It counts only by a protocol that we do not speak, never in Authorization (WIT-SVID §5)."""
+    svid = await house.mint.svids.wit(_entry(TRIAGE), proof="test")
+    holder = Key(pyjwt.PyJWK(svid.key).key)
+    now = int(house.mint.clock.now())
+    await house.refused(bearer(svid.token))
+    await house.refused(dpop(svid.token, proof_for(svid.token, holder, iat=now)))
+    with pytest.raises(Unauthenticated):
+        house.mint.svids.validate_jwt(svid.token, RESOURCE)
+
+
+@pytest.mark.parametrize("kind", ["JWT", "JOSE", "at+jwt"])
+async def test_a_key_of_wit_svids_signs_nothing_else(house: House, kind: str) -> None:
+    signer, now = house.mint.wit_signer, int(house.mint.clock.now())
+    assert signer is not None
+    claims = claims_of(sub=TRIAGE, iat=now, exp=now + 300)
+    text = signer.sign({"typ": kind}, claims)
+    await house.refused(bearer(text))
+    with pytest.raises(Unauthenticated):
+        house.mint.svids.validate_jwt(text, RESOURCE)
 
 
 async def test_where_no_svid_is_believed_none_is(house: House) -> None:

@@ -44,8 +44,8 @@ class Key:
 
     algorithm = "ES256"
 
-    def __init__(self) -> None:
-        self.private = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, private: ec.EllipticCurvePrivateKey | None = None) -> None:
+        self.private = private or ec.generate_private_key(ec.SECP256R1())
         numbers = self.private.public_key().public_numbers()
         self.public_jwk: dict[str, Any] = {
             "kty": "EC",

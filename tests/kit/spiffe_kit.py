@@ -21,6 +21,7 @@ from midflight.adapters.authority.own import OwnRoot
 from midflight.adapters.authority.rolling import RollingAuthority
 from midflight.adapters.fabric.local import LocalFabric
 from midflight.adapters.keys.es256 import Es256TokenSigner
+from midflight.adapters.keys.pairs import new_pair
 from midflight.adapters.store.memory import MemoryStore
 from midflight.apps.workload_api.front import Front
 from midflight.apps.workload_api.server import WorkloadApi
@@ -55,6 +56,7 @@ class Mint:
         federated: dict[str, bytes | None] | None = None,
         store: MemoryStore | None = None,
         authority: Any = None,
+        wit: bool = False,
         **lives: int,
     ) -> None:
         self.clock = clock or FakeClock(time.time())
@@ -71,6 +73,7 @@ class Mint:
             folder / "keys", OwnRoot(folder / "keys", trust_domain=domain), clock=self.clock
         )
         self.signer = Es256TokenSigner.fresh(clock=self.clock)
+        self.wit_signer = Es256TokenSigner.fresh(clock=self.clock) if wit else None
         self.bundles = TrustBundles(
             trust_domain=domain,
             authority=self.authority,
@@ -81,6 +84,7 @@ class Mint:
             clock=self.clock,
             federated=federated or {},
             revoked=self._revoked,
+            wit_signer=self.wit_signer,
         )
         self.svids = Svids(
             trust_domain_name=domain,
@@ -92,6 +96,8 @@ class Mint:
             interruption=self.interruption,
             recorder=self.recorder,
             clock=self.clock,
+            wit_signer=self.wit_signer,
+            new_pair=new_pair,
             **lives,
         )
 
@@ -129,7 +135,7 @@ class ServedApi:
         self.refused: list[tuple[str, str]] = []
         self._loop = loop
         self.api: WorkloadApi
-        self.front: Front
+        self.front: Front[Process]
 
     def do(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run something on the server's loop and wait for it."""
@@ -187,6 +193,7 @@ def served(folder: Path, *, federates_with: Sequence[str] = (), **mint: Any) -> 
             bundles=one.mint.bundles,
             clock=one.mint.clock,
             refused=lambda why, who: one.refused.append((why, who)),
+            wit=one.mint.wit_signer is not None,
         )
         one.mint.bundles.on_changed(one.api.changes.tell)
         one.mint.interruption.on_revoked(lambda _: one.api.changes.tell())

@@ -25,6 +25,7 @@ ANY = st.one_of(
 def test_any_bytes_are_read_without_an_error(raw: bytes) -> None:
     read_stat(raw)
     proc.read_status(raw)
+    assert proc.read_namespaces(raw) >= 0
     proc.read_cmdline(raw)
     path = proc.read_cgroup(raw)
     if path is not None:

@@ -24,6 +24,7 @@ from identity_kit import (
     header_of,
     identity_of,
     proof_for,
+    signer_of,
     workload_of,
 )
 
@@ -37,6 +38,7 @@ from midflight.domain.errors import (
     NotFound,
     StoreUnavailable,
     Unauthenticated,
+    Unavailable,
 )
 from midflight.domain.labels import BOTTOM
 from midflight.domain.records import Changed
@@ -218,6 +220,45 @@ async def test_a_minted_token_identifies_its_workload(
     caller = await identity.identify(bearer(minted.token))
     assert (caller.workload, caller.run, caller.token) == (WORKLOAD, "run_1", minted.jti)
     assert caller.expires_at == minted.expires_at == NOW + 300
+
+
+async def test_a_minted_token_is_known_when_it_comes_and_forgotten_with_its_key(
+    store: MemoryStore, clock: FakeClock
+) -> None:
+    proofs = CountingProofs()
+    identity = identity_of(store, KEY, clock, proofs=proofs)
+    minted = await identity.mint(workload=WORKLOAD, author=AUTHOR)
+    assert proofs.verified == 1
+    assert (await identity.identify(bearer(minted.token))).token == minted.jti
+    assert proofs.verified == 1
+    with pytest.raises(Unauthenticated):
+        await identity.identify(bearer(minted.token[:-2] + "AA"))
+    identity.forget()
+    await identity.identify(bearer(minted.token))
+    assert proofs.verified == 3
+
+
+async def test_a_token_that_does_not_verify_is_neither_handed_out_nor_recorded(
+    store: MemoryStore, clock: FakeClock
+) -> None:
+    class Withdrawn:
+        """A signer whose key is gone from the set when the signature comes back."""
+
+        def __init__(self) -> None:
+            self.signs = signer_of(KEY, clock)
+
+        async def mint(self, header: Any, claims: Any) -> str:
+            return self.signs.sign(header, claims)
+
+        def public_jwks(self) -> dict[str, Any]:
+            return signer_of(Key(), clock).public_jwks()
+
+    recorder = Recorder()
+    identity = identity_of(store, KEY, clock, signer=Withdrawn(), recorder=recorder)
+    with pytest.raises(Unavailable, match="does not verify"):
+        await identity.mint(workload=WORKLOAD, author=AUTHOR)
+    assert recorder.records == []
+    assert not identity._verified
 
 
 async def test_a_minted_token_can_be_bound_to_a_key(identity: Identity) -> None:

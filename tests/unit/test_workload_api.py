@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,7 +16,7 @@ from counterpart_kit import ROOT, in_child
 from google.protobuf import descriptor_pool
 from spiffe_kit import TRIAGE, ServedApi, served
 
-from midflight.apps.workload_api.changes import Changes
+from midflight.apps.workload_api.changes import AT_ONCE, Changes
 from midflight.apps.workload_api.descriptors import messages
 from midflight.apps.workload_api.front import MAX_OF_ONE_USER
 
@@ -168,3 +169,47 @@ async def test_nothing_that_happens_while_a_stream_looks_is_missed() -> None:
     changes.tell()
     await changes.after(ticket)
     assert changes.ticket() != ticket
+
+
+@pytest.mark.anyio
+async def test_streams_are_woken_a_few_in_each_turn_and_none_is_forgotten() -> None:
+    changes, looked = Changes(), [0] * 100
+
+    async def stream(number: int) -> None:
+        while True:
+            ticket = changes.ticket()
+            looked[number] += 1
+            await changes.after(ticket)
+
+    streams = [asyncio.ensure_future(stream(number)) for number in range(len(looked))]
+    await asyncio.sleep(0)
+    assert sum(looked) == 100
+    for gone in streams[10:20]:
+        gone.cancel()
+    changes.tell()
+    for _ in range(3):
+        before = sum(looked)
+        await asyncio.sleep(0)
+        assert sum(looked) - before <= AT_ONCE
+    changes.tell()  # while the first round is not over: those who looked before it look once more
+    for _ in range(100):
+        before = sum(looked)
+        await asyncio.sleep(0)
+        assert sum(looked) - before <= 2 * AT_ONCE
+    assert {looked[number] for number in range(10, 20)} == {1}
+    assert {looked[n] for n in (*range(10), *range(20, 100))} <= {2, 3}
+    for each in streams:
+        each.cancel()
+    await asyncio.gather(*streams, return_exceptions=True)
+
+
+@pytest.mark.anyio
+async def test_a_stream_that_waits_again_is_woken_by_the_next_change_only() -> None:
+    changes = Changes()
+    changes.tell()
+    waiting = asyncio.ensure_future(changes.after(changes.ticket()))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    changes.tell()
+    await waiting

@@ -68,9 +68,8 @@ from midflight.services.policy_files import OBSERVE
 from midflight.services.ports.keys import Purpose
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
-from midflight.services.svid_callers import SvidCallers
 from midflight.services.turns import Turns
-from midflight.wire import spiffe, tokens
+from midflight.wire import tokens
 
 log = structlog.get_logger(__name__)
 
@@ -296,6 +295,7 @@ class Plane:
             settings,
             authority=made.authority,
             signer=made.svid_signer,
+            wit_signer=made.wit_signer,
             store=made.store,
             inventory=self.inventory,
             interruption=self.interruption,
@@ -303,6 +303,7 @@ class Plane:
             telemetry=made.telemetry,
             clock=made.clock,
             attestation=attesting,
+            processes=attesting.processes,
         )
         attesting.joining.issue_with(self.spiffe.svids)
         self.listing = Listing(
@@ -316,15 +317,7 @@ class Plane:
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
         self.oauth = oauth_of(self)
-        self.identity.believe(
-            SvidCallers(
-                bundles=self.spiffe.bundles,
-                svids=spiffe,
-                certificates=tokens,
-                audience=f"{settings.public_url}/mcp",
-                own=settings.identity.trust_domain,
-            )
-        )
+        self.identity.believe(self.spiffe.callers)
         self._beside: set[asyncio.Task[None]] = set()
         self.registration, self.join_tokens = attesting.registration, attesting.join_tokens
         self.launches = attesting.launches

@@ -56,7 +56,7 @@ class Attesting:
         `federates_with` are the trust domains whose bundles workloads get without an entry of
         an operator that names them.
         """
-        processes = LocalProcesses()
+        self.processes = processes = LocalProcesses()
         self.registration = Registration(
             store=store,
             recorder=recorder,

@@ -55,6 +55,7 @@ class Parts:
         reaches: Mapping[str, Reach],
         authority: Authority,
         svid_signer: TokenSigner,
+        wit_signer: TokenSigner | None = None,
         exposition: Callable[[], bytes] = bytes,
         leases: Leases | None = None,
         signers: Signers | None = None,
@@ -78,6 +79,7 @@ class Parts:
         self.reaches = reaches
         self.authority = authority
         self.svid_signer = svid_signer
+        self.wit_signer = wit_signer
         self.exposition = exposition
 
 
@@ -103,6 +105,7 @@ def parts(settings: Settings) -> Parts:
         authority=spiffe_authority(settings, clock=clock),
         keys=rings,
         svid_signer=mint(rings, Purpose.JWT_SVID),
+        wit_signer=mint(rings, Purpose.WIT_SVID) if settings.spiffe.experimental else None,
         token_signer=mint(rings, Purpose.ACCESS_TOKEN),
         note_signer=open_note_signer(key_files, origin=settings.identity.trust_domain),
         wrap=open_key_wrap(key_files),

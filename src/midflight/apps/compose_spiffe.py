@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from midflight.adapters.authority.openbao import OpenBaoPki
@@ -15,10 +15,12 @@ from midflight.adapters.authority.own import OwnRoot
 from midflight.adapters.authority.rolling import RollingAuthority, Source
 from midflight.adapters.authority.upstream_file import UpstreamFiles
 from midflight.adapters.federation.endpoint import SpiffeEndpoint, WebEndpoint
+from midflight.adapters.keys.pairs import new_pair
+from midflight.apps.broker_api.server import BrokerApi
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.settings import Settings
-from midflight.apps.settings_spiffe import AuthoritySettings, FederationPeer
-from midflight.apps.workload_api.calls import Attestation
+from midflight.apps.settings_spiffe import AuthoritySettings, BrokerSettings, FederationPeer
+from midflight.apps.workload_api.entitled import Attestation
 from midflight.apps.workload_api.server import WorkloadApi
 from midflight.domain.revocation import ScopeKind
 from midflight.services.bundles import TrustBundles
@@ -28,12 +30,15 @@ from midflight.services.inventory import Inventory
 from midflight.services.ports.authority import Authority
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.keys import TokenSigner
+from midflight.services.ports.processes import Processes
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.spiffe import BundleSource
 from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
+from midflight.services.svid_callers import SvidCallers
 from midflight.services.svids import Svids
 from midflight.wire import spiffe as documents
+from midflight.wire import tokens
 
 
 def authority(settings: Settings, *, clock: Clock) -> RollingAuthority:
@@ -59,8 +64,14 @@ class Spiffe:
         telemetry: Telemetry,
         clock: Clock,
         attestation: Attestation,
+        processes: Processes,
+        wit_signer: TokenSigner | None = None,
     ) -> None:
-        """Wire it; nothing is started. `attestation` says who calls the Workload API."""
+        """Wire it; nothing is started.
+
+        `attestation` says who calls the Workload API, and which of the `processes` a broker asks
+        for; with `wit_signer` it issues WIT-SVIDs, too.
+        """
         domain = settings.identity.trust_domain
         peers = settings.federation
         self._settings = settings
@@ -78,6 +89,7 @@ class Spiffe:
             federated={peer.trust_domain: _first_bundle(peer) for peer in peers},
             revoked=self._revoked,
             refresh_hint_s=settings.spiffe.refresh_hint,
+            wit_signer=wit_signer,
         )
         self.svids = Svids(
             trust_domain_name=domain,
@@ -91,6 +103,8 @@ class Spiffe:
             clock=clock,
             x509_ttl_s=settings.spiffe.x509_ttl,
             jwt_ttl_s=settings.spiffe.jwt_ttl,
+            wit_signer=wit_signer,
+            new_pair=new_pair,
         )
         self.federation = Federation(
             [self._endpoint(peer) for peer in peers], bundles=self.bundles, clock=clock
@@ -102,8 +116,21 @@ class Spiffe:
             bundles=self.bundles,
             clock=clock,
             refused=lambda why, who: self.noise.refused(why, peer=who),
+            wit=wit_signer is not None,
         )
         self.bundles.on_changed(self.api.changes.tell)
+        self.callers = SvidCallers(
+            bundles=self.bundles,
+            svids=documents,
+            certificates=tokens,
+            audience=f"{settings.public_url}/mcp",
+            own=domain,
+        )
+        self.broker = (
+            None
+            if settings.spiffe.broker is None
+            else self._broker(settings.spiffe.broker, attestation, processes, recorder, clock)
+        )
 
     async def start(self) -> None:
         """Be able to sign, and publish our bundle. Before anything is served.
@@ -117,13 +144,14 @@ class Spiffe:
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[Path]:
-        """Serve the Workload API; gives the path of its socket."""
-        path = self._settings.workload_socket
-        async with self.api.serving(path):
-            try:
-                yield path
-            finally:
-                self.noise.flush()
+        """Serve the Workload API, whose path it gives, and the Broker API where it is on."""
+        path, broker = self._settings.workload_socket, self._settings.broker_socket
+        async with AsyncExitStack() as served:
+            served.callback(self.noise.flush)
+            await served.enter_async_context(self.api.serving(path))
+            if self.broker is not None and broker is not None:
+                await served.enter_async_context(self.broker.serving(broker))
+            yield path
 
     async def sweep(self) -> None:
         """What is due every few seconds: authority, bundle, streams, records."""
@@ -131,12 +159,37 @@ class Spiffe:
         await self.bundles.refresh()
         self.api.changes.tell()
         self.noise.flush()
+        if self.broker is not None:
+            await self.broker.renew()
 
     def bundle_page(self) -> bytes:
         """Our trust bundle, for whoever federates with us (SPIFFE Federation §5.1)."""
         return documents.encode_bundle(self.bundles.own)
 
     # Inside
+
+    def _broker(
+        self,
+        settings: BrokerSettings,
+        attestation: Attestation,
+        processes: Processes,
+        recorder: Recorder,
+        clock: Clock,
+    ) -> BrokerApi:
+        return BrokerApi(
+            grants={grant.broker: frozenset(grant.workloads) for grant in settings.grants},
+            callers=self.callers,
+            attestation=attestation,
+            entitled=self.api.entitled,
+            svids=self.svids,
+            bundles=self.bundles,
+            authority=self.authority,
+            processes=processes,
+            changes=self.api.changes,
+            recorder=recorder,
+            clock=clock,
+            refused=lambda why, who: self.noise.refused(why, peer=who),
+        )
 
     def _revoked(self, trust_domain: str) -> bool:
         scope = (ScopeKind.TRUST_DOMAIN, trust_domain)

@@ -48,8 +48,14 @@ from midflight.apps.settings_sections import (
     TraitsFiles,
     Upstream,
 )
-from midflight.apps.settings_spiffe import WORKLOAD_SOCKET, FederationPeer, SpiffeSettings
+from midflight.apps.settings_spiffe import (
+    BROKER_SOCKET,
+    WORKLOAD_SOCKET,
+    FederationPeer,
+    SpiffeSettings,
+)
 from midflight.domain.errors import Misconfigured
+from midflight.domain.identity import trust_domain
 
 # sockaddr_un.sun_path of Linux, less the closing NUL and four bytes for a temporary name
 # (`server/unix_socket.py`).
@@ -131,6 +137,12 @@ class Settings(BaseSettings):
         """Path of the socket of the Workload API."""
         return self.spiffe.socket or self.state.directory / WORKLOAD_SOCKET
 
+    @property
+    def broker_socket(self) -> Path | None:
+        """Path of the socket of the Broker API, or None where it is not served."""
+        broker = self.spiffe.broker
+        return None if broker is None else broker.socket or self.state.directory / BROKER_SOCKET
+
     @model_validator(mode="after")
     def _check_between_sections(self) -> Self:
         problems = [
@@ -144,12 +156,20 @@ class Settings(BaseSettings):
         for name, path in (
             ("control.socket", self.control_socket),
             ("spiffe.socket", self.workload_socket),
+            ("spiffe.broker.socket", self.broker_socket),
         ):
-            if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+            if path is not None and len(os.fsencode(path)) > MAX_SOCKET_PATH:
                 problems.append(
                     f"{name}: the path is longer than {MAX_SOCKET_PATH} bytes, which no Unix"
                     " socket can have; set a shorter one"
                 )
+        grants = () if self.spiffe.broker is None else self.spiffe.broker.grants
+        for number, grant in enumerate(grants):
+            if any(
+                trust_domain(each) != self.identity.trust_domain
+                for each in (grant.broker, *grant.workloads)
+            ):
+                problems.append(f"spiffe.broker.grants.{number}: is not of our trust domain")
         for number, peer in enumerate(self.federation):
             if peer.trust_domain == self.identity.trust_domain:
                 problems.append(f"federation.{number}.trust_domain: is our own")

@@ -84,7 +84,7 @@ class Keys(Section):
     """`[keys]`: which backend makes new keys; keys made elsewhere sign until they are replaced."""
 
     backend: Backend = Backend.FILE
-    # Otherwise than `backend`, by purpose: access-token, jwt-svid, set, client.
+    # Otherwise than `backend`, by purpose: access-token, jwt-svid, wit-svid, set, client.
     backends: dict[Purpose, Backend] = {}
     pkcs11: Pkcs11 | None = None
     transit: Transit | None = None

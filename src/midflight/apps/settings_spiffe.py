@@ -20,6 +20,7 @@ from midflight.apps.settings_values import Reference, reference
 from midflight.domain.identity import spiffe_id
 
 WORKLOAD_SOCKET = "workload.sock"
+BROKER_SOCKET = "broker.sock"
 
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}\Z")
 _MOUNT = re.compile(r"[A-Za-z0-9._-]{1,64}(?:/[A-Za-z0-9._-]{1,64}){0,3}\Z")
@@ -76,6 +77,34 @@ class AuthoritySettings(Section):
         return self
 
 
+class BrokerGrant(Section):
+    """`[[spiffe.broker.grants]]`: a workload that represents others, and which ones."""
+
+    broker: str
+    workloads: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for each in (self.broker, *self.workloads):
+            spiffe_id(each)
+        return self
+
+
+class BrokerSettings(Section):
+    """`[spiffe.broker]`: brokers get SVIDs of local processes (SPIFFE Broker API, incubating)."""
+
+    # Default: `broker.sock` in the state directory.
+    socket: RelativePath | None = None
+    grants: tuple[BrokerGrant, ...] = Field(min_length=1)
+
+    @field_validator("grants")
+    @classmethod
+    def _check_grants(cls, value: tuple[BrokerGrant, ...]) -> tuple[BrokerGrant, ...]:
+        if len({grant.broker for grant in value}) != len(value):
+            raise ValueError("names a broker twice")
+        return value
+
+
 class SpiffeSettings(Section):
     """`[spiffe]`: identities for local processes, and our trust bundle for others."""
 
@@ -87,6 +116,15 @@ class SpiffeSettings(Section):
     # How often others should look at our bundle.
     refresh_hint: Annotated[Seconds, Field(ge=60, le=3_600)] = 300
     authority: AuthoritySettings = AuthoritySettings()
+    # Serves what SPIFFE calls incubating, which may change: WIT-SVIDs, and the Broker API.
+    experimental: bool = False
+    broker: BrokerSettings | None = None
+
+    @model_validator(mode="after")
+    def _check_broker(self) -> Self:
+        if self.broker is not None and not self.experimental:
+            raise ValueError("has [spiffe.broker], which needs experimental = true")
+        return self
 
 
 class FederationPeer(Section):
@@ -128,8 +166,11 @@ class FederationPeer(Section):
 
 
 __all__ = [
+    "BROKER_SOCKET",
     "WORKLOAD_SOCKET",
     "AuthoritySettings",
+    "BrokerGrant",
+    "BrokerSettings",
     "FederationPeer",
     "SpiffeSettings",
 ]

@@ -116,4 +116,23 @@ def trust_domain(workload_id: str) -> str:
     return workload_id.split("/", 3)[2]
 
 
-__all__ = ["Author", "Caller", "Mode", "Tier", "Workload", "spiffe_id", "trust_domain"]
+OWN_PATH = "/midflight/"
+"""Paths of our own parts in the trust domain; no workload is registered under it."""
+
+
+def own_id(trust_domain_name: str, part: str) -> str:
+    """The SPIFFE ID of a part of Midflight itself."""
+    return f"spiffe://{trust_domain_name}{OWN_PATH}{part}"
+
+
+__all__ = [
+    "OWN_PATH",
+    "Author",
+    "Caller",
+    "Mode",
+    "Tier",
+    "Workload",
+    "own_id",
+    "spiffe_id",
+    "trust_domain",
+]

@@ -279,7 +279,7 @@ class Issued(Value, tag="issued"):
     """An identity document or token was handed out: what proves who somebody is, never its text.
 
     Attributes:
-        what: `x509-svid`, `jwt-svid`, `access-token`.
+        what: `x509-svid`, `jwt-svid`, `wit-svid`, `access-token`.
         id: its serial number or `jti`, by which it can be revoked.
         subject: SPIFFE ID it speaks for.
         run: the run it is bound to, or None.

@@ -1,4 +1,4 @@
-"""SPIFFE documents as values: trust bundles and SVIDs (X509-SVID, JWT-SVID, Trust bundle)."""
+"""SPIFFE documents as values: trust bundles, and SVIDs of the three kinds."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class TrustBundle(Value):
         jwt_authorities: public JWKs, each with `kid`; empty means that nothing verifies.
         sequence: grows with every change (`spiffe_sequence`).
         refresh_hint_s: how often to look for a new one (`spiffe_refresh_hint`).
+        wit_authorities: public JWKs for WIT-SVIDs, each with a `kid` that no other key has.
     """
 
     trust_domain: str
@@ -24,6 +25,7 @@ class TrustBundle(Value):
     jwt_authorities: tuple[JSONObject, ...] = ()
     sequence: int = 0
     refresh_hint_s: int = 300
+    wit_authorities: tuple[JSONObject, ...] = ()
 
 
 class X509Svid(Discreet):
@@ -54,4 +56,21 @@ class JwtSvid(Discreet):
     hint: str = ""
 
 
-__all__ = ["MAX_JWT_TTL_S", "MAX_X509_TTL_S", "JwtSvid", "TrustBundle", "X509Svid"]
+class WitSvid(Discreet):
+    """A WIT-SVID with its private key, a JWK. `token` is the compact JWS; times in Unix seconds.
+
+    It is no bearer token: whoever shows it proves that key along with it (WIT-SVID §5).
+    """
+
+    shown = ("spiffe_id", "jti", "expires_at")
+
+    spiffe_id: str
+    jti: str
+    token: str
+    key: JSONObject
+    issued_at: int
+    expires_at: int
+    hint: str = ""
+
+
+__all__ = ["MAX_JWT_TTL_S", "MAX_X509_TTL_S", "JwtSvid", "TrustBundle", "WitSvid", "X509Svid"]

@@ -61,18 +61,20 @@ class TrustBundles:
         clock: Clock,
         federated: Mapping[str, bytes | None],
         revoked: Callable[[str], bool] = lambda _: False,
+        wit_signer: TokenSigner | None = None,
         refresh_hint_s: int = REFRESH_HINT_S,
         max_age_s: int = MAX_AGE_S,
     ) -> None:
         """Nothing is read and nothing published yet.
 
-        `authority` and `signer` are what our bundle publishes; `federated` names the trust domains
-        to hold bundles of, each with a first bundle or None; `revoked` says whether one is revoked;
-        `refresh_hint_s` is how often others should look at ours.
+        `authority` and the signers are what our bundle publishes; `federated` names the trust
+        domains to hold bundles of, each with a first bundle or None; `revoked` says whether one is
+        revoked; `refresh_hint_s` is how often others should look at ours.
         """
         self.trust_domain = trust_domain
         self._authority = authority
         self._signer = signer
+        self._wit_signer = wit_signer
         self._documents = documents
         self._store = store
         self._recorder = recorder
@@ -146,7 +148,8 @@ class TrustBundles:
             now = TrustBundle(
                 trust_domain=self.trust_domain,
                 x509_authorities=self._authority.roots,
-                jwt_authorities=tuple(_plain(jwk) for jwk in self._signer.public_jwks()["keys"]),
+                jwt_authorities=_keys_of(self._signer),
+                wit_authorities=() if self._wit_signer is None else _keys_of(self._wit_signer),
                 refresh_hint_s=self._hint_s,
             )
             digest = hashlib.sha256(self._documents.encode_bundle(now)).hexdigest()
@@ -225,6 +228,10 @@ def _check_succession(before: TrustBundle, after: TrustBundle) -> None:
             f"Two bundles of {before.trust_domain} have sequence {after.sequence}.",
             hint="Its sequence has to grow with every change.",
         )
+
+
+def _keys_of(signer: TokenSigner) -> tuple[JSONObject, ...]:
+    return tuple(_plain(jwk) for jwk in signer.public_jwks()["keys"])
 
 
 def _plain(jwk: JSONObject) -> JSONObject:

@@ -13,7 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from midflight.domain.errors import Conflict, Malformed, NotFound
-from midflight.domain.identity import Author, Mode, Tier, Workload, spiffe_id, trust_domain
+from midflight.domain.identity import (
+    OWN_PATH,
+    Author,
+    Mode,
+    Tier,
+    Workload,
+    own_id,
+    spiffe_id,
+    trust_domain,
+)
 from midflight.domain.records import Changed
 from midflight.domain.value import JSONObject
 from midflight.services.ports.clock import Clock
@@ -209,6 +218,8 @@ def _problems(workload: Workload, now: int, domain: str) -> Sequence[str]:
     try:
         if trust_domain(spiffe_id(workload.id)) != domain:
             found.append(f"its id is not in the trust domain {domain}")
+        if workload.id.startswith(own_id(domain, "")):
+            found.append(f"{OWN_PATH} is kept for Midflight's own parts")
     except ValueError:
         found.append(f"its id is not a SPIFFE ID such as spiffe://{domain}/agents/triage")
     for name in ("owner", "escalation", "team"):

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from midflight.domain.attestation import Attested, Entry
-from midflight.domain.errors import Forbidden, Unauthenticated
+from midflight.domain.errors import Forbidden, Unauthenticated, Unavailable
 from midflight.domain.identity import trust_domain
 from midflight.domain.records import Issued
 from midflight.domain.revocation import ScopeKind, scopes_over
-from midflight.domain.spiffe import MAX_JWT_TTL_S, MAX_X509_TTL_S, JwtSvid, X509Svid
+from midflight.domain.spiffe import MAX_JWT_TTL_S, MAX_X509_TTL_S, JwtSvid, WitSvid, X509Svid
+from midflight.domain.value import JSONObject
 from midflight.services.interruption import Interruption, refusal
 from midflight.services.inventory import Inventory
 from midflight.services.mint_rates import MintRates
@@ -46,8 +47,14 @@ class Svids:
         clock: Clock,
         x509_ttl_s: int = MAX_X509_TTL_S,
         jwt_ttl_s: int = MAX_JWT_TTL_S,
+        wit_signer: TokenSigner | None = None,
+        new_pair: Callable[[], JSONObject] | None = None,
     ) -> None:
-        """Lives are cut to one hour and five minutes, whatever is asked for."""
+        """Lives are cut to one hour and five minutes, whatever is asked for.
+
+        WIT-SVIDs, which live as long as X509-SVIDs, are made only with `wit_signer` and `new_pair`,
+        which gives a private P-256 JWK for their holder.
+        """
         self._domain = trust_domain_name
         self._authority = authority
         self._signer = signer
@@ -60,6 +67,8 @@ class Svids:
         self._rates = MintRates(clock=clock)
         self._x509_ttl_s = min(x509_ttl_s, MAX_X509_TTL_S)
         self._jwt_ttl_s = min(jwt_ttl_s, MAX_JWT_TTL_S)
+        self._wit_signer = wit_signer
+        self._new_pair = new_pair
 
     def check(self, entry: Entry) -> None:
         """Whether the entry's workload may have an identity now. No I/O.
@@ -139,6 +148,32 @@ class Svids:
             hint=entry.hint,
         )
 
+    async def wit(self, entry: Entry, *, proof: str) -> WitSvid:
+        """A WIT-SVID with a key of its own. Errors as `x509`; `Unavailable` where none are made."""
+        if self._wit_signer is None or self._new_pair is None:
+            raise Unavailable("No WIT-SVIDs are issued here.", hint="Set [spiffe] experimental.")
+        self.check(entry)
+        self._rates.take(entry.id)
+        now = int(self._clock.now())
+        ttl_s = self._ttl(entry, min(entry.x509_ttl_s, self._x509_ttl_s))
+        token_id, key = f"svid_{self._clock.token()}", self._new_pair()
+        header, claims = self._documents.wit_svid_claims(
+            subject=entry.spiffe_id, key=key, token=token_id, issued_at=now, lifetime_s=ttl_s
+        )
+        if entry.run is not None:
+            claims["txn"] = entry.run
+        token = await self._wit_signer.mint(header, claims)
+        await self._record("wit-svid", token_id, entry, expires_at=now + ttl_s, proof=proof)
+        return WitSvid(
+            spiffe_id=entry.spiffe_id,
+            jti=token_id,
+            token=token,
+            key=key,
+            issued_at=now,
+            expires_at=now + ttl_s,
+            hint=entry.hint,
+        )
+
     def validate_jwt(
         self,
         token: str,
@@ -166,24 +201,39 @@ class Svids:
             now=self._clock.now(),
             alone=alone,
         )
-        domain = trust_domain(found.spiffe_id)
-        owner, run = None, None
+        self.check_bearer(found.spiffe_id, token=found.jti, run=found.run)
+        return found
+
+    def check_bearer(self, workload_id: str, *, token: str, run: str | None) -> None:
+        """Whether the bearer of a verified SVID is in good standing now. No I/O.
+
+        Args:
+            workload_id: its SPIFFE ID, of any trust domain.
+            token: its serial number or `jti`.
+            run: the run that it names, or None; of ours only where the trust domain is ours.
+
+        Raises:
+            Unauthenticated: its workload, if ours, is not in good standing.
+            Interrupted: it, its workload, owner, run or trust domain is revoked.
+        """
+        domain = trust_domain(workload_id)
+        owner, ours = None, None
         if domain == self._domain:
-            workload = self._inventory.current(found.spiffe_id)
+            workload = self._inventory.current(workload_id)
             why = self._inventory.standing(workload, self._clock.now())
             if workload is None or why is not None:
                 raise Unauthenticated(why or "The workload is not registered.")
             # Of a run only its own trust domain can speak.
-            owner, run = workload.owner, found.run
-        scopes = scopes_over(found.spiffe_id, owner=owner, runs=(run,), token=found.jti)
+            owner, ours = workload.owner, run
+        scopes = scopes_over(workload_id, owner=owner, runs=(ours,), token=token)
         revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)
-        return found
 
-    def due(self, svid: X509Svid) -> bool:
-        """Whether half of its life is over, or it was revoked by its serial number."""
-        if self._interruption.covering(((ScopeKind.TOKEN, svid.serial),)) is not None:
+    def due(self, svid: X509Svid | WitSvid) -> bool:
+        """Whether half of its life is over, or it was revoked by its serial number or `jti`."""
+        name = svid.serial if isinstance(svid, X509Svid) else svid.jti
+        if self._interruption.covering(((ScopeKind.TOKEN, name),)) is not None:
             return True
         return self._clock.now() >= (svid.issued_at + svid.expires_at) / 2
 

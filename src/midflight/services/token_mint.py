@@ -6,7 +6,7 @@ Bytes are written by what is handed in as `proofs`, keys are held by the signer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from midflight.domain.errors import Conflict, Malformed, NotFound
@@ -79,8 +79,12 @@ class TokenMint:
         proofs: Proofs,
         issuer: str,
         resource: str,
+        prove: Callable[[str], None],
     ) -> None:
-        """Shares its parts with `Identity`, which says what they are."""
+        """Shares its parts with `Identity`, which says what they are.
+
+        `prove` is the door that the token will come to, told of it before anybody has it.
+        """
         self._store = store
         self._signer = signer
         self._clock = clock
@@ -88,6 +92,7 @@ class TokenMint:
         self._proofs = proofs
         self._issuer = issuer
         self._resource = resource
+        self._prove = prove
 
     async def mint(
         self,
@@ -114,6 +119,7 @@ class TokenMint:
             NotFound: no such workload or run.
             Conflict: the workload is disabled, or the run is over or another workload's.
             LedgerUnavailable: it cannot be recorded, so it is not handed out.
+            Unavailable: it cannot be signed, or what was signed does not verify.
         """
         if not MIN_TTL_S <= ttl_s <= MAX_TTL_S:
             raise Malformed(
@@ -148,6 +154,7 @@ class TokenMint:
             actors=given.actors,
         )
         token = await self._signer.mint(header, claims)
+        self._prove(token)
         expires_at = issued_at + ttl_s
         record: Changed | Issued = Changed(
             at=self._clock.now(),

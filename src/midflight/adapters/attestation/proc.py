@@ -54,6 +54,14 @@ def read_status(raw: bytes) -> Ids | None:
     return Ids(uid=uid, gid=gid, groups=tuple(group for group in groups if group is not None))
 
 
+def read_namespaces(raw: bytes) -> int:
+    """proc_pid_status(5): `NSpid` has its number in each PID namespace from the reader's on."""
+    for line in raw.split(b"\n"):
+        if line.startswith(b"NSpid:"):
+            return len(line.split()) - 1
+    return 0
+
+
 def read_cmdline(raw: bytes) -> tuple[str, ...]:
     """proc_pid_cmdline(5): arguments, each ended by NUL; a process may write anything there."""
     if not raw:
@@ -148,6 +156,7 @@ __all__ = [
     "pod_of",
     "read_cgroup",
     "read_cmdline",
+    "read_namespaces",
     "read_status",
     "unit_of",
 ]

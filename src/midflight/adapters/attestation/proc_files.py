@@ -41,10 +41,16 @@ def ids_of(pid: int) -> proc.Ids | None:
     return None if raw is None else proc.read_status(raw)
 
 
+def namespaces_of(pid: int) -> int:
+    """How many PID namespaces a process is in, from ours on; 0 if there is none such."""
+    raw = proc_file(pid, "status")
+    return 0 if raw is None else proc.read_namespaces(raw)
+
+
 def cgroup_of(pid: int) -> str | None:
     """Control group of a process, or None if it has none that says anything."""
     raw = proc_file(pid, "cgroup")
     return None if raw is None else proc.read_cgroup(raw)
 
 
-__all__ = ["MAX_BYTES", "cgroup_of", "ids_of", "proc_file", "proc_link", "stat_of"]
+__all__ = ["MAX_BYTES", "cgroup_of", "ids_of", "namespaces_of", "proc_file", "proc_link", "stat_of"]

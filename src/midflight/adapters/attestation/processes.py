@@ -8,7 +8,7 @@ import select
 from collections.abc import Callable
 from pathlib import Path
 
-from midflight.adapters.attestation.proc_files import ids_of, stat_of
+from midflight.adapters.attestation.proc_files import ids_of, namespaces_of, stat_of
 from midflight.domain.errors import NotFound
 
 # A lineage that keeps changing is somebody's doing; three looks are enough for honest churn.
@@ -44,6 +44,11 @@ class PidfdProcess:
         ids = ids_of(self._pid)
         return None if ids is None or not self.alive() else ids.uid
 
+    def gid(self) -> int | None:
+        """Its effective group id now, or None if it is gone."""
+        ids = ids_of(self._pid)
+        return None if ids is None or not self.alive() else ids.gid
+
     def alive(self) -> bool:
         """Whether it has not ended. A pidfd becomes readable when it does (pidfd_open(2))."""
         poll = select.poll()
@@ -69,6 +74,10 @@ class LocalProcesses:
     def hold(self, pid: int) -> PidfdProcess:
         """Hold a process. `NotFound` if there is none of that number."""
         return PidfdProcess(pid)
+
+    def elsewhere(self, pid: int) -> bool:
+        """Whether it has a PID namespace within ours, or is gone."""
+        return namespaces_of(pid) != 1
 
     def lineage(self, pid: int) -> tuple[str, ...]:
         """`PID@START` of the process and its ancestors, nearest first, as they were at one moment.

@@ -65,6 +65,11 @@ listen = "127.0.0.1:8600"
 # x509_ttl = "1h"                     # 1m to 1h
 # jwt_ttl = "5m"                      # 30s to 5m
 # refresh_hint = "5m"                 # how often others should look at our trust bundle
+# experimental = true                 # serve what SPIFFE calls incubating: WIT-SVIDs, Broker API
+# [spiffe.broker]                     # who may have SVIDs of other local processes, and of which
+# [[spiffe.broker.grants]]
+# broker = "spiffe://midflight.internal/proxy"
+# workloads = ["spiffe://midflight.internal/agents/triage"]
 # [spiffe.authority]
 # kind = "own"     # or "files" (certificate, key, roots) or "openbao" (url, mount, token)
 
@@ -85,7 +90,7 @@ listen = "127.0.0.1:8600"
 # What makes and holds keys that sign: file, pkcs11 (a hardware module) or transit (OpenBao, Vault).
 # After a change here new keys take over by themselves, ten minutes or so later.
 # backend = "file"
-# backends = { "set" = "transit" }    # otherwise, by purpose: access-token, jwt-svid, set, client
+# backends = { "set" = "transit" }    # otherwise: access-token, jwt-svid, wit-svid, set, client
 
 # [keys.pkcs11]                       # needs the extra pkcs11
 # module = "/usr/lib/softhsm/libsofthsm2.so"

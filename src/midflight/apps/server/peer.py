@@ -67,17 +67,23 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer:
     if held is not None and held.family == socket.AF_UNIX:
         # asyncio's and uvloop's sockets are views; a duplicate is a real one.
         with socket.socket(fileno=os.dup(held.fileno())) as duplicate:
-            return _unix_peer(duplicate)
+            return unix_peer(duplicate)
     name: Any = transport.get_extra_info("peername") or ("", 0)
-    tls: Any = transport.get_extra_info("ssl_object")
-    certificate = None if tls is None else tls.getpeercert(binary_form=True)
+    chain = chain_of(transport)
     return Peer(
         address=str(name[0]),
         kind="tcp",
         port=int(name[1]),
-        certificate=certificate,
-        chain=() if certificate is None else _chain(tls, certificate),
+        certificate=chain[0] if chain else None,
+        chain=chain,
     )
+
+
+def chain_of(transport: asyncio.BaseTransport) -> tuple[bytes, ...]:
+    """The client's certificate and what it sent with it, DER; empty without one."""
+    tls: Any = transport.get_extra_info("ssl_object")
+    leaf = None if tls is None else tls.getpeercert(binary_form=True)
+    return () if leaf is None else _chain(tls, leaf)
 
 
 def scope_peer(scope: Scope) -> Peer:
@@ -97,7 +103,8 @@ def _chain(tls: Any, leaf: bytes) -> tuple[bytes, ...]:
     return tuple(each.public_bytes(2) for each in sent) if sent else (leaf,)
 
 
-def _unix_peer(connection: socket.socket) -> Peer:
+def unix_peer(connection: socket.socket) -> Peer:
+    """Who called connect() on the other end of a Unix socket."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(raw)
     process = _process(connection, pid)
@@ -122,4 +129,4 @@ def _process(connection: socket.socket, pid: int) -> str:
         os.close(held)
 
 
-__all__ = ["Peer", "peer_of", "scope_peer"]
+__all__ = ["Peer", "chain_of", "peer_of", "scope_peer", "unix_peer"]

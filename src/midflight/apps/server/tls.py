@@ -10,7 +10,7 @@ import datetime as dt
 import os
 import ssl
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -82,6 +82,48 @@ def server_context(
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
     return context
+
+
+def svid_context() -> ssl.SSLContext:
+    """A context for a gRPC endpoint where both ends show X509-SVIDs, none of them loaded yet.
+
+    Whom it lets through is added by `trust`, and what it shows is set by `show`.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def show(context: ssl.SSLContext, chain: Sequence[bytes], key: bytes) -> None:
+    """Show this SVID (DER, the leaf first; PKCS#8 DER) from the next handshake on.
+
+    OpenSSL reads files only, so they are in memory (memfd_create(2)) and in no file system.
+    """
+    handle = os.memfd_create("midflight", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(handle, "wb", closefd=False) as file:
+            file.write(pem_of(chain, key))
+        context.load_cert_chain(f"/proc/self/fd/{handle}")
+    finally:
+        os.ftruncate(handle, 0)
+        os.close(handle)
+
+
+def pem_of(chain: Sequence[bytes], key: bytes) -> bytes:
+    """A chain (DER, the leaf first) and its key (PKCS#8 DER) as OpenSSL reads them: a secret."""
+    certificates = "".join(ssl.DER_cert_to_PEM_cert(der) for der in chain)
+    private = serialization.load_der_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return certificates.encode("ascii") + private
 
 
 def trust(context: ssl.SSLContext, authorities: Iterable[bytes]) -> None:
@@ -201,4 +243,4 @@ def _weakness(key: object) -> str:
             return "has a key of a kind that TLS does not use"
 
 
-__all__ = ["server_context", "trust"]
+__all__ = ["pem_of", "server_context", "show", "svid_context", "trust"]

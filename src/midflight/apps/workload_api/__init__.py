@@ -3,8 +3,12 @@
     front.py        the public socket: who connects, as the kernel says; limits
     server.py       gRPC behind it, on a socket that nobody else reaches
     calls.py        what each call does
+    entitled.py     what a process is entitled to, now and whenever it changes
     changes.py      what wakes the streams
-    descriptors.py  the messages, in a descriptor pool of their own
+    messages.py     SVIDs and bundles as messages
+    descriptors.py  the messages, by `proto.py` in a descriptor pool of their own
+    handlers.py     calls as gRPC wants them; what goes wrong becomes a status
 
-Identity comes from attestation; a caller says nothing about itself.
+Identity comes from attestation; a caller says nothing about itself. `apps/broker_api` stands on
+the same parts for brokers, who ask on behalf of others.
 """

@@ -1,8 +1,9 @@
-"""The public socket of the Workload API: it asks the kernel who connects, and passes bytes on.
+"""A public socket before a gRPC server: it asks the kernel who connects, and passes bytes on.
 
 gRPC for Python does not show the credentials of a peer. So this accepts each connection itself,
 reads them (SO_PEERCRED, and SO_PEERPIDFD against reused process numbers), and connects to the
-gRPC server's private socket from an address of its own, by which `process` finds them again.
+gRPC server's private socket from an address of its own, by which `behind` finds them again. Each
+user has a share of the connections, which one that has not finished its handshake counts against.
 It understands nothing of what it passes on.
 """
 
@@ -12,54 +13,65 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import structlog
 
-from midflight.apps.server.peer import peer_of
+from midflight.apps.server.peer import Peer, unix_peer
 from midflight.apps.server.unix_socket import unix_socket
-from midflight.domain.attestation import Process
 
 MAX_CONNECTIONS = 1_024
 MAX_OF_ONE_USER = 64
+HANDSHAKE_S = 10.0
 _CHUNK = 65_536
 _BACKLOG = 256
+_PAUSE_S = 1.0
+
+T = TypeVar("T")
+Admit = Callable[[Peer, asyncio.BaseTransport], T | None]
+"""Who a connection is from, once its handshake is over; None closes it."""
 
 log = structlog.get_logger(__name__)
 
 
-class Front:
+class Front(Generic[T]):
     """Connections and who is behind them."""
 
     def __init__(
         self,
         backend: Path,
         *,
+        admit: Admit[T],
         token: Callable[[], str],
+        tls: ssl.SSLContext | None = None,
         max_connections: int = MAX_CONNECTIONS,
         max_of_one_user: int = MAX_OF_ONE_USER,
     ) -> None:
         """`backend` is the gRPC server's socket, in a directory that is ours alone."""
         self._backend = backend
+        self._admit = admit
         self._token = token
+        self._tls = tls
         self._max = max_connections
         self._max_of_one = max_of_one_user
-        self._processes: dict[str, Process] = {}
+        self._behind: dict[str, T] = {}
         self._users: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self.refused = 0
 
-    def process(self, peer: str) -> Process | None:
+    def behind(self, peer: str) -> T | None:
         """Who is behind a gRPC peer (`unix:PATH`), or None: then it did not come through here."""
-        return self._processes.get(peer.removeprefix("unix:"))
+        return self._behind.get(peer.removeprefix("unix:"))
 
     @property
     def connections(self) -> int:
         """How many are open."""
-        return len(self._processes)
+        return self._users.total()
 
     @asynccontextmanager
     async def listening(self, path: Path) -> AsyncGenerator[None]:
@@ -69,48 +81,78 @@ class Front:
             Misconfigured: the path is not usable (`server/unix_socket.py`).
         """
         with unix_socket(str(path), mode=0o666, backlog=_BACKLOG, reachable=True) as made:
-            server = await asyncio.start_unix_server(self._accepted, sock=made)
+            accepting = asyncio.ensure_future(self._accept(made))
             try:
                 yield
             finally:
-                server.close()
-                for task in list(self._tasks):
+                tasks = [accepting, *self._tasks]
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError as error:
+                # Such as too many open files: those that are served may end meanwhile.
+                log.warning("workload_api_cannot_accept", why=os.strerror(error.errno or 0))
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            task = asyncio.ensure_future(self._accepted(connection))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _accepted(self, connection: socket.socket) -> None:
         try:
-            await self._serve(reader, writer)
+            await self._counted(connection)
         except (OSError, asyncio.CancelledError):
             pass  # the peer went, or we stop: the connection is all that ends
         finally:
-            self._tasks.discard(task)
-            writer.transport.abort()
+            connection.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = peer_of(writer.transport)
+    async def _counted(self, connection: socket.socket) -> None:
+        peer = unix_peer(connection)
         if peer.uid is None or peer.gid is None or peer.pid is None:
             return
-        if len(self._processes) >= self._max or self._users[peer.uid] >= self._max_of_one:
+        if self.connections >= self._max or self._users[peer.uid] >= self._max_of_one:
             self.refused += 1
             log.warning("workload_api_full", uid=peer.uid)
             return
-        process = Process(pid=peer.pid, uid=peer.uid, gid=peer.gid, start=peer.process)
-        name = str(self._backend.with_name(self._token()[:16]))
         self._users[peer.uid] += 1
-        self._processes[name] = process
         try:
-            await self._relay(name, reader, writer)
+            await self._serve(connection, peer)
         finally:
-            del self._processes[name]
             self._users[peer.uid] -= 1
             if not self._users[peer.uid]:
                 del self._users[peer.uid]
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)  # noqa: PTH108 -- one system call, of a file in memory
+
+    async def _serve(self, connection: socket.socket, peer: Peer) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol,
+            connection,
+            ssl=self._tls,
+            ssl_handshake_timeout=None if self._tls is None else HANDSHAKE_S,
+        )
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        try:
+            behind = self._admit(peer, transport)
+            if behind is None:
+                return
+            name = str(self._backend.with_name(self._token()[:16]))
+            self._behind[name] = behind
+            try:
+                await self._relay(name, reader, writer)
+            finally:
+                del self._behind[name]
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name)  # noqa: PTH108 -- one system call, of a file in memory
+        finally:
+            transport.abort()
 
     async def _relay(
         self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -146,4 +188,4 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
 
 
-__all__ = ["MAX_CONNECTIONS", "MAX_OF_ONE_USER", "Front"]
+__all__ = ["MAX_CONNECTIONS", "MAX_OF_ONE_USER", "Admit", "Front"]

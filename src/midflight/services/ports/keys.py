@@ -12,6 +12,7 @@ class Purpose(enum.StrEnum):
 
     ACCESS_TOKEN = "access-token"  # noqa: S105 -- the name of a purpose
     JWT_SVID = "jwt-svid"
+    WIT_SVID = "wit-svid"
     X509_AUTHORITY = "x509-authority"
     SET = "set"
     CLIENT = "client"
@@ -24,8 +25,8 @@ class Purpose(enum.StrEnum):
 
     @property
     def use(self) -> str:
-        """The `use` of its public keys; that of JWT-SVIDs is of SPIFFE (JWT-SVID §4.2.2)."""
-        return "jwt-svid" if self is Purpose.JWT_SVID else "sig"
+        """The `use` of its public keys; those of SVIDs are of SPIFFE (JWT-SVID §5, WIT-SVID §6)."""
+        return self.value if self in (Purpose.JWT_SVID, Purpose.WIT_SVID) else "sig"
 
     @property
     def life_s(self) -> int:
@@ -36,6 +37,7 @@ class Purpose(enum.StrEnum):
 _LIFE_S = {
     Purpose.ACCESS_TOKEN: 900,
     Purpose.JWT_SVID: 300,
+    Purpose.WIT_SVID: 3_600,
     Purpose.X509_AUTHORITY: 3_600,
     # SETs have no end of their own; a receiver that was away polls them for a day (RFC 8936).
     Purpose.SET: 86_400,

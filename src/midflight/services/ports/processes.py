@@ -18,6 +18,10 @@ class HeldProcess(Protocol):
         """Its effective user id now, or None if it is gone."""
         ...
 
+    def gid(self) -> int | None:
+        """Its effective group id now, or None if it is gone."""
+        ...
+
     def alive(self) -> bool:
         """Whether it has not ended: then its number was its own all the time."""
         ...
@@ -37,6 +41,10 @@ class Processes(Protocol):
 
     def hold(self, pid: int) -> HeldProcess:
         """Hold a process. `NotFound` if there is none of that number."""
+        ...
+
+    def elsewhere(self, pid: int) -> bool:
+        """Whether it counts processes otherwise than we do, or is gone: it has a PID namespace."""
         ...
 
     def lineage(self, pid: int) -> tuple[str, ...]:

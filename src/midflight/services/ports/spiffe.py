@@ -65,6 +65,12 @@ class Documents(Protocol):
         """Header and claims of a JWT-SVID. `Malformed` for an unusable audience."""
         ...
 
+    def wit_svid_claims(
+        self, *, subject: str, key: JSONObject, token: str, issued_at: int, lifetime_s: int
+    ) -> tuple[JSONObject, JSONObject]:
+        """Header and claims of a WIT-SVID bound to a P-256 JWK."""
+        ...
+
     def verify_jwt_svid(
         self,
         text: str,

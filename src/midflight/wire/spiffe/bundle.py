@@ -1,14 +1,16 @@
 """Trust bundles as JSON (SPIFFE Trust Domain and Bundle §4): a JWK set with two members more.
 
 An entry of a `use` that is not known is passed over, as the standard says; an entry of a known one
-that cannot be read refuses the whole bundle, so that whoever holds an older one keeps it. An empty
-list of keys is a bundle: everything of that trust domain is revoked. It says nothing about whether
-a bundle is newer than another; `services/bundles.py` does.
+that cannot be read refuses the whole bundle, so that whoever holds an older one keeps it. The use
+of WIT-SVIDs is incubating: what cannot be read of it is passed over, lest it cost the others. An
+empty list of keys is a bundle: everything of that trust domain is revoked. It says nothing about
+whether a bundle is newer than another; `services/bundles.py` does.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 from typing import Any, cast
 
 from cryptography import x509
@@ -27,6 +29,7 @@ MAX_KEYS = 128
 MAX_KID = 256
 X509_USE = "x509-svid"
 JWT_USE = "jwt-svid"
+WIT_USE = "wit-svid"
 
 _DEPTH = 4
 _UNREADABLE = (
@@ -41,9 +44,10 @@ _UNREADABLE = (
 
 
 def encode_bundle(bundle: TrustBundle) -> bytes:
-    """The JSON of a bundle, with authorities of both uses."""
+    """The JSON of a bundle, with authorities of every use."""
     keys = [_x509_jwk(der) for der in bundle.x509_authorities]
     keys.extend({**jwk, "use": JWT_USE} for jwk in bundle.jwt_authorities)
+    keys.extend({**jwk, "use": WIT_USE} for jwk in bundle.wit_authorities)
     return json.encode(
         {
             "keys": keys,
@@ -56,6 +60,11 @@ def encode_bundle(bundle: TrustBundle) -> bytes:
 def jwks(bundle: TrustBundle) -> bytes:
     """The JWT authorities alone, as the Workload API hands them out (`JWTBundlesResponse`)."""
     return json.encode({"keys": [{**jwk, "use": JWT_USE} for jwk in bundle.jwt_authorities]})
+
+
+def wit_jwks(bundle: TrustBundle) -> bytes:
+    """The WIT authorities alone (`WITBundlesResponse`)."""
+    return json.encode({"keys": [{**jwk, "use": WIT_USE} for jwk in bundle.wit_authorities]})
 
 
 def decode_bundle(raw: bytes, *, trust_domain: str) -> TrustBundle:
@@ -76,6 +85,7 @@ def decode_bundle(raw: bytes, *, trust_domain: str) -> TrustBundle:
         raise Malformed(f"The trust bundle has more than {MAX_KEYS} keys.")
     certificates: list[bytes] = []
     keys: list[JSONObject] = []
+    wit_keys: list[JSONObject] = []
     for entry in listed:
         jwk = json.as_object(entry)
         if jwk is None:
@@ -85,16 +95,20 @@ def decode_bundle(raw: bytes, *, trust_domain: str) -> TrustBundle:
                 certificates.append(_authority(jwk))
             case "jwt-svid":
                 keys.append(_jwt_authority(jwk))
+            case "wit-svid":
+                with contextlib.suppress(Malformed):
+                    wit_keys.append(_jwt_authority(jwk))
             case _:
                 continue
-    if len({jwk["kid"] for jwk in keys}) != len(keys):
-        raise Malformed("Two JWT authorities of the trust bundle have the same kid.")
+    if len({jwk["kid"] for jwk in (*keys, *wit_keys)}) != len(keys) + len(wit_keys):
+        raise Malformed("Two JWT or WIT authorities of the trust bundle have the same kid.")
     return TrustBundle(
         trust_domain=trust_domain,
         x509_authorities=tuple(dict.fromkeys(certificates)),
         jwt_authorities=tuple(keys),
         sequence=_number(document, "spiffe_sequence", 0),
         refresh_hint_s=_number(document, "spiffe_refresh_hint", 300),
+        wit_authorities=tuple(wit_keys),
     )
 
 
@@ -165,4 +179,13 @@ def _of_number(number: int) -> str:
     return jose.base64url(number.to_bytes((number.bit_length() + 7) // 8, "big"))
 
 
-__all__ = ["JWT_USE", "MAX_BUNDLE_BYTES", "X509_USE", "decode_bundle", "encode_bundle", "jwks"]
+__all__ = [
+    "JWT_USE",
+    "MAX_BUNDLE_BYTES",
+    "WIT_USE",
+    "X509_USE",
+    "decode_bundle",
+    "encode_bundle",
+    "jwks",
+    "wit_jwks",
+]
