@@ -10,7 +10,7 @@ import pytest
 from lease_kit import LeasePlane, credential
 
 from midflight.adapters.credentials.memory import MemoryBackend
-from midflight.domain.errors import Unavailable
+from midflight.domain.errors import StoreUnavailable, Unavailable
 from midflight.domain.lease import Lease, LeaseState
 from midflight.services import lease_ending
 from midflight.services.lease_reaper import GRACE_S, MAX_NAMES
@@ -121,3 +121,40 @@ async def test_a_backend_whose_names_break_the_sweep_hides_no_orphan_of_another(
     await plane.reaper.end_orphans()
     assert ("good", "midflight-lost") in asked
     assert "midflight-lost" not in plane.server.accounts
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("It is away."), RuntimeError("a bug")])
+async def test_what_breaks_for_one_lease_leaves_no_other_half_way(
+    plane: LeasePlane, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    await plane.begin(credential("first"), credential("second"))
+    (first,) = await leased(plane, "first", 1)
+    (second,) = await leased(plane, "second", 1)
+    gate, whole, finish = asyncio.Event(), MemoryBackend.revoke, plane.store.finish_lease
+
+    async def revoke(self: MemoryBackend, lease: Lease) -> None:
+        if lease.id == second:
+            await gate.wait()
+        await whole(self, lease)
+
+    async def finished(lease_id: str) -> bool:
+        if lease_id == first:
+            raise error
+        return await finish(lease_id)
+
+    monkeypatch.setattr(MemoryBackend, "revoke", revoke)
+    monkeypatch.setattr(plane.store, "finish_lease", finished)
+    plane.clock.advance(61)
+    sweeping = asyncio.ensure_future(plane.broker.sweep())
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert not sweeping.done(), "it was to wait for all of them"
+    gate.set()
+    await asyncio.gather(sweeping, return_exceptions=True)
+    assert (await plane.stored(second)).state is LeaseState.REVOKED
+    assert (await plane.stored(first)).state is LeaseState.REVOKING
+    assert plane.server.accounts == {}
+    monkeypatch.undo()
+    plane.clock.advance(lease_ending.CLAIM_S + 1)
+    await plane.broker.sweep()
+    assert (await plane.stored(first)).state is LeaseState.REVOKED

@@ -69,7 +69,7 @@ def credential(name: str, upstream: str, *rules: Injection) -> Credential:
 
 
 def leased(marks: dict[str, str]) -> list[dict[str, Any]]:
-    bearer = Injection(placement=Placement.HEADER, name="Authorization", template="Bearer {token}")
+    bearer = Injection(placement=Placement.HEADER, name="X-Office", template="Bearer {token}")
     entries = [
         (credential("header", "up", bearer), {"token": marks["header"]}),
         (credential("query", "up", Injection(placement=Placement.QUERY, name="key")),
@@ -147,8 +147,8 @@ reach = "closed"
     bad += found("traces", collector.got, marks)
     assert bad == []
     # They were in use.
-    heads = [head for head in journal.heads if b"authorization" in head]
-    assert heads[0][b"authorization"] == f"Bearer {marks['header']}".encode()
+    heads = [head for head in journal.heads if b"x-office" in head]
+    assert heads[0][b"x-office"] == f"Bearer {marks['header']}".encode()
     assert len(heads[0][b"dpop"]) == 64
 
 

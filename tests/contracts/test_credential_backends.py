@@ -14,7 +14,8 @@ from backend_kinds import ASKING
 from backend_kit import KINDS, Kind, Subject
 
 from midflight.domain.errors import Conflict, MidflightError, Misconfigured
-from midflight.domain.lease import Revocability
+from midflight.domain.lease import Injection, Placement, Revocability
+from midflight.domain.placing import problems
 from midflight.services.ports.credential_backend import CredentialBackend
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +71,17 @@ async def test_what_is_issued_ends_with_the_lease_or_says_that_it_never_does(
         assert issued.secret.expires_at is not None
         assert issued.secret.expires_at <= lease.expires_at + 60
     await backend.revoke(lease)
+
+
+async def test_its_fields_are_known_before_any_is_issued(
+    subject: Subject, backend: CredentialBackend
+) -> None:
+    lease = subject.lease()
+    issued = await backend.issue(lease)
+    await backend.revoke(lease)
+    assert backend.fields == issued.secret.fields.keys()
+    unknown = Injection(placement=Placement.ENV, name="X", template="{no_such_field}")
+    assert problems([unknown], backend.fields)
 
 
 async def test_nothing_of_a_secret_is_in_its_repr_or_handle(

@@ -35,6 +35,9 @@ def test_each_command_of_the_page_adds_its_credential(plane: RunningPlane) -> No
         words = shlex.split(re.sub(r"--upstream \w+", "--upstream desk", line))
         result = RUNNER.invoke(app, words, input="the-static-secret\n")
         assert result.exit_code == 0, (line, result.stderr)
+        # No two are placed into one header of one upstream.
+        result = RUNNER.invoke(app, ["credential", "remove", words[2]])
+        assert result.exit_code == 0, (line, result.stderr)
     listed = RUNNER.invoke(app, ["credential", "list"]).stdout
     assert "cannot be used" not in listed
 

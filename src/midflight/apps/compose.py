@@ -329,10 +329,11 @@ class Plane:
 
         Raises:
             StoreUnavailable, LedgerUnavailable: it cannot start, so nothing is served.
-            Misconfigured: the policies are not usable.
+            Misconfigured: the policies are not usable, or another plane runs on this state.
         """
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(asyncio.to_thread, self.tracing.close)
+            undo.enter_context(self.parts.alone())
             await self.parts.store.open()
             undo.push_async_callback(self.parts.store.close)
             undo.push_async_callback(self.parts.fabric.close)

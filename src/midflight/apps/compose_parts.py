@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from midflight import __version__
 from midflight.adapters.clock import SystemClock
 from midflight.adapters.fabric.local import LocalFabric
 from midflight.adapters.keys.file import open_key_wrap, open_note_signer
+from midflight.adapters.store.alone import alone
 from midflight.adapters.store.ledger_sqlite import SqliteLedgerStore
 from midflight.adapters.store.sqlite import SqliteStore
 from midflight.adapters.telemetry.prometheus import PrometheusTelemetry
@@ -59,8 +62,11 @@ class Parts:
         exposition: Callable[[], bytes] = bytes,
         leases: Leases | None = None,
         signers: Signers | None = None,
+        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """All are made and none is started; `exposition` gives the metrics page.
+
+        `alone` keeps every other plane off the same state while this one runs.
 
         `leases` and `signers` take the place of the broker's.
         """
@@ -81,6 +87,7 @@ class Parts:
         self.svid_signer = svid_signer
         self.wit_signer = wit_signer
         self.exposition = exposition
+        self.alone = alone
 
 
 def parts(settings: Settings) -> Parts:
@@ -111,6 +118,7 @@ def parts(settings: Settings) -> Parts:
         wrap=open_key_wrap(key_files),
         telemetry=telemetry,
         exposition=telemetry.exposition,
+        alone=partial(alone, directory),
         upstreams={entry.name: _upstream(entry) for entry in settings.upstream},
         reaches={entry.name: entry.reach for entry in settings.upstream},
     )

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from midflight.domain import placing
 from midflight.domain.errors import Conflict, MidflightError, Misconfigured, NotFound
 from midflight.domain.identity import Author
 from midflight.domain.lease import Credential, LeaseState, Revocability
@@ -127,8 +128,26 @@ class Credentials:
                 f"Credential {credential.name} cannot be used: {'; '.join(problems)}.",
                 hint="midflight credential add --help shows an example.",
             )
-        self._make(credential)
+        backend = self._make(credential)
+        if misplaced := placing.problems(credential.injections, backend.fields):
+            raise Misconfigured(
+                f"Credential {credential.name} cannot be placed: {'; '.join(misplaced)}.",
+                hint="midflight credential add --help shows an example.",
+            )
         return credential
+
+    def must_not_overlap(self, credential: Credential) -> None:
+        """`Conflict` if it would be placed where another one of the same upstream is."""
+        wanted = placing.places(credential.injections)
+        for upstream in sorted(credential.upstreams):
+            for other in self.bound_to(upstream):
+                both = wanted & placing.places(other.injections)
+                if both and other.name != credential.name:
+                    raise Conflict(
+                        f"Credential {other.name} is placed into {placing.named(min(both))} of "
+                        f"{upstream} already, and no call carries two there.",
+                        hint=f"Place it elsewhere, or: midflight credential remove {other.name}",
+                    )
 
     @contextmanager
     def closed(self, name: str) -> Generator[None]:

@@ -10,9 +10,6 @@ Above: `guard.py`. Below: the broker (`ports/leases.py`), `echoes.py`, the adapt
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -21,7 +18,6 @@ from midflight.domain.action import ActionKind
 from midflight.domain.decision import Deny, DenyCode
 from midflight.domain.errors import Interrupted, LeaseUnavailable, MidflightError
 from midflight.domain.lease import Credential, Lease, Placement, Secret
-from midflight.domain.lease import Injection as Rule
 from midflight.domain.paths import argument_path
 from midflight.domain.placeholders import Placed
 from midflight.domain.question import Target
@@ -32,6 +28,7 @@ from midflight.services.echoes import Echoes
 from midflight.services.flights import Flight
 from midflight.services.guard_case import Case
 from midflight.services.interruption import Interruption, refusal
+from midflight.services.lease_rendering import certificate_of, hidden_of, refuse_overlaps, rendered
 from midflight.services.ports.injection import Attachment, ClientCertificate, RequestSigner
 from midflight.services.ports.leases import Held, Leases
 from midflight.services.ports.upstream import Upstream
@@ -39,10 +36,6 @@ from midflight.services.refusing import deny
 
 Signers: TypeAlias = Callable[[Credential, Placement, Secret], RequestSigner]
 """Makes what signs requests with a secret: `DPOP` and `SIGV4`."""
-
-PUBLIC_FIELDS = frozenset({"username", "access_key_id", "certificate", "issuing_ca", "ca_chain"})
-"""Fields of a secret that are none: they may come back in what an upstream says."""
-_FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
 
 class Leased:
@@ -215,8 +208,9 @@ class Injecting:
 
     def _attachment(self, case: Case, held: Sequence[Held]) -> Attachment:
         assert case.live is not None
+        refuse_overlaps(held)
         run, upstream = case.live.run.id, case.action.upstream
-        headers: dict[str, tuple[str, str]] = {}
+        headers: list[tuple[str, str]] = []
         query: list[tuple[str, str]] = []
         signers: list[RequestSigner] = []
         env: list[tuple[str, str]] = []
@@ -224,32 +218,28 @@ class Injecting:
         certificate: ClientCertificate | None = None
         secrets: set[str] = set()
         for one in held:
-            fields = one.secret.fields
-            hidden = {text for name, text in fields.items() if name not in PUBLIC_FIELDS}
+            hidden = hidden_of(one)
             for rule in one.credential.injections:
                 match rule.placement:
                     case Placement.HEADER:
-                        value = _rendered(one, rule)
-                        headers[rule.name.lower()] = (rule.name, value)
-                        hidden.add(value)
+                        headers.append((rule.name, rendered(one, rule)))
                     case Placement.QUERY:
-                        query.append((rule.name, _rendered(one, rule)))
+                        query.append((rule.name, rendered(one, rule)))
                     case Placement.ENV:
-                        env.append((rule.name, _rendered(one, rule)))
+                        env.append((rule.name, rendered(one, rule)))
                     case Placement.ARGUMENT:
-                        arguments[placeholders.placeholder(one.credential.name)] = _rendered(
+                        arguments[placeholders.placeholder(one.credential.name)] = rendered(
                             one, rule
                         )
                     case Placement.DPOP | Placement.SIGV4:
                         signers.append(self._signer(one, rule.placement))
                     case Placement.MTLS:
-                        certificate = _certificate(one)
-            hidden = {text for text in hidden if text}
-            self._echoes.sent(upstream, run, one.lease.id, frozenset(hidden))
+                        certificate = certificate_of(one)
+            self._echoes.sent(upstream, run, one.lease.id, hidden)
             secrets |= hidden
         return Attachment(
             leases=tuple(one.lease.id for one in held),
-            headers=tuple(headers.values()),
+            headers=tuple(headers),
             query=tuple(query),
             signers=tuple(signers),
             certificate=certificate,
@@ -350,43 +340,10 @@ def _wanted(case: Case, credentials: Sequence[Credential]) -> list[Credential]:
     ]
 
 
-def _rendered(held: Held, rule: Rule) -> str:
-    """The template with the fields of the secret, and `{basic}` of its user and password."""
-    fields = held.secret.fields
-
-    def field(found: re.Match[str]) -> str:
-        name = found[1]
-        if name == "basic" and "basic" not in fields and {"username", "password"} <= fields.keys():
-            pair = f"{fields['username']}:{fields['password']}"
-            return base64.b64encode(pair.encode()).decode("ascii")
-        if name not in fields:
-            raise LeaseUnavailable(
-                f"Credential {held.credential.name} has no field {name!r}, which its "
-                f"{rule.placement.value} {rule.name} needs.",
-                hint=f"Its fields are {', '.join(sorted(fields))}.",
-            )
-        return fields[name]
-
-    return _FIELD.sub(field, rule.template)
-
-
-def _certificate(held: Held) -> ClientCertificate:
-    fields = held.secret.fields
-    chain, key = fields.get("certificate", ""), fields.get("private_key", "")
-    if not chain or not key:
-        raise LeaseUnavailable(
-            f"Credential {held.credential.name} has no certificate and private_key for mtls.",
-            hint="Use a backend that issues certificates.",
-        )
-    whole = "\n".join(part.strip() for part in (chain, fields.get("ca_chain", "")) if part)
-    digest = hashlib.sha256(whole.encode()).hexdigest()
-    return ClientCertificate(serial=digest[:32], chain=whole.encode(), key=key.encode())
-
-
 _HINTS = {
     Placement.ENV: "Only a child of the run's own has an environment: "
     "remove `stateless` from the upstream, or place the credential otherwise.",
     Placement.MTLS: "A client certificate needs https.",
 }
 
-__all__ = ["PUBLIC_FIELDS", "Injecting", "Leased", "LeasedFlight", "Signers", "misplaced"]
+__all__ = ["Injecting", "Leased", "LeasedFlight", "Signers", "misplaced"]

@@ -102,7 +102,10 @@ class LeaseEnding:
         author: Author = MIDFLIGHT,
         patience: Patience | None = None,
     ) -> int:
-        """Try each once, several at a time; how many are gone now."""
+        """Try each once, several at a time; how many are gone now.
+
+        Raises what went wrong first (`StoreUnavailable`), after all have been tried.
+        """
         patience = patience or self.patience()
         tasks: list[asyncio.Task[bool]] = []
         try:
@@ -110,11 +113,20 @@ class LeaseEnding:
                 tasks.append(asyncio.create_task(self._end(lease, author, patience)))
                 if len(tasks) % IN_A_TURN == 0:
                     await asyncio.sleep(0)
-            return sum(await asyncio.gather(*tasks))
+            done = await asyncio.gather(*tasks, return_exceptions=True)
         except asyncio.CancelledError:
             for task in tasks:
                 task.cancel()
             raise
+        problems = [each for each in done if isinstance(each, BaseException)]
+        for problem in problems:
+            if not isinstance(problem, MidflightError):
+                # No traceback: its frames hold secrets. Its claim ends, and then it is tried.
+                log.error("lease_ending_broke", error=type(problem).__name__)
+        for problem in problems:
+            if isinstance(problem, MidflightError):
+                raise problem
+        return sum(each is True for each in done)
 
     async def _end(self, lease: Lease, author: Author, patience: Patience) -> bool:
         """Try once to end a lease in state `revoking`; whether it is gone now."""

@@ -13,15 +13,18 @@ from typing import TypeAlias
 
 import msgspec
 
-from midflight.domain.errors import Conflict, MidflightError
+from midflight.domain.errors import Conflict, MidflightError, Misconfigured, Unavailable
 from midflight.domain.identity import Workload
 from midflight.domain.lease import Credential, Lease, LeaseState, external_name
 from midflight.domain.run import Run
+from midflight.domain.scrubbing import MIN_LENGTH
 from midflight.services.credentials import Credentials
 from midflight.services.lease_book import MARGIN_S, Entry, Held, Key, LeaseBook, Slot
 from midflight.services.lease_ending import MIDFLIGHT, LeaseEnding, limited
+from midflight.services.lease_rendering import PUBLIC_FIELDS
 from midflight.services.lease_retiring import LeaseRetiring, taken_back
 from midflight.services.ports.clock import Clock
+from midflight.services.ports.credential_backend import Issued
 from midflight.services.ports.lease_store import LeaseStore
 
 May: TypeAlias = Callable[[], None]
@@ -163,8 +166,7 @@ class LeaseMaking:
         await self._store.create_lease(lease, holder=self._holder)
         await self._ending.record(lease)
         self._look(entry)
-        backend = self._credentials.backend(lease.credential)
-        issued = await limited(backend.issue(lease), lease.credential)
+        issued = await self._issued(lease)
         self._look(entry)
         ends_at = lease.expires_at
         if issued.secret.expires_at is not None:
@@ -179,6 +181,32 @@ class LeaseMaking:
         life = float(ends_at - lease.created_at)
         entry.give(active, issued.secret, fresh=began + life * 2 / 3, ends=began + life)
         entry.is_making = False
+
+    async def _issued(self, lease: Lease) -> Issued:
+        """What the backend makes. It may say anything, and break over what it was told."""
+        backend = self._credentials.backend(lease.credential)
+        try:
+            issued = await limited(backend.issue(lease), lease.credential)
+        except MidflightError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- a bug, or a server that lies: it ends as a lease
+            # No traceback: its frames hold secrets.
+            raise Unavailable(
+                f"The backend of credential {lease.credential} failed ({type(error).__name__}).",
+                hint=f"midflight credential test {lease.credential} tries to reach it.",
+            ) from None
+        secret = issued.secret.fields.items()
+        if any(
+            len(text) >= MIN_LENGTH and text in issued.handle
+            for name, text in secret
+            if name not in PUBLIC_FIELDS
+        ):
+            # It would be stored, and shown to operators.
+            raise Misconfigured(
+                f"The backend of credential {lease.credential} names a lease by its secret.",
+                hint="Look at who answers there.",
+            )
+        return issued
 
     def _look(self, entry: Entry) -> None:
         if entry.is_gone:

@@ -121,6 +121,11 @@ class AwsBackend:
         """At its end; a deny policy only hastens that."""
         return Revocability.AT_EXPIRY
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """Keys of a session."""
+        return frozenset({"access_key_id", "secret_access_key", "session_token"})
+
     async def check(self) -> str:
         """Ask whom Midflight's own keys belong to."""
         found = await self._sts({"Action": "GetCallerIdentity"})

@@ -112,7 +112,13 @@ class Calls:
         Raises:
             Unavailable: no answer, or one that is too large.
         """
-        request = self._client.build_request(method, url, headers=dict(headers or {}), content=body)
+        try:
+            request = self._client.build_request(
+                method, url, headers=dict(headers or {}), content=body
+            )
+        except (UnicodeError, httpx2.InvalidURL):
+            # Of what it said before: a token that is no text of a header, for one.
+            raise Unavailable(f"{self._named} gave something that cannot be said to it.") from None
         for attempt in range(self._limits.tries):
             last = attempt + 1 == self._limits.tries
             try:

@@ -106,6 +106,11 @@ class GitHubAppBackend:
         """At its end, which is an hour away: only whoever has a token can revoke it."""
         return Revocability.AT_EXPIRY
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """A token."""
+        return frozenset({"token"})
+
     async def check(self) -> str:
         """Ask whether the installation is the App's, and may be used."""
         answer = await self._as_app("GET", f"/app/installations/{self._settings.installation_id}")

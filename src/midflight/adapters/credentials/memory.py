@@ -62,6 +62,11 @@ class MemoryBackend:
         """As configured; `immediate` if it is not."""
         return self._revocability
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """Of an account."""
+        return frozenset({"username", "token"})
+
     async def check(self) -> str:
         """Say how many accounts there are."""
         self._called("check", "")

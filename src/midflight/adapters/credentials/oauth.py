@@ -74,6 +74,11 @@ class OAuthBackend:
         """At its end; see the head of this module."""
         return Revocability.AT_EXPIRY
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """A token, and its key if it is bound to one."""
+        return frozenset({"token", KEY_FIELD} if self._settings.dpop else {"token"})
+
     async def check(self) -> str:
         """Read the server's metadata."""
         metadata = await self._server.metadata()

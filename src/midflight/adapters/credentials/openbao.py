@@ -98,6 +98,11 @@ class OpenBaoBackend:
         """At once: the token is refused, and the engine takes its secret back."""
         return Revocability.IMMEDIATE
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """A token, or whatever the engine makes."""
+        return frozenset({"token"}) if self._settings.kind == "token" else None
+
     async def check(self) -> str:
         """Authenticate, and ask what Midflight may do there."""
         settings = self._settings
@@ -118,7 +123,7 @@ class OpenBaoBackend:
         missing = [
             f"{path} needs {ability}"
             for path, ability in needed.items()
-            if not {"root", ability}.intersection(may.get(path) or ())
+            if not {"root", ability}.intersection(texts(may, path))
         ]
         if missing:
             raise Misconfigured(
@@ -231,7 +236,10 @@ class OpenBaoBackend:
 
     async def _created(self, lease: Lease) -> _Token:
         settings, now = self._settings, self._clock.now()
-        longest = max(1, math.ceil(max(lease.max_expires_at, lease.expires_at) - now))
+        # Never more than was meant, though the clock was set back since.
+        most = max(lease.max_expires_at, lease.expires_at)
+        longest = max(1, math.ceil(min(most - now, most - lease.created_at)))
+        life = lease.expires_at - lease.created_at
         # A token ends with the one that it was made by, unless its role makes orphans.
         await self._session.standing(for_s=0.0 if settings.token_role else longest)
         policies = lease.scopes if settings.kind == "token" else settings.policies
@@ -243,28 +251,28 @@ class OpenBaoBackend:
                 "no_default_policy": True,
                 "meta": self._tokens.marks(lease.external),
                 "display_name": lease.external,
-                "ttl": f"{max(1, math.ceil(lease.expires_at - now))}s",
+                "ttl": f"{max(1, math.ceil(min(lease.expires_at - now, life)))}s",
                 "explicit_max_ttl": f"{longest}s",
                 "type": "service",
             },
         )
         made = member(answer.json(), "auth")
-        token, accessor, life = (
+        token, accessor, given = (
             made.get(name) for name in ("client_token", "accessor", "lease_duration")
         )
         if answer.status != 200:
             raise failure(NAMED, "the creation of a token", answer.status)
-        if not (isinstance(token, str) and isinstance(accessor, str) and isinstance(life, int)):
+        if not (isinstance(token, str) and isinstance(accessor, str) and type(given) is int):
             raise Unavailable(f"{NAMED} made a token and does not say which.")
         wider = set(texts(made, "policies")) - set(policies)
-        if wider or life == 0 or made.get("token_type") != "service":
+        if wider or given <= 0 or made.get("token_type") != "service":
             await self._undo(accessor)
             raise Misconfigured(
                 f"{NAMED} made a token that has more policies or another life than was asked for.",
                 hint="Check allowed_policies, token_no_default_policy and token_type of its role.",
             )
         self._tokens.made(accessor, lease.external)
-        return _Token(token=token, accessor=accessor, ends=int(now) + life)
+        return _Token(token=token, accessor=accessor, ends=int(now) + given)
 
     async def _undo(self, accessor: str) -> None:
         # If it fails, `revoke` finds the token by its name; what went wrong first is the news.

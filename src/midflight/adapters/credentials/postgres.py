@@ -17,17 +17,20 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, cast
 from urllib.parse import quote
 
 import asyncpg
 
-from midflight.adapters.credentials.postgres_ending import EXISTS, Session, remove, run
+from midflight.adapters.credentials.postgres_ending import EXISTS, Session, end_role, run
+from midflight.adapters.credentials.postgres_reach import refuse_risks, risks
+from midflight.adapters.credentials.postgres_screen import screened
 from midflight.adapters.credentials.postgres_settings import read_settings
 from midflight.adapters.credentials.scram import verifier
-from midflight.domain.errors import Conflict, Misconfigured, Unavailable
+from midflight.domain.errors import Conflict, MidflightError, Misconfigured, Unavailable
 from midflight.domain.lease import NAME_PREFIX, Lease, Revocability, Secret
 from midflight.services.ports.credential_backend import Issued
 from midflight.services.ports.secret_reader import Setup
@@ -37,11 +40,6 @@ MAX_CONNECTIONS = 4
 CONNECT_S = 5.0
 _NAME = re.compile(re.escape(NAME_PREFIX) + r"[a-z0-9-]{1,53}\Z")
 
-_RISKY = """
-SELECT rolname FROM pg_catalog.pg_roles
-WHERE rolname = ANY($1::text[])
-  AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)
-"""
 _CREATE = """
 SELECT pg_catalog.format(
   'CREATE ROLE %I LOGIN CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L IN ROLE %s',
@@ -65,7 +63,7 @@ WHERE pg_catalog.starts_with(rolname, $1)
 ORDER BY rolname
 """
 _RIGHTS = """
-SELECT pg_catalog.current_setting('server_version') AS version,
+SELECT pg_catalog.current_setting('server_version_num')::int / 10000 AS version,
        rolsuper OR rolcreaterole AS can_create,
        rolsuper OR pg_catalog.pg_has_role(oid, 'pg_signal_backend', 'USAGE') AS can_end
 FROM pg_catalog.pg_roles WHERE rolname = current_user
@@ -102,6 +100,11 @@ class PostgresBackend:
         """At once: sessions are terminated."""
         return Revocability.IMMEDIATE
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """What a client of PostgreSQL needs."""
+        return frozenset(self._fields("", ""))
+
     async def check(self) -> str:
         """Say what the administrator may, and which roles there are."""
         roles = [self._settings.role(scope) for scope in self._scopes]
@@ -109,6 +112,7 @@ class PostgresBackend:
             rights = await session.fetchrow(_RIGHTS)
             missing = [row["r"] for row in await session.fetch(_MISSING, roles)]
             not_given = [row["r"] for row in await session.fetch(_NOT_GIVEN, roles)]
+            risky = await risks(session, roles)
         assert rights is not None
         problems: list[str] = []
         if not rights["can_create"]:
@@ -120,12 +124,14 @@ class PostgresBackend:
             )
         problems += [f"there is no role {role}" for role in missing]
         problems += [f"the administrator may not give {role} to others" for role in not_given]
+        problems += risky
         if problems:
             raise Misconfigured(
                 f"Credential {self._name}: {'; '.join(problems)}.",
-                hint="GRANT pg_signal_backend TO it; GRANT each role TO it WITH ADMIN OPTION.",
+                hint="docs/credentials.md says what to grant to it, and which roles to lend.",
             )
-        return f"PostgreSQL {rights['version']}: roles can be made, and ended with their sessions."
+        version = int(rights["version"])
+        return f"PostgreSQL {version}: roles can be made, and ended with their sessions."
 
     async def issue(self, lease: Lease) -> Issued:
         """Make the role, replacing one of that name."""
@@ -139,13 +145,8 @@ class PostgresBackend:
         life = float(lease.expires_at - lease.created_at)
         async with self._session() as session:
             if await session.fetchval(EXISTS, name):
-                await remove(session, name)
-            if risky := [row["rolname"] for row in await session.fetch(_RISKY, roles)]:
-                raise Misconfigured(
-                    f"Credential {self._name} would lend {', '.join(risky)}, which could give "
-                    "itself anything.",
-                    hint="Lend roles without attributes such as SUPERUSER or CREATEROLE.",
-                )
+                await end_role(session, name, elsewhere=self._elsewhere)
+            await refuse_risks(session, roles, credential=self._name)
             async with session.transaction():
                 await run(session, _CREATE, name, self._settings.connections, secret, life, roles)
                 await run(session, _TAG, name, f"{self._tag}{self._name}")
@@ -177,7 +178,7 @@ class PostgresBackend:
     async def discard(self, name: str) -> None:
         """As `revoke`, by name."""
         async with self._session() as session:
-            await remove(session, _checked(name))
+            await end_role(session, _checked(name), elsewhere=self._elsewhere)
 
     async def close(self) -> None:
         """Close the administrator's sessions."""
@@ -206,10 +207,25 @@ class PostgresBackend:
     @asynccontextmanager
     async def _session(self) -> AsyncGenerator[Session]:
         """A session of the administrator; what goes wrong in it becomes one of our errors."""
-        try:
+        with self._errors():
             pool = self._pool or await self._open()
             async with pool.acquire(timeout=CONNECT_S) as session:
                 yield cast("Session", session)
+
+    @asynccontextmanager
+    async def _elsewhere(self, database: str) -> AsyncGenerator[Session]:
+        """One in another database of the server, used inside of `_session`."""
+        password = await self._password()
+        session = await screened(credential=self._name, **self._where(database), password=password)
+        try:
+            yield cast("Session", session)
+        finally:
+            session.terminate()
+
+    @contextmanager
+    def _errors(self) -> Generator[None]:
+        try:
+            yield
         except asyncpg.InvalidAuthorizationSpecificationError:
             raise Misconfigured(
                 f"The server refuses the administrator of credential {self._name}.",
@@ -221,7 +237,9 @@ class PostgresBackend:
                 f"missing ({type(error).__name__}).",
                 hint=f"midflight credential test {self._name} says what is missing.",
             ) from None
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except MidflightError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- a server that lies breaks its driver anyhow
             raise Unavailable(
                 f"The database of credential {self._name} did not do it ({type(error).__name__}).",
                 hint=f"midflight credential test {self._name} tries to reach it.",
@@ -230,28 +248,34 @@ class PostgresBackend:
     async def _open(self) -> Any:
         async with self._opening:
             if self._pool is None:
-                at = self._settings
                 self._pool = await cast("Any", asyncpg).create_pool(
-                    host=at.host,
-                    port=at.port,
-                    user=at.user,
+                    **self._where(self._settings.database),
                     # Read for each connection, so that a password that was changed is found.
                     password=self._password,
-                    database=at.database,
-                    ssl=at.context() or False,
+                    connect=partial(screened, credential=self._name),
                     min_size=0,
                     max_size=MAX_CONNECTIONS,
-                    timeout=CONNECT_S,
-                    # Statements are prepared for nobody: a pooler may stand in between.
-                    statement_cache_size=0,
-                    server_settings={
-                        "application_name": "midflight",
-                        "search_path": "",
-                        "lock_timeout": "5s",
-                        "statement_timeout": "8s",
-                    },
                 )
             return self._pool
+
+    def _where(self, database: str) -> dict[str, Any]:
+        at = self._settings
+        return {
+            "host": at.host,
+            "port": at.port,
+            "user": at.user,
+            "database": database,
+            "ssl": at.context() or False,
+            "timeout": CONNECT_S,
+            # Statements are prepared for nobody: a pooler may stand in between.
+            "statement_cache_size": 0,
+            "server_settings": {
+                "application_name": "midflight",
+                "search_path": "",
+                "lock_timeout": "5s",
+                "statement_timeout": "8s",
+            },
+        }
 
     async def _password(self) -> str:
         return await self._secrets.read(self._settings.password)

@@ -1,15 +1,21 @@
-"""The end of a PostgreSQL role that was lent: no login, no session, no object, no role.
+"""The end of a leased PostgreSQL role: no login, no session, no transaction, no object, no role.
 
-An administrator without superuser has no rights of the roles that it makes, and needs them to hand
-over what they own. It takes them inside the transaction that drops the role and is rid of them when
-that ends, so that nobody ever sees it as their member. Above: `postgres.py`.
+What a session leaves behind does not keep it alive: a transaction that was prepared outlives
+session and role, with its locks, so it is rolled back; and a role may leave objects in every
+database that it can connect to (a large object takes no privilege at all), so what it owns is
+handed on in each of them.
+
+An administrator without superuser has no rights of the roles that it makes, and needs them for
+that. It takes them in the transaction that uses them and is rid of them when that ends (a prepared
+one is rolled back outside of any), so that it is a member of what it lends for no longer.
+Above: `postgres.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import asyncpg
 
@@ -24,6 +30,10 @@ _TERMINATE = """
 SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid))
 FROM pg_catalog.pg_stat_activity WHERE usename = $1
 """
+_PREPARED = """
+SELECT gid, database FROM pg_catalog.pg_prepared_xacts WHERE owner = $1 ORDER BY prepared
+"""
+_ROLL_BACK = "SELECT pg_catalog.format('ROLLBACK PREPARED %L', $1::text)"
 _PAUSE = "SELECT pg_catalog.pg_sleep(0.01)"
 _DROP = "SELECT pg_catalog.format('DROP ROLE IF EXISTS %I', $1::text)"
 _HEIRS = """
@@ -31,6 +41,13 @@ SELECT g.rolname FROM pg_catalog.pg_auth_members m
   JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
   JOIN pg_catalog.pg_roles r ON r.oid = m.member
 WHERE r.rolname = $1 ORDER BY g.rolname
+"""
+_ELSEWHERE = """
+SELECT DISTINCT d.datname FROM pg_catalog.pg_shdepend s
+  JOIN pg_catalog.pg_database d ON d.oid = s.dbid
+  JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
+WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND r.rolname = $1
+  AND d.datname <> pg_catalog.current_database() ORDER BY d.datname
 """
 # In this order and in one transaction: once everything it owned has another owner, DROP OWNED
 # takes away what was granted to it and no object.
@@ -45,13 +62,14 @@ SELECT pg_catalog.format('GRANT %I TO CURRENT_USER', $1::text) ||
     THEN ' WITH INHERIT TRUE, SET TRUE' ELSE '' END
 """
 _LEAVE = "SELECT pg_catalog.format('REVOKE %I FROM CURRENT_USER', $1::text)"
+_BECOME = "SELECT pg_catalog.format('SET ROLE %I', $1::text)"
 
 
 class Session(Protocol):
     """What is used of one of asyncpg's connections."""
 
     async def execute(self, query: str) -> str:
-        """Run a statement."""
+        """Run statements."""
         ...
 
     async def fetch(self, query: str, *args: object) -> Sequence[Mapping[str, Any]]:
@@ -67,8 +85,12 @@ class Session(Protocol):
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[object]:
-        """A transaction; inside another one a savepoint."""
+        """All or nothing."""
         ...
+
+
+Elsewhere: TypeAlias = Callable[[str], AbstractAsyncContextManager[Session]]
+"""A session of the administrator in another database of the same server."""
 
 
 async def run(session: Session, template: str, *values: object) -> None:
@@ -76,12 +98,14 @@ async def run(session: Session, template: str, *values: object) -> None:
     await session.execute(await session.fetchval(template, *values))
 
 
-async def remove(session: Session, name: str) -> None:
-    """End a role, if it is there.
+async def end_role(session: Session, name: str, *, elsewhere: Elsewhere) -> None:
+    """End a role and everything that was opened with it. That it is gone already is success.
 
     Raises:
-        Misconfigured: it can log in no more, and what it has cannot be taken from it.
-        asyncpg.PostgresError: the server refuses something.
+        Misconfigured: it owns something, and is a member of no role that could inherit it; or it
+            left prepared transactions that the administrator may not roll back.
+        asyncpg.PostgresError: the server refuses; it can log in no more all the same, if it got
+            that far.
     """
     if not await session.fetchval(EXISTS, name):
         return
@@ -89,26 +113,32 @@ async def remove(session: Session, name: str) -> None:
     await run(session, _DISABLE, name)
     while await session.fetchval(_TERMINATE, name):
         await session.fetchval(_PAUSE)
+    for row in await session.fetch(_PREPARED, name):
+        async with elsewhere(row["database"]) as other:
+            await _roll_back(other, row["gid"], of=name)
     try:
         await run(session, _DROP, name)
     except asyncpg.DependentObjectsStillExistError:
-        await _hand_over(
-            session, name, [row["rolname"] for row in await session.fetch(_HEIRS, name)]
-        )
+        heirs = [row["rolname"] for row in await session.fetch(_HEIRS, name)]
+        await _hand_over(session, name, heirs, elsewhere=elsewhere)
 
 
-async def _hand_over(session: Session, name: str, heirs: Sequence[str]) -> None:
+async def _hand_over(
+    session: Session, name: str, heirs: Sequence[str], *, elsewhere: Elsewhere
+) -> None:
     """Drop a role that owns or was granted something, to the first role that may own it.
 
     Never to the administrator: a function of the lease's would run with its rights then.
     """
     for heir in heirs:
         try:
-            async with session.transaction():
-                await _drop_for(session, name, heir)
+            for row in await session.fetch(_ELSEWHERE, name):
+                async with elsewhere(row["datname"]) as other:
+                    await _empty(other, name, heir)
+            await _empty(session, name, heir, then=_DROP)
         except (asyncpg.InsufficientPrivilegeError, asyncpg.DependentObjectsStillExistError):
-            # Without CREATE in a schema it may not own what is in it; and what others granted, or
-            # what is in another database, is out of reach for an administrator.
+            # Without CREATE in a schema it may not own what is in it; and what others granted is
+            # out of reach for an administrator.
             continue
         return
     raise Misconfigured(
@@ -118,15 +148,51 @@ async def _hand_over(session: Session, name: str, heirs: Sequence[str]) -> None:
     )
 
 
-async def _drop_for(session: Session, name: str, heir: str) -> None:
-    joined = [role for role in (name, heir) if await session.fetchval(_LACKS, role)]
-    for role in joined:
-        await run(session, _JOIN, role)
-    await run(session, _REASSIGN, name, heir)
-    await run(session, _UNGRANT, name)
-    await run(session, _DROP, name)
-    if heir in joined:
-        await run(session, _LEAVE, heir)
+async def _empty(session: Session, name: str, heir: str, *, then: str = "") -> None:
+    """Hand on what a role owns in this database, take what it was granted; all or nothing."""
+    async with session.transaction():
+        joined = [role for role in (heir, name) if await session.fetchval(_LACKS, role)]
+        for role in joined:
+            await run(session, _JOIN, role)
+        await run(session, _REASSIGN, name, heir)
+        await run(session, _UNGRANT, name)
+        for role in joined:
+            await run(session, _LEAVE, role)
+        if then:
+            await run(session, then, name)
 
 
-__all__ = ["EXISTS", "Session", "remove", "run"]
+async def _roll_back(session: Session, gid: str, *, of: str) -> None:
+    try:
+        await run(session, _ROLL_BACK, gid)
+    except asyncpg.UndefinedObjectError:
+        return  # somebody else was first
+    except asyncpg.InsufficientPrivilegeError:
+        await _roll_back_as(session, gid, of=of)
+
+
+async def _roll_back_as(session: Session, gid: str, *, of: str) -> None:
+    """As the role itself, which can do nothing else any more: no superuser is needed for that."""
+    joins = await session.fetchval(_LACKS, of)
+    try:
+        if joins:
+            await run(session, _JOIN, of)
+        await run(session, _BECOME, of)
+        try:
+            # Not in a transaction: it would be one inside of another.
+            await run(session, _ROLL_BACK, gid)
+        except asyncpg.UndefinedObjectError:
+            pass  # somebody else was first
+        finally:
+            await session.execute("RESET ROLE")
+            if joins:
+                await run(session, _LEAVE, of)
+    except asyncpg.InsufficientPrivilegeError:
+        raise Misconfigured(
+            f"The role {of} can log in no more, and left a prepared transaction that holds its "
+            "locks.",
+            hint="As a superuser: SELECT gid FROM pg_prepared_xacts, then ROLLBACK PREPARED.",
+        ) from None
+
+
+__all__ = ["EXISTS", "Elsewhere", "Session", "end_role", "run"]

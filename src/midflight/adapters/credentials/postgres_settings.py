@@ -2,7 +2,8 @@
 
 host, port, database    where; a path that begins with `/` is a Unix socket's folder
 user, password          of the administrator; the password by reference
-tls                     `verify-full` (default), or `off` for this machine alone
+tls                     `verify-full` (default), or `off` for this machine alone: then the server
+                        must ask for scram-sha-256, in which it proves who it is
 ca                      file of the authority; the system's authorities without it
 roles                   scope to role, where they have different names
 connections             sessions that one lease may open, 10 without it

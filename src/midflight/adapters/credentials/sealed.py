@@ -42,6 +42,11 @@ class SealedBackend:
         """Nothing here ends it."""
         return Revocability.NEVER
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """As many as there are settings."""
+        return frozenset(self._references)
+
     async def check(self) -> str:
         """Open it, and say what it consists of."""
         fields = await self._read()

@@ -96,6 +96,11 @@ class SshBackend:
         """At its end: a revocation list ends no session, and servers need not read one."""
         return Revocability.AT_EXPIRY
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """A private key and its certificate."""
+        return frozenset({"private_key", "certificate"})
+
     async def check(self) -> str:
         """Read the CA's key, and the revocation list if there is one."""
         await self._ca()

@@ -21,26 +21,6 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?|")
 
 
-RESERVED = frozenset(
-    {
-        "accept",
-        "connection",
-        "content-length",
-        "content-type",
-        "host",
-        "last-event-id",
-        "mcp-method",
-        "mcp-name",
-        "mcp-protocol-version",
-        "mcp-session-id",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-    }
-)
-"""Headers of the transport and the protocol, which nothing else may set."""
-
-
 class HttpTimeouts(Value):
     """Seconds. How long a whole call may take is the business of who makes it.
 
@@ -235,7 +215,6 @@ def split_url(url: str) -> SplitResult:
 
 __all__ = [
     "OPEN_GATE",
-    "RESERVED",
     "Gate",
     "HttpClient",
     "HttpLimits",

@@ -32,7 +32,6 @@ from midflight.adapters.upstream.http_legacy import LegacySession
 from midflight.adapters.upstream.http_pool import HttpPool
 from midflight.adapters.upstream.once import Once
 from midflight.adapters.upstream.passage import CallTimeouts, Passage
-from midflight.adapters.upstream.placing import is_reserved
 from midflight.adapters.upstream.session import Conversation
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.canonical import canonical
@@ -43,6 +42,7 @@ from midflight.domain.errors import (
     UpstreamUnavailable,
 )
 from midflight.domain.lease import Placement
+from midflight.domain.placing import is_reserved
 from midflight.domain.value import JSONObject
 from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.upstream import (

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from midflight.adapters.upstream.http_client import RESERVED, header_line
+from midflight.adapters.upstream.http_client import header_line
 from midflight.domain.errors import LeaseUnavailable
+from midflight.domain.placing import is_reserved
 from midflight.services.ports.injection import NOTHING, Attachment
 
 Header = tuple[str, str]
@@ -73,11 +74,6 @@ class Placer:
                 )
 
 
-def is_reserved(name: str) -> bool:
-    """Whether a header is the transport's or the protocol's."""
-    return name.lower() in RESERVED or name.lower().startswith("mcp-param-")
-
-
 def with_query(url: str, added: Sequence[Header]) -> str:
     """A URL with query parameters in place of those of the same name."""
     if not added:
@@ -126,7 +122,6 @@ __all__ = [
     "Placer",
     "TakesNonce",
     "hear_nonce",
-    "is_reserved",
     "pairs",
     "target_of",
     "with_query",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
-from midflight.domain.errors import Conflict, Malformed, NotFound
+from midflight.domain.errors import Conflict, Forbidden, Malformed, NotFound
 from midflight.domain.lease import Credential, Injection, Revocability
-from midflight.domain.value import JSONObject, Value
+from midflight.domain.value import JSON, JSONObject, Value
 from midflight.services.lease_ending import limited
 
 _SEALED = "sealed:"
@@ -19,7 +19,8 @@ _SEALED = "sealed:"
 class NewCredential(Input):
     """A credential to add, or to put in the place of the one of its name.
 
-    `sealed` are static secrets by the setting that refers to them; they are sealed on arrival.
+    `sealed` are static secrets by the setting that refers to them (`auth.token` is `token` inside
+    of `auth`); they are sealed on arrival.
     """
 
     name: str
@@ -89,9 +90,15 @@ class CredentialVerbs:
             raise NotFound(
                 f"There is no upstream {unknown[0]}.", hint="midflight tool list shows them."
             )
-        if both := sorted(given.settings.keys() & given.sealed.keys()):
-            raise Malformed(f"{both[0]} is given twice: as a setting and to be sealed.")
         before = self._credentials.find(given.name)
+        own = set[str]() if before is None else _sealed_in(before.settings)
+        if _sealed_in(given.settings) - own:
+            # It would be lent where its owner is not for, and go with whichever is removed first.
+            raise Forbidden(
+                "A sealed secret is of the credential that it was sealed for, and of no other.",
+                hint="Seal it for this one as well: --secret KEY=sealed.",
+            )
+        _refuse_twice(given)
         if before is not None and not given.replace:
             raise Conflict(
                 f"Credential {given.name} exists.", hint="Add --replace to put this in its place."
@@ -100,7 +107,9 @@ class CredentialVerbs:
             (field, await self._sealed.seal(text, author=operator.author))
             for field, text in given.sealed.items()
         ]
-        settings = {**given.settings, **{field: _SEALED + secret for field, secret in made}}
+        settings = given.settings
+        for field, secret in made:
+            settings = _with(settings, field.split("."), _SEALED + secret)
         try:
             await self._put(
                 Credential(
@@ -122,12 +131,13 @@ class CredentialVerbs:
             raise
         if before is not None:
             kept = self._credentials.get(given.name)
-            await self._forget(_sealed_in(before) - _sealed_in(kept))
+            await self._forget(_sealed_in(before.settings) - _sealed_in(kept.settings))
         return self._known(self._credentials.get(given.name))
 
     async def _put(self, credential: Credential, *, operator: Operator, replace: bool) -> None:
         """With its old settings, what was lent is taken back; then the new ones count."""
         author, name = operator.author, credential.name
+        self._credentials.must_not_overlap(credential)
         with self._credentials.closed(name):
             if replace and self._credentials.find(name) is not None:
                 self._credentials.checked(credential)
@@ -161,7 +171,7 @@ class CredentialVerbs:
                 author=operator.author, credential=given.name, reason="credential removed"
             )
             removed = await self._credentials.remove(given.name, author=operator.author)
-        await self._forget(_sealed_in(removed))
+        await self._forget(_sealed_in(removed.settings))
         return given
 
     async def _forget(self, secrets: set[str]) -> None:
@@ -233,12 +243,41 @@ class CredentialVerbs:
         )
 
 
-def _sealed_in(credential: Credential) -> set[str]:
-    return {
-        value.removeprefix(_SEALED)
-        for value in credential.settings.values()
-        if isinstance(value, str) and value.startswith(_SEALED)
-    }
+def _sealed_in(value: JSON) -> set[str]:
+    """Ids of all sealed secrets that settings refer to, wherever in them."""
+    if isinstance(value, str):
+        is_one = value.startswith(_SEALED)
+        return {value.removeprefix(_SEALED)} if is_one else set()
+    inner: Iterable[JSON] = ()
+    if isinstance(value, dict):
+        inner = value.values()
+    elif isinstance(value, list):
+        inner = value
+    return {each for part in inner for each in _sealed_in(part)}
+
+
+def _refuse_twice(given: NewCredential) -> None:
+    """`Malformed` if a secret would take the place of a setting, or stand inside of one."""
+    for field in given.sealed:
+        if not all(field.split(".")):
+            raise Malformed("A secret is sealed for a setting, which has a name.")
+        if any(other.startswith(f"{field}.") for other in given.sealed):
+            raise Malformed(f"{field} is given twice: one secret would be inside of another.")
+        inner: JSON = given.settings
+        for key in field.split("."):
+            if not isinstance(inner, dict):
+                raise Malformed(f"{field} is given twice: {key} is inside of a value.")
+            if key not in inner:
+                break
+            inner = cast("JSON", inner[key])
+        else:
+            raise Malformed(f"{field} is given twice: as a setting and to be sealed.")
+
+
+def _with(settings: JSONObject, keys: Sequence[str], value: str) -> JSONObject:
+    """Settings with one more inside."""
+    first, *rest = keys
+    return {**settings, first: _with(settings.get(first) or {}, rest, value) if rest else value}
 
 
 __all__ = ["CredentialVerbs", "KnownCredential", "NamedCredential", "NewCredential", "Tried"]

@@ -32,6 +32,11 @@ class CredentialBackend(Protocol):
         """What ends its credentials before their time."""
         ...
 
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """Names of the fields of its secrets, or None where only issuing one tells."""
+        ...
+
     async def check(self) -> str:
         """Reach the backend and say in a sentence what it can do, without leaving a trace."""
         ...
