@@ -23,7 +23,7 @@ from authority import Authority
 from backend_kit import Subject, credential, on_postgres, setup
 from counterpart_kit import postgres
 from credential_kit import MARKER, lease
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from midflight.adapters.credentials.postgres import PostgresBackend
@@ -177,6 +177,7 @@ PARTS = st.lists(
 
 
 @given(PARTS, st.lists(st.integers(min_value=0), max_size=8))
+@example(b"R\0\0\0\4R\0\0\0\4", [5])  # authenticates without a code
 def test_any_bytes_in_any_pieces_pass_or_are_refused_alike(data: bytes, cuts: list[int]) -> None:
     whole, problem = screened(data, [])
     passed, again = screened(data, cuts)
