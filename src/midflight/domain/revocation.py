@@ -61,7 +61,12 @@ class Revocation(Value):
 
 
 def scopes_over(
-    workload: str, *, owner: str | None = None, runs: Iterable[str | None] = (), token: str = ""
+    workload: str,
+    *,
+    owner: str | None = None,
+    runs: Iterable[str | None] = (),
+    token: str = "",
+    actors: Iterable[str] = (),
 ) -> list[tuple[ScopeKind, str]]:
     """Every scope whose revocation ends what a workload does, as `Interruption.covering` takes it.
 
@@ -71,6 +76,7 @@ def scopes_over(
         runs: the run in which it acts, and those above: what revokes a run revokes what descends
             from it. None is no run.
         token: by which it is known: a `jti`, or the serial number of a certificate.
+        actors: who acts for it (`Caller.actors`): who is revoked acts for nobody else either.
     """
     scopes = [
         (ScopeKind.EVERYTHING, ""),
@@ -81,6 +87,7 @@ def scopes_over(
         scopes.append((ScopeKind.OWNER, owner))
     if token:
         scopes.append((ScopeKind.TOKEN, token))
+    scopes += [(ScopeKind.WORKLOAD, actor) for actor in actors]
     scopes += [(ScopeKind.RUN, run) for run in runs if run is not None]
     return scopes
 

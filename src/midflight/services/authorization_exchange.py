@@ -118,7 +118,7 @@ class Exchange:
             capped += [actor.expires_at] if actor.capped else []
         scope = self._tokens.scope(form, *held)
         # Before anything is spent or opened: nothing of a revoked workload begins.
-        await self._tokens.check_standing(workload if actor is None else actor.workload or "")
+        await self._check_standing(workload if actor is None else actor.workload or "", client)
         await self._subjects.spend(subject)
         if actor is not None:
             await self._subjects.spend(actor)
@@ -162,6 +162,11 @@ class Exchange:
                 Refusal.INVALID_REQUEST, "The actor has a run already, and acts in no other."
             )
         return actor
+
+    async def _check_standing(self, workload: str, client: Known | None) -> None:
+        await self._tokens.check_standing(workload)
+        if client is not None and client.workload != workload:
+            await self._tokens.check_standing(client.workload)
 
     def _handed_to(self, form: Mapping[str, str], bound: Bound) -> Bound:
         """The key of the actor, who gets the token; the delegator's own without `dpop_jkt`."""

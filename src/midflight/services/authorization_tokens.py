@@ -171,7 +171,7 @@ class AuthorizedTokens:
 
         Raises as `Identity.mint`, and as `check_standing`.
         """
-        await self.check_standing(workload, run)
+        await self.check_standing(workload, run, actors=actors)
         minted = await self._identity.mint(
             workload=workload,
             author=author,
@@ -196,21 +196,34 @@ class AuthorizedTokens:
         }
         return Issued(jti=minted.jti, expires_at=minted.expires_at, answer=answer)
 
-    async def check_standing(self, workload: str, run: str | None = None) -> None:
+    async def check_standing(
+        self, workload: str, run: str | None = None, *, actors: Sequence[str] = ()
+    ) -> None:
         """Whether a token of this workload could be good for anything now.
+
+        `actors` are SPIFFE IDs of whoever else acts, of whom none may be revoked.
 
         Raises:
             Forbidden: the workload is not in good standing.
-            Interrupted: it, its owner, its trust domain or the run is revoked.
+            Interrupted: it, its owner, its trust domain, the run or an actor is revoked.
         """
+        stored = None if run is None else await self._store.get_run(run)
+        self._check(workload, (run,) if stored is None else stored.run.lineage, actors=actors)
+
+    def _check(
+        self,
+        workload: str,
+        runs: Sequence[str | None],
+        *,
+        actors: Sequence[str],
+        token: str = "",
+    ) -> None:
+        """`check_standing`, at this moment."""
         known = self._inventory.current(workload)
         why = self._inventory.standing(known, self._clock.now())
         if known is None or why is not None:
             raise Forbidden(why or "The workload is not registered.")
-        runs = () if run is None else (run,)
-        if run is not None and (stored := await self._store.get_run(run)) is not None:
-            runs = stored.run.lineage
-        scopes = scopes_over(workload, owner=known.owner, runs=runs)
+        scopes = scopes_over(workload, owner=known.owner, runs=runs, token=token, actors=actors)
         revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)
@@ -254,34 +267,35 @@ class AuthorizedTokens:
 
     async def active(self, claims: TokenClaims) -> bool:
         """Whether a token that verified is good for anything at this moment."""
-        return await self.stands(claims.workload, run=claims.run, token=claims.token)
+        return await self.stands(
+            claims.workload, run=claims.run, token=claims.token, actors=claims.actors
+        )
 
     async def stands(
         self,
         workload: str,
         *,
         run: str | None = None,
-        token: str | None = None,
+        token: str = "",
         actors: Sequence[str] = (),
     ) -> bool:
         """Whether a workload is in good standing, its run is open, and nothing is revoked.
 
-        `actors` are SPIFFE IDs of whoever else acts, of whom none may be revoked.
+        `actors` as for `check_standing`.
         """
+        runs: Sequence[str] = ()
         if run is not None:
             stored = await self._store.get_run(run)
             if stored is None or stored.state is not RunState.OPEN:
                 return False
             if stored.run.expires_at <= self._clock.now():
                 return False
+            runs = stored.run.lineage
         try:
-            await self.check_standing(workload, run)
+            self._check(workload, runs, actors=actors, token=token)
         except (Forbidden, Interrupted):
             return False
-        others = [(ScopeKind.WORKLOAD, actor) for actor in actors]
-        if token is not None:
-            others.append((ScopeKind.TOKEN, token))
-        return self._interruption.covering(others) is None
+        return True
 
     async def revoke(self, token: str, client: Known) -> bool:
         """RFC 7009 for an access token: False if it is none. Durable when this returns.

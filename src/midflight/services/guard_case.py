@@ -90,6 +90,7 @@ class Case:
             owner=None if self.workload is None else self.workload.owner,
             runs=(caller.run,) if self.live is None else self.live.run.lineage,
             token=caller.token,
+            actors=caller.actors,
         )
         scopes.append((ScopeKind.UPSTREAM, action.upstream))
         scopes.append((ScopeKind.TOOL, f"{action.upstream}/{action.name}"))

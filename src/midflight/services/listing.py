@@ -75,6 +75,7 @@ class Listing:
                 owner=workload.owner,
                 runs=live.run.lineage,
                 token=caller.token,
+                actors=caller.actors,
             )
         )
         revocation = self._interruption.covering(scopes)
