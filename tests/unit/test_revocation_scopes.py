@@ -23,3 +23,13 @@ def test_its_owner_its_token_and_its_runs_cover_it_where_it_has_them() -> None:
         (ScopeKind.RUN, "run_b"),
         (ScopeKind.RUN, "run_a"),
     ]
+
+
+def test_whoever_acts_for_it_covers_it_too() -> None:
+    actors = ("spiffe://example.org/proxy", "https://client.example.org/")
+    found = scopes_over(WORKLOAD, actors=actors, runs=("run_a",))
+    assert found[3:] == [
+        (ScopeKind.WORKLOAD, actors[0]),
+        (ScopeKind.WORKLOAD, actors[1]),
+        (ScopeKind.RUN, "run_a"),
+    ]
