@@ -23,7 +23,7 @@ from midflight.domain.lease import Credential, Injection, Lease, LeaseState, Pla
 from midflight.domain.scrubbing import forms
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.guard import Performed, Refused
-from midflight.services.lease_rendering import hidden_of, rendered
+from midflight.services.lease_rendering import certificate_of, hidden_of, rendered
 from midflight.services.ports.leases import Held
 from midflight.services.ports.upstream import Reply
 from midflight.testing import (
@@ -195,6 +195,19 @@ async def test_a_secret_that_is_no_text_is_refused_by_name_and_not_shown(
     assert MARK not in text
     assert list(leases.uses.values()) == [0]
     assert plane.upstream.received == []
+
+
+@pytest.mark.parametrize("field", ["certificate", "ca_chain", "private_key"])
+@pytest.mark.parametrize("bad", ["\0", "\udcff"])
+def test_a_client_certificate_that_is_no_text_is_refused_and_not_shown(
+    field: str, bad: str
+) -> None:
+    fields = {"certificate": MARK, "ca_chain": MARK, "private_key": MARK}
+    with pytest.raises(LeaseUnavailable) as refused:
+        certificate_of(lent(credential(), {**fields, field: f"{MARK}{bad}"}))
+    assert "holds characters that cannot be placed" in str(refused.value)
+    assert MARK not in repr(refused.value)
+    assert certificate_of(lent(credential(), fields)).key == MARK.encode()
 
 
 async def test_two_credentials_for_one_header_are_not_sent_as_one() -> None:

@@ -213,6 +213,7 @@ __all__ = [
     "OTHER_DOMAIN",
     "REPORTS",
     "TRIAGE",
+    "ByUid",
     "Mint",
     "ServedApi",
     "served",

@@ -97,13 +97,15 @@ class Person(Discreet):
 def is_person_name(text: object) -> bool:
     """Whether a provider's name for a person can stand in records and policies as one.
 
-    A SPIFFE ID cannot: whoever is called like a workload would open runs as that workload.
+    A SPIFFE ID cannot: whoever is called like a workload would open runs as that workload. Nor can
+    `ISSUER#NAME`, which is what a person of another provider is called (`identity_assertions.py`).
     """
     return (
         isinstance(text, str)
         and 0 < len(text) <= MAX_PERSON
         and text.isprintable()
         and not text.lower().startswith("spiffe:")
+        and not ("://" in text and "#" in text)
     )
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
-from midflight.domain.identity import Author
+from midflight.domain.identity import MAX_ACTORS, Author
 from midflight.domain.scopes import narrowing
 from midflight.domain.value import JSONObject, Value
 from midflight.services.authorization_clients import AuthorizationRequest, Clients, Known
@@ -35,8 +35,6 @@ from midflight.services.openers import BY_JOB, BY_OAUTH
 from midflight.services.ports.authorization_proofs import AuthorizationProofs, Subject
 from midflight.services.runs import Runs
 from midflight.services.transaction_tokens import TRANSACTION_TOKEN, TransactionTokens
-
-MAX_ACTORS = 4
 
 _PARAMETERS = ("subject_token", "subject_token_type")
 

@@ -6,13 +6,13 @@ looked at now: a token of a revoked run, workload or owner is not active, whatev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.errors import Forbidden, Interrupted, Unauthenticated
 from midflight.domain.identity import Author, Caller
 from midflight.domain.revocation import Scope, ScopeKind, scopes_over
-from midflight.domain.run import RunState
+from midflight.domain.run import Run, RunState
 from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
 from midflight.domain.value import Discreet, JSONObject, Value
 from midflight.services.authorization_clients import AuthorizationRequest, Known
@@ -201,27 +201,45 @@ class AuthorizedTokens:
     ) -> None:
         """Whether a token of this workload could be good for anything now.
 
+        `actors` are SPIFFE IDs of whoever else acts, of whom none may be revoked.
+
         Raises:
             Forbidden: the workload, or one of `actors` that is registered, is not in good standing.
             Interrupted: one of them, its owner, its trust domain or the run is revoked.
         """
+        stored = None if run is None else await self._store.get_run(run)
+        above = () if stored is None else await self._above(stored.run)
+        runs = (run,) if stored is None else stored.run.lineage
+        self._check(workload, runs, actors=actors, above=above)
+
+    async def _above(self, run: Run) -> Sequence[str]:
+        """The workloads of the runs that a run descends from: its work is theirs, handed on."""
+        found: list[str] = []
+        for name in run.ancestors:
+            parent = await self._store.get_run(name)
+            if parent is not None:
+                found.append(parent.run.workload)
+        return found
+
+    def _check(
+        self,
+        workload: str,
+        runs: Sequence[str | None],
+        *,
+        actors: tuple[str, ...],
+        above: Sequence[str],
+        token: str = "",
+    ) -> None:
+        """`check_standing`, at this moment."""
         now = self._clock.now()
         who = Caller(
-            workload=workload, run=run, token="", proof="", expires_at=int(now), actors=actors
+            workload=workload, run=None, token=token, proof="", expires_at=int(now), actors=actors
         )
         known, why = self._inventory.current(workload), self._inventory.standing_of(who, now)
         if known is None or why is not None:
             raise Forbidden(why or "The workload is not registered.")
-        stored = None if run is None else await self._store.get_run(run)
-        scopes = [
-            *scopes_over(workload, owner=known.owner, runs=(run,)),
-            *self._inventory.revoked_with(who.acting),
-        ]
-        for above in () if stored is None else stored.run.ancestors:
-            scopes.append((ScopeKind.RUN, above))
-            parent = await self._store.get_run(above)
-            if parent is not None:
-                scopes += self._inventory.revoked_with((parent.run.workload,))
+        scopes = scopes_over(workload, owner=known.owner, runs=runs, token=token)
+        scopes += self._inventory.revoked_with((*who.acting, *above))
         revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)
@@ -274,25 +292,27 @@ class AuthorizedTokens:
         workload: str,
         *,
         run: str | None = None,
-        token: str | None = None,
+        token: str = "",
         actors: tuple[str, ...] = (),
     ) -> bool:
         """Whether a workload is in good standing, its run is open, and nothing is revoked.
 
-        `actors` are SPIFFE IDs of whoever else acts, of whom none may be revoked.
+        `actors` as for `check_standing`.
         """
+        runs: Sequence[str] = ()
+        above: Sequence[str] = ()
         if run is not None:
             stored = await self._store.get_run(run)
             if stored is None or stored.state is not RunState.OPEN:
                 return False
             if stored.run.expires_at <= self._clock.now():
                 return False
+            runs, above = stored.run.lineage, await self._above(stored.run)
         try:
-            await self.check_standing(workload, run, actors=actors)
+            self._check(workload, runs, actors=actors, above=above, token=token)
         except (Forbidden, Interrupted):
             return False
-        revoked = () if token is None else ((ScopeKind.TOKEN, token),)
-        return self._interruption.covering(revoked) is None
+        return True
 
     async def revoke(self, token: str, client: Known) -> bool:
         """RFC 7009 for an access token: False if it is none. Durable when this returns.

@@ -114,11 +114,6 @@ class Inventory:
                 found.append((ScopeKind.OWNER, known.owner))
         return tuple(found)
 
-    def of_uid(self, uid: int) -> tuple[Workload, ...]:
-        """Every workload that is registered to run as this local user, by id. No I/O."""
-        found = [workload for workload in self._current.values() if workload.uid == uid]
-        return tuple(sorted(found, key=lambda workload: workload.id))
-
     async def refresh(self) -> None:
         """Read the registry again. `StoreUnavailable` leaves the copy as it was."""
         async with self._turn:

@@ -51,7 +51,7 @@ class BrokerCalls:
         """Say who may ask.
 
         `grants` has the workloads that each broker may represent; `broker` says what the peer of a
-        gRPC call has proved.
+        gRPC call has proved, by the bundles that are in force when it is asked.
         """
         self._grants = grants
         self._broker = broker
@@ -104,16 +104,20 @@ class BrokerCalls:
             # The streams look again at once when it ends.
             stop = self._processes.watch(held.start, self._changes.tell)
             try:
-                yield self._ask(broker, held)
+                yield self._ask(broker, context.peer(), held)
             finally:
                 if stop is not None:
                     stop()
         finally:
             held.close()
 
-    def _ask(self, broker: SvidProof, held: HeldProcess) -> Ask:
+    def _ask(self, broker: SvidProof, peer: str, held: HeldProcess) -> Ask:
         def still() -> None:
             self._check(broker)
+            if self._broker(peer) != broker:
+                raise Refused(
+                    grpc.StatusCode.UNAUTHENTICATED, "The broker's SVID is believed no more."
+                )
             if not held.alive():
                 raise _gone()
 

@@ -37,6 +37,9 @@ from midflight.services.ports.recorder import Recorder
 from midflight.services.svid_callers import SvidCallers, SvidProof
 from midflight.services.svids import Svids
 
+Chain = tuple[bytes, ...]
+"""What a broker has shown: its certificate and those above it, DER."""
+
 
 class BrokerApi:
     """Serves one socket, with an SVID of its own."""
@@ -85,7 +88,7 @@ class BrokerApi:
             clock=clock,
             messages=self._classes,
         )
-        self._front: Front[SvidProof] | None = None
+        self._front: Front[Chain] | None = None
         self._callers = callers
         self._bundles = bundles
         self._authority = authority
@@ -99,7 +102,7 @@ class BrokerApi:
         self.id = own_id(bundles.trust_domain, "broker")
 
     @asynccontextmanager
-    async def serving(self, path: Path) -> AsyncGenerator[Front[SvidProof]]:
+    async def serving(self, path: Path) -> AsyncGenerator[Front[Chain]]:
         """Serve at `path` while the context lasts.
 
         Raises:
@@ -112,7 +115,6 @@ class BrokerApi:
         async with serving(
             path, self._handler, admit=self._admit, token=self._clock.token, tls=self._context
         ) as front:
-            self._front = front
             yield front
 
     async def renew(self) -> None:
@@ -141,25 +143,34 @@ class BrokerApi:
     def _follow(self) -> None:
         trust(self._context, self._bundles.own.x509_authorities)
 
-    def _admit(self, peer: Peer, transport: asyncio.BaseTransport) -> SvidProof | None:
+    def _admit(self, peer: Peer, transport: asyncio.BaseTransport) -> Chain | None:
         who = f"uid:{peer.uid}"
         if peer.pid is None or self._processes.elsewhere(peer.pid):
             self._refused("The broker counts processes otherwise than this machine.", who)
             return None
+        chain = chain_of(transport)
         try:
-            return self._callers.of_chain(chain_of(transport), self._clock.now())
+            self._callers.of_chain(chain, self._clock.now())
         except Unauthenticated as error:
             self._refused(error.message, who)
             return None
+        return chain
 
     def _broker(self, peer: str) -> SvidProof | None:
-        return None if self._front is None else self._front.behind(peer)
+        # Verified anew, since an authority may have been taken out of the bundle meanwhile.
+        chain = None if self._front is None else self._front.behind(peer)
+        try:
+            return None if chain is None else self._callers.of_chain(chain, self._clock.now())
+        except Unauthenticated:
+            return None
 
-    def _handler(self, front: Front[SvidProof]) -> grpc.GenericRpcHandler:
+    def _handler(self, front: Front[Chain]) -> grpc.GenericRpcHandler:
+        self._front = front  # before anybody can connect
+
         async def failed(context: Any, error: Exception) -> None:
             trailing: tuple[tuple[str, bytes], ...] = ()
             if isinstance(error, Refused):
-                proof = front.behind(context.peer())
+                proof = self._broker(context.peer())
                 self._refused(error.text, "unknown" if proof is None else proof.workload)
                 code, _ = error.status.value
                 trailing = self._details.trailing(code, error.text, error.reason)

@@ -111,6 +111,7 @@ class Entitled:
             made = [await self._svids.jwt(entry, audience, proof=asked.proof) for entry in entries]
         except Malformed as error:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+        asked.still()  # it may have ended while they were signed
         return made
 
     async def bundles(self, ask: Ask) -> AsyncGenerator[Sequence[TrustBundle]]:
@@ -149,6 +150,7 @@ class Entitled:
                 # The process behind the connection may have gone, and given it to another.
                 asked = await ask()
             held = await self._renewed(asked, held, mint, wanted)
+            asked.still()  # it may have ended while they were signed
             now = (list(held.values()), self._trusted(list(held)))
             if now != shown:
                 yield now
