@@ -78,9 +78,7 @@ def server_context(
         # A bundle may name intermediate authorities as anchors (X509-SVID §5.1).
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if context.verify_mode is not ssl.CERT_NONE:
-        # A resumed session would bring a client back without its certificate being looked at.
-        context.options |= ssl.OP_NO_TICKET
-        context.num_tickets = 0
+        _never_resume(context)
     return context
 
 
@@ -92,11 +90,11 @@ def svid_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
-    context.num_tickets = 0
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.set_alpn_protocols(["h2"])
+    _never_resume(context)
     return context
 
 
@@ -134,6 +132,25 @@ def trust(context: ssl.SSLContext, authorities: Iterable[bytes]) -> None:
     """
     for authority in authorities:
         context.load_verify_locations(cadata=authority)
+
+
+def _never_resume(context: ssl.SSLContext) -> None:
+    """A resumed session would bring a client back without its certificate being looked at.
+
+    Without tickets TLS 1.3 has none to resume. TLS 1.2 has them by id, too, which OpenSSL keeps and
+    Python cannot turn off: they end in an alert, upon which both ends forget the session (RFC 5246
+    §7.2.2) and the client begins anew.
+    """
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+
+    def begun(
+        connection: ssl.SSLObject | ssl.SSLSocket, _name: str, _: ssl.SSLContext
+    ) -> int | None:
+        # Called in every handshake, whether a name is asked for or not.
+        return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE if connection.session_reused else None
+
+    context.sni_callback = begun
 
 
 def _refused(problems: list[str]) -> Misconfigured:
