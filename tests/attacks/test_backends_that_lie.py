@@ -209,3 +209,32 @@ async def test_openbao_that_lies_in_any_member_is_refused_and_not_repeated(path:
                         assert MARKER not in said, (place, lie)
         assert any(path in one.path for one in asked)
         await made.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_takes_no_token_elsewhere(status: int) -> None:
+    with (
+        server(lambda _: (200, {"data": {"ttl": 3_600}})) as (elsewhere, stolen),
+        server(lambda asked: (status, {}, {"Location": f"{elsewhere}{asked.path}"})) as (
+            url,
+            asked,
+        ),
+    ):
+        settings = {
+            "url": url,
+            "path": "database/creds/ro",
+            "policies": ["p"],
+            "auth": {"method": "token", "token": "env:T"},
+        }
+        made = OpenBaoBackend(
+            openbao_credential("openbao", settings),
+            references=Secrets({"env:T": "own-token"}),
+            clock=SystemClock(),
+            limits=CallLimits(tries=1, total_s=3),
+        )
+        for verb in (made.check(), made.issue(lease()), made.names()):
+            with pytest.raises(MidflightError):
+                await verb
+        await made.close()
+    assert asked
+    assert stolen == []

@@ -204,6 +204,22 @@ async def test_an_address_that_nobody_has_verified(
         assert (await exchange(server, good)).status_code == 200
 
 
+async def test_a_name_that_is_a_workloads_or_of_another_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with with_login(tmp_path, monkeypatch) as (server, provider):
+        for name in (
+            "spiffe://midflight.internal/agents/one",
+            "SPIFFE://midflight.internal/agents/one",
+            "https://login.example.org#olivia",
+        ):
+            answer = await exchange(server, provider.id_token(sub=name))
+            assert error_of(answer) == (400, "invalid_request"), name
+        assert await server.plane.runs.list_runs() == []
+        for name in ("https://people.example.org/olivia", "olivia#1"):
+            assert (await exchange(server, provider.id_token(sub=name))).status_code == 200
+
+
 async def test_made_up_keys_do_not_flood_the_provider(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

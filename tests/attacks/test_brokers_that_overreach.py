@@ -30,6 +30,7 @@ from broker_kit import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from svid_forge import authority
 
 from midflight.apps.broker_api.descriptors import DETAILS
 from midflight.apps.server.tls import pem_of
@@ -286,6 +287,28 @@ def test_a_process_of_another_user_is_not_the_workload_of_this_one(house: House)
             assert error.code() is grpc.StatusCode.PERMISSION_DENIED
         finally:
             process.kill()
+
+
+def test_an_authority_that_is_withdrawn_takes_its_brokers_along(tmp_path: Path) -> None:
+    with (
+        broker_house(tmp_path) as house,
+        workload() as process,
+        house.channel(house.svid()) as channel,
+        subscribe(channel, "X509SVID", reference=packed(process.pid)) as answers,
+    ):
+        next(answers)
+        bundles: Any = house.plane.plane.spiffe.bundles
+
+        class Another:
+            roots = (authority().der,)
+
+        bundles._authority = Another()
+        house.plane.do(bundles.refresh)
+        with pytest.raises(grpc.RpcError) as ended:
+            next(answers)
+        assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined] # of grpc's own making
+        error = refusal(channel, reference=packed(process.pid))
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_a_certificate_that_has_ended_ends_its_streams(tmp_path: Path) -> None:

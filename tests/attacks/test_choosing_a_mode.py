@@ -17,9 +17,10 @@ from midflight.adapters.policy.cedar import CedarEngine
 from midflight.adapters.policy.compiler import CedarCompiler
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Deny, DenyCode
-from midflight.domain.identity import Mode, Tier, Workload
+from midflight.domain.identity import Mode, Tier, Workload, trust_domain
 from midflight.domain.labels import Confidentiality, Labels
 from midflight.domain.records import Intent, Outcome
+from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.guard import Performed, Refused
 from midflight.services.moded import ModedEngine
@@ -188,6 +189,27 @@ async def test_what_is_never_observed_away() -> None:
     assert [r.policy for r in leak.decision.reasons] == ["observe/secret-to-open"]
     plane, run = await plane_in(Mode.OBSERVE, team="quarantine")
     assert isinstance(await act(plane, run, "look"), Refused)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("kind", ["run", "workload", "owner", "trust_domain", "everything"])
+async def test_no_mode_lets_anything_of_what_is_revoked_pass(mode: Mode, kind: str) -> None:
+    plane, run = await plane_in(mode)
+    workload = plane.inventory.current(WORKLOAD)
+    assert workload is not None
+    assert isinstance(await act(plane, run, "look"), Performed)
+    names = {
+        "run": run,
+        "workload": WORKLOAD,
+        "owner": workload.owner,
+        "trust_domain": trust_domain(WORKLOAD),
+    }
+    scope = Scope(kind=ScopeKind(kind), id=names.get(kind, ""))
+    await plane.interruption.revoke(scope, reason="stolen", author=OPERATOR)
+    refused = await act(plane, run, "look")
+    assert isinstance(refused, Refused)
+    assert refused.decision.code is DenyCode.REVOKED
+    assert len(plane.upstream.received) == 1
 
 
 async def test_without_a_set_for_it_an_observed_workload_is_denied() -> None:

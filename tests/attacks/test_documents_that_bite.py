@@ -19,7 +19,8 @@ import pytest
 from authority import Authority, trusting
 
 from midflight.adapters.documents.addresses import problem_of
-from midflight.adapters.documents.https import MAX_LOOKUPS, HttpsDocuments
+from midflight.adapters.documents.exchange import MAX_LOOKUPS
+from midflight.adapters.documents.https import HttpsDocuments
 from midflight.apps.server.tls import server_context
 from midflight.domain.errors import NoDocument
 from midflight.services.ports.documents import Document
@@ -119,6 +120,14 @@ async def test_a_plain_document_comes_with_its_age(server: Server, authority: Au
     assert "Authorization" not in head
 
 
+async def test_the_first_address_that_takes_a_connection_serves(
+    server: Server, authority: Authority
+) -> None:
+    server.answer = OK + b"Content-Length: 2\r\n\r\n{}"
+    both = answering("127.0.0.2", "127.0.0.1")
+    assert (await fetch(server, authority, resolve=both)).value == {}
+
+
 @pytest.mark.parametrize(
     ("control", "age"),
     [("no-store", 0), ("max-age=5, no-cache", 0), ("private", None), ("s-maxage=9", None)],
@@ -198,7 +207,7 @@ async def test_a_name_that_changes_its_mind_is_not_followed(
         return await true_connect(factory, "127.0.0.1", port, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("midflight.adapters.documents.https.problem_of", lambda *_, **__: "")
+        patch.setattr("midflight.adapters.documents.exchange.problem_of", lambda *_, **__: "")
         patch.setattr(loop, "create_connection", connect)
         server.answer = OK + b"Content-Length: 2\r\n\r\n{}"
         await documents(authority, resolve=resolve).fetch(f"https://localhost:{server.port}/")

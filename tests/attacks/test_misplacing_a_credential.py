@@ -7,21 +7,23 @@ before it is placed. Nothing of a secret is in what is said.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from control_kit import running_plane
 from hypothesis import given
 from hypothesis import strategies as st
 from lease_kit import LeasePlane, credential
 
 from midflight.domain import placing
 from midflight.domain.action import Action
-from midflight.domain.errors import LeaseUnavailable, Misconfigured
+from midflight.domain.errors import Conflict, LeaseUnavailable, Misconfigured
 from midflight.domain.lease import Credential, Injection, Lease, LeaseState, Placement, Secret
 from midflight.domain.scrubbing import forms
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.guard import Performed, Refused
-from midflight.services.lease_rendering import hidden_of, rendered
+from midflight.services.lease_rendering import certificate_of, hidden_of, rendered
 from midflight.services.ports.leases import Held
 from midflight.services.ports.upstream import Reply
 from midflight.testing import (
@@ -195,6 +197,19 @@ async def test_a_secret_that_is_no_text_is_refused_by_name_and_not_shown(
     assert plane.upstream.received == []
 
 
+@pytest.mark.parametrize("field", ["certificate", "ca_chain", "private_key"])
+@pytest.mark.parametrize("bad", ["\0", "\udcff"])
+def test_a_client_certificate_that_is_no_text_is_refused_and_not_shown(
+    field: str, bad: str
+) -> None:
+    fields = {"certificate": MARK, "ca_chain": MARK, "private_key": MARK}
+    with pytest.raises(LeaseUnavailable) as refused:
+        certificate_of(lent(credential(), {**fields, field: f"{MARK}{bad}"}))
+    assert "holds characters that cannot be placed" in str(refused.value)
+    assert MARK not in repr(refused.value)
+    assert certificate_of(lent(credential(), fields)).key == MARK.encode()
+
+
 async def test_two_credentials_for_one_header_are_not_sent_as_one() -> None:
     leases = ScriptedLeases()
     leases.add(local("one", HEADER), token=MARK)
@@ -221,3 +236,29 @@ async def test_a_word_of_the_database_is_no_echo() -> None:
     assert done.reply.result is not None
     (said,) = done.reply.result["content"]
     assert said["text"] == "postgres, [credential removed]"
+
+
+def test_what_the_upstream_cannot_take_is_refused_when_it_is_added(tmp_path: Path) -> None:
+    with running_plane(tmp_path) as running:
+        running.upstream.placements = frozenset({Placement.HEADER})
+        fields: dict[str, Any] = {
+            "backend": "sealed",
+            "upstreams": ["desk"],
+            "sealed": {"token": MARK},
+        }
+        for injection in (
+            {"placement": "env", "name": "TOKEN"},
+            {"placement": "query", "name": "t"},
+        ):
+            with pytest.raises(LeaseUnavailable, match="takes no"):
+                running.client.post("/v1/credentials", name="a", injections=[injection], **fields)
+        running.client.post(
+            "/v1/credentials", name="a", injections=[{"placement": "header", "name": "X"}], **fields
+        )
+        with pytest.raises(Conflict, match="header x of desk already"):
+            running.client.post(
+                "/v1/credentials",
+                name="b",
+                injections=[{"placement": "header", "name": "x"}],
+                **fields,
+            )

@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 from control_kit import RunningPlane, running_plane
 
-# Each of them would outlive the token: a login of an hour, a credential, a program with a run.
+# Each of them would outlive the token: a login of an hour, a credential, a program with a run, and
+# whatever makes somebody a workload or its client.
 SOCKET_ONLY = {
     ("POST", "/v1/login-codes"): {},
     ("POST", "/v1/credentials"): {"name": "stolen", "backend": "static", "secret": "x"},
     ("POST", "/v1/runs/{id}/launch"): {"pid": 1},
     ("POST", "/v1/operator/tokens"): {},
+    ("POST", "/v1/clients"): {"id": "stolen", "workload": "spiffe://midflight.internal/a"},
+    ("POST", "/v1/entries"): {"spiffe_id": "spiffe://midflight.internal/a", "selectors": ["a:b"]},
+    ("POST", "/v1/join-tokens"): {"spiffe_id": "spiffe://midflight.internal/a"},
 }
 
 

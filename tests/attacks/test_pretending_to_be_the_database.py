@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import ssl
 import struct
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from authority import Authority
 from backend_kit import Subject, credential, on_postgres, setup
 from counterpart_kit import postgres
 from credential_kit import MARKER, lease
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from midflight.adapters.credentials.postgres import PostgresBackend
@@ -176,6 +177,7 @@ PARTS = st.lists(
 
 
 @given(PARTS, st.lists(st.integers(min_value=0), max_size=8))
+@example(b"R\0\0\0\4R\0\0\0\4", [5])  # authenticates without a code
 def test_any_bytes_in_any_pieces_pass_or_are_refused_alike(data: bytes, cuts: list[int]) -> None:
     whole, problem = screened(data, [])
     passed, again = screened(data, cuts)
@@ -235,12 +237,50 @@ async def test_over_tls_a_server_is_who_its_certificate_says(
         await made.issue(one)
         await made.revoke(one)
         await made.close()
+        # Its certificate is for another name.
+        elsewhere = PostgresBackend(
+            setup(
+                credential("postgres", scopes=("reader",), settings=right | {"host": "127.0.0.1"})
+            )
+        )
+        with pytest.raises(MidflightError):
+            await elsewhere.check()
+        await elsewhere.close()
         stranger = PostgresBackend(
             setup(credential("postgres", scopes=("reader",), settings=settings))
         )
         with pytest.raises(MidflightError):
             await stranger.check()
         await stranger.close()
+
+
+@pytest.mark.postgres
+async def test_over_a_socket_file_the_real_one_is_asked_as_well(subject: Subject) -> None:
+    tcp = subject.backend()
+    async with tcp._session() as session:
+        folder = await session.fetchval("SHOW unix_socket_directories")
+    await tcp.close()
+    settings = {**subject.settings, "host": folder}
+    made = PostgresBackend(setup(credential("postgres", scopes=("reader",), settings=settings)))
+    one = lease(scopes=("reader",))
+    assert "can be made" in await made.check()
+    await made.issue(one)
+    await made.revoke(one)
+    assert one.external not in await made.names()
+    await made.close()
+
+
+async def test_at_a_socket_file_a_password_in_clear_is_not_given(tmp_path: Path) -> None:
+    heard = bytearray()
+    with tempfile.TemporaryDirectory(prefix="mf-") as folder:
+        place = f"{folder}/.s.PGSQL.5432"
+        async with await asyncio.start_unix_server(says([authenticate(3)], heard), place):
+            made = backend(5432, tmp_path, host=folder)
+            with pytest.raises(Misconfigured, match="another way than SCRAM"):
+                await made.check()
+            await made.close()
+    assert b"admin" in heard
+    assert SECRET.encode() not in heard
 
 
 @pytest.mark.postgres

@@ -119,3 +119,42 @@ def test_a_program_neither_looks_into_others_nor_stops_who_would_stop_it(tmp_pat
         for name in (*FILES, "ptrace", "signal")
     ]
     assert said(tmp_path, "shut") == [*refused, "own True", "child -9", "1"]
+
+
+# Takes the terminal as its own, as a shell has it, and becomes the launcher there.
+ON_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+TYPING = """
+import fcntl, struct, termios
+for what in (termios.TIOCSTI, 0x541C):
+    try:
+        fcntl.ioctl(0, what, b"x")
+        print("typed")
+    except OSError as error:
+        print("refused", error.errno)  # EPERM by us; a kernel without it says EIO or ENOTTY
+print("size", len(fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8))))
+"""
+
+
+def test_a_program_types_nothing_into_its_launchers_terminal(tmp_path: Path) -> None:
+    launcher = tmp_path / "launcher.py"
+    launcher.write_text(LAUNCHER, encoding="utf-8")
+    master, slave = os.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", ON_A_TERMINAL, launcher, "shut", sys.executable, "-c", TYPING],
+            stdin=slave,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            start_new_session=True,
+            timeout=60,
+        )
+        assert done.stdout.splitlines() == ["refused 1", "refused 1", "size 8"]
+    finally:
+        os.close(slave)
+        os.close(master)

@@ -49,3 +49,23 @@ async def test_nobody_leases_it_while_it_is_being_taken_away(plane: LeasePlane) 
             await plane.ask(live)
         assert plane.server.accounts == {}
     await plane.lease(live)
+
+
+async def test_what_ends_by_itself_is_not_called_over_by_another_backend(plane: LeasePlane) -> None:
+    lasting = credential(settings={"revocability": "at_expiry"})
+    held = await plane.lease(await plane.begin(lasting))
+    await plane.broker.revoke(author=OPERATOR, credential="db")
+    assert await plane.state(held) is LeaseState.REVOKING
+    for other in ("immediate", "never"):
+        with pytest.raises(Conflict, match="not over"):
+            await plane.credentials.put(
+                credential(settings={"revocability": other}), author=OPERATOR, replace=True
+            )
+    await plane.credentials.put(
+        credential(settings={"revocability": "at_expiry"}, ttl_s=30), author=OPERATOR, replace=True
+    )
+    await plane.broker.sweep()
+    assert await plane.state(held) is LeaseState.REVOKING
+    plane.clock.advance(61)
+    await plane.broker.sweep()
+    assert await plane.state(held) is LeaseState.REVOKED

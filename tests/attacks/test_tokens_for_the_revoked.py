@@ -5,9 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import jwt as pyjwt
 import pytest
 from identity_kit import Key
-from oauth_kit import EDITOR, JWT, TOKEN_EXCHANGE, Attempt, OAuthServer, oauth_server
+from oauth_kit import (
+    ACCESS_TOKEN,
+    EDITOR,
+    JWT,
+    OTHER,
+    TOKEN_EXCHANGE,
+    Attempt,
+    OAuthServer,
+    oauth_server,
+)
 
 from gateways import AGENT, OPERATOR
 from midflight.domain.identity import trust_domain
@@ -49,6 +59,34 @@ async def test_no_grant_gives_a_token_to_what_is_revoked(tmp_path: Path, kind: s
             assert answer.status_code == 400, answer.text
         assert await issued(server) == before
         assert len(await server.plane.runs.list_runs()) == runs
+
+
+async def test_who_is_revoked_acts_for_nobody_else_either(tmp_path: Path) -> None:
+    async with oauth_server(tmp_path) as server:
+        key = Key()
+        held = (await server.exchanged(key, OTHER, **server.authenticated()))["access_token"]
+        assert pyjwt.decode(held, options={"verify_signature": False})["act"] == {"sub": AGENT}
+        assert "result" in (await server.tools(held, key)).json()
+        claims = server.plane.identity.read(held)
+        assert await server.plane.oauth.tokens.active(claims)
+        before, runs = await issued(server), len(await server.plane.runs.list_runs())
+        scope = Scope(kind=ScopeKind.WORKLOAD, id=AGENT)
+        await server.plane.interruption.revoke(scope, reason="stolen", author=OPERATOR)
+        assert not await server.plane.oauth.tokens.active(claims)
+        assert "result" not in (await server.tools(held, key)).json()
+        for subject, kind in ((held, ACCESS_TOKEN), (server.svid(OTHER), JWT)):
+            answer = await server.token(
+                key=key,
+                **server.authenticated(
+                    grant_type=TOKEN_EXCHANGE, subject_token=subject, subject_token_type=kind
+                ),
+            )
+            assert answer.status_code == 400, answer.text
+        assert await issued(server) == before
+        assert len(await server.plane.runs.list_runs()) == runs
+        # For itself the other one acts on.
+        own = (await server.exchanged(key, OTHER))["access_token"]
+        assert "result" in (await server.tools(own, key)).json()
 
 
 async def test_nobody_agrees_for_a_client_whose_workload_is_revoked(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -20,6 +21,7 @@ from midflight.domain.lease import Credential, Injection, Placement
 from midflight.domain.records import Observed
 from midflight.domain.scrubbing import REMOVED, Scrubber
 from midflight.domain.traits import Effect, Reach, Traits
+from midflight.services.echoes import MAX_LEASES, Echoes
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.upstream import Reply
 from midflight.testing import ListSink, MemoryPlane, ScriptedLeases, ScriptedUpstream, call, caller
@@ -52,6 +54,19 @@ FORMS: dict[str, Callable[[str], str]] = {
     "json-in-json": lambda s: json.dumps(json.dumps({"k": s})),
     "unicode": lambda s: "".join(f"\\u{ord(c):04x}" for c in s),
     "html": html.escape,
+    "html-without-quotes": lambda s: html.escape(s, quote=False),
+    "html-of-templates": lambda s: html.escape(s).replace("/", "&#x2F;").replace("=", "&#x3D;"),
+    "html-of-owasp": lambda s: html.escape(s).replace("/", "&#x2F;"),
+    "hex-entities": lambda s: "".join(f"&#x{ord(c):x};" for c in s),
+    "encodeURIComponent": lambda s: quote(s, safe="!'()*"),
+    "encodeURI": lambda s: quote(s, safe="!'()*;,/?:@&=+$#"),
+    "percent-in-lower-case": lambda s: re.sub("%..", lambda e: e[0].lower(), quote(s, safe="")),
+    "json-of-php": lambda s: json.dumps(s).replace("/", "\\/"),
+    "json-of-net": lambda s: re.sub(r"\\u(....)", lambda e: rf"\u{e[1].upper()}", json.dumps(s)),
+    "hex-dump": lambda s: s.encode().hex(" "),
+    "hex-of-a-fingerprint": lambda s: s.encode().hex(":").upper(),
+    "hex-of-c": lambda s: "".join(f"\\x{b:02x}" for b in s.encode()),
+    "base64-in-lines": lambda s: base64.encodebytes(s.encode()).decode(),
     "entities": lambda s: "".join(f"&#{ord(c)};" for c in s),
 }
 
@@ -89,6 +104,14 @@ def test_whatever_the_secret_and_whatever_stands_around_it(
     assert json.dumps(secret, ensure_ascii=False)[1:-1] not in said
     raw = (before + secret + after).encode()
     assert scrubber.text(base64.b64encode(raw).decode())[1] >= 1
+
+
+def test_one_of_digits_that_comes_back_as_a_number() -> None:
+    scrubber = Scrubber(["4829103847561", "012345678", "12345"])
+    value = {"a": 4829103847561, "b": [{"c": 4829103847561}, 12345, True], "d": 4829103847561.5}
+    scrubbed, count = scrubber.object(value)
+    assert scrubbed == {"a": REMOVED, "b": [{"c": REMOVED}, 12345, True], "d": 4829103847561.5}
+    assert count == 2
 
 
 def test_keys_that_become_the_same_stay_apart() -> None:
@@ -161,3 +184,16 @@ async def test_one_runs_credential_told_to_another_run() -> None:
     done = await plane.guard.perform(call("look"), caller(token="tok_2"), sink=ListSink())
     assert isinstance(done, Performed)
     assert "of-the-first-run" not in str(done.reply.result)
+
+
+def test_one_that_is_still_used_is_not_forgotten_for_many_that_came_since() -> None:
+    made = MemoryPlane(upstream=ScriptedUpstream("one", []))
+    known = Echoes(recorder=made.ledger, clock=made.clock, telemetry=made.telemetry)
+    known.sent("one", "run_1", "lease_1", frozenset({SECRET}))
+    for number in range(MAX_LEASES + 10):
+        known.sent("one", f"run_{number}", f"other_{number}", frozenset({f"secret-no-{number}"}))
+        if number % 1_000 == 0:
+            known.sent("one", "run_1", "lease_1", frozenset({SECRET}))
+    scrubber = known.scrubber("one", "run_1")
+    assert scrubber is not None
+    assert scrubber.text(SECRET) == (REMOVED, 1)

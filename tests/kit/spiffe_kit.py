@@ -214,6 +214,7 @@ __all__ = [
     "OTHER_DOMAIN",
     "REPORTS",
     "TRIAGE",
+    "ByUid",
     "Mint",
     "ServedApi",
     "served",

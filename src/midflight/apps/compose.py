@@ -68,11 +68,14 @@ from midflight.services.policy_files import OBSERVE
 from midflight.services.ports.keys import Purpose
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
+from midflight.services.survey import Surveyor
 from midflight.services.turns import Turns
 from midflight.wire import tokens
 
 log = structlog.get_logger(__name__)
 
+FOLLOW_S = 1.0
+"""How often the log of revocations is read for what other processes have appended."""
 SWEEP_S = 5.0
 """How often runs whose time is over are ended, noise is recorded, policies are looked at."""
 
@@ -176,8 +179,12 @@ class Plane:
             subject_token=self._subject_token,
             issuer=settings.issuer,
         )
-        self.broker, self.credentials = leasing.broker, leasing.credentials
-        self.sealed_secrets = leasing.sealed
+        self.broker, self.credentials, self.sealed_secrets, self.logins = (
+            leasing.broker,
+            leasing.credentials,
+            leasing.sealed,
+            leasing.logins,
+        )
         self.delegation = Delegation(
             runs=self.runs,
             inventory=self.inventory,
@@ -257,6 +264,11 @@ class Plane:
             made.leases or self.broker,
             signers=made.signers or RequestSigners(clock=made.clock),
             interruption=self.interruption,
+        )
+        self.lending = leasing.lending(
+            self.injecting,
+            to=self.catalogue,
+            names={each.name: each.lists_with for each in settings.upstream if each.lists_with},
         )
         self.guard = Guard(
             catalogue=self.catalogue,
@@ -360,10 +372,10 @@ class Plane:
             await self.monitor_history.start()
             if self.monitor_history.problem:
                 log.warning("monitors_lost", why=self.monitor_history.problem)
-            self.interruption.on_revoked(self.broker.revoked)
-            self.runs.on_ended(self.broker.run_ended)
+            self._bind_leases()
             await self.broker.start()
             undo.push_async_callback(self.broker.close)
+            undo.push_async_callback(self.lending.close)
             await self.runs.start()
             await self.attesting.start()
             undo.push_async_callback(self.launches.close)
@@ -378,10 +390,17 @@ class Plane:
                 self._aside(self._first_fetch(name))
             self._aside(self.spiffe.federation.run())
             self._aside(self._sweep())
+            self._aside(self._follow())
             undo.push_async_callback(self._stop_beside)
             yield
 
     # Inside
+
+    def _bind_leases(self) -> None:
+        """Leases end with what they are of, and are named where that is revoked."""
+        self.interruption.on_revoked(self.broker.revoked)
+        self.interruption.survey_with(Surveyor(runs=self.runs, leases=self.broker).reached)
+        self.runs.on_ended(self.broker.run_ended)
 
     def _entitled(self, workload: Workload, opener: str, proof: str) -> Decision:
         return self.engine.decide(
@@ -438,6 +457,7 @@ class Plane:
                 (
                     self.runs.sweep,
                     self.broker.sweep,
+                    self.lending.sweep,
                     self.flow.save,
                     self.policies.reload_if_changed,
                     self.approvals.sweep,
@@ -450,6 +470,11 @@ class Plane:
                     self.attesting.sweep,
                 )
             )
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            await do_chores((self.interruption.follow,))
 
     async def _subject_token(self, lease: Lease) -> str:
         """Says to another authorization server who a lease's workload is, for minutes."""

@@ -21,6 +21,7 @@ from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import CredentialBackend
 from midflight.services.ports.injection import RequestSigner
 from midflight.services.ports.keys import Signer
+from midflight.services.ports.logins import Logins
 from midflight.services.ports.secret_reader import BackendMaker, Setup
 
 
@@ -29,6 +30,7 @@ def backend_makers(
     client_signer: Signer | None = None,
     subject_token: SubjectToken | None = None,
     issuer: str = "",
+    logins: Logins | None = None,
 ) -> Mapping[str, BackendMaker]:
     """What makes a backend, by the kind that operators write.
 
@@ -37,6 +39,7 @@ def backend_makers(
             for credentials that name no key of their own.
         subject_token: says who a lease's workload is, to those that exchange tokens.
         issuer: under which that key is published, for those that know Midflight by it.
+        logins: keeps what people's logins at authorization servers gave.
     """
 
     def openbao(setup: Setup) -> CredentialBackend:
@@ -61,6 +64,7 @@ def backend_makers(
             clock=setup.clock,
             signer=client_signer,
             subject_token=subject_token,
+            logins=logins,
         )
 
     def github_app(setup: Setup) -> CredentialBackend:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from midflight.adapters.credentials.oauth import SubjectToken
 from midflight.adapters.credentials.postgres import PostgresBackend
@@ -10,7 +11,10 @@ from midflight.adapters.credentials.references import References
 from midflight.adapters.credentials.sealed import SealedBackend
 from midflight.apps.compose_backends import backend_makers
 from midflight.services.broker import Broker
+from midflight.services.catalogue import Catalogue
+from midflight.services.catalogue_lending import CatalogueLending
 from midflight.services.credentials import Credentials
+from midflight.services.injection import Injecting
 from midflight.services.interruption import Interruption
 from midflight.services.lease_asking import LeaseAsking
 from midflight.services.lease_ending import LeaseEnding
@@ -23,6 +27,7 @@ from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.secret_reader import BackendMaker
 from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
+from midflight.services.sealed_logins import SealedLogins
 from midflight.services.sealed_secrets import SealedSecrets
 
 MAKERS: Mapping[str, BackendMaker] = {
@@ -57,9 +62,13 @@ class BrokerParts:
         `client_signer` is Midflight's own key as a client of others, published under `issuer`;
         `subject_token` says who a lease's workload is, to those that exchange tokens.
         """
-        if client_signer is not None or subject_token is not None:
+        self.logins = SealedLogins(store=store, wrap=wrap)
+        if makers is MAKERS or client_signer is not None or subject_token is not None:
             asking_others = backend_makers(
-                client_signer=client_signer, subject_token=subject_token, issuer=issuer
+                client_signer=client_signer,
+                subject_token=subject_token,
+                issuer=issuer,
+                logins=self.logins,
             )
             makers = {**makers, **asking_others}
         holder = clock.token()
@@ -98,6 +107,23 @@ class BrokerParts:
             clock=clock,
             holder=holder,
         )
+        self._lending = partial(
+            CatalogueLending,
+            credentials=self.credentials,
+            store=store,
+            ending=ending,
+            interruption=interruption,
+            clock=clock,
+            holder=holder,
+        )
+
+    def lending(
+        self, injecting: Injecting, *, to: Catalogue, names: Mapping[str, str]
+    ) -> CatalogueLending:
+        """What lends to the requests of a catalogue; `names` are credentials by upstream."""
+        made = self._lending(attach=injecting.attach, gone=injecting.gone, names=names)
+        to.lend(made.lent)
+        return made
 
 
 __all__ = ["MAKERS", "BrokerParts"]

@@ -16,12 +16,58 @@ from midflight.domain.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from midflight.domain.revocation import Revocation
     from midflight.services.ports.ledger_store import LedgerReader
     from midflight.services.ports.policy_sets import PolicyCompiler
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _KEY_BESIDE = Path("keys") / "checkpoint.key"
 _MAX_KEY_BYTES = 4_096
+
+
+def stop_everything(state: Path, *, reason: str, author: str) -> Revocation:
+    """Append a revocation of everything to the store of a plane that does not answer.
+
+    Args:
+        state: the plane's state directory; whoever may write there may do this.
+        reason: why.
+        author: who says so, by the operating system.
+
+    Raises:
+        Misconfigured: there is no store.
+        StoreUnavailable: it cannot be written.
+    """
+    import asyncio  # noqa: PLC0415 -- see the module
+
+    from midflight.adapters.clock import SystemClock  # noqa: PLC0415 -- as above
+    from midflight.adapters.store.sqlite import SqliteStore  # noqa: PLC0415 -- as above
+    from midflight.domain.revocation import Revocation, Scope, ScopeKind  # noqa: PLC0415
+
+    path = state / "midflight.sqlite3"
+    if not path.is_file():
+        raise Misconfigured(
+            f"There is no store of a plane in {state}.", hint="Nothing of it has ever run here."
+        )
+    clock = SystemClock()
+    revocation = Revocation(
+        id=f"rev_{clock.token()}",
+        scope=Scope(kind=ScopeKind.EVERYTHING),
+        reason=reason,
+        author=author,
+        proof="state-directory",
+        at=clock.now(),
+    )
+
+    async def append() -> None:
+        store = SqliteStore(path)
+        await store.open()
+        try:
+            await store.append_revocation(revocation)
+        finally:
+            await store.close()
+
+    asyncio.run(append())
+    return revocation
 
 
 def policy_compiler() -> PolicyCompiler:

@@ -72,6 +72,14 @@ def parse(file: Path) -> tuple[dict[str, Any], dict[TomlPath, int]]:
         raise Misconfigured(f"{file} is not TOML: {error}.") from None
 
 
+def state_directory(file: Path, *, environment: Mapping[str, str] | None = None) -> Path:
+    """The state directory of the plane of this settings file."""
+    variables = os.environ if environment is None else environment
+    document, _ = parse(file)
+    state = variables.get("MIDFLIGHT_STATE__DIRECTORY") or _text(document, "state", "directory")
+    return file.absolute().parent / Path(state or STATE_DIRECTORY).expanduser()
+
+
 def control_socket(file: Path, *, environment: Mapping[str, str] | None = None) -> Path:
     """Path of the control socket that the plane of this settings file listens on."""
     variables = os.environ if environment is None else environment

@@ -5,17 +5,15 @@ Clients are not settings: `midflight client add` registers them.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from midflight.apps.settings_ci import Algorithm, read_key_set
-from midflight.apps.settings_sections import BASE, ExistingFile, HttpUrl, Section
+from midflight.apps.settings_issuers import KeyedIssuer
+from midflight.apps.settings_sections import BASE, HttpUrl, Section
 from midflight.apps.settings_values import Reference, reference
 from midflight.domain.identity import spiffe_id
-from midflight.domain.value import JSONObject
 
 
 def _secret(value: Any) -> Reference:
@@ -50,7 +48,7 @@ class Login(Section):
         return value
 
 
-class AssertionIssuerSection(Section):
+class AssertionIssuerSection(KeyedIssuer):
     """`[[oauth.id_jag_issuer]]`: a provider whose identity assertions (ID-JAG) are taken.
 
     It may let in any of its people by any registered client that can prove itself, so it stands
@@ -59,42 +57,8 @@ class AssertionIssuerSection(Section):
 
     # What its assertions say in `iss`, exactly, slash at the end included.
     issuer: str
-    # Where its keys are. Default: as its metadata (.well-known/openid-configuration) says.
-    jwks_uri: str | None = None
-    discovery: str | None = None
-    jwks_file: ExistingFile | None = None
-    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256",)
     # The one of its tenants whose people are let in, for an issuer that has tenants.
     tenant: str | None = Field(default=None, min_length=1, max_length=256)
-    # Whether it may be on this machine or in a private network.
-    allow_private: bool = False
-
-    @field_validator("issuer", "jwks_uri", "discovery")
-    @classmethod
-    def _check_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.fragment:
-            raise ValueError("is not an https URL without credentials and fragment")
-        return value
-
-    @field_validator("jwks_file")
-    @classmethod
-    def _check_file(cls, value: Path | None) -> Path | None:
-        if value is not None:
-            read_key_set(value)
-        return value
-
-    @model_validator(mode="after")
-    def _check_keys(self) -> Self:
-        if sum(one is not None for one in (self.jwks_uri, self.discovery, self.jwks_file)) > 1:
-            raise ValueError("give one of jwks_uri, discovery and jwks_file")
-        return self
-
-    def fixed(self) -> JSONObject | None:
-        """The key set of `jwks_file`, or None."""
-        return None if self.jwks_file is None else read_key_set(self.jwks_file)
 
 
 class OAuth(Section):

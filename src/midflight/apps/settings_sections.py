@@ -330,6 +330,9 @@ class Upstream(Section):
     # Declares that one child may serve many runs, because it keeps nothing between calls.
     stateless: bool = False
     headers: dict[str, Reference] = {}
+    # Credential (`midflight credential add`) that a lease of is taken for Midflight's own requests,
+    # for an upstream that shows its tools to nobody without one. Default: none is.
+    lists_with: str = Field(default="", pattern=r"^(?:[a-z0-9][a-z0-9-]{0,62})?$")
     # PEM file of the authorities that sign this upstream's certificate; default: the system's.
     ca: ExistingFile | None = None
     # Speak HTTP/2 to it, or go by a forward proxy; both cost more than HTTP/1.1 without one.
@@ -398,8 +401,11 @@ class Upstream(Section):
             raise ValueError("needs either url or command")
         if self.url is not None and (self.args or self.env or self.cwd):
             raise ValueError("has a url; args, env and cwd belong to a command")
-        if self.command is not None and (self.headers or self.ca or self.http2 or self.proxy):
-            raise ValueError("has a command; headers, ca, http2 and proxy belong to a url")
+        of_a_url = self.headers or self.lists_with or self.ca or self.http2 or self.proxy
+        if self.command is not None and of_a_url:
+            raise ValueError(
+                "has a command; headers, lists_with, ca, http2 and proxy belong to a url"
+            )
         if self.url is not None and self._sends_secrets_in_the_clear(self.url):
             raise ValueError("sends a secret header over http to another machine; use https")
         return self

@@ -99,6 +99,11 @@ class Caller(Value):
     scope: tuple[str, ...] | None = None
     actors: tuple[str, ...] = ()
 
+    @property
+    def acting(self) -> tuple[str, ...]:
+        """The workloads among `actors`."""
+        return tuple(actor for actor in self.actors if _SPIFFE_ID.match(actor))
+
 
 def spiffe_id(text: str) -> str:
     """Check a SPIFFE ID with a path and return it.
@@ -116,6 +121,9 @@ def trust_domain(workload_id: str) -> str:
     return workload_id.split("/", 3)[2]
 
 
+MAX_ACTORS = 4
+"""How long a chain of actors may be, of whoever acts for another (`Caller.actors`)."""
+
 OWN_PATH = "/midflight/"
 """Paths of our own parts in the trust domain; no workload is registered under it."""
 
@@ -126,6 +134,7 @@ def own_id(trust_domain_name: str, part: str) -> str:
 
 
 __all__ = [
+    "MAX_ACTORS",
     "OWN_PATH",
     "Author",
     "Caller",

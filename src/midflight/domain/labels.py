@@ -51,6 +51,11 @@ class Labels(Value):
             and self.compartments >= other.compartments
         )
 
+    def described(self) -> str:
+        """For people: `untrusted secret customers`."""
+        parts = ["untrusted" if self.untrusted else "trusted", self.confidentiality.name.lower()]
+        return " ".join([*parts, *sorted(self.compartments)])
+
 
 BOTTOM = Labels()
 UNTRUSTED = Labels(untrusted=True)

@@ -190,7 +190,17 @@ class Revoked(Value, tag="revoked"):
 class Impact(Value, tag="impact"):
     """What had already happened in the scope of a revocation when it took effect.
 
-    `cut` and `spared` list record ids; `bytes_out` maps upstream to bytes of the cut actions.
+    Attributes:
+        revocation: its id; empty for one that was only looked at (`--dry-run`).
+        scope: what it covers.
+        cut: record ids of the actions in flight that were cut.
+        completed: actions of the scope that had completed since this process began.
+        bytes_out: bytes that had left for each upstream, in completed and cut actions.
+        unknown: of those that were cut, the ones whose effect nobody knows: bytes had left.
+        took_us: microseconds until the last of them was cut.
+        runs: runs in the scope that are open here or have acted since this process began.
+        leases: leases in the scope that were usable, which end with it.
+        labels: what those runs had seen, joined: `untrusted secret customers`; empty for no run.
     """
 
     at: float
@@ -201,6 +211,9 @@ class Impact(Value, tag="impact"):
     bytes_out: dict[str, int]
     unknown: tuple[str, ...]
     took_us: int
+    runs: tuple[str, ...] = ()
+    leases: tuple[str, ...] = ()
+    labels: str = ""
 
 
 class Changed(Value, tag="changed"):

@@ -61,7 +61,11 @@ class Revocation(Value):
 
 
 def scopes_over(
-    workload: str, *, owner: str | None = None, runs: Iterable[str | None] = (), token: str = ""
+    workload: str,
+    *,
+    owner: str | None = None,
+    runs: Iterable[str | None] = (),
+    token: str = "",
 ) -> list[tuple[ScopeKind, str]]:
     """Every scope whose revocation ends what a workload does, as `Interruption.covering` takes it.
 

@@ -3,9 +3,14 @@
     clients     authorization_clients.py    who calls
     tokens      authorization_tokens.py     issue, introspect, revoke
     exchange    authorization_exchange.py   RFC 8693
-    assertions  identity_assertions.py      RFC 7523, for identity assertions; experimental
+    subjects    authorization_subjects.py   what is taken in exchange
     codes       authorization_codes.py      people: codes and refresh tokens
     people      authorization_people.py     who is signed in
+
+Experimental, behind the token endpoint where they are on:
+
+    transactions  transaction_tokens.py     RFC 8693, for transaction tokens
+    assertions    identity_assertions.py    RFC 7523, for identity assertions
 
 Every refusal leaves here as an `AuthorizationRefused` with an OAuth code; what else goes wrong is
 `server_error` without a word of why. Above: `apps/oauth`, which counts and records refusals.

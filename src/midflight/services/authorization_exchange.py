@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
-from midflight.domain.identity import Author
+from midflight.domain.identity import MAX_ACTORS, Author
 from midflight.domain.scopes import narrowing
 from midflight.domain.value import JSONObject, Value
 from midflight.services.authorization_clients import AuthorizationRequest, Clients, Known
@@ -35,8 +35,6 @@ from midflight.services.openers import BY_JOB, BY_OAUTH
 from midflight.services.ports.authorization_proofs import AuthorizationProofs, Subject
 from midflight.services.runs import Runs
 from midflight.services.transaction_tokens import TRANSACTION_TOKEN, TransactionTokens
-
-MAX_ACTORS = 4
 
 _PARAMETERS = ("subject_token", "subject_token_type")
 
@@ -120,8 +118,9 @@ class Exchange:
             capped += [actor.expires_at] if actor.capped else []
         scope = self._tokens.scope(form, *held)
         # Before anything is spent or opened: nothing of a revoked workload begins.
-        await self._tokens.check_standing(workload if actor is None else actor.workload or "")
-        self._tokens.check_acting(() if client is None else (client.workload,))
+        acting = subject.actors if client is None else (client.workload, *subject.actors)
+        for_whom = workload if actor is None else actor.workload or ""
+        await self._tokens.check_standing(for_whom, actors=acting)
         await self._subjects.spend(subject)
         if actor is not None:
             await self._subjects.spend(actor)

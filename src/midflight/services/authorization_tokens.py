@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.errors import Forbidden, Interrupted, Unauthenticated
-from midflight.domain.identity import Author
+from midflight.domain.identity import Author, Caller
 from midflight.domain.revocation import Scope, ScopeKind, scopes_over
-from midflight.domain.run import RunState
+from midflight.domain.run import Run, RunState
 from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
 from midflight.domain.value import Discreet, JSONObject, Value
 from midflight.services.authorization_clients import AuthorizationRequest, Known
@@ -171,7 +171,7 @@ class AuthorizedTokens:
 
         Raises as `Identity.mint`, and as `check_standing`.
         """
-        await self.check_standing(workload, run)
+        await self.check_standing(workload, run, actors=actors)
         minted = await self._identity.mint(
             workload=workload,
             author=author,
@@ -196,31 +196,51 @@ class AuthorizedTokens:
         }
         return Issued(jti=minted.jti, expires_at=minted.expires_at, answer=answer)
 
-    async def check_standing(self, workload: str, run: str | None = None) -> None:
+    async def check_standing(
+        self, workload: str, run: str | None = None, *, actors: tuple[str, ...] = ()
+    ) -> None:
         """Whether a token of this workload could be good for anything now.
 
+        `actors` are SPIFFE IDs of whoever else acts, of whom none may be revoked.
+
         Raises:
-            Forbidden: the workload is not in good standing.
-            Interrupted: it, its owner, its trust domain or the run is revoked.
+            Forbidden: the workload, or one of `actors` that is registered, is not in good standing.
+            Interrupted: one of them, its owner, its trust domain or the run is revoked.
         """
-        known = self._inventory.current(workload)
-        why = self._inventory.standing(known, self._clock.now())
+        stored = None if run is None else await self._store.get_run(run)
+        above = () if stored is None else await self._above(stored.run)
+        runs = (run,) if stored is None else stored.run.lineage
+        self._check(workload, runs, actors=actors, above=above)
+
+    async def _above(self, run: Run) -> Sequence[str]:
+        """The workloads of the runs that a run descends from: its work is theirs, handed on."""
+        found: list[str] = []
+        for name in run.ancestors:
+            parent = await self._store.get_run(name)
+            if parent is not None:
+                found.append(parent.run.workload)
+        return found
+
+    def _check(
+        self,
+        workload: str,
+        runs: Sequence[str | None],
+        *,
+        actors: tuple[str, ...],
+        above: Sequence[str],
+        token: str = "",
+    ) -> None:
+        """`check_standing`, at this moment."""
+        now = self._clock.now()
+        who = Caller(
+            workload=workload, run=None, token=token, proof="", expires_at=int(now), actors=actors
+        )
+        known, why = self._inventory.current(workload), self._inventory.standing_of(who, now)
         if known is None or why is not None:
             raise Forbidden(why or "The workload is not registered.")
-        runs = () if run is None else (run,)
-        if run is not None and (stored := await self._store.get_run(run)) is not None:
-            runs = stored.run.lineage
-        scopes = scopes_over(workload, owner=known.owner, runs=runs)
+        scopes = scopes_over(workload, owner=known.owner, runs=runs, token=token)
+        scopes += self._inventory.revoked_with((*who.acting, *above))
         revocation = self._interruption.covering(scopes)
-        if revocation is not None:
-            raise refusal(revocation)
-
-    def check_acting(self, actors: Sequence[str]) -> None:
-        """`check_standing` of those who act for another workload. No I/O."""
-        why = self._inventory.acting(actors, self._clock.now())
-        if why is not None:
-            raise Forbidden(why)
-        revocation = self._interruption.covering(self._inventory.scopes_of(actors))
         if revocation is not None:
             raise refusal(revocation)
 
@@ -272,25 +292,27 @@ class AuthorizedTokens:
         workload: str,
         *,
         run: str | None = None,
-        token: str | None = None,
-        actors: Sequence[str] = (),
+        token: str = "",
+        actors: tuple[str, ...] = (),
     ) -> bool:
         """Whether a workload is in good standing, its run is open, and nothing is revoked.
 
-        `actors` are SPIFFE IDs of whoever else acts, of whom the same has to hold.
+        `actors` as for `check_standing`.
         """
+        runs: Sequence[str] = ()
+        above: Sequence[str] = ()
         if run is not None:
             stored = await self._store.get_run(run)
             if stored is None or stored.state is not RunState.OPEN:
                 return False
             if stored.run.expires_at <= self._clock.now():
                 return False
+            runs, above = stored.run.lineage, await self._above(stored.run)
         try:
-            await self.check_standing(workload, run)
-            self.check_acting(actors)
+            self._check(workload, runs, actors=actors, above=above, token=token)
         except (Forbidden, Interrupted):
             return False
-        return token is None or self._interruption.covering(((ScopeKind.TOKEN, token),)) is None
+        return True
 
     async def revoke(self, token: str, client: Known) -> bool:
         """RFC 7009 for an access token: False if it is none. Durable when this returns.

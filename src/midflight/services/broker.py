@@ -24,7 +24,7 @@ from midflight.domain.errors import Conflict, MidflightError
 from midflight.domain.identity import Author, Workload
 from midflight.domain.lease import Credential, Lease, LeaseState
 from midflight.domain.question import Source
-from midflight.domain.revocation import Revocation, ScopeKind
+from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.run import RunState
 from midflight.domain.traits import Traits
 from midflight.services.credentials import Credentials
@@ -232,6 +232,11 @@ class Broker:
             raise taken_back(held.lease)
 
     # Ends
+
+    def within(self, scope: Scope) -> Sequence[str]:
+        """Leases that this process holds in a scope, by id. No I/O."""
+        wanted = covered(scope.kind, scope.id)
+        return sorted(entry.lease.id for entry in self._book.matching(wanted))
 
     def revoked(self, revocation: Revocation) -> None:
         """A revocation took effect: deny in this turn, and end what it covers beside it."""

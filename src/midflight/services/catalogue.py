@@ -8,8 +8,9 @@ notice, in mid-session too. What is unpinned or drifted is denied until an opera
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeAlias, cast
 
 import msgspec
 
@@ -22,12 +23,13 @@ from midflight.domain.reviews import told
 from midflight.domain.tool import Definition, Pin, PinnedKind, PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.domain.value import JSONObject, Value
-from midflight.services.fetching import fetch_definitions
+from midflight.services.fetching import CatalogueFlight, fetch_definitions
 from midflight.services.ports.clock import Clock
+from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
-from midflight.services.ports.upstream import ServerInfo, Upstream
+from midflight.services.ports.upstream import Flight, ServerInfo, Upstream
 
 Key = tuple[str, PinnedKind, str]
 
@@ -47,6 +49,15 @@ class Listed(Value):
     definition: Definition | None
     state: PinState
     pin: Pin | None
+
+
+Lent: TypeAlias = Callable[[str], AbstractAsyncContextManager[tuple[Attachment, Flight]]]
+"""(upstream) → what Midflight's own requests to it carry, and what is looked at before each."""
+
+
+@asynccontextmanager
+async def _nothing_lent(_: str) -> AsyncGenerator[tuple[Attachment, Flight]]:
+    yield NOTHING, CatalogueFlight()
 
 
 class Waits(Value):
@@ -82,6 +93,7 @@ class Catalogue:
     ) -> None:
         """`reaches` gives each upstream's reach for what is not pinned by itself (resources)."""
         self._waits = waits or Waits()
+        self._lent: Lent = _nothing_lent
         self._refreshing: dict[str, tuple[float, asyncio.Task[None]]] = {}
         self._failed: dict[str, tuple[float, MidflightError]] = {}
         self._relaying: frozenset[str] = frozenset()
@@ -103,6 +115,10 @@ class Catalogue:
         self._changed: list[Callable[[str, PinnedKind], None]] = []
         self._reported: set[tuple[Key, str]] = set()
         self.generation = 0
+
+    def lend(self, lent: Lent) -> None:
+        """Fetch with what this lends: for upstreams that list nothing without a credential."""
+        self._lent = lent
 
     def on_changed(self, listener: Callable[[str, PinnedKind], None]) -> None:
         """Call `listener(upstream, kind)` when what it serves, or a pin of it, has changed."""
@@ -268,8 +284,11 @@ class Catalogue:
             fetched = self._fetched.get(upstream)
             if unless_younger_than is not None and fetched != unless_younger_than:
                 return  # somebody else has just fetched it
-            info = await adapter.describe()
-            served = await fetch_definitions(adapter, info)
+            async with self._lent(upstream) as (attachment, flight):
+                info = await adapter.describe(attachment=attachment)
+                served = await fetch_definitions(
+                    adapter, info, attachment=attachment, flight=flight
+                )
             self._fetched[upstream] = self._clock.monotonic()
             self._failed.pop(upstream, None)
             self._info[upstream] = info

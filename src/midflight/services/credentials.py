@@ -19,6 +19,7 @@ from midflight.domain.lease import Credential, LeaseState, Revocability
 from midflight.domain.records import Changed
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import CredentialBackend
+from midflight.services.ports.logins import Pins
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.secret_reader import BackendMaker, SecretReader, Setup
 from midflight.services.ports.store import Store
@@ -149,6 +150,20 @@ class Credentials:
                         hint=f"Place it elsewhere, or: midflight credential remove {other.name}",
                     )
 
+    async def pinned(self, credential: Credential) -> Credential:
+        """The same, with what its backend finds that is an operator's to choose written into it.
+
+        Raises:
+            Misconfigured: it cannot be used, or nothing can be chosen without more being said.
+            Unavailable: whoever is asked does not answer.
+        """
+        self.checked(credential)
+        backend = self._make(credential)
+        try:
+            return await backend.pinned() if isinstance(backend, Pins) else credential
+        finally:
+            await backend.close()
+
     @contextmanager
     def closed(self, name: str) -> Generator[None]:
         """Meanwhile no lease of it is begun, so that the last one can end."""
@@ -175,7 +190,7 @@ class Credentials:
         self.checked(credential)
         before = self._known.get(credential.name)
         if replace and before is not None:
-            await self._must_be_spent(before)
+            await self._must_be_spent(before, credential)
         known = msgspec.structs.replace(
             credential,
             added_by=author.name,
@@ -200,14 +215,19 @@ class Credentials:
 
     # Inside
 
-    async def _must_be_spent(self, known: Credential) -> None:
-        """`Conflict` while leases are left that another backend would look for in vain."""
+    async def _must_be_spent(self, known: Credential, new: Credential) -> None:
+        """`Conflict` while leases are left that another backend would look for in vain.
+
+        What ends by itself is waited for under the new one as well, if that knows that it must.
+        """
         states = [state for state in LeaseState if state is not LeaseState.REVOKED]
         left = await self._store.list_leases(credential=known.name, states=states, limit=1)
-        if left and self.revocability(known.name) is not Revocability.AT_EXPIRY:
+        lasting = Revocability.AT_EXPIRY
+        both_wait = self.revocability(known.name) is lasting is self._make(new).revocability
+        if left and not both_wait:
             raise Conflict(
-                f"Leases of credential {known.name} are not revoked at its backend, and with other "
-                "settings they never would be.",
+                f"Leases of credential {known.name} are not over at its backend, and with other "
+                "settings nobody would know when they are.",
                 hint=f"midflight lease list --credential {known.name} says why; or add the new one "
                 "under another name.",
             )

@@ -39,7 +39,7 @@ from midflight.services.ports.upstream import (
 )
 
 MAX_LEASES = 4_096
-"""Leases of one upstream whose secrets are remembered, the oldest forgotten first."""
+"""Leases of one upstream whose secrets are remembered, those not used for long forgotten first."""
 MAX_OTHERS = 32
 """Leases of other runs, the newest, that are looked for in what a run is told: it bounds the price
 of one answer. What belongs to no run is looked through for all."""
@@ -59,8 +59,10 @@ class Echoes:
         """These secrets are about to go to the upstream."""
         known = self._sent.setdefault(upstream, OrderedDict())
         before = known.get(lease)
-        if before is not None and secrets <= before[1]:
-            return
+        if before is not None:
+            known.move_to_end(lease)  # it is in use: others are forgotten first
+            if secrets <= before[1]:
+                return
         known[lease] = (run, secrets if before is None else secrets | before[1])
         if len(known) > MAX_LEASES:
             known.popitem(last=False)
@@ -128,9 +130,12 @@ class ScrubbedUpstream:
 
         await self._inner.start(scrubbed)
 
-    async def describe(self) -> ServerInfo:
+    async def describe(self, *, attachment: Attachment = NOTHING) -> ServerInfo:
         """See `Upstream.describe`."""
-        info = await self._inner.describe()
+        if attachment is NOTHING:
+            info = await self._inner.describe()
+        else:
+            info = await self._inner.describe(attachment=attachment)
         scrubber = self._echoes.scrubber(self.name, "")
         if scrubber is None:
             return info

@@ -13,9 +13,11 @@ from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Conflict, UpstreamBroken
 from midflight.domain.tool import Definition, PinnedKind
 from midflight.domain.value import JSONObject
+from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.upstream import (
     CATALOGUE_SEAT,
     ClientRequest,
+    Flight,
     ServerInfo,
     Upstream,
 )
@@ -71,8 +73,14 @@ class CatalogueSink:
         raise Conflict(f"Midflight's own requests answer no {request.method}.")
 
 
-async def fetch_definitions(upstream: Upstream, info: ServerInfo) -> list[Definition]:
-    """Everything the upstream serves that can be pinned.
+async def fetch_definitions(
+    upstream: Upstream,
+    info: ServerInfo,
+    *,
+    attachment: Attachment = NOTHING,
+    flight: Flight | None = None,
+) -> list[Definition]:
+    """Everything the upstream serves that can be pinned, asked with what is attached.
 
     Raises:
         UpstreamUnavailable, UpstreamBroken: it does not answer, or not in the protocol's form.
@@ -80,7 +88,9 @@ async def fetch_definitions(upstream: Upstream, info: ServerInfo) -> list[Defini
     found: list[Definition] = []
     for capability, method, member, naming, kind in _LISTS:
         if capability in info.capabilities:
-            entries = await _fetch_list(upstream, method, member)
+            entries = await _fetch_list(
+                upstream, method, member, attachment=attachment, flight=flight or CatalogueFlight()
+            )
             found.extend(_definition(upstream.name, kind, naming, entry) for entry in entries)
     if info.instructions:
         body: JSONObject = {"instructions": info.instructions}
@@ -102,7 +112,9 @@ async def fetch_definitions(upstream: Upstream, info: ServerInfo) -> list[Defini
     return found
 
 
-async def _fetch_list(upstream: Upstream, method: str, member: str) -> list[JSONObject]:
+async def _fetch_list(
+    upstream: Upstream, method: str, member: str, *, attachment: Attachment, flight: Flight
+) -> list[JSONObject]:
     entries: list[JSONObject] = []
     cursor: str | None = None
     size = 0
@@ -116,8 +128,9 @@ async def _fetch_list(upstream: Upstream, method: str, member: str) -> list[JSON
                 params={} if cursor is None else {"cursor": cursor},
             ),
             seat=CATALOGUE_SEAT,
-            flight=CatalogueFlight(),
+            flight=flight,
             sink=CatalogueSink(),
+            attachment=attachment,
         )
         if reply.result is None:
             if method == "resources/templates/list" and (reply.error or {}).get("code") == -32601:

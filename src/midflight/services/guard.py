@@ -193,9 +193,7 @@ class Guard:
         action, caller = case.action, case.caller
         now = self._clock.now()
         workload = self._inventory.current(caller.workload)
-        missing = self._inventory.standing(workload, now) or self._inventory.acting(
-            caller.actors, now
-        )
+        missing = self._inventory.standing_of(caller, int(now))
         if workload is None or missing is not None:
             return deny(
                 DenyCode.UNREGISTERED,
@@ -203,7 +201,7 @@ class Guard:
                 missing or "The workload is not registered.",
                 "An operator registers it with `midflight workload add`.",
             )
-        case.workload, case.acting = workload, self._inventory.scopes_of(caller.actors)
+        case.workload = workload
         if self._interruption.in_flight >= self._max_in_flight:
             return deny(
                 DenyCode.OVERLOADED,
@@ -265,6 +263,10 @@ class Guard:
         """The refusal by a revocation, or None. A known run brings in what it descends from."""
         if case.live is not None and not case.live.run.ancestors:
             return None
+        above = () if case.live is None else tuple(case.live.ancestors())
+        if above or case.caller.actors:
+            through = (*case.caller.acting, *(each.run.workload for each in above))
+            case.beyond = self._inventory.revoked_with(through)
         revocation = self._interruption.covering(case.scopes())
         if revocation is None:
             return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Shadow
 from midflight.domain.identity import Caller, Workload
@@ -26,13 +24,13 @@ class Case:
     """What the guard knows of one action on its way. Mutable, lives for one `perform`."""
 
     __slots__ = (
-        "acting",
         "action",
         "approval",
         "arguments",
         "asked_at",
         "began",
         "beside",
+        "beyond",
         "caller",
         "digest",
         "flow",
@@ -58,8 +56,8 @@ class Case:
         self.caller = caller
         self.began = began
         self.workload: Workload | None = None
-        self.acting: Sequence[tuple[ScopeKind, str]] = ()
-        """Scopes of those who act for the workload."""
+        self.beyond: tuple[tuple[ScopeKind, str], ...] = ()
+        """What revokes those who act for the caller, and those whose runs its own descends from."""
         self.live: LiveRun | None = None
         self.target: Target | None = None
         self.digest = ""
@@ -96,9 +94,9 @@ class Case:
             runs=(caller.run,) if self.live is None else self.live.run.lineage,
             token=caller.token,
         )
-        scopes += self.acting
         scopes.append((ScopeKind.UPSTREAM, action.upstream))
         scopes.append((ScopeKind.TOOL, f"{action.upstream}/{action.name}"))
+        scopes += self.beyond
         return scopes
 
     @property

@@ -98,7 +98,7 @@ class Injecting:
         self._upstreams = upstreams
         self._flights: dict[str, set[Flight]] = {}
         self._made: dict[str, dict[Placement, RequestSigner]] = {}
-        leases.on_gone(self._gone)
+        leases.on_gone(self.gone)
         leases.on_replaced(lambda old, _: self._let_go(old, drain=True))
 
     def placeholders(self, case: Case, target: Target) -> Deny | None:
@@ -122,7 +122,7 @@ class Injecting:
         leased = Leased(LeasedFlight(flight, held, self._leases.check))
         leased.held = held
         try:
-            self._fits(case.action.upstream, wanted)
+            self.must_fit(case.action.upstream, wanted)
             for credential in wanted:
                 # In its scopes before the first wait, so that a revocation meanwhile cuts it.
                 flight.scopes |= {(ScopeKind.CREDENTIAL, credential.name)}
@@ -132,7 +132,8 @@ class Injecting:
                 self._flights.setdefault(one.lease.id, set()).add(flight)
             # Before anything is made of the secrets: what ended meanwhile leaves nothing behind.
             leased.flight.look()
-            leased.attachment = self._attachment(case, held)
+            assert case.live is not None
+            leased.attachment = self.attach(case.action.upstream, case.live.run.id, held)
         except BaseException:
             self.done(leased, flight)
             raise
@@ -158,7 +159,8 @@ class Injecting:
         if revocation is not None:
             raise refusal(revocation)
 
-    def _fits(self, upstream: str, credentials: Sequence[Credential]) -> None:
+    def must_fit(self, upstream: str, credentials: Sequence[Credential]) -> None:
+        """`LeaseUnavailable` if one of them cannot be placed into calls of the upstream."""
         able = self._upstreams[upstream].placements
         for credential in credentials:
             unable = [r.placement for r in credential.injections if r.placement not in able]
@@ -206,10 +208,13 @@ class Injecting:
             hint=hint or f"midflight credential test {credential.name}",
         )
 
-    def _attachment(self, case: Case, held: Sequence[Held]) -> Attachment:
-        assert case.live is not None
+    def attach(self, upstream: str, run: str, held: Sequence[Held]) -> Attachment:
+        """What goes with a call of a run, made of its leases.
+
+        Raises:
+            LeaseUnavailable: one of them has not what its placement needs.
+        """
         refuse_overlaps(held)
-        run, upstream = case.live.run.id, case.action.upstream
         headers: list[tuple[str, str]] = []
         query: list[tuple[str, str]] = []
         signers: list[RequestSigner] = []
@@ -262,7 +267,8 @@ class Injecting:
             self._made.setdefault(held.lease.id, {})[placement] = signer
         return signer
 
-    def _gone(self, lease: Lease) -> None:
+    def gone(self, lease: Lease) -> None:
+        """A lease may no longer be used: what carries it is cut, and what was made of it let go."""
         why = Interrupted(
             f"The lease of credential {lease.credential} is over.",
             revocation="",

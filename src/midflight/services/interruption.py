@@ -10,10 +10,12 @@ It is not the guard (which asks it) and not the adapters (which make a flight cu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from midflight.domain.errors import Conflict, Interrupted, MidflightError, NotFound
 from midflight.domain.identity import Author
+from midflight.domain.labels import BOTTOM, Labels
 from midflight.domain.records import Impact, Revoked
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.value import Value
@@ -24,6 +26,7 @@ from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
 
 TOPIC = "revocations"
+SNAPSHOT = "revocations-recorded-v1"
 
 
 class Receipt(Value):
@@ -44,6 +47,19 @@ class Receipt(Value):
     record: str = ""
 
 
+class Reached(Value):
+    """What else a scope reaches, as those know it who hold it; see `Impact`."""
+
+    runs: tuple[str, ...] = ()
+    leases: tuple[str, ...] = ()
+    labels: Labels = BOTTOM
+
+
+Survey = Callable[[Scope, Collection[str]], Reached]
+"""What a scope reaches, and the runs that are known to have acted in it. No I/O: it is asked
+between the denial and the cuts."""
+
+
 class Interruption:
     """The revocation set and the registry of flights of one process."""
 
@@ -59,17 +75,56 @@ class Interruption:
         self._streams = 0
         self._touches: dict[str, Touch] = {}
         self._listeners: list[Callable[[Revocation], None]] = []
+        self._survey: Survey = lambda _scope, acted: Reached(runs=tuple(sorted(acted)))
 
     async def start(self) -> None:
-        """Apply every revocation in the store, then follow the log."""
-        await self._catch_up(0)
-        await self._fabric.subscribe(TOPIC, self._catch_up)
+        """Apply every revocation in the store, then follow the log.
+
+        What others appended while nobody ran (`midflight panic`) is recorded now.
+        """
+        kept = await self._store.get_snapshot(SNAPSHOT)
+        for stored in await self._store.revocations(after=0):
+            self._applied = stored.position
+            impact = self._apply(stored.revocation)
+            if kept is not None and stored.position > int(kept):
+                self._note(stored.revocation, impact)
+        await self._keep_position()
+        await self._fabric.subscribe(TOPIC, self._told)
+
+    async def follow(self) -> None:
+        """Apply and record what others have appended to the log since.
+
+        Asked for every second, so that whoever can write to the store stops everything though this
+        process answers nobody. `StoreUnavailable` if the log cannot be read.
+        """
+        began = self._applied
+        for stored in await self._store.revocations(after=began):
+            self._applied = stored.position
+            known = self._knows(stored.revocation)
+            impact = self._apply(stored.revocation)
+            if not known:
+                self._note(stored.revocation, impact)
+        if self._applied != began:
+            await self._keep_position()
 
     def on_revoked(self, listener: Callable[[Revocation], None]) -> None:
         """Call `listener` for each revocation that takes effect, after the flights are cut."""
         self._listeners.append(listener)
 
+    def survey_with(self, survey: Survey) -> None:
+        """Ask this what else a scope reaches, for impact records."""
+        self._survey = survey
+
     # Looking
+
+    def preview(self, scope: Scope) -> Impact:
+        """What revoking a scope would cut now, and what it would find done. Changes nothing.
+
+        Raises:
+            Conflict: it is no scope.
+        """
+        _check(scope)
+        return self._impact("", scope, self._hit(scope), self._reached(scope))
 
     def covering(self, scopes: Iterable[tuple[ScopeKind, str]]) -> Revocation | None:
         """The revocation that covers any of the scopes now, or None. O(1) each."""
@@ -158,12 +213,7 @@ class Interruption:
             author: who says so.
             until: Unix seconds when it ends by itself.
         """
-        if (scope.kind is ScopeKind.EVERYTHING) == bool(scope.id):
-            raise Conflict(
-                f"A revocation of {scope.kind.value} "
-                + ("takes no id." if scope.id else "needs an id."),
-                hint="For example: midflight revoke run RUN_ID --reason R",
-            )
+        _check(scope)
         if not reason.strip():
             raise Conflict("A revocation needs a reason.", hint="Add --reason.")
         revocation = Revocation(
@@ -234,10 +284,24 @@ class Interruption:
             revocation=revocation, impact=impact, durable=durable, note=note, record=ticket.id
         )
 
-    async def _catch_up(self, _position: int) -> None:
-        for stored in await self._store.revocations(after=self._applied):
-            self._applied = stored.position
-            self._apply(stored.revocation)
+    async def _told(self, _position: int) -> None:
+        await self.follow()
+
+    async def _keep_position(self) -> None:
+        await self._store.put_snapshot(SNAPSHOT, b"%d" % self._applied)
+
+    def _knows(self, revocation: Revocation) -> bool:
+        """Whether an entry has been applied here; what it lifts is in force no longer, then."""
+        entries = self._active.get((revocation.scope.kind, revocation.scope.id), {})
+        if revocation.lifts is not None:
+            return revocation.lifts not in entries
+        return revocation.id in entries
+
+    def _note(self, revocation: Revocation, impact: Impact) -> None:
+        """Record an entry of somebody else, and what it cut here. It is in force either way."""
+        for record in (_record(revocation), impact):
+            with contextlib.suppress(MidflightError):
+                self._recorder.append(record)
 
     def _apply(self, revocation: Revocation) -> Impact:
         """Put an entry into force. Idempotent: the log may bring again what was applied here."""
@@ -248,19 +312,38 @@ class Interruption:
             entries.pop(revocation.lifts, None)
             if not entries:
                 del self._active[key]
-            return self._impact(revocation, [], began)
+            return self._impact(revocation.id, revocation.scope, [], Reached(), since=began)
         if revocation.id in entries:
-            return self._impact(revocation, [], began)
+            return self._impact(revocation.id, revocation.scope, [], Reached(), since=began)
         entries[revocation.id] = revocation
-        hit = [flight for flight in self._flights if key in flight.scopes]
+        hit = self._hit(revocation.scope)
         for flight in hit:
             flight.cut(refusal(revocation))
+        # Before the listeners, who end what it reaches.
+        reached = self._reached(revocation.scope)
         for listener in self._listeners:
             listener(revocation)
-        return self._impact(revocation, hit, began)
+        return self._impact(revocation.id, revocation.scope, hit, reached, since=began)
 
-    def _impact(self, revocation: Revocation, hit: list[Flight], began: float) -> Impact:
-        key = (revocation.scope.kind, revocation.scope.id)
+    def _hit(self, scope: Scope) -> list[Flight]:
+        key = (scope.kind, scope.id)
+        return [flight for flight in self._flights if key in flight.scopes]
+
+    def _reached(self, scope: Scope) -> Reached:
+        key = (scope.kind, scope.id)
+        acted = {run for run, touch in self._touches.items() if key in touch.scopes}
+        return self._survey(scope, acted | {flight.run for flight in self._hit(scope)})
+
+    def _impact(
+        self,
+        revocation: str,
+        scope: Scope,
+        hit: list[Flight],
+        reached: Reached,
+        *,
+        since: float | None = None,
+    ) -> Impact:
+        key = (scope.kind, scope.id)
         bytes_out: dict[str, int] = {}
         completed = 0
         for flight in hit:
@@ -272,13 +355,25 @@ class Interruption:
                     bytes_out[upstream] = bytes_out.get(upstream, 0) + sent
         return Impact(
             at=self.clock.now(),
-            revocation=revocation.id,
-            scope=revocation.scope,
+            revocation=revocation,
+            scope=scope,
             cut=tuple(flight.record for flight in hit if flight.record),
             completed=completed,
             bytes_out=bytes_out,
             unknown=tuple(flight.record for flight in hit if flight.sent),
-            took_us=int((self.clock.monotonic() - began) * 1e6),
+            took_us=0 if since is None else int((self.clock.monotonic() - since) * 1e6),
+            runs=reached.runs,
+            leases=reached.leases,
+            labels=reached.labels.described() if reached.runs else "",
+        )
+
+
+def _check(scope: Scope) -> None:
+    if (scope.kind is ScopeKind.EVERYTHING) == bool(scope.id):
+        raise Conflict(
+            f"A revocation of {scope.kind.value} "
+            + ("takes no id." if scope.id else "needs an id."),
+            hint="For example: midflight revoke run RUN_ID --reason R",
         )
 
 
@@ -304,4 +399,4 @@ def _record(revocation: Revocation) -> Revoked:
     )
 
 
-__all__ = ["TOPIC", "Interruption", "Receipt", "refusal"]
+__all__ = ["TOPIC", "Interruption", "Reached", "Receipt", "Survey", "refusal"]

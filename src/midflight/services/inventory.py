@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -16,6 +16,7 @@ from midflight.domain.errors import Conflict, Malformed, NotFound
 from midflight.domain.identity import (
     OWN_PATH,
     Author,
+    Caller,
     Mode,
     Tier,
     Workload,
@@ -24,7 +25,7 @@ from midflight.domain.identity import (
     trust_domain,
 )
 from midflight.domain.records import Changed
-from midflight.domain.revocation import ScopeKind, scopes_over
+from midflight.domain.revocation import ScopeKind
 from midflight.domain.value import JSONObject
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
@@ -88,32 +89,30 @@ class Inventory:
             return "The workload's review date has passed."
         return None
 
-    def acting(self, actors: Sequence[str], now: float) -> str | None:
-        """`standing` of those who act for another workload (`act`). No I/O.
-
-        Of another trust domain none is registered here; what it says of its own is `scopes_of`'s.
-        """
-        for actor in actors:
+    def standing_of(self, caller: Caller, now: float) -> str | None:
+        """`standing` of a caller's workload and of every one here that acts for it. No I/O."""
+        missing = self.standing(self._current.get(caller.workload), now)
+        if missing is not None or not caller.actors:
+            return missing
+        for actor in caller.acting:
             known = self._current.get(actor)
-            if known is None and trust_domain(actor) != self._trust_domain:
-                continue
-            why = self.standing(known, now)
-            if why is not None:
-                return f"{actor} acts here for another, and: {why}"
+            problem = None if known is None else self.standing(known, now)
+            if problem is not None:
+                return f"{actor} acts for it: {problem}"
         return None
 
-    def scopes_of(self, actors: Sequence[str]) -> list[tuple[ScopeKind, str]]:
-        """Every scope whose revocation ends what these do for another workload. No I/O."""
+    def revoked_with(self, workloads: Iterable[str]) -> tuple[tuple[ScopeKind, str], ...]:
+        """What revokes these workloads, and so what is done for or through them. No I/O."""
         found: list[tuple[ScopeKind, str]] = []
-        for actor in actors:
-            known = self._current.get(actor)
-            found += scopes_over(actor, owner=None if known is None else known.owner)
-        return found
-
-    def of_uid(self, uid: int) -> tuple[Workload, ...]:
-        """Every workload that is registered to run as this local user, by id. No I/O."""
-        found = [workload for workload in self._current.values() if workload.uid == uid]
-        return tuple(sorted(found, key=lambda workload: workload.id))
+        for workload in workloads:
+            found += [
+                (ScopeKind.WORKLOAD, workload),
+                (ScopeKind.TRUST_DOMAIN, trust_domain(workload)),
+            ]
+            known = self._current.get(workload)
+            if known is not None:
+                found.append((ScopeKind.OWNER, known.owner))
+        return tuple(found)
 
     async def refresh(self) -> None:
         """Read the registry again. `StoreUnavailable` leaves the copy as it was."""

@@ -95,6 +95,7 @@ class LeaseBook:
         self._entries: dict[str, Entry] = {}
         self._slots: dict[Key, Slot] = {}
         self._by_run: dict[str, set[str]] = {}
+        self._begun: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -110,8 +111,26 @@ class LeaseBook:
             del self._slots[key]
 
     def has_room(self, run: str) -> bool:
-        """Whether the run may hold another one."""
-        return len(self._by_run.get(run, ())) < MAX_A_RUN
+        """Whether the run may hold another one; those that are about to be made count."""
+        return len(self._by_run.get(run, ())) + self._begun.get(run, 0) < MAX_A_RUN
+
+    def begun(self, run: str) -> Callable[[], None]:
+        """One is about to be made. What it returns is called when it is entered, or never will be.
+
+        Twice does no harm.
+        """
+        self._begun[run] = self._begun.get(run, 0) + 1
+        is_over = False
+
+        def over() -> None:
+            nonlocal is_over
+            if not is_over:
+                is_over = True
+                self._begun[run] -= 1
+                if not self._begun[run]:
+                    del self._begun[run]
+
+        return over
 
     def add(self, entry: Entry) -> None:
         """Enter one that is being made."""

@@ -71,10 +71,15 @@ class LeaseMaking:
         self, slot: Slot, key: Key, run: Run, workload: Workload, known: Credential, *, may: May
     ) -> asyncio.Task[Entry]:
         """The task that makes the next lease of a slot, begun now."""
-        task = self._retiring.aside(self._get(slot, key, run, workload, known, may=may))
+        # In this turn, so that of many who ask in it no more get one than the run may hold.
+        entered = self._book.begun(run.id)
+        task = self._retiring.aside(
+            self._get(slot, key, run, workload, known, may=may, entered=entered)
+        )
         slot.task = task
 
         def settle(_: asyncio.Task[Entry]) -> None:
+            entered()
             slot.task = None
             self._book.settle(key)
 
@@ -82,12 +87,20 @@ class LeaseMaking:
         return task
 
     async def _get(
-        self, slot: Slot, key: Key, run: Run, workload: Workload, known: Credential, *, may: May
+        self,
+        slot: Slot,
+        key: Key,
+        run: Run,
+        workload: Workload,
+        known: Credential,
+        *,
+        may: May,
+        entered: Callable[[], None],
     ) -> Entry:
         old = slot.entry
         if old is not None and await self._renew(old):
             return old
-        entry = await self._make(key, run, workload, known, may=may)
+        entry = await self._make(key, run, workload, known, may=may, entered=entered)
         slot.entry = entry
         if old is not None and not old.is_gone and entry.secret is not None:
             old.is_replaced = True
@@ -129,7 +142,14 @@ class LeaseMaking:
         return True
 
     async def _make(
-        self, key: Key, run: Run, workload: Workload, known: Credential, *, may: May
+        self,
+        key: Key,
+        run: Run,
+        workload: Workload,
+        known: Credential,
+        *,
+        may: May,
+        entered: Callable[[], None],
     ) -> Entry:
         now, began = int(self._clock.now()), self._clock.monotonic()
         lease_id = f"lease_{self._clock.token()}"
@@ -152,6 +172,7 @@ class LeaseMaking:
         # It was asked before the last wait. What is revoked from this turn on finds it in the book.
         may()
         self._book.add(entry)
+        entered()
         try:
             await self._issue(entry, began=began)
         except BaseException as error:

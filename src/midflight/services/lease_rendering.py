@@ -48,13 +48,7 @@ def rendered(held: Held, rule: Injection) -> str:
             )
         return fields[name]
 
-    text = placing.filled(rule.template, field)
-    if "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
-        raise LeaseUnavailable(
-            f"Credential {held.credential.name} holds characters that cannot be placed.",
-            hint="Its backend gave something that is no text.",
-        )
-    return text
+    return _placeable(placing.filled(rule.template, field), held)
 
 
 def hidden_of(held: Held) -> frozenset[str]:
@@ -80,8 +74,20 @@ def certificate_of(held: Held) -> ClientCertificate:
             hint="Use a backend that issues certificates.",
         )
     whole = "\n".join(part.strip() for part in (chain, fields.get("ca_chain", "")) if part)
+    for text in (whole, key):
+        _placeable(text, held)
     digest = hashlib.sha256(whole.encode()).hexdigest()
     return ClientCertificate(serial=digest[:32], chain=whole.encode(), key=key.encode())
+
+
+def _placeable(text: str, held: Held) -> str:
+    # Encoding it would fail with an error that holds all of it.
+    if "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
+        raise LeaseUnavailable(
+            f"Credential {held.credential.name} holds characters that cannot be placed.",
+            hint="Its backend gave something that is no text.",
+        )
+    return text
 
 
 def refuse_overlaps(held: Sequence[Held]) -> None:

@@ -58,9 +58,7 @@ class Listing:
         """The caller's workload and run, opened if it is implicit, or why there is none."""
         now = self._clock.now()
         workload = self._inventory.current(caller.workload)
-        missing = self._inventory.standing(workload, now) or self._inventory.acting(
-            caller.actors, now
-        )
+        missing = self._inventory.standing_of(caller, int(now))
         if workload is None or missing is not None:
             return deny(
                 DenyCode.UNREGISTERED,
@@ -71,6 +69,7 @@ class Listing:
         live = await self._runs.find(caller, workload)
         if isinstance(live, Deny):
             return live
+        above = (each.run.workload for each in live.ancestors())
         scopes = frozenset(
             (
                 *scopes_over(
@@ -79,7 +78,7 @@ class Listing:
                     runs=live.run.lineage,
                     token=caller.token,
                 ),
-                *self._inventory.scopes_of(caller.actors),
+                *self._inventory.revoked_with((*caller.acting, *above)),
             )
         )
         revocation = self._interruption.covering(scopes)

@@ -56,7 +56,7 @@ class RunLabels:
         live.stored_labels = live.stored_labels.join(joined)
         self._recorder.append(
             LabelRaised(
-                at=self._clock.now(), run=live.run.id, label=_describe(live.labels), source=source
+                at=self._clock.now(), run=live.run.id, label=live.labels.described(), source=source
             )
         )
 
@@ -98,11 +98,6 @@ def raise_labels(live: LiveRun, labels: Labels, *, source: str) -> list[LiveRun]
 def _source(source: str, grown: LiveRun, other: LiveRun) -> str:
     """What raised the labels of `other`: the record, and the run it belongs to if another one."""
     return source if other is grown else f"{source}@{grown.run.id}"
-
-
-def _describe(labels: Labels) -> str:
-    parts = ["untrusted" if labels.untrusted else "trusted", labels.confidentiality.name.lower()]
-    return " ".join([*parts, *sorted(labels.compartments)])
 
 
 __all__ = ["RunLabels", "raise_labels"]

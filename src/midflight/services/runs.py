@@ -217,6 +217,14 @@ class Runs:
         )
         return status
 
+    def known(self) -> Sequence[LiveRun]:
+        """Every run that is open in this process."""
+        return tuple(self._live.values())
+
+    def of(self, run_id: str) -> LiveRun | None:
+        """A run that is open in this process, or has ended in it and is remembered."""
+        return self._known(run_id)
+
     # Ends that come by themselves
 
     async def revoked(self, revocation: Revocation) -> None:

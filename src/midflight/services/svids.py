@@ -220,16 +220,16 @@ class Svids:
             Unauthenticated: its workload, if ours, is not in good standing.
             Interrupted: it, its workload, owner, run or trust domain is revoked.
         """
-        owner, named = None, None
         domain = trust_domain(workload_id)
+        owner, ours = None, None
         if domain == self._domain:
             workload = self._inventory.current(workload_id)
             why = self._inventory.standing(workload, self._clock.now())
             if workload is None or why is not None:
                 raise Unauthenticated(why or "The workload is not registered.")
             # Of a run only its own trust domain can speak.
-            owner, named = workload.owner, run
-        scopes = scopes_over(workload_id, owner=owner, runs=(named,), token=token)
+            owner, ours = workload.owner, run
+        scopes = scopes_over(workload_id, owner=owner, runs=(ours,), token=token)
         revocation = self._interruption.covering(scopes)
         if revocation is not None:
             raise refusal(revocation)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 from midflight.domain.authorization import AuthorizationRefused, Refusal
 from midflight.domain.errors import Malformed, Unauthenticated
+from midflight.domain.identity import MAX_ACTORS
 from midflight.domain.records import Issued
 from midflight.domain.scopes import Scopes, scopes_within
 from midflight.domain.value import Discreet, JSONObject
@@ -37,7 +38,6 @@ from midflight.services.ports.transaction_proofs import TransactionClaims, Trans
 
 TRANSACTION_TOKEN = "urn:ietf:params:oauth:token-type:txn_token"  # noqa: S105 -- the name of a type
 LIFE_S = 300
-MAX_ACTORS = 4
 MAX_CHARS = 8_192
 """What readers of tokens take at most: a longer one would be refused everywhere."""
 

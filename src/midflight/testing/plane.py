@@ -11,12 +11,14 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from midflight.adapters.credentials.memory import MemoryServer
+from midflight.adapters.credentials.oauth import SubjectToken
 from midflight.adapters.credentials.sealed import SealedBackend
 from midflight.adapters.fabric.local import LocalFabric
 from midflight.adapters.keys.aes import AesKeyWrap
 from midflight.adapters.store.ledger_memory import MemoryLedgerStore
 from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.telemetry.quiet import QuietTelemetry
+from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
 from midflight.domain.decision import Decision, Permit
 from midflight.domain.errors import MidflightError
@@ -80,8 +82,14 @@ class MemoryPlane:
         makers: Mapping[str, BackendMaker] | None = None,
         leases: Leases | None = None,
         signers: Signers | None = None,
+        subject_token: SubjectToken | None = None,
+        lists_with: str | None = None,
     ) -> None:
-        """Wire it; `start` it before use."""
+        """Wire it; `start` it before use.
+
+        Leases of its own broker are placed with `lists_with`, which is as of `[[upstream]]`, and
+        those of `leases` otherwise.
+        """
         self.clock = clock or FakeClock()
         self.store = store or MemoryStore()
         self.ledger_store = ledger_store or MemoryLedgerStore()
@@ -137,9 +145,11 @@ class MemoryPlane:
             interruption=self.interruption,
             monitors=self.monitors,
             makers=makers or {"memory": self.server.maker, "sealed": SealedBackend},
+            subject_token=subject_token,
         )
         self.broker, self.credentials = leasing.broker, leasing.credentials
         self.reaper, self.sealed_secrets = leasing.reaper, leasing.sealed
+        self.logins = leasing.logins
         upstreams = {upstream.name: upstream}
         self.echoes = Echoes(recorder=self.ledger, clock=self.clock, telemetry=self.telemetry)
         upstreams: dict[str, Upstream] = {upstream.name: ScrubbedUpstream(upstream, self.echoes)}
@@ -202,6 +212,8 @@ class MemoryPlane:
             recorder=self.ledger,
             clock=self.clock,
         )
+        if lists_with is not None:
+            leases, signers = self.broker, signers or RequestSigners(clock=self.clock)
         self.injecting = (
             None
             if leases is None
@@ -213,6 +225,10 @@ class MemoryPlane:
                 upstreams=upstreams,
             )
         )
+        self.lending = None
+        if self.injecting is not None and lists_with is not None:
+            names = {upstream.name: lists_with} if lists_with else {}
+            self.lending = leasing.lending(self.injecting, to=self.catalogue, names=names)
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -241,8 +257,8 @@ class MemoryPlane:
         )
         self._beside: set[asyncio.Task[None]] = set()
 
-    async def start(self, *, register: bool = True) -> None:
-        """Start the services and register the workload `WORKLOAD`."""
+    async def start(self, *, register: bool = True, fetch: bool = True) -> None:
+        """Start the services, register the workload `WORKLOAD` and `fetch` the upstream's lists."""
         await self.store.open()
         await self.ledger.start("test", "fixed")
         await self.inventory.refresh()
@@ -261,7 +277,8 @@ class MemoryPlane:
         await self.runs.start()
         await self.counterparties.refresh()
         await self.catalogue.start()
-        await self.catalogue.refresh(self.upstream.name)
+        if fetch:
+            await self.catalogue.refresh(self.upstream.name)
         if register:
             await self.inventory.register(
                 Workload(
@@ -280,6 +297,8 @@ class MemoryPlane:
     async def close(self) -> None:
         """Stop."""
         await asyncio.gather(*self._beside)
+        if self.lending is not None:
+            await self.lending.close()
         await self.broker.close()
         await self.catalogue.close()
         await self.fabric.close()

@@ -46,8 +46,9 @@ class ScriptedUpstream:
         """Keep the handler, for tests that send notices."""
         self.notices = notices
 
-    async def describe(self) -> ServerInfo:
+    async def describe(self, *, attachment: Attachment = NOTHING) -> ServerInfo:
         """A modern server with tools."""
+        del attachment
         return ServerInfo(modern=True, version="2026-07-28", capabilities={"tools": {}}, info={})
 
     async def call(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from typing import cast
+from typing import Protocol, cast
 
 import httpx2
 
@@ -64,6 +64,26 @@ class Answer(Discreet):
             inner = member(inner, name)
         value = inner.get(path[-1])
         return value if isinstance(value, str) else ""
+
+
+class Sends(Protocol):
+    """Makes calls of HTTP: `Calls`, or `GuardedCalls` where others name the URLs."""
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        again: bool = False,
+    ) -> Answer:
+        """One call; see `Calls.send`."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
 
 
 class Calls:
@@ -184,4 +204,4 @@ def failure(named: str, doing: str, status: int, *, hint: str = "") -> Exception
     return Misconfigured(message, hint=hint)
 
 
-__all__ = ["LIMITS", "Answer", "CallLimits", "Calls", "failure", "member", "texts"]
+__all__ = ["LIMITS", "Answer", "CallLimits", "Calls", "Sends", "failure", "member", "texts"]

@@ -1,7 +1,8 @@
-"""Leases from an upstream's OAuth authorization server: client credentials, and token exchange.
+"""Leases from an upstream's OAuth authorization server: of Midflight, a workload, or a person.
 
-Midflight is the client. With token exchange (RFC 8693) the subject is the workload, so the upstream
-sees who acts; with DPoP (RFC 9449) a stolen token is of no use without the lease's key. A token
+Midflight is the client: with credentials of its own, with a token of the workload that is exchanged
+(RFC 8693) or is the grant itself (RFC 7523), so the upstream sees who acts, or with the login of a
+person (`oauth_login.py`). With DPoP (RFC 9449) a stolen token is of no use without its key. A token
 that is wider than the lease, or of another type than asked for, is revoked and refused.
 
 Only whoever holds a token can revoke it (RFC 7009), and servers that read tokens by themselves
@@ -11,35 +12,51 @@ process holds it; after a crash it is in nobody's hands.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
-from midflight.adapters.credentials.calls import LIMITS, CallLimits, Calls
+import msgspec
+
+from midflight.adapters.credentials.calls import LIMITS, CallLimits, Calls, Sends
 from midflight.adapters.credentials.dpop_proofs import KEY_FIELD, DpopKey
+from midflight.adapters.credentials.guarded_calls import GuardedCalls
 from midflight.adapters.credentials.native_ends import native_end, native_handle
+from midflight.adapters.credentials.oauth_answers import (
+    ACCESS_TOKEN_TYPE,
+    Answered,
+    answered,
+    token_in,
+)
+from midflight.adapters.credentials.oauth_discovery import (
+    Described,
+    only_server,
+    require_listed,
+    server_metadata,
+)
+from midflight.adapters.credentials.oauth_id_jag import EXCHANGE, IdentityProvider
+from midflight.adapters.credentials.oauth_identity import ClientIdentity
+from midflight.adapters.credentials.oauth_login import OAuthLogin
 from midflight.adapters.credentials.oauth_server import NAMED, OAuthServer
-from midflight.adapters.credentials.oauth_settings import read_oauth
-from midflight.adapters.credentials.reading import require_narrowing
+from midflight.adapters.credentials.oauth_settings import OAuthSettings, read_oauth
+from midflight.adapters.credentials.reading import is_loopback, require_narrowing
+from midflight.adapters.documents.exchange import Reach
 from midflight.domain.errors import Conflict, MidflightError, Misconfigured
 from midflight.domain.lease import Credential, Lease, Revocability, Secret
-from midflight.domain.value import JSONObject
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import Issued
 from midflight.services.ports.keys import Signer
+from midflight.services.ports.logins import BegunLogin, EndedLogin, Logins
 from midflight.services.ports.secret_reader import SecretReader
 
-EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
-ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 -- a name
+BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 SubjectToken: TypeAlias = Callable[[Lease], Awaitable[str]]
 """Makes what says who a lease's workload is: a JWT-SVID, or an access token of Midflight's."""
 
-_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}\Z")
-
 
 class OAuthBackend:
-    """`CredentialBackend` over one client at one authorization server."""
+    """`CredentialBackend`, `LogsIn` and `Pins` over one client at one authorization server."""
 
     def __init__(
         self,
@@ -49,9 +66,10 @@ class OAuthBackend:
         clock: Clock,
         signer: Signer | None = None,
         subject_token: SubjectToken | None = None,
+        logins: Logins | None = None,
         limits: CallLimits = LIMITS,
     ) -> None:
-        """`signer` takes the place of a private key in the settings.
+        """`signer` takes the place of a private key in the settings; `logins` keeps those.
 
         Raises:
             Misconfigured: with every problem of the settings.
@@ -60,13 +78,27 @@ class OAuthBackend:
         self._settings = read_oauth(
             credential, signer=signer is not None, subject=subject_token is not None
         )
+        self._calls = _calls(self._settings, limits)
         self._server = OAuthServer(
             self._settings,
-            calls=Calls(named=NAMED, ca=self._settings.ca, limits=limits),
-            references=references,
+            calls=self._calls,
+            identity=ClientIdentity(
+                self._settings, references=references, clock=clock, signer=signer
+            ),
             clock=clock,
-            signer=signer,
         )
+        self._idp: IdentityProvider | None = None
+        if self._settings.grant == "id_jag":
+            self._idp = IdentityProvider(
+                credential, references=references, clock=clock, limits=limits
+            )
+        self._login: OAuthLogin | None = None
+        if self._settings.grant == "authorization_code":
+            if logins is None:
+                raise Misconfigured("Logins of people are kept nowhere here.")
+            self._login = OAuthLogin(
+                credential, self._settings, server=self._server, logins=logins, clock=clock
+            )
         self._held: dict[str, str] = {}
 
     @property
@@ -80,43 +112,62 @@ class OAuthBackend:
         return frozenset({"token", KEY_FIELD} if self._settings.dpop else {"token"})
 
     async def check(self) -> str:
-        """Read the server's metadata."""
-        metadata = await self._server.metadata()
-        if self._settings.dpop and not metadata.dpop:
+        """Read the server's metadata, and with `discover` the upstream's."""
+        known = await self._server.known(anew=True)
+        if self._settings.dpop and "ES256" not in known.server.proof_algorithms:
             raise Misconfigured(f"{NAMED} does not say that it takes DPoP proofs with ES256.")
-        ends = "are revoked" if metadata.revocation else "end by expiry alone"
-        return f"{NAMED} {self._settings.issuer} is who it says; its tokens {ends}."
+        ends = "are revoked" if known.server.revocation else "end by expiry alone"
+        said = f"{NAMED} {self._settings.issuer} is who it says; its tokens {ends}."
+        if self._settings.discover:
+            described = await self._server.described()
+            if described.resource != self._settings.resource:
+                said += f" They are for the whole of {described.resource}, as its metadata says."
+            said += _lacking(described, self._credential)
+        return said
+
+    async def pinned(self) -> Credential:
+        """See `Pins`: the issuer that the upstream names, and the scopes that it asks for.
+
+        What an operator wrote stays; with an issuer of theirs, the upstream must name that one.
+        """
+        settings = self._settings
+        if not settings.discover:
+            return self._credential
+        described = await self._server.described()
+        issuer = settings.issuer or only_server(described)
+        require_listed(described, issuer)
+        await server_metadata(issuer, self._calls)
+        return msgspec.structs.replace(
+            self._credential,
+            settings={**self._credential.settings, "issuer": issuer},
+            scopes=self._credential.scopes or described.scopes or (),
+        )
 
     async def issue(self, lease: Lease) -> Issued:
         """An access token with the lease's scopes, and its key if it is bound to one."""
         require_narrowing(self._credential, lease, some=False)
         await self.revoke(lease)
-        key = DpopKey.fresh(clock=self._clock) if self._settings.dpop else None
-        now = int(self._clock.now())
-        answer = await self._server.token(await self._form(lease), key=key)
-        token = answer.get("access_token")
-        if not isinstance(token, str) or _TOKEN.match(token) is None:
-            raise Misconfigured(f"{NAMED} gives no access token that can be sent.")
-        self._held[lease.id] = token
-        problem = self._problem(answer, lease)
-        if problem:
-            await self._give_back(lease)
-            raise Misconfigured(f"{NAMED} {problem}.", hint="Check the client's registration.")
-        fields = {"token": token}
-        if key is not None:
-            fields[KEY_FIELD] = key.private_jwk()
-        ends = now + int(answer["expires_in"])
+        if self._login is not None:
+            got, private = await self._login.access(lease)
+        else:
+            key = DpopKey.fresh(clock=self._clock) if self._settings.dpop else None
+            got = await self._asked(lease, key)
+            private = "" if key is None else key.private_jwk()
+        fields = {"token": got.token}
+        if private:
+            fields[KEY_FIELD] = private
+        ends = got.expires_at
         return Issued(secret=Secret(fields=fields, expires_at=ends), handle=native_handle(ends))
 
     async def renew(self, lease: Lease, *, expires_at: int) -> int:
-        """`Conflict`: a new token takes its place; no refresh token is asked for or kept."""
+        """`Conflict`: a new token takes its place."""
         raise Conflict(
             f"An access token is not renewed, so {lease.id} cannot last until {expires_at}.",
             hint="Ask for a new lease.",
         )
 
     async def revoke(self, lease: Lease) -> int | None:
-        """Revoke the token, if it is still held here and the server can.
+        """Revoke the token, if it is the lease's alone, still held here, and the server can.
 
         Servers that read tokens by themselves go on taking it until it ends, so that is said.
         """
@@ -135,41 +186,67 @@ class OAuthBackend:
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._idp is not None:
+            await self._idp.close()
         await self._server.close()
+
+    async def begin_login(self, redirect_uri: str) -> BegunLogin:
+        """See `LogsIn`."""
+        return await self._people().begin(redirect_uri)
+
+    async def finish_login(self, login: str, parameters: Mapping[str, str]) -> EndedLogin:
+        """See `LogsIn`."""
+        return await self._people().finish(login, parameters)
+
+    async def end_login(self) -> None:
+        """See `LogsIn`."""
+        if self._login is not None:
+            await self._login.forget()
+
+    def _people(self) -> OAuthLogin:
+        if self._login is None:
+            raise Conflict(
+                f"Nobody logs in for credential {self._credential.name}.",
+                hint="Its grant is another one than authorization_code.",
+            )
+        return self._login
+
+    async def _asked(self, lease: Lease, key: DpopKey | None) -> Answered:
+        now = int(self._clock.now())
+        answer = await self._server.token(await self._form(lease), key=key)
+        self._held[lease.id] = token_in(answer)
+        try:
+            return answered(answer, asked=lease.scopes, dpop=key is not None, now=now)
+        except Misconfigured:
+            await self._give_back(lease)
+            raise
 
     async def _form(self, lease: Lease) -> dict[str, str]:
         settings = self._settings
+        known = await self._server.known()
         form = {"grant_type": "client_credentials"}
-        if settings.grant == "token_exchange":
-            assert self._subject_token is not None
+        if self._idp is not None:
+            grant = await self._idp.assertion(known, lease.scopes)
+            form = {"grant_type": BEARER, "assertion": grant}
+        elif settings.grant == "jwt_bearer":
+            form = {"grant_type": BEARER, "assertion": await self._subject(lease)}
+        elif settings.grant == "token_exchange":
             form = {
                 "grant_type": EXCHANGE,
-                "subject_token": await self._subject_token(lease),
+                "subject_token": await self._subject(lease),
                 "subject_token_type": settings.subject_token_type,
                 "requested_token_type": ACCESS_TOKEN_TYPE,
             }
         more = {
             "scope": " ".join(lease.scopes),
-            "resource": settings.resource,
+            "resource": known.resource,
             "audience": settings.audience,
         }
         return {**form, **{name: value for name, value in more.items() if value}}
 
-    def _problem(self, answer: JSONObject, lease: Lease) -> str:
-        """What is wrong with a token, or an empty text."""
-        kind = "dpop" if self._settings.dpop else "bearer"
-        if str(answer.get("token_type")).lower() != kind:
-            return f"gives a token of another type than {kind}"
-        life = answer.get("expires_in")
-        if type(life) is not int or life <= 0:
-            return "does not say when its token ends"
-        # Without `scope` it is as asked for (RFC 6749 §5.1).
-        granted = answer.get("scope", " ".join(lease.scopes))
-        if not isinstance(granted, str) or not set(granted.split()) <= set(lease.scopes):
-            return "grants scopes that were not asked for"
-        if answer.get("issued_token_type", ACCESS_TOKEN_TYPE) != ACCESS_TOKEN_TYPE:
-            return "gives another token than an access token"
-        return ""
+    async def _subject(self, lease: Lease) -> str:
+        assert self._subject_token is not None  # `read_oauth` has looked
+        return await self._subject_token(lease)
 
     async def _give_back(self, lease: Lease) -> None:
         # What is wrong with the token is the news; `revoke` is called again for the lease.
@@ -179,4 +256,25 @@ class OAuthBackend:
             return
 
 
-__all__ = ["ACCESS_TOKEN_TYPE", "EXCHANGE", "OAuthBackend", "SubjectToken"]
+def _calls(settings: OAuthSettings, limits: CallLimits) -> Sends:
+    """Guarded where the upstream names what is called; else hosts are an operator's word."""
+    if not settings.discover:
+        return Calls(named=NAMED, ca=settings.ca, limits=limits)
+    # What an upstream on this machine names may be there, too; what another names may not.
+    here = is_loopback(urlsplit(settings.resource).hostname or "")
+    return GuardedCalls(
+        named="The upstream or its authorization server",
+        reach=Reach(private=settings.private, loopback=here),
+        ca=settings.ca,
+    )
+
+
+def _lacking(described: Described, credential: Credential) -> str:
+    """What the upstream asks for and the credential has not, for operators."""
+    missing = [s for s in described.scopes or () if s not in credential.scopes]
+    if not missing:
+        return ""
+    return f" The upstream asks for scopes that it has not: {' '.join(missing[:20])[:400]}."
+
+
+__all__ = ["ACCESS_TOKEN_TYPE", "BEARER", "EXCHANGE", "OAuthBackend", "SubjectToken"]

@@ -1,138 +1,142 @@
-"""What is known of an authorization server: its metadata (RFC 8414), and how Midflight calls it.
+"""What is known of an authorization server, and how Midflight calls it.
 
-The issuer comes from the settings; metadata must name the very same one, and its endpoints must be
-on the issuer's host or on one that the settings list, so that a document cannot send secrets
-elsewhere. Above: `oauth.py`. Below: `calls.py`.
+The issuer comes from the settings; metadata (RFC 8414) must name the very same one, and its
+endpoints must be on the issuer's host or on one that the settings list, so that a document cannot
+send secrets elsewhere. With `discover` the upstream must stand by the issuer, too.
+Above: `oauth.py`, `oauth_login.py`. Below: `oauth_discovery.py`, `oauth_identity.py`, `calls.py`.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from midflight.adapters.credentials.calls import Answer, Calls, failure, texts
-from midflight.adapters.credentials.client_keys import PemSigner, signed_jwt
+from midflight.adapters.credentials.calls import Answer, Sends, failure
 from midflight.adapters.credentials.dpop_proofs import DpopKey
+from midflight.adapters.credentials.oauth_discovery import (
+    Described,
+    describe,
+    require_listed,
+    server_metadata,
+)
+from midflight.adapters.credentials.oauth_identity import ClientIdentity, Registered
 from midflight.adapters.credentials.oauth_settings import OAuthSettings
 from midflight.adapters.credentials.reading import is_safe_url
 from midflight.domain.errors import Misconfigured, Unavailable
 from midflight.domain.value import JSONObject, Value
 from midflight.services.ports.clock import Clock
-from midflight.services.ports.keys import Signer
-from midflight.services.ports.secret_reader import SecretReader
+from midflight.wire import json
+from midflight.wire.oauth.metadata import ServerMetadata
 
 NAMED = "The authorization server"
 METADATA_S = 3_600
 """How long metadata is used before it is asked for again."""
-ASSERTION_S = 60
-
-JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 KNOWN_ERRORS = frozenset({
-    "access_denied", "invalid_client", "invalid_dpop_proof", "invalid_grant", "invalid_request",
-    "invalid_scope", "invalid_target", "server_error", "temporarily_unavailable",
-    "unauthorized_client", "unsupported_grant_type", "unsupported_token_type", "use_dpop_nonce",
+    "access_denied", "invalid_client", "invalid_client_metadata", "invalid_dpop_proof",
+    "invalid_grant", "invalid_redirect_uri", "invalid_request", "invalid_scope", "invalid_target",
+    "server_error", "temporarily_unavailable", "unauthorized_client", "unsupported_grant_type",
+    "unsupported_token_type", "use_dpop_nonce",
 })  # fmt: skip
 """Codes of errors that are repeated to people; any other text of an answer is not."""
 
 
-class Metadata(Value):
-    """Endpoints of a server; `revocation` is empty where there is none."""
+class Known(Value):
+    """A server, and what tokens of it are for (`resource`, empty if nothing says so)."""
 
-    token: str
-    revocation: str
-    dpop: bool
+    server: ServerMetadata
+    resource: str
 
 
 class OAuthServer:
     """One authorization server, and Midflight as its client."""
 
     def __init__(
-        self,
-        settings: OAuthSettings,
-        *,
-        calls: Calls,
-        references: SecretReader,
-        clock: Clock,
-        signer: Signer | None,
+        self, settings: OAuthSettings, *, calls: Sends, identity: ClientIdentity, clock: Clock
     ) -> None:
+        """`calls` are guarded ones where an upstream names what is called."""
         self._settings, self._calls = settings, calls
-        self._references, self._clock, self._signer = references, clock, signer
-        self._known: tuple[float, Metadata] | None = None
+        self._identity, self._clock = identity, clock
+        self._known: tuple[float, Known] | None = None
 
-    async def metadata(self) -> Metadata:
-        """The server's metadata, at most an hour old.
+    async def known(self, *, anew: bool = False) -> Known:
+        """The server's metadata, at most an hour old, or asked for anew.
 
         Raises:
-            Misconfigured: it is another issuer's, or sends calls where they may not go.
+            Misconfigured: it is another issuer's, sends calls where they may not go, or the
+                upstream does not name this issuer.
+            Unavailable: one of the two does not answer.
         """
         now = self._clock.monotonic()
-        if self._known is None or self._known[0] <= now:
+        if anew or self._known is None or self._known[0] <= now:
+            self._known = None
             self._known = now + METADATA_S, await self._asked()
         return self._known[1]
 
-    async def token(self, form: Mapping[str, str], *, key: DpopKey | None) -> JSONObject:
+    async def metadata(self) -> ServerMetadata:
+        """The server's metadata; see `known`."""
+        return (await self.known()).server
+
+    async def described(self) -> Described:
+        """What the upstream says now of who may call it."""
+        return await describe(self._settings.resource, self._calls)
+
+    async def token(
+        self,
+        form: Mapping[str, str],
+        *,
+        key: DpopKey | None,
+        registered: Registered | None = None,
+    ) -> JSONObject:
         """Ask the token endpoint; the answer's members.
 
         Raises:
             Misconfigured: it refuses. Unavailable: it does not answer.
         """
         url = (await self.metadata()).token
-        answer = await self._post(url, form, key=key, nonce="")
+        answer = await self._post(url, form, key=key, nonce="", registered=registered)
         nonce = answer.headers.get("dpop-nonce", "")
         if key is not None and nonce and answer.text("error") == "use_dpop_nonce":
-            answer = await self._post(url, form, key=key, nonce=nonce)
+            answer = await self._post(url, form, key=key, nonce=nonce, registered=registered)
         if answer.status != 200:
             raise _refused("the request for a token", answer)
         return answer.json()
 
-    async def revoke(self, token: str) -> bool:
-        """Revoke an access token (RFC 7009), or False where the server cannot."""
-        url = (await self.metadata()).revocation
-        if not url:
+    async def register(self, metadata: JSONObject) -> JSONObject:
+        """Register a client (RFC 7591); the answer's members.
+
+        Raises:
+            Misconfigured: the server registers nobody, or refuses. Unavailable: no answer.
+        """
+        url = self.place((await self.metadata()).registration, "registration_endpoint")
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        answer = await self._calls.send("POST", url, headers=headers, body=json.encode(metadata))
+        if answer.status not in {200, 201}:
+            raise _refused("the registration of Midflight as a client", answer)
+        return answer.json()
+
+    async def revoke(
+        self,
+        token: str,
+        *,
+        hint: str = "access_token",
+        registered: Registered | None = None,
+        issuer: str = "",
+    ) -> bool:
+        """Revoke a token (RFC 7009) of `issuer`, or False where the server cannot."""
+        server = await self.metadata()
+        if not server.revocation or issuer not in {"", server.issuer}:
             return False
-        form = {"token": token, "token_type_hint": "access_token"}
-        answer = await self._post(url, form, key=None, nonce="", again=True)
+        url, form = server.revocation, {"token": token, "token_type_hint": hint}
+        answer = await self._post(url, form, key=None, nonce="", again=True, registered=registered)
         if answer.status in {400, 503} and answer.text("error") == "unsupported_token_type":
             return False  # RFC 7009 §2.2.1: tokens of this kind end at their expiry
         if answer.status != 200:
             raise _refused("the revoking of a token", answer)
         return True
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._calls.close()
-
-    async def _asked(self) -> Metadata:
-        issuer = self._settings.issuer
-        parts = urlsplit(issuer)
-        path = parts.path.rstrip("/")
-        origin = f"{parts.scheme}://{parts.netloc}"
-        answer = await self._calls.send(
-            "GET", f"{origin}/.well-known/oauth-authorization-server{path}", again=True
-        )
-        if answer.status == 404:
-            answer = await self._calls.send(
-                "GET", f"{origin}{path}/.well-known/openid-configuration", again=True
-            )
-        if answer.status != 200:
-            raise failure(NAMED, "the request for its metadata", answer.status)
-        if answer.text("issuer") != issuer:
-            raise Misconfigured(
-                "The metadata of an authorization server is that of another issuer.",
-                hint=f"Check that {issuer} is its issuer, letter for letter.",
-            )
-        return Metadata(
-            token=self._place(answer, "token_endpoint"),
-            revocation=self._place(answer, "revocation_endpoint")
-            if answer.text("revocation_endpoint")
-            else "",
-            dpop="ES256" in texts(answer.json(), "dpop_signing_alg_values_supported"),
-        )
-
-    def _place(self, answer: Answer, name: str) -> str:
-        url = answer.text(name)
+    def place(self, url: str, name: str) -> str:
+        """An endpoint, if it is where it may be. `Misconfigured` if it is not."""
         allowed = {urlsplit(self._settings.issuer).netloc, *self._settings.hosts}
         if not is_safe_url(url) or urlsplit(url).netloc not in allowed:
             raise Misconfigured(
@@ -140,6 +144,28 @@ class OAuthServer:
                 hint="If that is right, list its host in hosts.",
             )
         return url
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._calls.close()
+
+    async def _asked(self) -> Known:
+        settings = self._settings
+        if not settings.issuer:
+            raise Misconfigured(
+                "No authorization server is pinned, so no credential goes to any.",
+                hint="midflight credential add pins what the upstream names; or --set issuer=URL.",
+            )
+        resource = settings.resource
+        if settings.discover:
+            described = await self.described()
+            require_listed(described, settings.issuer)
+            resource = described.resource
+        server = await server_metadata(settings.issuer, self._calls)
+        self.place(server.token, "token_endpoint")
+        if server.revocation:
+            self.place(server.revocation, "revocation_endpoint")
+        return Known(server=server, resource=resource)
 
     async def _post(
         self,
@@ -149,14 +175,15 @@ class OAuthServer:
         key: DpopKey | None,
         nonce: str,
         again: bool = False,
+        registered: Registered | None = None,
     ) -> Answer:
-        headers, more = await self._client()
+        headers, more = await self._identity.said(await self.metadata(), registered)
         if key is not None:
             headers["DPoP"] = key.proof("POST", url, nonce=nonce)
         headers["Content-Type"] = "application/x-www-form-urlencoded"
         headers["Accept"] = "application/json"
         # An assertion and a proof are good for one request, so only the secret may be repeated.
-        once = key is not None or self._settings.method == "private_key_jwt"
+        once = key is not None or "client_assertion" in more
         return await self._calls.send(
             "POST",
             url,
@@ -164,37 +191,6 @@ class OAuthServer:
             body=urlencode({**form, **more}).encode("ascii"),
             again=again and not once,
         )
-
-    async def _client(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Headers and form members that say who Midflight is (RFC 6749 §2.3, RFC 7523 §2.2)."""
-        settings = self._settings
-        if settings.method == "private_key_jwt":
-            assertion = await self._assertion()
-            more = {"client_assertion_type": JWT_BEARER, "client_assertion": assertion}
-            return {}, {"client_id": settings.client_id, **more}
-        secret = await self._references.read(settings.secret)
-        if settings.method == "client_secret_post":
-            return {}, {"client_id": settings.client_id, "client_secret": secret}
-        pair = f"{quote(settings.client_id, safe='')}:{quote(secret, safe='')}"
-        return {"Authorization": f"Basic {b64encode(pair.encode('ascii')).decode('ascii')}"}, {}
-
-    async def _assertion(self) -> str:
-        signer = self._signer
-        if signer is None:
-            signer = PemSigner(
-                await self._references.read(self._settings.secret), named=self._settings.secret
-            )
-        now = int(self._clock.now())
-        claims = {
-            "iss": self._settings.client_id,
-            "sub": self._settings.client_id,
-            # The issuer and nothing else: an assertion for one server is good for no other.
-            "aud": self._settings.issuer,
-            "jti": self._clock.token(),
-            "iat": now,
-            "exp": now + ASSERTION_S,
-        }
-        return await signed_jwt(signer, claims)
 
 
 def _refused(doing: str, answer: Answer) -> Exception:
@@ -211,4 +207,4 @@ def _refused(doing: str, answer: Answer) -> Exception:
     )
 
 
-__all__ = ["KNOWN_ERRORS", "NAMED", "Metadata", "OAuthServer"]
+__all__ = ["KNOWN_ERRORS", "NAMED", "Known", "OAuthServer"]

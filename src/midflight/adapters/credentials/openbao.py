@@ -10,6 +10,7 @@ Not here: static engines such as `kv`; their secrets have no lease, and are refu
 
 Midflight needs, by its policy: `update` on `auth/token/create` (or `…/create/ROLE`),
 `auth/token/lookup-accessor`, `auth/token/revoke-accessor`, `auth/token/renew-accessor`,
+`sys/capabilities-accessor` (to refuse policies by which a token could outlive its lease),
 `sys/leases/revoke` and `sys/leases/renew`, `list` and `sudo` on `auth/token/accessors`, and the
 policies that it gives to others.
 """
@@ -44,6 +45,14 @@ from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import Issued
 from midflight.services.ports.secret_reader import SecretReader
 
+# Who may change one of these makes tokens that no lease ends.
+_STAYING = (
+    "auth/token/create-orphan",
+    "auth/token/roles/any",
+    "sys/policies/acl/any",
+    "sys/auth/any",
+)
+_CHANGES = frozenset({"create", "update", "patch", "sudo", "root"})
 _CLOCKS_APART_S = 300
 """How far the store's clock may be from this process's before a left-over could be missed."""
 
@@ -140,6 +149,7 @@ class OpenBaoBackend:
         await self._clear(lease)
         token = await self._created(lease)
         if self._settings.kind == "token":
+            await self._must_not_stay(token.accessor)
             secret = Secret(fields={"token": token.token}, expires_at=token.ends)
             return Issued(secret=secret, handle=token.accessor)
         try:
@@ -273,6 +283,26 @@ class OpenBaoBackend:
             )
         self._tokens.made(accessor, lease.external)
         return _Token(token=token, accessor=accessor, ends=int(now) + given)
+
+    async def _must_not_stay(self, accessor: str) -> None:
+        """`Misconfigured` if a token could make others that its end does not end.
+
+        It is looked at where Midflight may ask (`update` on `sys/capabilities-accessor`).
+        """
+        answer = await self._session.ask(
+            "POST",
+            "sys/capabilities-accessor",
+            {"accessor": accessor, "paths": list(_STAYING)},
+            again=True,
+        )
+        may = member(answer.json(), "data") if answer.status == 200 else {}
+        if path := next((path for path in _STAYING if _CHANGES.intersection(texts(may, path))), ""):
+            await self._undo(accessor)
+            raise Misconfigured(
+                f"Credential {self._credential.name} would lend a token that may change {path}, "
+                "and so make tokens that outlive it.",
+                hint="Lend policies that do not reach it.",
+            )
 
     async def _undo(self, accessor: str) -> None:
         # If it fails, `revoke` finds the token by its name; what went wrong first is the news.

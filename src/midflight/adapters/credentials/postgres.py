@@ -126,10 +126,9 @@ class PostgresBackend:
         problems += [f"the administrator may not give {role} to others" for role in not_given]
         problems += risky
         if problems:
-            grants = "GRANT pg_signal_backend TO it; GRANT each role TO it WITH ADMIN OPTION."
             raise Misconfigured(
                 f"Credential {self._name}: {'; '.join(problems)}.",
-                hint=grants if not_given or not rights["can_end"] else "",
+                hint="docs/credentials.md says what to grant to it, and which roles to lend.",
             )
         version = int(rights["version"])
         return f"PostgreSQL {version}: roles can be made, and ended with their sessions."

@@ -3,9 +3,12 @@
 What a session leaves behind does not keep it alive: a transaction that was prepared outlives
 session and role, with its locks, so it is rolled back; and a role may leave objects in every
 database that it can connect to (a large object takes no privilege at all), so what it owns is
-handed on in each of them. An administrator without superuser has no rights of the roles that it
-makes: it takes them inside the transaction that hands on, and is rid of them when that ends, so
-that nobody ever sees it as their member. Above: `postgres.py`.
+handed on in each of them.
+
+An administrator without superuser has no rights of the roles that it makes, and needs them for
+that. It takes them in the transaction that uses them and is rid of them when that ends (a prepared
+one is rolled back outside of any), so that it is a member of what it lends for no longer.
+Above: `postgres.py`.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ SELECT pg_catalog.format('GRANT %I TO CURRENT_USER', $1::text) ||
     THEN ' WITH INHERIT TRUE, SET TRUE' ELSE '' END
 """
 _LEAVE = "SELECT pg_catalog.format('REVOKE %I FROM CURRENT_USER', $1::text)"
+_BECOME = "SELECT pg_catalog.format('SET ROLE %I', $1::text)"
 
 
 class Session(Protocol):
@@ -98,8 +102,8 @@ async def end_role(session: Session, name: str, *, elsewhere: Elsewhere) -> None
     """End a role and everything that was opened with it. That it is gone already is success.
 
     Raises:
-        Misconfigured: it can log in no more, and what it has cannot be taken from it; or it left
-            prepared transactions, which only a superuser rolls back.
+        Misconfigured: it owns something, and is a member of no role that could inherit it; or it
+            left prepared transactions that the administrator may not roll back.
         asyncpg.PostgresError: the server refuses; it can log in no more all the same, if it got
             that far.
     """
@@ -129,14 +133,9 @@ async def _hand_over(
     for heir in heirs:
         try:
             for row in await session.fetch(_ELSEWHERE, name):
-                async with elsewhere(row["datname"]) as other, other.transaction():
-                    for role in await _give(other, name, heir):
-                        await run(other, _LEAVE, role)
-            async with session.transaction():
-                joined = await _give(session, name, heir)
-                await run(session, _DROP, name)
-                if heir in joined:
-                    await run(session, _LEAVE, heir)
+                async with elsewhere(row["datname"]) as other:
+                    await _empty(other, name, heir)
+            await _empty(session, name, heir, then=_DROP)
         except (asyncpg.InsufficientPrivilegeError, asyncpg.DependentObjectsStillExistError):
             # Without CREATE in a schema it may not own what is in it; and what others granted is
             # out of reach for an administrator.
@@ -149,17 +148,18 @@ async def _hand_over(
     )
 
 
-async def _give(session: Session, name: str, heir: str) -> list[str]:
-    """Hand on what a role owns in this database, and take what it was granted.
-
-    The roles that the administrator has joined for it: it leaves them in the same transaction.
-    """
-    joined = [role for role in (name, heir) if await session.fetchval(_LACKS, role)]
-    for role in joined:
-        await run(session, _JOIN, role)
-    await run(session, _REASSIGN, name, heir)
-    await run(session, _UNGRANT, name)
-    return joined
+async def _empty(session: Session, name: str, heir: str, *, then: str = "") -> None:
+    """Hand on what a role owns in this database, take what it was granted; all or nothing."""
+    async with session.transaction():
+        joined = [role for role in (heir, name) if await session.fetchval(_LACKS, role)]
+        for role in joined:
+            await run(session, _JOIN, role)
+        await run(session, _REASSIGN, name, heir)
+        await run(session, _UNGRANT, name)
+        for role in joined:
+            await run(session, _LEAVE, role)
+        if then:
+            await run(session, then, name)
 
 
 async def _roll_back(session: Session, gid: str, *, of: str) -> None:
@@ -167,6 +167,26 @@ async def _roll_back(session: Session, gid: str, *, of: str) -> None:
         await run(session, _ROLL_BACK, gid)
     except asyncpg.UndefinedObjectError:
         return  # somebody else was first
+    except asyncpg.InsufficientPrivilegeError:
+        await _roll_back_as(session, gid, of=of)
+
+
+async def _roll_back_as(session: Session, gid: str, *, of: str) -> None:
+    """As the role itself, which can do nothing else any more: no superuser is needed for that."""
+    joins = await session.fetchval(_LACKS, of)
+    try:
+        if joins:
+            await run(session, _JOIN, of)
+        await run(session, _BECOME, of)
+        try:
+            # Not in a transaction: it would be one inside of another.
+            await run(session, _ROLL_BACK, gid)
+        except asyncpg.UndefinedObjectError:
+            pass  # somebody else was first
+        finally:
+            await session.execute("RESET ROLE")
+            if joins:
+                await run(session, _LEAVE, of)
     except asyncpg.InsufficientPrivilegeError:
         raise Misconfigured(
             f"The role {of} can log in no more, and left a prepared transaction that holds its "

@@ -111,8 +111,9 @@ class Screen(asyncio.Protocol):
 
     def _length(self) -> int:
         length = int.from_bytes(self._head[1:_HEADER], "big", signed=True)
-        most = _MAX_AUTH if self._head[0] == ord("R") else MAX_MESSAGE
-        if self._head[0] not in _TYPES or not 4 <= length <= most:
+        # One that authenticates has a code, for the rest of which its header would wait for ever.
+        least, most = (8, _MAX_AUTH) if self._head[0] == ord("R") else (4, MAX_MESSAGE)
+        if self._head[0] not in _TYPES or not least <= length <= most:
             raise Refused("what answers there does not speak PostgreSQL's protocol")
         return length
 

@@ -47,6 +47,10 @@ class Reading:
         """Whether it is set."""
         return name in self._settings
 
+    def known(self, name: str) -> None:
+        """It may be there; somebody else reads it."""
+        self._known.add(name)
+
     def text(self, name: str, *, default: str | None = None, form: str = "") -> str:
         """A text, which is required unless there is a default; `form` is a regular expression."""
         value = self._member(name, default=default)

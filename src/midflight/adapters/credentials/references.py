@@ -49,6 +49,11 @@ def _of_environment(name: str) -> str:
             f"The environment of Midflight has no {name}.",
             hint="Set it where Midflight is started, or use file:PATH.",
         )
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        # What is no text stands there as half characters, which nothing can be made of.
+        raise Misconfigured(f"The variable {name} of Midflight is no text in UTF-8.") from None
     return value
 
 

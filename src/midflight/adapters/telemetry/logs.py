@@ -40,7 +40,18 @@ _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 _MANY_LINES = frozenset({"exception", "stack"})
 
 _handlers: Final = "midflight"
-_TALKATIVE: Final = ("alembic", "httpx", "httpcore", "opentelemetry")
+_TALKATIVE: Final = (
+    "alembic",
+    "asyncpg",
+    "botocore",
+    "h2",
+    "hpack",
+    "httpcore",
+    "httpcore2",
+    "httpx",
+    "httpx2",
+    "opentelemetry",
+)
 
 
 def configure(
@@ -96,7 +107,8 @@ def configure(
     root.handlers = [old for old in root.handlers if old.get_name() != _handlers]
     root.addHandler(handler)
     root.setLevel(level.upper())
-    # What libraries say of their own progress is no news of ours.
+    # What libraries say of their own progress is no news of ours, and may hold what they carry:
+    # URLs at the level `info`, headers at `debug`.
     for library in _TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
     structlog.configure(

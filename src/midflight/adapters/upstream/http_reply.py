@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 
+import structlog
+
 from midflight.adapters.upstream.http_client import HttpResponse
 from midflight.adapters.upstream.passage import Passage
 from midflight.domain.errors import Malformed, UpstreamBroken
 from midflight.wire import sse
 from midflight.wire.jsonrpc import Message, Response, decode_batch, decode_message, is_batch
+from midflight.wire.oauth.metadata import AskedFor, read_challenge
+
+log = structlog.get_logger(__name__)
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -16,11 +21,17 @@ _MAX_SHOWN_STATUS = 599
 
 
 class HttpRefused(UpstreamBroken):
-    """An HTTP status instead of an answer. `status` is it."""
+    """An HTTP status instead of an answer. `status` is it, `asked` what a 401 or 403 asks for.
 
-    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+    What is asked for is the upstream's text, so it is for operators and logs, not in the message.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, hint: str = "", asked: AskedFor | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.asked = asked
 
 
 class Cursor:
@@ -145,12 +156,26 @@ async def refusal(response: HttpResponse, passage: Passage, *, peer: str) -> Res
             and (message.id is None or message.id == passage.request_id)
         ):
             return message
-    raise refused(status, peer=peer)
+    asked = None
+    if status in {401, 403}:
+        asked = read_challenge(response.header(b"www-authenticate"))
+    raise refused(status, peer=peer, asked=asked)
 
 
-def refused(status: int, *, peer: str) -> HttpRefused:
+def refused(status: int, *, peer: str, asked: AskedFor | None = None) -> HttpRefused:
     """The error for a status without an answer."""
+    if asked is not None:
+        log.warning(
+            "upstream_wants_authorization",
+            upstream=peer,
+            status=status,
+            error=asked.error,
+            scopes=[scope[:80] for scope in asked.scopes[:20]],
+        )
     match status:
+        case 403 if asked is not None and asked.error == "insufficient_scope":
+            # Never widened on the way of a call: how wide a credential is, an operator says.
+            hint = "It asks for scopes that the credential has not; the log of the plane has them."
         case 401 | 403:
             hint = "Check the credentials that are configured for it."
         case 404 | 405:
@@ -163,7 +188,10 @@ def refused(status: int, *, peer: str) -> HttpRefused:
             hint = "Whether the action took effect is not known."
     shown = status if 100 <= status <= _MAX_SHOWN_STATUS else "unknown"
     return HttpRefused(
-        f"Upstream {peer} answered with HTTP status {shown}.", status=status, hint=hint
+        f"Upstream {peer} answered with HTTP status {shown}.",
+        status=status,
+        hint=hint,
+        asked=asked,
     )
 
 

@@ -159,8 +159,10 @@ class McpHttpUpstream:
         """Tell notices to `notices`. Nothing is sent yet."""
         self._conversation.start(notices)
 
-    async def describe(self) -> ServerInfo:
+    async def describe(self, *, attachment: Attachment = NOTHING) -> ServerInfo:
         """Reach it again and say what it is. `UpstreamUnavailable` if it does not answer."""
+        if attachment.leases:
+            self._take(attachment, CATALOGUE)
         self._generation.forget()
         await self._drop(CATALOGUE.run)
         try:
@@ -183,10 +185,12 @@ class McpHttpUpstream:
         with self._conversation.passage(
             action, seat=seat, flight=flight, sink=sink, attachment=attachment
         ) as passage:
-            info = self._generation.value or await self._reach()
-            passage.check()
             if attachment is not NOTHING:
                 self._take(attachment, seat)
+            info = self._generation.value or await self._reach(
+                CATALOGUE if attachment is NOTHING else seat
+            )
+            passage.check()
             try:
                 if info.modern:
                     return await self._act_modern(passage)
@@ -236,19 +240,25 @@ class McpHttpUpstream:
             )
         self._clients.note(seat.run, attachment)
 
-    async def _reach(self) -> ServerInfo:
-        """The generation, before anything of an action has left."""
+    async def _reach(self, seat: RunSeat) -> ServerInfo:
+        """The generation, before anything of an action has left.
+
+        An upstream that wants a credential for everything is asked with that of the run.
+        """
         if self._closed:
             raise UpstreamUnavailable(f"Upstream {self._name} is being closed.")
         try:
-            return await self._generation.get()
+            if seat is CATALOGUE:
+                return await self._generation.get()
+            self._generation.value = await self._detect(seat)
         except UpstreamBroken as error:
             raise UpstreamUnavailable(
                 error.message, hint="It was being reached; nothing of the action has left."
             ) from None
+        return self._generation.value
 
-    async def _detect(self) -> ServerInfo:
-        with self._conversation.own_passage("server/discover") as passage:
+    async def _detect(self, seat: RunSeat = CATALOGUE) -> ServerInfo:
+        with self._conversation.own_passage("server/discover", seat=seat) as passage:
             params = with_modern_meta({}, info={}, capabilities={})
             try:
                 response = await self._modern.exchange(passage, "server/discover", params)
@@ -259,10 +269,10 @@ class McpHttpUpstream:
             else:
                 info = discovered(response, peer=self._name)
         if info is None:
-            session = await self._session(CATALOGUE)
+            session = await self._session(seat)
             return session.info
         self._modern.info = info
-        if not self._closed:
+        if seat is CATALOGUE and not self._closed:
             self._conversation.opened(self._modern, run=CATALOGUE.run)
         return info
 

@@ -129,8 +129,9 @@ class McpStdioUpstream:
         """Tell notices to `notices`. Nothing is spawned yet."""
         self._conversation.start(notices)
 
-    async def describe(self) -> ServerInfo:
+    async def describe(self, *, attachment: Attachment = NOTHING) -> ServerInfo:
         """Ask the catalogue's child, a fresh one if it had died, what it is."""
+        del attachment
         line = await self._line(CATALOGUE)
         return line.info
 

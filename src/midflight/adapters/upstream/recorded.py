@@ -44,8 +44,9 @@ class RecordedUpstream:
     async def start(self, notices: NoticeHandler) -> None:
         """It says nothing unasked."""
 
-    async def describe(self) -> ServerInfo:
+    async def describe(self, *, attachment: Attachment = NOTHING) -> ServerInfo:
         """A modern server with tools."""
+        del attachment
         return ServerInfo(
             modern=True, version=_VERSION, capabilities={"tools": {}}, info={"name": self.name}
         )

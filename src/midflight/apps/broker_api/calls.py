@@ -39,7 +39,7 @@ class BrokerCalls:
         self,
         *,
         grants: Mapping[str, frozenset[str]],
-        proved: Callable[[str], SvidProof | None],
+        broker: Callable[[str], SvidProof | None],
         attestation: Attestation,
         entitled: Entitled,
         svids: Svids,
@@ -50,11 +50,11 @@ class BrokerCalls:
     ) -> None:
         """Say who may ask.
 
-        `grants` has the workloads that each broker may represent; `proved` says what the peer of a
-        gRPC call has proved, as it counts now.
+        `grants` has the workloads that each broker may represent; `broker` says what the peer of a
+        gRPC call has proved, by the bundles that are in force when it is asked.
         """
         self._grants = grants
-        self._proved = proved
+        self._broker = broker
         self._attestation = attestation
         self._entitled = entitled
         self._svids = svids
@@ -98,29 +98,30 @@ class BrokerCalls:
     @contextmanager
     def _for(self, request: Any, context: Context) -> Generator[Ask]:
         """Asks for the process that a request refers to, held while the context lasts."""
-        self._check_header(context)
-        peer: str = context.peer()
-        self._broker(peer)
+        broker = self._authorized(context)
         held = self._hold(request)
         try:
             # The streams look again at once when it ends.
             stop = self._processes.watch(held.start, self._changes.tell)
             try:
-                yield self._ask(peer, held)
+                yield self._ask(broker, context.peer(), held)
             finally:
                 if stop is not None:
                     stop()
         finally:
             held.close()
 
-    def _ask(self, peer: str, held: HeldProcess) -> Ask:
+    def _ask(self, broker: SvidProof, peer: str, held: HeldProcess) -> Ask:
         def still() -> None:
-            self._broker(peer)
+            self._check(broker)
+            if self._broker(peer) != broker:
+                raise Refused(
+                    grpc.StatusCode.UNAUTHENTICATED, "The broker's SVID is believed no more."
+                )
             if not held.alive():
                 raise _gone()
 
         async def ask() -> Asked:
-            broker = self._broker(peer)
             still()
             uid, gid = held.uid(), held.gid()
             if uid is None or gid is None:
@@ -142,18 +143,19 @@ class BrokerCalls:
 
         return ask
 
-    def _check_header(self, context: Context) -> None:
+    def _authorized(self, context: Context) -> SvidProof:
         values = [value for name, value in context.invocation_metadata() if name == HEADER]
         if values != ["true"]:
             raise Refused(
                 grpc.StatusCode.INVALID_ARGUMENT, f"The metadata {HEADER}: true is needed."
             )
-
-    def _broker(self, peer: str) -> SvidProof:
-        """The broker behind a connection. `Refused` if it is none, or is none any more."""
-        broker = self._proved(peer)
+        broker = self._broker(context.peer())
         if broker is None:
             raise Refused(grpc.StatusCode.UNAUTHENTICATED, "The broker is not known.")
+        self._check(broker)
+        return broker
+
+    def _check(self, broker: SvidProof) -> None:
         if broker.workload not in self._grants:
             raise Refused(
                 grpc.StatusCode.PERMISSION_DENIED, "This workload represents no others here."
@@ -167,7 +169,6 @@ class BrokerCalls:
             self._svids.check_bearer(broker.workload, token=broker.token, run=broker.run)
         except (Unauthenticated, Interrupted) as error:
             raise Refused(grpc.StatusCode.PERMISSION_DENIED, error.message) from None
-        return broker
 
     def _hold(self, request: Any) -> HeldProcess:
         """The process that a request refers to."""

@@ -29,7 +29,6 @@ from midflight.domain.errors import Unauthenticated
 from midflight.domain.identity import own_id
 from midflight.domain.records import Issued
 from midflight.domain.spiffe import MAX_X509_TTL_S, X509Svid
-from midflight.domain.value import Value
 from midflight.services.bundles import TrustBundles
 from midflight.services.ports.authority import Authority
 from midflight.services.ports.clock import Clock
@@ -38,12 +37,8 @@ from midflight.services.ports.recorder import Recorder
 from midflight.services.svid_callers import SvidCallers, SvidProof
 from midflight.services.svids import Svids
 
-
-class Shown(Value):
-    """What a broker showed in its handshake, and what that proved then."""
-
-    chain: tuple[bytes, ...]
-    proof: SvidProof
+Chain = tuple[bytes, ...]
+"""What a broker has shown: its certificate and those above it, DER."""
 
 
 class BrokerApi:
@@ -84,7 +79,7 @@ class BrokerApi:
         self._classes = messages()
         self._calls = BrokerCalls(
             grants=grants,
-            proved=self._proved,
+            broker=self._broker,
             attestation=attestation,
             entitled=entitled,
             svids=svids,
@@ -93,7 +88,7 @@ class BrokerApi:
             clock=clock,
             messages=self._classes,
         )
-        self._front: Front[Shown] | None = None
+        self._front: Front[Chain] | None = None
         self._callers = callers
         self._bundles = bundles
         self._authority = authority
@@ -107,7 +102,7 @@ class BrokerApi:
         self.id = own_id(bundles.trust_domain, "broker")
 
     @asynccontextmanager
-    async def serving(self, path: Path) -> AsyncGenerator[Front[Shown]]:
+    async def serving(self, path: Path) -> AsyncGenerator[Front[Chain]]:
         """Serve at `path` while the context lasts.
 
         Raises:
@@ -120,7 +115,6 @@ class BrokerApi:
         async with serving(
             path, self._handler, admit=self._admit, token=self._clock.token, tls=self._context
         ) as front:
-            self._front = front
             yield front
 
     async def renew(self) -> None:
@@ -149,7 +143,7 @@ class BrokerApi:
     def _follow(self) -> None:
         trust(self._context, self._bundles.own.x509_authorities)
 
-    def _admit(self, peer: Peer, transport: asyncio.BaseTransport) -> Shown | None:
+    def _admit(self, peer: Peer, transport: asyncio.BaseTransport) -> Chain | None:
         who = f"uid:{peer.uid}"
         if peer.pid is None or self._processes.elsewhere(peer.pid):
             self._refused("The broker counts processes otherwise than this machine.", who)
@@ -160,28 +154,28 @@ class BrokerApi:
             return None
         chain = chain_of(transport)
         try:
-            return Shown(chain=chain, proof=self._callers.of_chain(chain, self._clock.now()))
+            self._callers.of_chain(chain, self._clock.now())
         except Unauthenticated as error:
             self._refused(error.message, who)
             return None
+        return chain
 
-    def _proved(self, peer: str) -> SvidProof | None:
-        """Read anew each time: an authority that is taken out takes its brokers along at once."""
-        shown = None if self._front is None else self._front.behind(peer)
-        now = self._clock.now()
-        if shown is None or now >= shown.proof.expires_at:
-            return None if shown is None else shown.proof  # which says that it has ended
+    def _broker(self, peer: str) -> SvidProof | None:
+        # Verified anew, since an authority may have been taken out of the bundle meanwhile.
+        chain = None if self._front is None else self._front.behind(peer)
         try:
-            return self._callers.of_chain(shown.chain, now)
+            return None if chain is None else self._callers.of_chain(chain, self._clock.now())
         except Unauthenticated:
             return None
 
-    def _handler(self, front: Front[Shown]) -> grpc.GenericRpcHandler:
+    def _handler(self, front: Front[Chain]) -> grpc.GenericRpcHandler:
+        self._front = front  # before anybody can connect
+
         async def failed(context: Any, error: Exception) -> None:
             trailing: tuple[tuple[str, bytes], ...] = ()
             if isinstance(error, Refused):
-                shown = front.behind(context.peer())
-                self._refused(error.text, "unknown" if shown is None else shown.proof.workload)
+                proof = self._broker(context.peer())
+                self._refused(error.text, "unknown" if proof is None else proof.workload)
                 code, _ = error.status.value
                 trailing = self._details.trailing(code, error.text, error.reason)
             await abort(context, error, trailing)

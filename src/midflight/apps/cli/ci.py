@@ -22,6 +22,8 @@ from midflight.apps.cli.private_file import write_private
 from midflight.domain.errors import Misconfigured
 
 if TYPE_CHECKING:
+    import httpx2
+
     from midflight.apps.cli.ci_exchange import JobToken
 
 app = typer.Typer(help="Jobs of CI systems: a short-lived token.", no_args_is_help=True)
@@ -75,9 +77,10 @@ def login(
     from midflight.apps.cli.ci_tokens import ci_token
 
     # Redirects would carry the token to where nobody meant it to go.
-    with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False) as http:
+    platform = httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False)
+    with platform, _http(plane) as http:
         there = Plane(plane, http=http)
-        own = ci_token(source, audience=audience or there.url, http=http)
+        own = ci_token(source, audience=audience or there.url, http=platform)
         key = JobKey()
         got = there.exchange(own, key=key, resource=f"{there.url}/mcp", scope=scope)
     if _TOKEN_TEXT.match(got.token) is None:
@@ -97,8 +100,6 @@ def logout(
     as_json: JsonFlag = False,
 ) -> None:
     """End the job's run, with everything that was given for it, and forget token and key."""
-    import httpx2
-
     from midflight.apps.cli.ci_exchange import JobKey, Plane
 
     try:
@@ -110,7 +111,7 @@ def logout(
             f"{directory} holds no login of a job.", hint="Give the directory of `ci login`."
         ) from None
     try:
-        with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False) as http:
+        with _http(plane) as http:
             ended = Plane(plane, http=http).end(token, key=key)
     finally:
         # Whatever the plane says, nothing of it is left behind.
@@ -120,6 +121,14 @@ def logout(
         print_json({"ended": ended})
     else:
         note("The run of this job has ended." if ended else "The run had ended already.")
+
+
+def _http(plane: str) -> httpx2.Client:
+    """A client for the plane. What is not encrypted stays on this machine: it meets no proxy."""
+    import httpx2
+
+    encrypted = plane.lower().startswith("https:")
+    return httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=encrypted)
 
 
 def _private(directory: Path | None) -> Path:

@@ -21,6 +21,7 @@ from midflight.apps.cli import (
     client,
     counterparty,
     credential,
+    credential_login,
     demo,
     doctor,
     entry,
@@ -33,6 +34,7 @@ from midflight.apps.cli import (
     mark,
     monitor,
     operator,
+    panic,
     policy,
     redteam,
     revoke,
@@ -97,6 +99,7 @@ app.add_typer(counterparty.app, name="counterparty")
 app.add_typer(mark.app, name="mark")
 app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)
 app.add_typer(revoke.app, name="revocation")
+app.command("panic", epilog=panic.EXAMPLE)(panic.panic)
 app.command("check", epilog=check.EXAMPLE)(check.check)
 app.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 app.add_typer(redteam.app, name="redteam")
@@ -105,6 +108,9 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(canary.app, name="canary")
 app.add_typer(keys.app, name="keys")
+credential.app.command("login", epilog="Example: midflight credential login crm")(
+    credential_login.login
+)
 app.add_typer(credential.app, name="credential")
 app.add_typer(lease.app, name="lease")
 app.add_typer(client.app, name="client")

@@ -27,7 +27,10 @@ def revoke(
         ),
     ] = "",
     *,
-    reason: Annotated[str, typer.Option(help="Why; the caller that is cut sees it.")],
+    reason: Annotated[str, typer.Option(help="Why; the caller that is cut sees it.")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be cut, and change nothing.")
+    ] = False,
     until: Annotated[
         str | None, typer.Option(help="When it ends by itself: 30m, or a time. Else: never.")
     ] = None,
@@ -38,16 +41,21 @@ def revoke(
         ends = None if until is None else moment(until, now=time.time())
     except ValueError as error:
         raise typer.BadParameter(f"{until!r} {error}", param_hint="--until") from None
+    if not reason and not dry_run:
+        raise typer.BadParameter("is missing: who is cut sees it", param_hint="--reason")
     client = Session.of(context).client()
     if kind is ScopeKind.WORKLOAD and identifier:
         identifier = workload_id(client, identifier)
-    receipt = client.post(
-        "/v1/revocations",
-        scope={"kind": kind.value, "id": identifier},
-        reason=reason,
-        until=ends,
-    )
-    _show(receipt, as_json=as_json)
+    scope = {"kind": kind.value, "id": identifier}
+    if dry_run:
+        impact = client.post("/v1/revocations/preview", scope=scope)
+        if as_json:
+            print_json(impact)
+        else:
+            print_fields(_scope(impact) | _impact(impact))
+            note("Nothing was changed. Without --dry-run this is cut.")
+        return
+    show(client.post("/v1/revocations", scope=scope, reason=reason, until=ends), as_json=as_json)
 
 
 @app.command("list", epilog="Example: midflight revocation list")
@@ -84,25 +92,22 @@ def lift(
     """End a revocation. It stays in the log; the lifting is a new entry."""
     client = Session.of(context).client()
     receipt = client.post(f"/v1/revocations/{segment(revocation)}/lift", reason=reason)
-    _show(receipt, as_json=as_json)
+    show(receipt, as_json=as_json)
 
 
-def _show(receipt: dict[str, Any], *, as_json: bool) -> None:
+def show(receipt: dict[str, Any], *, as_json: bool) -> None:
+    """Print what a revocation did; exit 1 if it is not durable."""
     revocation, impact = receipt["revocation"], receipt["impact"]
     if as_json:
         print_json(receipt)
     else:
-        sent: dict[str, int] = impact["bytes_out"]
         print_fields(
             {
                 "revocation": revocation["id"],
-                "scope": f"{revocation['scope']['kind']} {revocation['scope']['id']}".rstrip(),
+                **_scope(revocation),
                 "lifts": revocation["lifts"],
                 "until": None if revocation["until"] is None else iso(revocation["until"]),
-                "cut": f"{len(impact['cut'])} in flight, within {impact['took_us'] / 1000:.1f} ms",
-                "had completed": impact["completed"],
-                "bytes out": [f"{name} {count:,}" for name, count in sorted(sent.items())],
-                "unknown": impact["unknown"],
+                **_impact(impact),
                 "record": receipt["record"],
             }
         )
@@ -112,4 +117,22 @@ def _show(receipt: dict[str, Any], *, as_json: bool) -> None:
         raise typer.Exit(EXIT_NO)
 
 
-__all__ = ["EXAMPLE", "app", "revoke"]
+def _scope(held: dict[str, Any]) -> dict[str, Any]:
+    return {"scope": f"{held['scope']['kind']} {held['scope']['id']}".rstrip()}
+
+
+def _impact(impact: dict[str, Any]) -> dict[str, Any]:
+    sent: dict[str, int] = impact["bytes_out"]
+    within = f", within {impact['took_us'] / 1000:.1f} ms" if impact["revocation"] else ""
+    return {
+        "cut" if impact["revocation"] else "would cut": f"{len(impact['cut'])} in flight{within}",
+        "runs": impact["runs"],
+        "leases": impact["leases"],
+        "had seen": impact["labels"] or None,
+        "had completed": impact["completed"],
+        "bytes out": [f"{name} {count:,}" for name, count in sorted(sent.items())],
+        "unknown": impact["unknown"],
+    }
+
+
+__all__ = ["EXAMPLE", "app", "revoke", "show"]

@@ -37,12 +37,18 @@ class Session:
 
         return settings.load(self.settings_file())
 
-    def client(self) -> ControlClient:
-        """The running plane. Does not validate the settings: stopping an agent must not wait."""
+    def client(self, *, timeout_s: float | None = None) -> ControlClient:
+        """The running plane, waited for that long.
+
+        Does not validate the settings: stopping an agent must not wait.
+        """
         from midflight.apps import settings_file
         from midflight.apps.control.client import ControlClient
 
-        return ControlClient(settings_file.control_socket(self.settings_file()))
+        path = settings_file.control_socket(self.settings_file())
+        return (
+            ControlClient(path) if timeout_s is None else ControlClient(path, timeout_s=timeout_s)
+        )
 
 
 def segment(text: str) -> str:

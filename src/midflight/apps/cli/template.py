@@ -155,6 +155,7 @@ listen = "127.0.0.1:8600"
 # name = "tickets"
 # url = "https://tickets.example.org/mcp"
 # headers = { Authorization = "Bearer env:TICKETS_TOKEN" }
+# lists_with = "tickets"              # a credential for its lists; default: they need none
 # ca = "tls/tickets-ca.pem"           # default: the system's authorities
 # http2 = false
 # proxy = "http://proxy.example.org:3128"

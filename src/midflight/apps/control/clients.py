@@ -119,6 +119,7 @@ class ClientVerbs:
                 input=NewClient,
                 answer=KnownClient,
                 act=self.add_client,
+                socket_only=True,
             ),
             Operation(
                 method="POST",

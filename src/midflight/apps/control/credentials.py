@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
-from midflight.domain.errors import Conflict, Forbidden, Malformed, NotFound
+from midflight.domain.errors import Conflict, Forbidden, Malformed, MidflightError, NotFound
 from midflight.domain.lease import Credential, Injection, Revocability
 from midflight.domain.value import JSON, JSONObject, Value
 from midflight.services.lease_ending import limited
+from midflight.services.ports.logins import LogsIn
 
 _SEALED = "sealed:"
 
@@ -79,8 +81,10 @@ class CredentialVerbs:
     def __init__(self, plane: Plane, *, upstreams: Sequence[str]) -> None:
         """`upstreams` are those of the settings."""
         self._credentials = plane.credentials
+        self._injecting = plane.injecting
         self._broker = plane.broker
         self._sealed = plane.sealed_secrets
+        self._logins = plane.logins
         self._clock = plane.clock
         self._upstreams = frozenset(upstreams)
 
@@ -111,7 +115,8 @@ class CredentialVerbs:
         for field, secret in made:
             settings = _with(settings, field.split("."), _SEALED + secret)
         try:
-            await self._put(
+            # What an upstream names becomes a setting here, where an operator sees it, or never.
+            pinned = await self._credentials.pinned(
                 Credential(
                     name=given.name,
                     backend=given.backend,
@@ -121,10 +126,9 @@ class CredentialVerbs:
                     scopes=given.scopes,
                     ttl_s=given.ttl_s,
                     max_ttl_s=given.max_ttl_s,
-                ),
-                operator=operator,
-                replace=given.replace,
+                )
             )
+            await self._put(pinned, operator=operator, replace=given.replace)
         except BaseException:
             for _, secret in made:
                 await self._sealed.forget(secret)
@@ -138,6 +142,8 @@ class CredentialVerbs:
         """With its old settings, what was lent is taken back; then the new ones count."""
         author, name = operator.author, credential.name
         self._credentials.must_not_overlap(credential)
+        for upstream in sorted(credential.upstreams):
+            self._injecting.must_fit(upstream, [credential])
         with self._credentials.closed(name):
             if replace and self._credentials.find(name) is not None:
                 self._credentials.checked(credential)
@@ -170,7 +176,12 @@ class CredentialVerbs:
             await self._broker.revoke(
                 author=operator.author, credential=given.name, reason="credential removed"
             )
+            with contextlib.suppress(MidflightError):  # removing waits for no server
+                backend = self._credentials.backend(given.name)
+                if isinstance(backend, LogsIn):
+                    await limited(backend.end_login(), given.name)
             removed = await self._credentials.remove(given.name, author=operator.author)
+        await self._logins.forget(given.name)
         await self._forget(_sealed_in(removed.settings))
         return given
 

@@ -9,6 +9,7 @@ from midflight.apps.control.approvals import ApprovalVerbs
 from midflight.apps.control.canaries import CanaryVerbs
 from midflight.apps.control.clients import ClientVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
+from midflight.apps.control.credential_logins import LoginVerbs
 from midflight.apps.control.credentials import CredentialVerbs
 from midflight.apps.control.explaining import ExplainVerbs
 from midflight.apps.control.keys import KeyVerbs
@@ -69,6 +70,7 @@ def control_app(
         CanaryVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
         KeyVerbs(plane),
         CredentialVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
+        LoginVerbs(plane),
         LeaseVerbs(plane),
         ClientVerbs(plane),
         LedgerVerbs(plane),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from midflight.services.delegation import Delegation
     from midflight.services.flow_marks import Marks
     from midflight.services.identity import Identity
+    from midflight.services.injection import Injecting
     from midflight.services.interruption import Interruption
     from midflight.services.inventory import Inventory
     from midflight.services.join_tokens import JoinTokens
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from midflight.services.monitors import Monitors
     from midflight.services.policy import Policies
     from midflight.services.ports.clock import Clock
+    from midflight.services.ports.logins import Logins
     from midflight.services.ports.telemetry import Telemetry
     from midflight.services.registration import Registration
     from midflight.services.runs import Runs
@@ -60,6 +62,11 @@ class Plane(Protocol):
         ...
 
     @property
+    def injecting(self) -> Injecting:
+        """What places credentials into calls."""
+        ...
+
+    @property
     def broker(self) -> Broker:
         """Leases."""
         ...
@@ -72,6 +79,11 @@ class Plane(Protocol):
     @property
     def sealed_secrets(self) -> SealedSecrets:
         """Static secrets at rest."""
+        ...
+
+    @property
+    def logins(self) -> Logins:
+        """What people's logins at upstreams gave."""
         ...
 
     @property

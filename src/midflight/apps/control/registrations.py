@@ -197,6 +197,7 @@ class RegistrationVerbs:
                 input=NewEntry,
                 answer=KnownEntry,
                 act=self.add_entry,
+                socket_only=True,
             ),
             Operation(
                 method="POST",
@@ -221,6 +222,7 @@ class RegistrationVerbs:
                 input=WantedJoinToken,
                 answer=CreatedJoinToken,
                 act=self.create_token,
+                socket_only=True,
             ),
             Operation(
                 method="POST",

@@ -9,6 +9,7 @@ from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
 from midflight.domain.errors import Malformed
+from midflight.domain.records import Impact
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.services.flights import FlightStatus
 from midflight.services.interruption import Receipt
@@ -27,6 +28,12 @@ class NewRevocation(Input):
     scope: NewScope
     reason: str
     until: float | None = None
+
+
+class Preview(Input):
+    """What a revocation would cover."""
+
+    scope: NewScope
 
 
 class Lifting(Input):
@@ -62,6 +69,11 @@ class RevocationVerbs:
             until=given.until,
         )
 
+    async def preview(self, given: Preview, operator: Operator) -> Impact:
+        """What a revocation would cut and find done, if it were made now."""
+        del operator
+        return self._interruption.preview(Scope(kind=given.scope.kind, id=given.scope.id))
+
     async def lift(self, given: Lifting, operator: Operator) -> Receipt:
         """End a revocation by a new entry."""
         if not given.reason.strip():
@@ -94,6 +106,14 @@ class RevocationVerbs:
             ),
             Operation(
                 method="POST",
+                path="/v1/revocations/preview",
+                summary="What a revocation would cut; nothing is changed.",
+                input=Preview,
+                answer=Impact,
+                act=self.preview,
+            ),
+            Operation(
+                method="POST",
                 path="/v1/revocations/{id}/lift",
                 summary="End a revocation by a new entry.",
                 input=Lifting,
@@ -111,4 +131,4 @@ class RevocationVerbs:
         )
 
 
-__all__ = ["Lifting", "NewRevocation", "RevocationVerbs"]
+__all__ = ["Lifting", "NewRevocation", "Preview", "RevocationVerbs"]

@@ -17,6 +17,7 @@ import json
 import os
 import resource
 import signal
+import struct
 import sys
 
 _PR_SET_PDEATHSIG = 1
@@ -24,6 +25,17 @@ _PR_SET_NO_NEW_PRIVS = 38
 # landlock(7): the same numbers on every architecture; signals are in reach from version 6 on.
 _LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
 _LANDLOCK_SIGNALS, _SCOPE_SIGNAL = 6, 2
+_PR_SET_SECCOMP, _SECCOMP_FILTER = 22, 2
+# linux/filter.h, linux/seccomp.h: load a word, jump if equal, return; allow, or refuse with EPERM.
+_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050001
+# linux/audit.h: (architecture, number of ioctl) of whatever runs on a machine.
+_IOCTLS = {
+    "x86_64": ((0xC000003E, 16), (0xC000003E, 0x40000202), (0x40000003, 54)),
+    "aarch64": ((0xC00000B7, 29), (0x40000028, 54)),
+}
+# ioctl_tty(2): what puts characters into the input of a terminal.
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
 
 def main() -> None:
@@ -41,6 +53,7 @@ def main() -> None:
         sys.exit("midflight: this system cannot keep a child from gaining privileges")
     if shut == "shut":
         _shut(library)
+        _keep_from_typing(library)
     # After the change of user, which clears it (prctl(2)).
     if library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         sys.exit("midflight: this system cannot tie a child to its parent (prctl PDEATHSIG)")
@@ -78,6 +91,36 @@ def _shut(library: ctypes.CDLL) -> None:
     if made < 0 or library.syscall(_LANDLOCK_RESTRICT, made, 0) != 0:
         sys.exit("midflight: this system cannot shut a child off from other processes (Landlock)")
     os.close(made)
+
+
+def _keep_from_typing(library: ctypes.CDLL) -> None:
+    """Let nothing below it type into the terminal, which is its launcher's as well.
+
+    What a program pushes there (TIOCSTI) is read by the shell behind it once it has ended, as if a
+    person had typed it. Other calls pass; on other machines than the named ones all do.
+    """
+    steps: list[tuple[int, int, int, int]] = []  # code, jump if true, if false, constant
+    known = _IOCTLS.get(os.uname().machine, ())
+    for block, (architecture, number) in enumerate(known):
+        refuse = 7 * (len(known) - 1 - block) + 1  # from the last jump of this block over the rest
+        steps += [
+            (_LOAD, 0, 0, 4),  # seccomp_data.arch
+            (_EQUAL, 0, 5, architecture),
+            (_LOAD, 0, 0, 0),  # seccomp_data.nr
+            (_EQUAL, 0, 3, number),
+            (_LOAD, 0, 0, 24),  # the low word of seccomp_data.args[1]
+            (_EQUAL, refuse + 1, 0, _TIOCSTI),
+            (_EQUAL, refuse, 0, _TIOCLINUX),
+        ]
+    if not steps:
+        return
+    steps += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
+    filters = b"".join(struct.pack("HBBI", *step) for step in steps)
+    held = ctypes.create_string_buffer(filters, len(filters))
+    # struct sock_fprog, whose pointer is aligned.
+    program = struct.pack("HP", len(steps), ctypes.addressof(held))
+    if library.prctl(_PR_SET_SECCOMP, _SECCOMP_FILTER, program, 0, 0) != 0:
+        sys.exit("midflight: this system cannot keep a child from typing into its terminal")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """The SPIFFE Workload API: gRPC on a Unix socket, for local processes.
 
     front.py        the public socket: who connects, as the kernel says; limits
-    server.py       gRPC behind it, on a socket that nobody else reaches
+    serving.py      gRPC behind it, on a socket that nobody else reaches
+    server.py       the API as a whole
     calls.py        what each call does
     entitled.py     what a process is entitled to, now and whenever it changes
     changes.py      what wakes the streams
+    refused.py      how a call ends that is refused
     messages.py     SVIDs and bundles as messages
     descriptors.py  the messages, by `proto.py` in a descriptor pool of their own
     handlers.py     calls as gRPC wants them; what goes wrong becomes a status

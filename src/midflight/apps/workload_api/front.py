@@ -97,7 +97,7 @@ class Front(Generic[T]):
                 connection, _ = await loop.sock_accept(listening)
             except OSError as error:
                 # Such as too many open files: those that are served may end meanwhile.
-                log.warning("workload_api_cannot_accept", why=os.strerror(error.errno or 0))
+                log.warning("spiffe_socket_cannot_accept", why=os.strerror(error.errno or 0))
                 await asyncio.sleep(_PAUSE_S)
                 continue
             task = asyncio.ensure_future(self._accepted(connection))
@@ -118,7 +118,7 @@ class Front(Generic[T]):
             return
         if self.connections >= self._max or self._users[peer.uid] >= self._max_of_one:
             self.refused += 1
-            log.warning("workload_api_full", uid=peer.uid)
+            log.warning("spiffe_socket_full", uid=peer.uid)
             return
         self._users[peer.uid] += 1
         try:

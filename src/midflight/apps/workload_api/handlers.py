@@ -86,10 +86,10 @@ async def abort(
         case TooOften():
             status, text = grpc.StatusCode.RESOURCE_EXHAUSTED, error.message
         case MidflightError():
-            log.warning("workload_api_call_failed", why=error.message)
+            log.warning("spiffe_call_failed", why=error.message)
             status, text = grpc.StatusCode.UNAVAILABLE, error.message
         case _:
-            log.error("workload_api_call_failed", error=type(error).__name__)
+            log.error("spiffe_call_failed", error=type(error).__name__)
             status, text = grpc.StatusCode.INTERNAL, "The call failed."
     await context.abort(status, text, trailing_metadata=trailing)
 

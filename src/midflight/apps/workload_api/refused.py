@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-NO_IDENTITY = "No identity is issued to this process."
+_NO_IDENTITY = "No identity is issued to this process."
 
 
 class Refused(Exception):
@@ -22,7 +22,7 @@ class Refused(Exception):
 
 def not_entitled() -> Refused:
     """Nothing is issued to this caller, and why is not told."""
-    return Refused(grpc.StatusCode.PERMISSION_DENIED, NO_IDENTITY, reason="WORKLOAD_NOT_ENTITLED")
+    return Refused(grpc.StatusCode.PERMISSION_DENIED, _NO_IDENTITY, reason="WORKLOAD_NOT_ENTITLED")
 
 
-__all__ = ["NO_IDENTITY", "Refused", "not_entitled"]
+__all__ = ["Refused", "not_entitled"]

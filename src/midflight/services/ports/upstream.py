@@ -152,7 +152,7 @@ class Upstream(Protocol):
         """Get ready. Must not fail because the upstream is away; calls then do."""
         ...
 
-    async def describe(self) -> ServerInfo:
+    async def describe(self, *, attachment: Attachment = NOTHING) -> ServerInfo:
         """Reach it (again) and say what it is. `UpstreamUnavailable` if it does not answer."""
         ...
 
@@ -173,8 +173,8 @@ class Upstream(Protocol):
         """Act, with what is attached placed into this call and into no other run's.
 
         What the run's seat needs beside the call (a session's own stream, its end) carries what was
-        attached last. Midflight's own requests (`CATALOGUE_SEAT`) carry what the settings say, and
-        nothing that was leased: no run stands behind them.
+        attached last. Midflight's own requests (`CATALOGUE_SEAT`) carry what the settings say: no
+        run stands behind them, so nothing is leased for them unless settings name the credential.
 
         Raises `Interrupted` when cut, `UpstreamUnavailable` when nothing left, `UpstreamBroken`
         when something left and no usable answer came.

@@ -2,9 +2,10 @@
 
 An entry of a `use` that is not known is passed over, as the standard says; an entry of a known one
 that cannot be read refuses the whole bundle, so that whoever holds an older one keeps it. The use
-of WIT-SVIDs is incubating: what cannot be read of it is passed over, lest it cost the others. An
-empty list of keys is a bundle: everything of that trust domain is revoked. It says nothing about
-whether a bundle is newer than another; `services/bundles.py` does.
+of WIT-SVIDs is incubating: what cannot be read of it is passed over, lest it cost the others; two
+keys of one `kid`, whichever of these uses they have, refuse the bundle all the same. An empty list
+of keys is a bundle: everything of that trust domain is revoked. It says nothing about whether a
+bundle is newer than another; `services/bundles.py` does.
 """
 
 from __future__ import annotations

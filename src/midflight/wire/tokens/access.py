@@ -19,7 +19,6 @@ from midflight.domain.identity import spiffe_id, trust_domain
 from midflight.domain.value import JSONObject, Value
 from midflight.wire import json
 from midflight.wire.tokens.actors import (
-    MAX_ACTORS,
     ActClaim,
     act_claim,
     actors_of,
@@ -269,7 +268,6 @@ def _refused(message: str, *, hint: str = "") -> Unauthenticated:
 __all__ = [
     "ALGORITHM",
     "LEEWAY_S",
-    "MAX_ACTORS",
     "MAX_LIFETIME_S",
     "TYPE",
     "AccessToken",

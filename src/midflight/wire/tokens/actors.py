@@ -11,10 +11,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from midflight.domain.identity import MAX_ACTORS
 from midflight.domain.value import JSONObject
-
-MAX_ACTORS = 4
-"""How long a chain of actors may be. The reader of tokens goes no deeper than six objects."""
 
 # What names a client or an actor: a SPIFFE ID, a URL, a subject; printable and bounded.
 _NAME = re.compile(r"[\x21-\x7e]{1,2048}\Z")
@@ -38,7 +36,10 @@ def act_claim(actors: Sequence[str]) -> JSONObject | None:
 
 
 def actors_of(chain: ActClaim | msgspec.UnsetType) -> tuple[str, ...]:
-    """The subjects of a chain, the one that acts first. `ValueError` if too long or ill-formed."""
+    """The subjects of a chain, the one that acts first. `ValueError` if too long or ill-formed.
+
+    Longer than `MAX_ACTORS` is none of ours; the reader of tokens goes six objects deep.
+    """
     found: list[str] = []
     while chain is not msgspec.UNSET:
         if len(found) == MAX_ACTORS or not is_party(chain.sub):
@@ -61,4 +62,4 @@ def scope_values(text: str) -> tuple[str, ...]:
     return values
 
 
-__all__ = ["MAX_ACTORS", "ActClaim", "act_claim", "actors_of", "is_party", "scope_values"]
+__all__ = ["ActClaim", "act_claim", "actors_of", "is_party", "scope_values"]

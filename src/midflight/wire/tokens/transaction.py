@@ -119,7 +119,7 @@ def transaction_claims(
     details: JSONObject,
     context: JSONObject,
 ) -> tuple[JSONObject, JSONObject]:
-    """Header and claims for `TokenSigner.sign`. The first of `actors` is the requester."""
+    """Header and claims for `TokenSigner.mint`. The first of `actors` is the requester."""
     claims: JSONObject = {
         "iss": issuer,
         "sub": workload,
