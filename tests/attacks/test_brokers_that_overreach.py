@@ -33,6 +33,7 @@ from hypothesis import strategies as st
 from svid_forge import authority
 
 from midflight.apps.broker_api.descriptors import DETAILS
+from midflight.apps.broker_api.server import MAX_CONNECTIONS
 from midflight.apps.server.tls import pem_of
 from midflight.apps.workload_api import proto
 from midflight.testing import FakeClock
@@ -115,6 +116,15 @@ def test_without_a_certificate_or_with_a_forged_one_there_is_no_connection(
     assert not served(None)
     with broker_house(tmp_path) as impostor:
         assert not served(impostor.svid())
+
+
+def test_one_user_has_its_share_of_the_connections_and_no_more(tmp_path: Path) -> None:
+    with broker_house(tmp_path) as house, contextlib.ExitStack() as held:
+        for _ in range(MAX_CONNECTIONS):
+            one = held.enter_context(house.connect(house.svid()))
+            assert one.recv(9)  # gRPC greets: it is served
+        with pytest.raises(OSError):  # noqa: PT011 -- reset, or an end before the handshake
+            house.connect(house.svid())
 
 
 def test_plain_grpc_is_not_served(house: House) -> None:

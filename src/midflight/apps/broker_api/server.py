@@ -37,6 +37,8 @@ from midflight.services.ports.recorder import Recorder
 from midflight.services.svid_callers import SvidCallers, SvidProof
 from midflight.services.svids import Svids
 
+MAX_CONNECTIONS = 16
+"""Of one user. Each has 32 streams, and each stream two descriptors of its process."""
 Chain = tuple[bytes, ...]
 """What a broker has shown: its certificate and those above it, DER."""
 
@@ -113,7 +115,12 @@ class BrokerApi:
         self._follow()
         self._bundles.on_changed(self._follow)
         async with serving(
-            path, self._handler, admit=self._admit, token=self._clock.token, tls=self._context
+            path,
+            self._handler,
+            admit=self._admit,
+            token=self._clock.token,
+            tls=self._context,
+            max_of_one_user=MAX_CONNECTIONS,
         ) as front:
             yield front
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import grpc
 import grpc.aio
 
-from midflight.apps.workload_api.front import Admit, Front
+from midflight.apps.workload_api.front import MAX_OF_ONE_USER, Admit, Front
 from midflight.apps.workload_api.handlers import OPTIONS
 
 T = TypeVar("T")
@@ -27,6 +27,7 @@ async def serving(
     admit: Admit[T],
     token: Callable[[], str],
     tls: ssl.SSLContext | None = None,
+    max_of_one_user: int = MAX_OF_ONE_USER,
 ) -> AsyncGenerator[Front[T]]:
     """Serve at `path` while the context lasts.
 
@@ -36,6 +37,7 @@ async def serving(
         admit: says who that is (`front.py`).
         token: gives random text.
         tls: for the public socket, if any.
+        max_of_one_user: connections of one user.
 
     Raises:
         Misconfigured: the path is not usable.
@@ -43,7 +45,7 @@ async def serving(
     # Short, whatever the state directory is called: an address of a Unix socket has 107 bytes.
     private = Path(tempfile.mkdtemp(prefix="mf-wl-"))  # mode 0700
     backend = private / "s"
-    front = Front(backend, admit=admit, token=token, tls=tls)
+    front = Front(backend, admit=admit, token=token, tls=tls, max_of_one_user=max_of_one_user)
     server = grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers((handler(front),))
     try:
