@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 
 from midflight.adapters.documents.https import HttpsDocuments
 from midflight.adapters.documents.token_review import KubernetesTokenReview
+from midflight.apps.compose_issuers import key_sets, key_source
 from midflight.apps.settings_ci import IssuerSection
 from midflight.services.job_federation import Issuer, JobFederation
-from midflight.services.key_sets import KeySets, KeySource
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.documents import Documents
 from midflight.services.ports.store import Store
@@ -39,14 +38,8 @@ def job_federation(
     return JobFederation(
         issuers=[_issuer(section, audience) for section in sections],
         tokens=tokens,
-        key_sets=KeySets(
-            documents=fetching,
-            clock=clock,
-            own={
-                section.url: HttpsDocuments(tls=ssl.create_default_context(cafile=section.ca))
-                for section in sections
-                if section.ca is not None
-            },
+        key_sets=key_sets(
+            {section.url: section for section in sections}, documents=fetching, clock=clock
         ),
         store=store,
         clock=clock,
@@ -61,13 +54,7 @@ def _issuer(section: IssuerSection, audience: str) -> Issuer:
         algorithms=section.algorithms,
         rules=tuple(rule.rule() for rule in section.rules),
         review=_review(section),
-        keys=KeySource(
-            issuer=section.url,
-            jwks_uri=section.jwks_uri,
-            discovery=section.discovery,
-            fixed=section.fixed(),
-            allow_private=section.allow_private,
-        ),
+        keys=key_source(section.url, section),
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from midflight.apps.compose_issuers import key_sets, key_source
 from midflight.apps.compose_keys import mint
 from midflight.services.authorization_clients import Clients
 from midflight.services.authorization_subjects import OwnTokens
 from midflight.services.authorization_tokens import AuthorizedTokens
 from midflight.services.identity_assertions import AssertionIssuer, IdentityAssertions
-from midflight.services.key_sets import KeySets, KeySource
 from midflight.services.ports.documents import Documents
 from midflight.services.ports.keys import Purpose
 from midflight.services.transaction_tokens import TransactionTokens
@@ -56,7 +56,11 @@ def identity_assertions(
         return None
     return IdentityAssertions(
         issuers=[_issuer(row, settings.oauth.login) for row in settings.oauth.id_jag_issuer],
-        key_sets=KeySets(documents=documents, clock=plane.parts.clock),
+        key_sets=key_sets(
+            {row.issuer: row for row in settings.oauth.id_jag_issuer},
+            documents=documents,
+            clock=plane.parts.clock,
+        ),
         reader=token_proofs,
         proofs=proofs,
         clients=clients,
@@ -73,13 +77,7 @@ def identity_assertions(
 def _issuer(row: AssertionIssuerSection, login: Login | None) -> AssertionIssuer:
     same = login is not None and (login.issuer, login.claim) == (row.issuer, "sub")
     return AssertionIssuer(
-        keys=KeySource(
-            issuer=row.issuer,
-            jwks_uri=row.jwks_uri,
-            discovery=row.discovery,
-            fixed=row.fixed(),
-            allow_private=row.allow_private,
-        ),
+        keys=key_source(row.issuer, row),
         algorithms=row.algorithms,
         tenant=row.tenant,
         log_in_here=same and row.tenant is None,

@@ -16,8 +16,6 @@ Everything is compared exactly; what a rule must pin depends on the kind (see
 from __future__ import annotations
 
 import re
-import ssl
-from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -75,8 +73,6 @@ class IssuerSection(KeyedIssuer):
     issuer: str | None = None
     # What its tokens must say in `aud`, alone. Default: the issuer of Midflight's own tokens.
     audience: str | None = Field(default=None, min_length=1, max_length=1_024)
-    # PEM file of the authorities of its certificate; default: the system's.
-    ca: ExistingFile | None = None
     token_review: TokenReviewEndpoint | None = None
     rules: tuple[IssuerRule, ...] = Field(min_length=1)
 
@@ -87,22 +83,10 @@ class IssuerSection(KeyedIssuer):
             raise ValueError("is not 1 to 32 lower-case letters, digits and dashes")
         return value
 
-    @field_validator("ca")
-    @classmethod
-    def _check_authorities(cls, value: Path | None) -> Path | None:
-        if value is not None:
-            try:
-                ssl.create_default_context(cafile=value)
-            except (OSError, ssl.SSLError):
-                raise ValueError("holds no certificates of authorities") from None
-        return value
-
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
         if self.issuer is None and self.kind is not IssuerKind.GITHUB:
             raise ValueError("issuer is missing: what its tokens say in iss")
-        if self.ca is not None and self.jwks_file is not None:
-            raise ValueError("has a ca, and nothing is fetched where there is a jwks_file")
         if self.token_review is not None and self.kind is not IssuerKind.KUBERNETES:
             raise ValueError("token_review belongs to kind kubernetes")
         problems = [

@@ -5,6 +5,7 @@ What its tokens are good for is for those who add that: `settings_ci.py`, `setti
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -32,6 +33,8 @@ class KeyedIssuer(Section):
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256",)
     # Whether it may be on this machine or in a private network.
     allow_private: bool = False
+    # PEM file of the authorities of its certificate; default: the system's.
+    ca: ExistingFile | None = None
 
     @field_validator("issuer", "jwks_uri", "discovery", check_fields=False)
     @classmethod
@@ -50,10 +53,22 @@ class KeyedIssuer(Section):
             read_key_set(value)
         return value
 
+    @field_validator("ca")
+    @classmethod
+    def _check_authorities(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=value)
+            except (OSError, ssl.SSLError):
+                raise ValueError("holds no certificates of authorities") from None
+        return value
+
     @model_validator(mode="after")
     def _check_keys(self) -> Self:
         if sum(one is not None for one in (self.jwks_uri, self.discovery, self.jwks_file)) > 1:
             raise ValueError("give one of jwks_uri, discovery and jwks_file")
+        if self.ca is not None and self.jwks_file is not None:
+            raise ValueError("has a ca, and nothing is fetched where there is a jwks_file")
         return self
 
     def fixed(self) -> JSONObject | None:
