@@ -121,7 +121,8 @@ async def test_the_published_half_says_what_it_is_for_and_nothing_private(
     members = {"kty", "n", "e"} if purpose is Purpose.SET else {"kty", "crv", "x", "y"}
     assert made.jwk.keys() == members | {"kid", "use", "alg"}
     assert made.jwk["alg"] == ("RS256" if purpose is Purpose.SET else "ES256")
-    assert made.jwk["use"] == ("jwt-svid" if purpose is Purpose.JWT_SVID else "sig")
+    svids = {Purpose.JWT_SVID: "jwt-svid", Purpose.WIT_SVID: "wit-svid"}
+    assert made.jwk["use"] == svids.get(purpose, "sig")
     signer = await source.open(purpose, ring_key(made))
     assert signer.public_jwk == made.jwk
     if purpose is Purpose.SET:
