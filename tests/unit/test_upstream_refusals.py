@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from credential_kit import Asked, server
 
+from midflight.adapters.upstream import http_reply
 from midflight.adapters.upstream.http_reply import HttpRefused
 from midflight.adapters.upstream.mcp_http import McpHttpUpstream
 from midflight.domain.errors import UpstreamUnavailable
@@ -58,8 +59,15 @@ async def asked(url: str, *, carrying: bool = True) -> Reply:
 
 @pytest.mark.parametrize(("status", "error"), [(401, "invalid_token"), (403, "insufficient_scope")])
 async def test_scopes_that_are_wanted_are_in_the_log_and_in_no_message(
-    status: int, error: str, capsys: pytest.CaptureFixture[str]
+    status: int, error: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    logged: list[tuple[str, dict[str, Any]]] = []
+
+    class Log:
+        def warning(self, event: str, **fields: Any) -> None:
+            logged.append((event, fields))
+
+    monkeypatch.setattr(http_reply, "log", Log())
     challenge = f'Bearer error="{error}", scope="a {WORDS}"'
     with (
         server(wanting(status, challenge)) as (url, _),
@@ -69,9 +77,9 @@ async def test_scopes_that_are_wanted_are_in_the_log_and_in_no_message(
     assert refused.value.asked is not None
     assert refused.value.asked.scopes == ("a", WORDS)
     assert WORDS not in str(refused.value)
-    logged = capsys.readouterr().out
-    assert "upstream_wants_authorization" in logged
-    assert WORDS in logged
+    ((event, fields),) = logged
+    assert event == "upstream_wants_authorization"
+    assert WORDS in fields["scopes"]
     assert ("scopes that the credential has not" in str(refused.value)) is (status == 403)
 
 
