@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from midflight import __version__
+from midflight.adapters.credentials.client_keys import own_token
 from midflight.adapters.keys.ring_signer import RingSigner
 from midflight.adapters.policy.cedar import CedarEngine
 from midflight.adapters.policy.compiler import CedarCompiler
@@ -477,9 +478,15 @@ class Plane:
             await do_chores((self.interruption.follow,))
 
     async def _subject_token(self, lease: Lease) -> str:
-        """Says to another authorization server who a lease's workload is, for minutes."""
-        entry = Entry(id=lease.id, spiffe_id=lease.workload, selectors=frozenset(), run=lease.run)
+        """Says to another authorization server who a lease's workload is, for minutes.
+
+        The lists of an upstream are Midflight's own to ask for, so there it says who that is.
+        """
         audience = str(self.credentials.get(lease.credential).settings["issuer"])
+        if not lease.workload:
+            signer = RingSigner(self.keys, Purpose.CLIENT)
+            return await own_token(signer, issuer=self.settings.issuer, clock=self.clock)(audience)
+        entry = Entry(id=lease.id, spiffe_id=lease.workload, selectors=frozenset(), run=lease.run)
         made = await self.spiffe.svids.jwt(entry, (audience,), proof=f"lease:{lease.id}")
         return made.token
 

@@ -246,11 +246,6 @@ class OAuthBackend:
 
     async def _subject(self, lease: Lease) -> str:
         assert self._subject_token is not None  # `read_oauth` has looked
-        if not lease.workload:
-            raise Misconfigured(
-                f"{NAMED} is told for whom a token is, and the lists of an upstream are nobody's.",
-                hint="Name a credential with grant = client_credentials in lists_with.",
-            )
         return await self._subject_token(lease)
 
     async def _give_back(self, lease: Lease) -> None:
