@@ -23,6 +23,7 @@ from midflight.adapters.keys.jws_mint import JwsMint
 from midflight.adapters.keys.pkcs11_keys import Pkcs11KeySource
 from midflight.adapters.keys.ring_files import MemoryRings, RingFiles
 from midflight.adapters.keys.transit_keys import TransitKeySource
+from midflight.domain.key_ring import MAX_RETIRED
 from midflight.services.key_rings import KeyRings
 from midflight.services.ports.key_rings import KeySource
 from midflight.services.ports.keys import Purpose
@@ -156,7 +157,7 @@ async def _sweeping() -> Sequence[Row]:
                 stalls.append(time.perf_counter() - before)
 
         watching = asyncio.create_task(watch())
-        for _ in range(20):
+        for _ in range(MAX_RETIRED):
             await rings.rotate(Purpose.ACCESS_TOKEN, author=OPERATOR, at_once=True)
         done.set()
         await watching

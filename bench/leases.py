@@ -23,6 +23,7 @@ from lease_kit import READ, LeasePlane, credential
 from midflight.adapters.clock import SystemClock
 from midflight.adapters.credentials.postgres import PostgresBackend
 from midflight.adapters.store.sqlite import SqliteStore
+from midflight.domain.lease import Injection, Placement
 
 MANY = 10_000
 A_RUN = 50
@@ -51,6 +52,7 @@ async def _lending(folder: Path) -> list[Row]:
                 credential(
                     backend="postgres",
                     scopes=("reader",),
+                    injections=(Injection(placement=Placement.ENV, name="URL", template="{url}"),),
                     settings=dict(subject.settings),
                 )
             )
@@ -90,12 +92,14 @@ async def _many(folder: Path) -> list[Row]:
         await plane.broker.sweep()
         took.append(time.perf_counter() - began)
     live, workload = runs[0], await plane.workload()
-    began = time.perf_counter()
+    asked: list[float] = []  # one of them may renew it, so the median is looked at
     for _ in range(1_000):
+        began = time.perf_counter()
         await plane.broker.lease_for(
             live, workload, "db", upstream="one", traits=READ, scopes=["s0"]
         )
-    warm = (time.perf_counter() - began) * 1e3
+        asked.append((time.perf_counter() - began) * 1e6)
+    warm = median(asked)
     began = time.perf_counter()
     await plane.broker.close()
     ended = time.perf_counter() - began
