@@ -41,7 +41,7 @@ def stop_everything(state: Path, *, reason: str, author: str) -> Revocation:
 
     from midflight.adapters.clock import SystemClock  # noqa: PLC0415 -- as above
     from midflight.adapters.store.sqlite import SqliteStore  # noqa: PLC0415 -- as above
-    from midflight.domain.revocation import Revocation, Scope, ScopeKind  # noqa: PLC0415
+    from midflight.domain.revocation import Revocation, Scope, ScopeKind  # noqa: PLC0415 -- as above
 
     path = state / "midflight.sqlite3"
     if not path.is_file():
