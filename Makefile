@@ -92,7 +92,7 @@ redteam: sync $(TOOLS)/redteam/.synced  ## Replay the AgentDojo benchmark agains
 # What it needs
 
 .PHONY: sync
-sync: $(VENV)/.synced $(TOOLS)/demo/.synced $(TOOLS)/counterparts/.synced $(COUNTERPARTS)/node_modules/.synced  ## Install all it needs
+sync: $(VENV)/.synced $(TOOLS)/demo/.synced $(TOOLS)/counterparts/.synced $(TOOLS)/passkeys/.synced $(COUNTERPARTS)/node_modules/.synced  ## Install all it needs
 
 $(TOOLS)/uv/bin/uv: requirements/uv.txt
 	@echo "Installing uv $(UV_VERSION) into $(TOOLS)/uv"
@@ -118,7 +118,7 @@ $(VENV)/.synced: $(VENV)/.locked pyproject.toml
 	@touch $@
 
 # Environments of their own: what lives there needs other versions of the same libraries.
-$(TOOLS)/demo/.synced $(TOOLS)/counterparts/.synced $(TOOLS)/peers/.synced $(TOOLS)/redteam/.synced: $(TOOLS)/%/.synced: requirements/%.txt \
+$(TOOLS)/demo/.synced $(TOOLS)/counterparts/.synced $(TOOLS)/passkeys/.synced $(TOOLS)/peers/.synced $(TOOLS)/redteam/.synced: $(TOOLS)/%/.synced: requirements/%.txt \
 		$(filter $(TOOLS)/%,$(UV))
 	@echo "Installing requirements/$*.txt into $(TOOLS)/$*"
 	@test -x $(TOOLS)/$*/bin/python || $(UV) venv --quiet --python "$(PYTHON)" $(TOOLS)/$*
@@ -137,9 +137,9 @@ $(COUNTERPARTS)/node_modules/.synced: $(COUNTERPARTS)/package-lock.json | $(VENV
 .PHONY: lock
 lock: $(VENV)/.synced  ## Resolve all dependencies again (UPGRADE=1: to the newest)
 	@$(COMPILE) pyproject.toml --output-file requirements/runtime.txt
-	@$(COMPILE) pyproject.toml --extra demo --extra aws --extra pkcs11 $(GROUPS:%=--group %) --constraints requirements/runtime.txt \
+	@$(COMPILE) pyproject.toml --extra demo --extra aws --extra injection --extra pkcs11 $(GROUPS:%=--group %) --constraints requirements/runtime.txt \
 		--output-file requirements/dev.txt
-	@for name in uv demo counterparts peers redteam; do \
+	@for name in uv demo counterparts passkeys peers redteam; do \
 		$(COMPILE) requirements/$$name.in --output-file requirements/$$name.txt; done
 	@node=$(NPM); npm="$$node/lib/node_modules/npm/bin/npm-cli.js"; \
 	cd $(COUNTERPARTS) && "$$node/bin/node" "$$npm" $(if $(UPGRADE),update,install) \

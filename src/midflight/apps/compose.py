@@ -29,6 +29,7 @@ from midflight.apps.compose_injection import Placing
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
 from midflight.apps.compose_spiffe import Spiffe
+from midflight.apps.compose_watching import Watching
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
 from midflight.domain.action import ActionKind
@@ -271,6 +272,9 @@ class Plane:
             to=self.catalogue,
             names={each.name: each.lists_with for each in settings.upstream if each.lists_with},
         )
+        self.watching = Watching(
+            settings, recorder=self.ledger, clock=made.clock, telemetry=made.telemetry
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -289,6 +293,7 @@ class Plane:
             spans=self.tracing if self.tracing.active else None,
             approvals=self.approvals,
             injecting=self.injecting,
+            detection=self.watching.detection,
             max_in_flight=settings.gateway.limits.in_flight,
         )
         self.attesting = attesting = Attesting(
@@ -332,8 +337,11 @@ class Plane:
         self.oauth = oauth_of(self)
         self.identity.believe(self.spiffe.callers)
         self._beside: set[asyncio.Task[None]] = set()
-        self.registration, self.join_tokens = attesting.registration, attesting.join_tokens
-        self.launches = attesting.launches
+        self.registration, self.join_tokens, self.launches = (
+            attesting.registration,
+            attesting.join_tokens,
+            attesting.launches,
+        )
         self.workload_endpoint = f"unix://{settings.workload_socket}"
 
     @asynccontextmanager
@@ -370,10 +378,9 @@ class Plane:
             self.runs.on_ended(self._run_ended)
             self.runs.on_ended(self.flow.ended)
             self.runs.on_returned(self.flow.returned)
-            await self.monitor_history.start()
-            if self.monitor_history.problem:
-                log.warning("monitors_lost", why=self.monitor_history.problem)
+            await self._restore_monitors()
             self._bind_leases()
+            await undo.enter_async_context(self.watching.running())
             await self.broker.start()
             undo.push_async_callback(self.broker.close)
             undo.push_async_callback(self.lending.close)
@@ -397,11 +404,17 @@ class Plane:
 
     # Inside
 
+    async def _restore_monitors(self) -> None:
+        await self.monitor_history.start()
+        if self.monitor_history.problem:
+            log.warning("monitors_lost", why=self.monitor_history.problem)
+
     def _bind_leases(self) -> None:
-        """Leases end with what they are of, and are named where that is revoked."""
+        """Leases, and what is watched, end with their run; leases with what is revoked."""
         self.interruption.on_revoked(self.broker.revoked)
         self.interruption.survey_with(Surveyor(runs=self.runs, leases=self.broker).reached)
         self.runs.on_ended(self.broker.run_ended)
+        self.runs.on_ended(self.watching.run_ended)
 
     def _entitled(self, workload: Workload, opener: str, proof: str) -> Decision:
         return self.engine.decide(
@@ -469,6 +482,7 @@ class Plane:
                     self.oauth.sweep,
                     self.keys.sweep,
                     self.attesting.sweep,
+                    self.watching.sweep,
                 )
             )
 

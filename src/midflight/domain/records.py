@@ -12,6 +12,7 @@ import enum
 from typing import TypeAlias
 
 from midflight.domain.decision import DenyCode, Obligation, Reason, Shadow
+from midflight.domain.finding import Finding
 from midflight.domain.identity import Workload
 from midflight.domain.monitor import Advanced
 from midflight.domain.narrowing import Narrowing
@@ -238,6 +239,13 @@ class Observed(Value, tag="observed"):
     details: JSONObject = {}
 
 
+class Found(Value, tag="found"):
+    """Something was noticed about a workload or a run. What follows is a record of its own."""
+
+    at: float
+    finding: Finding
+
+
 class ApprovalAsked(Value, tag="approval_asked"):
     """People are asked about an action: request `approval` is about `digest`, until `expires_at`.
 
@@ -349,6 +357,7 @@ Record: TypeAlias = (
     | Impact
     | Changed
     | Observed
+    | Found
     | Started
     | ApprovalAsked
     | ApprovalAnswered
@@ -363,6 +372,7 @@ __all__ = [
     "ApprovalEnded",
     "Changed",
     "Facts",
+    "Found",
     "Impact",
     "Intent",
     "IntentAdded",

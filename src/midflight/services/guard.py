@@ -30,6 +30,7 @@ from midflight.domain.value import JSONObject, Value
 from midflight.services.approvals import Approvals
 from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue, why_unpinned
+from midflight.services.detection import Detection
 from midflight.services.flights import Flight
 from midflight.services.flow import Flow
 from midflight.services.guard_case import Case, is_closed_read
@@ -92,13 +93,14 @@ class Guard:
         spans: Spans | None = None,
         approvals: Approvals | None = None,
         injecting: Injecting | None = None,
+        detection: Detection | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
         """All parts are shared with the control plane; the guard owns none of them.
 
         `max_in_flight` bounds what runs at once; beyond it actions are refused. Without
         `approvals` a challenge is a refusal that nobody can answer; without `injecting` no
-        credential goes upstream but those of the settings.
+        credential goes upstream but those of the settings. `detection` sees every step.
         """
         self._injecting = injecting
         self._approvals = approvals
@@ -122,6 +124,7 @@ class Guard:
             clock=clock,
             telemetry=telemetry,
             spans=spans,
+            detection=detection,
         )
         self.observing = Observing(
             catalogue=catalogue, runs=runs, flow=flow, obligations=obligations, canaries=canaries

@@ -11,7 +11,11 @@ import contextlib
 
 from midflight.domain.decision import Challenge, Deny, DenyCode, Permit, Reason
 from midflight.domain.errors import LedgerUnavailable
+from midflight.domain.event import Event
+from midflight.domain.labels import BOTTOM
 from midflight.domain.records import Intent, Outcome, Terminal
+from midflight.domain.traits import Traits
+from midflight.services.detection import Detection
 from midflight.services.flights import Flight
 from midflight.services.guard_case import Case
 from midflight.services.obligations import Obligations
@@ -31,8 +35,10 @@ class CaseRecords:
         clock: Clock,
         telemetry: Telemetry,
         spans: Spans | None,
+        detection: Detection | None = None,
     ) -> None:
         """Shares its parts with the guard."""
+        self._detection = detection
         self._recorder = recorder
         self._obligations = obligations
         self._clock = clock
@@ -69,6 +75,8 @@ class CaseRecords:
         )
         reservation.confirm()
         case.intent = ticket.id
+        # Before it leaves: what is found now can still stop this very action.
+        self._see(case, None, ticket.id)
         return ticket
 
     def refuse(self, case: Case, decision: Deny | Challenge) -> str:
@@ -143,6 +151,7 @@ class CaseRecords:
             case.owed = ticket if attempted is not None else None
         except LedgerUnavailable:
             record = ""  # the ledger counts what it could not take, and says so when it is back
+        self._see(case, state, case.intent or record, code=code, reasons=reasons, flight=flight)
         if self._spans is not None:
             self._spans.action(
                 kind=case.action.kind.value,
@@ -159,6 +168,53 @@ class CaseRecords:
                 traceparent=str(case.action.meta.get("traceparent", "")),
             )
         return record
+
+    def _see(
+        self,
+        case: Case,
+        state: Terminal | None,
+        record: str,
+        *,
+        code: DenyCode | None = None,
+        reasons: tuple[Reason, ...] = (),
+        flight: Flight | None = None,
+    ) -> None:
+        """Show the step to the detectors; see `Event`."""
+        if self._detection is None:
+            return
+        action, caller, live, target = case.action, case.caller, case.live, case.target
+        workload = case.workload
+        traits = Traits() if target is None else target.traits
+        event = Event(
+            at=self._clock.now(),
+            mono=self._clock.monotonic(),
+            record=record,
+            state=state,
+            workload=caller.workload,
+            owner="" if workload is None else workload.owner,
+            team="" if workload is None else workload.team,
+            run="" if live is None else live.run.id,
+            family="" if live is None else live.first().run.id,
+            upstream=action.upstream,
+            name=case.name,
+            kind=action.kind.value,
+            method=action.method,
+            effect=traits.effect,
+            reach=traits.reach,
+            reviewed=traits.reviewed,
+            known=target is not None,
+            code=code,
+            policies=tuple(reason.policy for reason in reasons),
+            digest=case.digest,
+            labels=BOTTOM if live is None else live.labels,
+            bytes_out=0 if flight is None else flight.sent,
+            bytes_in=0 if flight is None else flight.received,
+            peer=caller.peer,
+            proof=caller.proof,
+            token=caller.token,
+            approved=bool(case.approval),
+        )
+        self._detection.see(event)
 
 
 async def settle(case: Case) -> None:

@@ -11,7 +11,8 @@ It is not the guard (which asks it) and not the adapters (which make a flight cu
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from typing import Any
 
 from midflight.domain.errors import Conflict, Interrupted, MidflightError, NotFound
 from midflight.domain.identity import Author
@@ -213,6 +214,18 @@ class Interruption:
             author: who says so.
             until: Unix seconds when it ends by itself.
         """
+        return await self.strike(scope, reason=reason, author=author, until=until)
+
+    def strike(
+        self, scope: Scope, *, reason: str, author: Author, until: float | None = None
+    ) -> Coroutine[Any, Any, Receipt]:
+        """As `revoke`, denied and cut when this returns; what it returns makes it durable.
+
+        For whoever finds something in the middle of an action, which must not leave any more.
+
+        Raises:
+            Conflict: it is no scope, or there is no reason.
+        """
         _check(scope)
         if not reason.strip():
             raise Conflict("A revocation needs a reason.", hint="Add --reason.")
@@ -225,8 +238,7 @@ class Interruption:
             at=self.clock.now(),
             until=until,
         )
-        impact = self._apply(revocation)
-        return await self._settle(revocation, impact)
+        return self._settle(revocation, self._apply(revocation))
 
     async def lift(self, revocation_id: str, *, reason: str, author: Author) -> Receipt:
         """End a revocation by a new entry; the old one stays in the log."""

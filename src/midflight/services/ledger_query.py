@@ -17,6 +17,7 @@ from midflight.domain.records import (
     ApprovalEnded,
     Changed,
     Facts,
+    Found,
     Impact,
     Intent,
     IntentAdded,
@@ -99,6 +100,8 @@ class RecordFilter:
                 belongs = record.scope.kind is ScopeKind.RUN and record.scope.id == run
             case Observed():
                 belongs = record.subject == run
+            case Found():
+                belongs = record.finding.run == run
             case Changed() | Started():
                 belongs = False
             case _:

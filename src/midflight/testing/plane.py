@@ -33,6 +33,7 @@ from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
+from midflight.services.detection import Detection, Detector
 from midflight.services.echoes import Echoes, ScrubbedUpstream
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
@@ -84,6 +85,7 @@ class MemoryPlane:
         signers: Signers | None = None,
         subject_token: SubjectToken | None = None,
         lists_with: str | None = None,
+        detectors: Sequence[Detector] = (),
     ) -> None:
         """Wire it; `start` it before use.
 
@@ -229,6 +231,9 @@ class MemoryPlane:
         if self.injecting is not None and lists_with is not None:
             names = {upstream.name: lists_with} if lists_with else {}
             self.lending = leasing.lending(self.injecting, to=self.catalogue, names=names)
+        self.detection = Detection(
+            detectors, recorder=self.ledger, clock=self.clock, telemetry=self.telemetry
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -246,6 +251,7 @@ class MemoryPlane:
             obligations=self.obligations,
             canaries=self.canaries,
             injecting=self.injecting,
+            detection=self.detection,
         )
         self.listing = Listing(
             catalogue=self.catalogue,
@@ -325,6 +331,7 @@ class MemoryPlane:
         self.interruption.run_ended(run, over(run, state))
         self._aside(self.approvals.run_ended(run))
         self.monitors.run_ended(run)
+        self.detection.run_ended(run)
         self.obligations.run_ended(run)
         self._aside(self.upstream.end_run(run))
 

@@ -25,7 +25,7 @@ from midflight.apps.gateway.legacy import SESSION_HEADER, LegacyFront
 from midflight.apps.gateway.modern import ModernFront
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.oauth.app import OAuthApp
-from midflight.apps.server.asgi import Receive, Scope, Send
+from midflight.apps.server.asgi import App, Receive, Scope, Send
 from midflight.apps.server.body import check_json, read_body
 from midflight.apps.server.listeners import is_loopback
 from midflight.apps.server.origin import OriginPolicy
@@ -71,8 +71,14 @@ class GatewayApp:
         oauth: OAuthApp | None = None,
         attest: AttestFront | None = None,
         job_end: JobEnd | None = None,
+        fronts: Mapping[str, App] | None = None,
     ) -> None:
-        """`endpoints` by path; `pages` are the plain GET pages by path; the others have theirs."""
+        """What is served.
+
+        `endpoints` by path; `pages` are the plain GET pages by path; `fronts` serve all below a
+        first segment (`/signals`), and find out themselves who calls; the others have theirs.
+        """
+        self._fronts = dict(fronts or {})
         self._attest = attest
         self._endpoints = endpoints
         self._identity = identity
@@ -110,6 +116,8 @@ class GatewayApp:
             await self._job_end.serve(
                 scope, send, lambda asked: self._identify(asked, _headers(asked), JOB_END)
             )
+        elif front := self._fronts.get(path[: path.find("/", 1)] if "/" in path[1:] else path):
+            await front(scope, receive, send)
         elif path == "/.well-known/jwks.json":
             await send_json(send, json.encode(self._identity.jwks()), public_s=CACHE_S)
         else:

@@ -1,0 +1,116 @@
+"""Detection: every event goes through the detectors, and what they find is recorded and answered.
+
+Synchronous and on the path of the action: an event is seen in the turn of the event loop in which
+its record is appended, before the action leaves, so that a response can still stop that very one.
+A detector that fails is left out for that event and counted; it stops no action and no other
+detector. Above: the guard's records, canaries, signals. Below: `detectors/`, one file each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from midflight.domain.errors import LedgerUnavailable
+from midflight.domain.event import Event
+from midflight.domain.finding import Finding, Sighting
+from midflight.domain.records import Found
+from midflight.services.ports.clock import Clock
+from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.telemetry import Telemetry
+
+Respond: TypeAlias = Callable[[Finding], None]
+"""Does what policy says about a finding. Synchronous; what must wait goes aside."""
+
+MAX_RECORDS = 8
+"""Records that one finding names."""
+
+
+class Detector(Protocol):
+    """One detector: events in, sightings out. Constant memory a workload and a run; no I/O."""
+
+    @property
+    def name(self) -> str:
+        """What findings and responses call it."""
+        ...
+
+    def see(self, event: Event) -> Sighting | None:
+        """Look at one event. Once something is said, it is said again only when it is worse."""
+        ...
+
+    def run_ended(self, run: str) -> None:
+        """Forget what is kept for a run."""
+        ...
+
+
+class Detection:
+    """All detectors of one plane. One event loop."""
+
+    def __init__(
+        self,
+        detectors: Sequence[Detector] = (),
+        *,
+        recorder: Recorder,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        """Findings are recorded; `respond_with` says what is done about them."""
+        self._detectors = tuple(detectors)
+        self._recorder = recorder
+        self._clock = clock
+        self._telemetry = telemetry
+        self._respond: list[Respond] = []
+
+    def respond_with(self, respond: Respond) -> None:
+        """Tell this of every finding, after it is recorded."""
+        self._respond.append(respond)
+
+    def see(self, event: Event) -> None:
+        """Show an event to every detector."""
+        for detector in self._detectors:
+            try:
+                sighting = detector.see(event)
+            except Exception:  # noqa: BLE001 -- a bug in one detector must stop nothing else
+                self._telemetry.count("detector_failures")
+                continue
+            if sighting is not None:
+                self.found(
+                    Finding(
+                        id=f"fnd_{self._clock.token()}",
+                        at=event.at,
+                        detector=detector.name,
+                        strength=sighting.strength,
+                        workload=event.workload,
+                        owner=event.owner,
+                        run=event.run,
+                        upstream=event.upstream,
+                        name=event.name,
+                        usual=sighting.usual,
+                        seen=sighting.seen,
+                        after=sighting.after,
+                        records=sighting.records[-MAX_RECORDS:],
+                    )
+                )
+
+    def found(self, finding: Finding) -> str:
+        """Record a finding, of whatever made it, and do what policy says; the record's id.
+
+        A ledger that cannot be written holds up no response: the id is empty, and the ledger
+        counts what it could not take.
+        """
+        try:
+            record = self._recorder.append(Found(at=self._clock.now(), finding=finding)).id
+        except LedgerUnavailable:
+            record = ""
+        self._telemetry.count("findings")
+        for respond in self._respond:
+            respond(finding)
+        return record
+
+    def run_ended(self, run: str) -> None:
+        """Let every detector forget a run."""
+        for detector in self._detectors:
+            detector.run_ended(run)
+
+
+__all__ = ["MAX_RECORDS", "Detection", "Detector", "Respond"]
