@@ -14,6 +14,7 @@ from midflight.apps import settings_file
 from midflight.apps.cli.template import TEMPLATE
 from midflight.apps.durations import moment, seconds
 from midflight.apps.settings import Settings, load
+from midflight.apps.settings_export import Export
 from midflight.apps.settings_sections import Limits
 from midflight.apps.settings_values import address, option_looks_secret, reference
 from midflight.domain.errors import Misconfigured
@@ -74,7 +75,14 @@ def _uncommented(text: str) -> str:
 
 def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
     (tmp_path / "tls").mkdir()
-    for name in ("cert.pem", "key.pem", "clients.pem", "tickets-ca.pem", "bao-ca.pem"):
+    for name in (
+        "cert.pem",
+        "key.pem",
+        "clients.pem",
+        "tickets-ca.pem",
+        "bao-ca.pem",
+        "logs-ca.pem",
+    ):
         (tmp_path / "tls" / name).touch()
     settings = load(write(tmp_path, _uncommented(TEMPLATE)))
 
@@ -99,6 +107,8 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
         "telemetry",
     ):
         check(getattr(settings, section), section)
+    told = {name for entry in settings.export for name in entry.model_fields_set}
+    assert told == set(Export.model_fields), "what an [[export]] can have is not in the template"
     given = {name for entry in settings.upstream for name in entry.model_fields_set}
     assert given == set(type(settings.upstream[0]).model_fields)
 

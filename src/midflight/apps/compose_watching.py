@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from midflight.apps.compose_export import Exporting
 from midflight.apps.settings import Settings
 from midflight.domain.run import RunState
 from midflight.services.detection import Detection
+from midflight.services.ledger import Ledger
 from midflight.services.ports.clock import Clock
-from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
 
 
@@ -20,16 +22,26 @@ class Watching:
     """What watches one plane."""
 
     def __init__(
-        self, settings: Settings, *, recorder: Recorder, clock: Clock, telemetry: Telemetry
+        self,
+        settings: Settings,
+        *,
+        ledger: Ledger,
+        store: Store,
+        clock: Clock,
+        telemetry: Telemetry,
     ) -> None:
         """Wire it; nothing is started."""
         self.settings = settings
-        self.detection = Detection(recorder=recorder, clock=clock, telemetry=telemetry)
+        self.detection = Detection(recorder=ledger, clock=clock, telemetry=telemetry)
+        self.exporting = Exporting(
+            settings.export, ledger=ledger, store=store, clock=clock, telemetry=telemetry
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Start it, after the interruption and before the first action; stop it after the last."""
-        yield
+        async with self.exporting.running():
+            yield
 
     async def sweep(self) -> None:
         """Every few seconds: what is due by now."""

@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from midflight.apps.settings_attestation import AttestationSettings
 from midflight.apps.settings_ci import CiSection
+from midflight.apps.settings_export import Export
 from midflight.apps.settings_file import (
     ENV_PREFIX,
     FILE_VARIABLE,
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     approvals: Approvals = Approvals()
     oauth: OAuth = OAuth()
     telemetry: Telemetry = Telemetry()
+    export: tuple[Export, ...] = ()
     upstream: tuple[Upstream, ...] = ()
     ci: CiSection = CiSection()
 
@@ -150,6 +152,11 @@ class Settings(BaseSettings):
             *(
                 f"upstream: the name {name!r} is given {count} times"
                 for name, count in Counter(u.name for u in self.upstream).items()
+                if count > 1
+            ),
+            *(
+                f"export: the name {name!r} is given {count} times"
+                for name, count in Counter(each.name for each in self.export).items()
                 if count > 1
             ),
         ]

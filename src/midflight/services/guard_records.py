@@ -165,6 +165,7 @@ class CaseRecords:
                 record=case.intent or record,
                 run=case.live.run.id if case.live is not None else "",
                 workload=case.caller.workload,
+                method=case.action.method,
                 traceparent=str(case.action.meta.get("traceparent", "")),
             )
         return record

@@ -47,6 +47,7 @@ from midflight.apps.cli import (
     workload,
 )
 from midflight.apps.cli import exec as exec_verb
+from midflight.apps.cli import export as export_verbs
 from midflight.apps.cli.output import EXIT_CANNOT, report
 from midflight.apps.cli.session import Session
 from midflight.domain.errors import MidflightError
@@ -104,6 +105,7 @@ app.command("check", epilog=check.EXAMPLE)(check.check)
 app.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 app.add_typer(redteam.app, name="redteam")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(export_verbs.app, name="export")
 app.add_typer(policy.app, name="policy")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(canary.app, name="canary")

@@ -147,6 +147,25 @@ listen = "127.0.0.1:8600"
 # otlp_endpoint = "http://127.0.0.1:4318"
 # metrics = true
 
+# Who is told of all that happens: a collector of security events. What it does not take waits in
+# the ledger (`midflight export list`).
+#
+# [[export]]
+# name = "siem"
+# syslog = "tls://logs.example.org:6514"   # or tcp://host:601, unix:///dev/log
+# ca = "tls/logs-ca.pem"              # default: the system's authorities
+# form = "cef"                        # default: ocsf
+# kinds = ["found", "revoked", "impact", "outcome"]   # default: all records
+# whole = true                        # begin with the whole ledger; default: with what comes now
+#
+# [[export]]
+# name = "archive"
+# file = "events.jsonl"
+#
+# [[export]]
+# name = "collector"
+# otlp = "http://127.0.0.1:4318"
+
 # One table for each tool server. Secrets are never written here, only where they are:
 # env:NAME or file:PATH, with a scheme word before it if the header wants one.
 # Better than one secret for all runs is one lent to each: midflight credential add --help.

@@ -12,6 +12,7 @@ from midflight.apps.control.counterparties import CounterpartyVerbs
 from midflight.apps.control.credential_logins import LoginVerbs
 from midflight.apps.control.credentials import CredentialVerbs
 from midflight.apps.control.explaining import ExplainVerbs
+from midflight.apps.control.exports import ExportVerbs
 from midflight.apps.control.keys import KeyVerbs
 from midflight.apps.control.launches import LaunchVerbs
 from midflight.apps.control.leases import LeaseVerbs
@@ -74,6 +75,7 @@ def control_app(
         LeaseVerbs(plane),
         ClientVerbs(plane),
         LedgerVerbs(plane),
+        ExportVerbs(plane),
         ExplainVerbs(plane),
         RecordingVerbs(plane),
     )
