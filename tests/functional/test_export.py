@@ -28,6 +28,8 @@ from midflight.adapters.export.otlp import OtlpSink
 from midflight.adapters.export.syslog import Collector, SyslogSink
 from midflight.adapters.store.ledger_memory import MemoryLedger, MemoryLedgerStore
 from midflight.adapters.telemetry.quiet import QuietTelemetry
+from midflight.apps.control.exports import ExportVerbs
+from midflight.apps.control.operation import Empty
 from midflight.domain.errors import Unavailable
 from midflight.domain.records import Observed, Terminal
 from midflight.domain.traits import Effect, Reach, Traits
@@ -498,3 +500,16 @@ async def test_a_gateway_tells_the_collectors_of_its_settings(
     calls = [each for each in events(path) if each["class_uid"] == 6003]
     assert "add" in [each["api"]["operation"] for each in calls]
     assert '"a": 1' not in path.read_text()
+
+
+async def test_an_operator_sees_what_waits_for_whom(gateway_factory: Any, tmp_path: Path) -> None:
+    export = [{"name": "archive", "file": str(tmp_path / "no" / "folder" / "told.jsonl")}]
+    async with gateway_factory([], export=export) as gateway:
+        (exporter,) = gateway.plane.watching.exporting.exporters
+        await exporter.step()
+        verbs = ExportVerbs(gateway.plane)
+        (operation,) = verbs.operations()
+        (found,) = await operation.act(Empty(), None)
+        assert (found.name, found.sent) == ("archive", 0)
+        assert found.why.startswith("The export file cannot be written (")
+        assert found.failing_since is not None

@@ -113,6 +113,7 @@ class Exporter:
         self._telemetry = telemetry
         self._kinds = frozenset(kinds)
         self._whole = whole
+        self._one_at_a_time = asyncio.Lock()
         self._position: int | None = None
         self._open: dict[str, Facts] = {}
         self._sent = 0
@@ -140,14 +141,15 @@ class Exporter:
 
         A collector that fails is told of in the ledger once, and once more when it is back.
         """
-        try:
-            position = await self._at()
-            async for page in self._ledger.pages(after=position):
-                await self._send_page(page)
-                self._well()
-            await self._measure()
-        except (MidflightError, OSError) as error:
-            return self._failed(error)
+        async with self._one_at_a_time:
+            try:
+                position = await self._at()
+                async for page in self._ledger.pages(after=position):
+                    await self._send_page(page)
+                    self._well()
+                await self._measure()
+            except (MidflightError, OSError) as error:
+                return self._failed(error)
         return FIRST_WAIT_S
 
     async def close(self) -> None:

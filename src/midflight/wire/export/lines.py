@@ -9,7 +9,6 @@ from midflight.wire import json
 from midflight.wire.export import cef, ocsf
 from midflight.wire.export.telling import Told
 
-
 # JSON leaves them as they are, and many readers of lines end a line there or obey them.
 _ESCAPED = {c: f"\\u{c:04x}" for c in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
