@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from midflight.apps.settings import Settings
 from midflight.domain.run import RunState
 from midflight.services.detection import Detection
+from midflight.services.detectors.standard import standard
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.telemetry import Telemetry
@@ -24,7 +25,7 @@ class Watching:
     ) -> None:
         """Wire it; nothing is started."""
         self.settings = settings
-        self.detection = Detection(recorder=recorder, clock=clock, telemetry=telemetry)
+        self.detection = Detection(standard(), recorder=recorder, clock=clock, telemetry=telemetry)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:

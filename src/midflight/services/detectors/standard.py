@@ -1,0 +1,17 @@
+"""The detectors that every plane has, in the order in which they look.
+
+A new one is a file beside this one and a line here. What each sees, after how many actions and what
+it cannot see is in docs/detectors.md. Above: `apps/compose_watching.py`, `bench/`.
+"""
+
+from __future__ import annotations
+
+from midflight.services.detection import Detector
+
+
+def standard() -> tuple[Detector, ...]:
+    """Fresh ones, that know nothing yet."""
+    return ()
+
+
+__all__ = ["standard"]
