@@ -7,11 +7,18 @@ it cannot see is in docs/detectors.md. Above: `apps/compose_watching.py`, `bench
 from __future__ import annotations
 
 from midflight.services.detection import Detector
+from midflight.services.detectors.burst import Burst
+from midflight.services.detectors.novelty import Novelty
+from midflight.services.detectors.pipeline import Pipeline
 
 
 def standard() -> tuple[Detector, ...]:
     """Fresh ones, that know nothing yet."""
-    return ()
+    return (
+        Burst(),
+        Novelty(),
+        Pipeline(),
+    )
 
 
 __all__ = ["standard"]
