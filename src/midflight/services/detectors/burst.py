@@ -11,13 +11,14 @@ an hour so that no minute shows it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from midflight.domain.event import Event
-from midflight.domain.finding import Finding, Sighting, Strength
+from midflight.domain.finding import Sighting, Strength
 from midflight.domain.traits import Effect
 from midflight.domain.value import Value
 from midflight.services.detectors.learning import Kept, Memory, Tally, Usual
@@ -66,6 +67,8 @@ _RECORDS = 8
 
 
 class _Usual(Usual):
+    """A peak of each measure."""
+
     peaks: Annotated[
         list[Peak], msgspec.Meta(min_length=len(MEASURES), max_length=len(MEASURES))
     ] = msgspec.field(default_factory=lambda: [Peak() for _ in MEASURES])
@@ -75,41 +78,49 @@ class _Usual(Usual):
             peak.next_day()
 
 
-class _Live:
-    """A workload's windows, and from where on something is said."""
-
-    __slots__ = ("_kept", "_limits", "_runs", "_usual", "windows")
-
-    def __init__(self, kept: Kept[_Usual]) -> None:
-        self._kept = kept
-        self._usual: _Usual | None = None
-        self._runs = 0
-        self._limits: tuple[float, ...] = ()
-        self.windows = (Window(CALLS_S), Window(CALLS_S), Window(BYTES_S))
-
-    def limits(self) -> tuple[float, ...]:
-        """From where on each measure is worth a note, made anew when something was learned."""
-        usual = self._kept.usual
-        if usual is not self._usual or usual.runs != self._runs:
-            self._usual, self._runs = usual, usual.runs
-            self._limits = tuple(
-                limit(usual, place, Strength.WEAK) for place in range(len(MEASURES))
-            )
-        return self._limits
+_Windows: TypeAlias = tuple[Window, ...]
 
 
 class _Tally(Tally[_Usual]):
     """`most` holds the largest sum of each window and the whole of the run."""
 
-    __slots__ = ("most", "records", "said")
+    __slots__ = ("_limits", "_runs", "_usual", "most", "records", "said", "windows")
 
     def __init__(self, kept: Kept[_Usual]) -> None:
         super().__init__(kept)
         if kept.live is None:
-            kept.live = _Live(kept)
+            kept.live = (Window(CALLS_S), Window(CALLS_S), Window(BYTES_S))
+        self.windows: _Windows = kept.live
         self.most = [0] * len(MEASURES)
         self.said = [0] * len(MEASURES)
         self.records: list[str] = []
+        self._usual: _Usual | None = None
+        self._runs = 0
+        self._limits: list[float] = []
+
+    def limits(self) -> list[float]:
+        """From where on each measure is worth a word, made anew when something was learned."""
+        usual = self.kept.usual
+        if usual is not self._usual or usual.runs != self._runs:
+            self._usual, self._runs = usual, usual.runs
+            self._limits = [self.limit(place) for place in range(len(MEASURES))]
+        return self._limits
+
+    def limit(self, place: int) -> float:
+        """From where on a measure is worth more than was said already."""
+        said = self.said[place]
+        if said >= Strength.FAIR:
+            return math.inf
+        return limit(self.kept.usual, place, Strength.FAIR if said else Strength.WEAK)
+
+    def seen(self, place: int) -> int:
+        """What a measure says now."""
+        return self.most[place] if place >= _RUN else self.windows[place].total
+
+    def say(self, place: int, strength: Strength) -> None:
+        """It was said."""
+        self.said[place] = strength
+        self._limits[place] = self.limit(place)
 
 
 class Burst:
@@ -139,10 +150,6 @@ class Burst:
         """Learn from it."""
         self.memory.run_ended(run)
 
-    def found(self, finding: Finding) -> None:
-        """Learn nothing from what something was found in."""
-        self.memory.found(finding)
-
     def is_warm(self, usual: _Usual) -> bool:
         """Whether more than `WEAK` may be said."""
         return usual.runs >= WARM_RUNS
@@ -157,11 +164,10 @@ class Burst:
     def _add(
         self, event: Event, tally: _Tally, amount: int, places: tuple[int, ...]
     ) -> Sighting | None:
-        live, most = tally.kept.live, tally.most
-        limits = live.limits()
+        windows, most, limits = tally.windows, tally.most, tally.limits()
         over: list[int] = []
         for place in places:
-            seen = live.windows[place].add(event.mono, amount)
+            seen = windows[place].add(event.mono, amount)
             most[place] = max(most[place], seen)
             if seen > limits[place]:
                 over.append(place)
@@ -178,12 +184,12 @@ class Burst:
         at_most: list[str] = []
         after = 0
         for place in over:
-            seen = tally.most[place] if place >= _RUN else tally.kept.live.windows[place].total
+            seen = tally.seen(place)
             fair = self.is_warm(usual) and seen > limit(usual, place, Strength.FAIR)
             strength = Strength.FAIR if fair else Strength.WEAK
             if strength <= tally.said[place]:
                 continue
-            tally.said[place] = strength
+            tally.say(place, strength)
             strongest = max(strongest, strength)
             measure = MEASURES[place]
             words.append(f"{_number(seen)} {measure.of} within {measure.within}")

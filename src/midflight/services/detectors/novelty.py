@@ -18,7 +18,7 @@ import msgspec
 
 from midflight.domain.action import ActionKind
 from midflight.domain.event import Event
-from midflight.domain.finding import Finding, Sighting, Strength
+from midflight.domain.finding import Sighting, Strength
 from midflight.domain.traits import Effect
 from midflight.services.detectors.learning import Kept, Memory, Tally, Usual
 from midflight.services.detectors.peaks import DAY_S, at_random
@@ -108,10 +108,6 @@ class Novelty:
     def run_ended(self, run: str) -> None:
         """Learn from it."""
         self.memory.run_ended(run)
-
-    def found(self, finding: Finding) -> None:
-        """Learn nothing from what something was found in."""
-        self.memory.found(finding)
 
     def is_warm(self, usual: _Usual) -> bool:
         """Whether a first use is said."""

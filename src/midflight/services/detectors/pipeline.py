@@ -18,7 +18,7 @@ from typing import Annotated
 import msgspec
 
 from midflight.domain.event import Event
-from midflight.domain.finding import Finding, Sighting, Strength
+from midflight.domain.finding import Sighting, Strength
 from midflight.domain.traits import Effect
 from midflight.services.detectors.learning import Kept, Memory, Tally, Usual
 from midflight.services.detectors.novelty import (
@@ -112,10 +112,6 @@ class Pipeline:
     def run_ended(self, run: str) -> None:
         """Learn from it."""
         self.memory.run_ended(run)
-
-    def found(self, finding: Finding) -> None:
-        """Learn nothing from what something was found in."""
-        self.memory.found(finding)
 
     def is_warm(self, usual: _Usual) -> bool:
         """Whether anything is said."""
