@@ -273,7 +273,11 @@ class Plane:
             names={each.name: each.lists_with for each in settings.upstream if each.lists_with},
         )
         self.watching = Watching(
-            settings, recorder=self.ledger, clock=made.clock, telemetry=made.telemetry
+            settings,
+            store=made.store,
+            recorder=self.ledger,
+            clock=made.clock,
+            telemetry=made.telemetry,
         )
         self.guard = Guard(
             catalogue=self.catalogue,

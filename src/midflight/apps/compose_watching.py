@@ -8,32 +8,56 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import structlog
+
 from midflight.apps.settings import Settings
+from midflight.domain.errors import MidflightError
 from midflight.domain.run import RunState
+from midflight.services.baselines import Baselines
 from midflight.services.detection import Detection
 from midflight.services.detectors.standard import standard
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
 
 
 class Watching:
     """What watches one plane."""
 
     def __init__(
-        self, settings: Settings, *, recorder: Recorder, clock: Clock, telemetry: Telemetry
+        self,
+        settings: Settings,
+        *,
+        store: Store,
+        recorder: Recorder,
+        clock: Clock,
+        telemetry: Telemetry,
     ) -> None:
         """Wire it; nothing is started."""
         self.settings = settings
-        self.detection = Detection(standard(), recorder=recorder, clock=clock, telemetry=telemetry)
+        detectors = standard()
+        self.detection = Detection(detectors, recorder=recorder, clock=clock, telemetry=telemetry)
+        self.baselines = Baselines(detectors, store=store, recorder=recorder, clock=clock)
+        self.detection.respond_with(self.baselines.found)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Start it, after the interruption and before the first action; stop it after the last."""
-        yield
+        await self.baselines.start()
+        try:
+            yield
+        finally:
+            try:
+                await self.baselines.save()
+            except MidflightError as error:  # they are learned anew
+                log.warning("baselines_not_kept", why=error.message)
 
     async def sweep(self) -> None:
         """Every few seconds: what is due by now."""
+        await self.baselines.sweep()
 
     def run_ended(self, run: str, _state: RunState) -> None:
         """Let go of what is kept for a run."""

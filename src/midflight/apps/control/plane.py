@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from midflight.apps.compose_oauth import OAuthParts
     from midflight.apps.compose_parts import Parts
     from midflight.apps.compose_spiffe import Spiffe
+    from midflight.apps.compose_watching import Watching
     from midflight.apps.settings import Settings
     from midflight.services.approval_desk import ApprovalDesk
     from midflight.services.broker import Broker
@@ -199,6 +200,11 @@ class Plane(Protocol):
     @property
     def oauth(self) -> OAuthParts:
         """The authorization server."""
+        ...
+
+    @property
+    def watching(self) -> Watching:
+        """What watches, and what it has learned."""
         ...
 
     @property

@@ -15,7 +15,7 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -34,6 +34,9 @@ PARTS = 16
 """Parts that baselines are stored in, so that a change writes a sixteenth of them."""
 
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Usual(msgspec.Struct):
     """What is usual for one workload, as far as a detector knows. Mutable; stored as JSON.
 
@@ -43,8 +46,8 @@ class Usual(msgspec.Struct):
         day: the last of them, days since 1970.
     """
 
-    runs: int = 0
-    days: int = 0
+    runs: Count = 0
+    days: Count = 0
     day: int = 0
 
     def next_day(self) -> None:
@@ -192,13 +195,15 @@ class Memory(Generic[UsualT, TallyT]):
             if part_of(workload) == part and kept.usual.runs
         }
 
-    def load(self, known: object) -> None:
-        """Take over what was saved.
+    def load(self, known: object, *, part: int) -> None:
+        """Take over what was saved of a part.
 
         Raises:
             msgspec.ValidationError: it is nothing that was ever saved.
         """
         loaded = msgspec.convert(known, dict[str, self._usual])
+        if any(part_of(workload) != part for workload in loaded):
+            raise msgspec.ValidationError("a workload of another part")
         for workload, usual in loaded.items():
             self._workloads[workload] = Kept(workload, usual)
         self._make_room()
