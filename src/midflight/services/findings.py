@@ -1,4 +1,4 @@
-"""Reading findings back from the ledger, newest first. No store: what was found is what is recorded.
+"""Reading findings back from the ledger, newest first: what was found is what is recorded.
 
 Above: the control API. Below: `ledger.py`.
 """
