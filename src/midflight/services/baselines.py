@@ -9,12 +9,13 @@ Above: `apps/compose_watching.py`, the control API. Below: `detectors/`, `ports/
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from midflight.domain.errors import NotFound
+from midflight.domain.errors import LedgerUnavailable, NotFound
 from midflight.domain.finding import Finding
 from midflight.domain.identity import Author
 from midflight.domain.records import Changed, Observed
@@ -198,14 +199,15 @@ class Baselines:
                 self._lose(part, f"what {learner.name} knew is not what was written")
 
     def _lose(self, part: int, why: str) -> None:
-        self._recorder.append(
-            Observed(
-                at=self._clock.now(),
-                what=LOST,
-                subject="baselines",
-                details={"part": part, "parts": PARTS, "why": why},
-            )
+        record = Observed(
+            at=self._clock.now(),
+            what=LOST,
+            subject="baselines",
+            details={"part": part, "parts": PARTS, "why": why},
         )
+        # The ledger counts what it cannot take; nothing that is lost here is worth not starting.
+        with contextlib.suppress(LedgerUnavailable):
+            self._recorder.append(record)
 
 
 def _name(part: int) -> str:
