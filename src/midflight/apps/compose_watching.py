@@ -8,14 +8,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import structlog
+
 from midflight.apps.compose_export import Exporting
 from midflight.apps.settings import Settings
+from midflight.domain.errors import MidflightError
 from midflight.domain.run import RunState
+from midflight.services.baselines import Baselines
 from midflight.services.detection import Detection
+from midflight.services.detectors.standard import standard
 from midflight.services.ledger import Ledger
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
 
 
 class Watching:
@@ -32,7 +39,10 @@ class Watching:
     ) -> None:
         """Wire it; nothing is started."""
         self.settings = settings
-        self.detection = Detection(recorder=ledger, clock=clock, telemetry=telemetry)
+        detectors = standard()
+        self.detection = Detection(detectors, recorder=ledger, clock=clock, telemetry=telemetry)
+        self.baselines = Baselines(detectors, store=store, recorder=ledger, clock=clock)
+        self.detection.respond_with(self.baselines.found)
         self.exporting = Exporting(
             settings.export, ledger=ledger, store=store, clock=clock, telemetry=telemetry
         )
@@ -40,11 +50,19 @@ class Watching:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Start it, after the interruption and before the first action; stop it after the last."""
-        async with self.exporting.running():
-            yield
+        await self.baselines.start()
+        try:
+            async with self.exporting.running():
+                yield
+        finally:
+            try:
+                await self.baselines.save()
+            except MidflightError as error:  # they are learned anew
+                log.warning("baselines_not_kept", why=error.message)
 
     async def sweep(self) -> None:
         """Every few seconds: what is due by now."""
+        await self.baselines.sweep()
 
     def run_ended(self, run: str, _state: RunState) -> None:
         """Let go of what is kept for a run."""

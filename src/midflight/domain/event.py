@@ -35,6 +35,8 @@ class Event(Value):
         bytes_out, bytes_in: what has left and come back, once it has ended.
         peer, proof, token: where and by which proof it came in.
         approved: whether a person has said yes to it.
+        pipeline: whether a job of a CI system acts: the workload is registered as a pipeline, or a
+            job opened the run.
     """
 
     at: float
@@ -64,6 +66,7 @@ class Event(Value):
     proof: str = ""
     token: str = ""
     approved: bool = False
+    pipeline: bool = False
 
 
 __all__ = ["Event"]

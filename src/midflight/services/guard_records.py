@@ -19,6 +19,7 @@ from midflight.services.detection import Detection
 from midflight.services.flights import Flight
 from midflight.services.guard_case import Case
 from midflight.services.obligations import Obligations
+from midflight.services.openers import is_pipeline
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder, Ticket
 from midflight.services.ports.telemetry import Spans, Telemetry
@@ -214,6 +215,10 @@ class CaseRecords:
             proof=caller.proof,
             token=caller.token,
             approved=bool(case.approval),
+            pipeline=is_pipeline(
+                "" if workload is None else workload.kind,
+                opened_by="" if live is None else live.run.opened_by,
+            ),
         )
         self._detection.see(event)
 

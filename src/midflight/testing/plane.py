@@ -29,6 +29,7 @@ from midflight.domain.run import RunState
 from midflight.domain.traits import Reach, Traits
 from midflight.services.approval_desk import ApprovalDesk
 from midflight.services.approvals import MAX_PENDING, Approvals, rejudging
+from midflight.services.baselines import Baselines
 from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
@@ -234,6 +235,10 @@ class MemoryPlane:
         self.detection = Detection(
             detectors, recorder=self.ledger, clock=self.clock, telemetry=self.telemetry
         )
+        self.baselines = Baselines(
+            detectors, store=self.store, recorder=self.ledger, clock=self.clock
+        )
+        self.detection.respond_with(self.baselines.found)
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -277,6 +282,7 @@ class MemoryPlane:
         self.runs.on_ended(self.flow.ended)
         self.runs.on_returned(self.flow.returned)
         await self.monitor_history.start()
+        await self.baselines.start()
         self.interruption.on_revoked(self.broker.revoked)
         self.runs.on_ended(self.broker.run_ended)
         await self.broker.start()
@@ -310,6 +316,8 @@ class MemoryPlane:
         await self.fabric.close()
         with contextlib.suppress(MidflightError):  # the ledger has everything
             await self.monitor_history.close()
+        with contextlib.suppress(MidflightError):  # they are learned anew
+            await self.baselines.save()
         await self.ledger.close()
         await self.store.close()
 

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from midflight import __version__
 from midflight.apps.cli import (
     approval,
+    baseline,
     bundle,
     canary,
     check,
@@ -26,6 +27,7 @@ from midflight.apps.cli import (
     doctor,
     entry,
     explain,
+    findings,
     init,
     join_token,
     keys,
@@ -109,6 +111,8 @@ app.add_typer(export_verbs.app, name="export")
 app.add_typer(policy.app, name="policy")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(canary.app, name="canary")
+app.add_typer(baseline.app, name="baseline")
+app.add_typer(findings.app, name="finding")
 app.add_typer(keys.app, name="keys")
 credential.app.command("login", epilog="Example: midflight credential login crm")(
     credential_login.login

@@ -61,6 +61,12 @@ def _observed(record: dict[str, Any]) -> list[Any]:
     return [record["what"], record["subject"]]
 
 
+def _found(record: dict[str, Any]) -> list[Any]:
+    finding = record["finding"]
+    about = finding["run"] or finding["workload"]
+    return [finding["detector"], "says of", f"{about}:", finding["seen"]]
+
+
 def _started(record: dict[str, Any]) -> list[Any]:
     return ["Midflight", record["version"], "with policies", record["policy"][:12]]
 
@@ -103,6 +109,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
     "impact": _impact,
     "changed": _changed,
     "observed": _observed,
+    "found": _found,
     "started": _started,
     "approval_asked": _approval_asked,
     "approval_answered": _approval_answered,

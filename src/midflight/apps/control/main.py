@@ -11,6 +11,7 @@ from midflight.apps.control.clients import ClientVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
 from midflight.apps.control.credential_logins import LoginVerbs
 from midflight.apps.control.credentials import CredentialVerbs
+from midflight.apps.control.detection import DetectionVerbs
 from midflight.apps.control.explaining import ExplainVerbs
 from midflight.apps.control.exports import ExportVerbs
 from midflight.apps.control.keys import KeyVerbs
@@ -68,6 +69,7 @@ def control_app(
         MarkVerbs(plane),
         PolicyVerbs(plane),
         MonitorVerbs(plane),
+        DetectionVerbs(plane),
         CanaryVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
         KeyVerbs(plane),
         CredentialVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),

@@ -1,0 +1,1 @@
+"""Detectors: each one file, events in, sightings out. Above: `services/detection.py`."""
