@@ -12,7 +12,7 @@ import collections
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.services.flights import Flight
 
-MAX_LIVE = 100_000
+MAX_LIVE = 20_000
 """Runs that have not ended; beyond it the oldest counts as ended."""
 MAX_ENDED = 10_000
 """Runs that have ended, by themselves; beyond it the oldest is added up with its like."""
