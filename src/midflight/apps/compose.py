@@ -26,6 +26,7 @@ from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.compose_ci import job_federation
 from midflight.apps.compose_injection import Placing
+from midflight.apps.compose_interruption import children_of, leave_upstreams
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
 from midflight.apps.compose_spiffe import Spiffe
@@ -71,6 +72,7 @@ from midflight.services.ports.keys import Purpose
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
 from midflight.services.survey import Surveyor
+from midflight.services.task_flights import TaskFlights
 from midflight.services.turns import Turns
 from midflight.wire import tokens
 
@@ -298,6 +300,13 @@ class Plane:
             approvals=self.approvals,
             injecting=self.injecting,
             detection=self.watching.detection,
+            task_flights=TaskFlights(
+                interruption=self.interruption,
+                upstreams=self.placing.upstreams,
+                recorder=self.ledger,
+                clock=made.clock,
+            ),
+            children=children_of(settings),
             max_in_flight=settings.gateway.limits.in_flight,
         )
         self.attesting = attesting = Attesting(
@@ -417,6 +426,8 @@ class Plane:
         """Leases, and what is watched, end with their run; leases with what is revoked."""
         self.interruption.on_revoked(self.broker.revoked)
         self.interruption.survey_with(Surveyor(runs=self.runs, leases=self.broker).reached)
+        self.interruption.show_lent(self.broker.lent)
+        self.broker.on_gone(self.guard.task_flights.lease_gone)
         self.runs.on_ended(self.broker.run_ended)
         self.runs.on_ended(self.watching.run_ended)
 
@@ -459,8 +470,7 @@ class Plane:
         self._aside(self.attesting.run_ended(run))
         self.monitors.run_ended(run)
         self.obligations.run_ended(run)
-        for upstream in self.placing.upstreams.values():
-            self._aside(upstream.end_run(run))
+        self._aside(leave_upstreams(run, self.placing.upstreams, self.guard.task_flights))
 
     async def _first_fetch(self, upstream: str) -> None:
         try:

@@ -55,6 +55,7 @@ from midflight.services.policy_files import read_sources
 from midflight.services.ports.policy_sets import Severity
 from midflight.services.runs import Bounds, Runs
 from midflight.services.sealing import Sealer
+from midflight.services.task_flights import TaskFlights
 from midflight.services.turns import Turns
 
 TRUST_DOMAIN = "replay.midflight.internal"
@@ -163,6 +164,12 @@ class ReplayPlane:
             telemetry=QuietTelemetry(),
             flow=self.flow,
             obligations=Obligations(sealer=self.sealer, clock=clock),
+            task_flights=TaskFlights(
+                interruption=self.interruption,
+                upstreams=house.upstreams,
+                recorder=ledger,
+                clock=clock,
+            ),
             canaries=self.canaries,
             approvals=self.approvals,
             detection=detection,

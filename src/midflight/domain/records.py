@@ -196,12 +196,16 @@ class Impact(Value, tag="impact"):
         scope: what it covers.
         cut: record ids of the actions in flight that were cut.
         completed: actions of the scope that had completed since this process began.
-        bytes_out: bytes that had left for each upstream, in completed and cut actions.
+        bytes_out: bytes of the messages that had left for each upstream, in actions of the scope
+            that completed, failed or were cut since this process began. A message is its encoded
+            JSON-RPC body, without the head of a request, a line's end and what TLS adds.
         unknown: of those that were cut, the ones whose effect nobody knows: bytes had left.
         took_us: microseconds until the last of them was cut.
         runs: runs in the scope that are open here or have acted since this process began.
         leases: leases in the scope that were usable, which end with it.
         labels: what those runs had seen, joined: `untrusted secret customers`; empty for no run.
+        kinds: how many of each kind were cut, streams and tasks at an upstream included, which are
+            no actions.
     """
 
     at: float
@@ -215,6 +219,7 @@ class Impact(Value, tag="impact"):
     runs: tuple[str, ...] = ()
     leases: tuple[str, ...] = ()
     labels: str = ""
+    kinds: dict[str, int] = {}
 
 
 class Changed(Value, tag="changed"):

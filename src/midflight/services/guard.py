@@ -12,7 +12,7 @@ Below: `guard_observing.py` (what comes back), `guard_records.py` (what is on re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from midflight.domain.action import Action, digest
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit
@@ -30,8 +30,9 @@ from midflight.domain.value import JSONObject, Value
 from midflight.services.approvals import Approvals
 from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue, why_unpinned
+from midflight.services.cuttable import Cuttable
 from midflight.services.detection import Detection
-from midflight.services.flights import Flight
+from midflight.services.flights import Flight, kind_of
 from midflight.services.flow import Flow
 from midflight.services.guard_case import Case, is_closed_read
 from midflight.services.guard_observing import ObservedSink, Observing, is_undone
@@ -42,6 +43,7 @@ from midflight.services.inventory import Inventory
 from midflight.services.monitors import Monitors
 from midflight.services.obligations import Obligations
 from midflight.services.ports.clock import Clock
+from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.telemetry import Spans, Telemetry
@@ -54,6 +56,7 @@ from midflight.services.ports.upstream import (
 from midflight.services.refusing import deny, from_error, narrowed, out_of_scope, revoked, terminal
 from midflight.services.runs import Runs
 from midflight.services.sealing import Sealer
+from midflight.services.task_flights import TaskFlights
 
 
 class Performed(Value):
@@ -90,18 +93,24 @@ class Guard:
         flow: Flow,
         obligations: Obligations,
         canaries: Canaries,
+        task_flights: TaskFlights,
         spans: Spans | None = None,
         approvals: Approvals | None = None,
         injecting: Injecting | None = None,
         detection: Detection | None = None,
+        children: Collection[str] = (),
         max_in_flight: int = 10_000,
     ) -> None:
         """All parts are shared with the control plane; the guard owns none of them.
 
         `max_in_flight` bounds what runs at once; beyond it actions are refused. Without
         `approvals` a challenge is a refusal that nobody can answer; without `injecting` no
-        credential goes upstream but those of the settings. `detection` sees every step.
+        credential goes upstream but those of the settings. `detection` sees every step;
+        `task_flights` keeps what upstreams work on for calls they have answered; `children` are
+        upstreams that are processes of ours.
         """
+        self.task_flights = task_flights
+        self._children = frozenset(children)
         self._injecting = injecting
         self._approvals = approvals
         self._max_in_flight = max_in_flight
@@ -320,7 +329,8 @@ class Guard:
         # Before the first wait, so that parallel calls are counted with this one.
         self._flow.depart(flow, target, action)
         ticket = self._records.intend(case, permit)
-        flight = Flight(
+        closed_read = is_closed_read(action, target)
+        flight = case.flight = Flight(
             record=ticket.id,
             run=live.run.id,
             workload=caller.workload,
@@ -328,27 +338,32 @@ class Guard:
             name=action.name,
             scopes=frozenset(case.scopes()),
             began=case.began,
+            kind=kind_of(action, child=action.upstream in self._children),
+            effectful=not closed_read,
+            token=caller.token,
         )
         state, detail, code = Terminal.FAILED, "", None
         live.flying += 1
         try:
             # In flight before the first wait, so that a revocation meanwhile is not missed.
             self._interruption.take_off(flight)
-            live.look()
-            if case.advances or not is_closed_read(action, target):
-                await ticket.durable()
-            elif not self._records.available:
-                raise LedgerUnavailable("The ledger cannot be written.")  # noqa: TRY301 -- ends below
-            await self._flow.keep(flow, target, action)
-            await self._flow.mark(live, target, action)
-            for answer in answers:
-                await self.judge_answer(case, answer, flight=flight)
-            said = await self._send(case, flight, sink=sink, client_info=client_info)
-            if said.removed:
-                detail = "The upstream repeated a credential; it was taken out."
-            reply = await self.observing.result(case, flow, said)
-            flight.look()  # what came back after the cut is not delivered
-            live.look()  # nor into what follows an ended run, which has not its labels
+            with Cuttable(flight) as cuttable:
+                live.look()
+                if case.advances or not closed_read:
+                    await ticket.durable()
+                elif not self._records.available:
+                    raise LedgerUnavailable("The ledger cannot be written.")  # noqa: TRY301 -- ends below
+                await self._flow.keep(flow, target, action)
+                await self._flow.mark(live, target, action)
+                for answer in answers:
+                    await self.judge_answer(case, answer, flight=flight)
+                said = await self._send(case, flight, sink=sink, client_info=client_info)
+                cuttable.again()
+                if said.removed:
+                    detail = "The upstream repeated a credential; it was taken out."
+                reply = await self.observing.result(case, flow, said)
+                flight.look()  # what came back after the cut is not delivered
+                live.look()  # nor into what follows an ended run, which has not its labels
             flight.completed = True
             # As the upstream says it: an error in place of what is not delivered undoes nothing.
             if is_undone(said):
@@ -391,18 +406,33 @@ class Guard:
         injecting = self._injecting
         leased = None if injecting is None else await injecting.take(case, flight)
         if injecting is None or leased is None:
-            return await call(action, seat=seat, flight=flight, sink=guarded)
+            said = await call(action, seat=seat, flight=flight, sink=guarded)
+            return self._heard(flight, action, said, seat=seat)
         try:
             live.look()  # the run may have ended while the credential was made
-            return await call(
+            said = await call(
                 action,
                 seat=seat,
                 flight=leased.flight,
                 sink=guarded,
                 attachment=leased.attachment,
             )
+            return self._heard(flight, action, said, seat=seat, attachment=leased.attachment)
         finally:
             injecting.done(leased, flight)
+
+    def _heard(
+        self,
+        flight: Flight,
+        action: Action,
+        said: Reply,
+        *,
+        seat: RunSeat,
+        attachment: Attachment = NOTHING,
+    ) -> Reply:
+        # Before anything else: a task goes on there, whatever becomes of this answer.
+        self.task_flights.heard(flight, action, said.result, seat=seat, attachment=attachment)
+        return said
 
     async def judge_answer(
         self, case: Case, action: Action, *, flight: Flight | None = None

@@ -88,6 +88,8 @@ class Observing:
         await self._runs.join_labels(case.live, labels, source=case.intent)
         await self._canaries.arriving(case, said)
         case.live.look()
+        if case.flight is not None:
+            case.flight.look()
         return said
 
     async def result(self, case: Case, flow: RunFlow, said: Reply) -> Reply:

@@ -145,7 +145,7 @@ class CaseRecords:
                     advanced=attempted,
                     result=case.result,
                     shadow=None if case.intent else case.shadow,
-                    leases=case.leases if flight is not None and flight.sent else (),
+                    leases=case.leases if flight is not None and flight.departed else (),
                 )
             )
             record = ticket.id

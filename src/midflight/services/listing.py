@@ -20,7 +20,7 @@ from midflight.domain.scopes import narrowing
 from midflight.domain.tool import Definition, PinnedKind
 from midflight.domain.value import Value
 from midflight.services.catalogue import Catalogue
-from midflight.services.flights import Flight
+from midflight.services.flights import Flight, FlightKind
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ports.clock import Clock
@@ -188,6 +188,7 @@ class Stream:
             name=name,
             scopes=seat.scopes,
             began=interruption.clock.monotonic(),
+            kind=FlightKind.STREAM,
         )
         interruption.take_off(self.flight)
         self.flight.on_cut(lambda _: self._ended())

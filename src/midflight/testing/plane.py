@@ -57,6 +57,8 @@ from midflight.services.ports.store import Store
 from midflight.services.ports.upstream import Upstream
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
+from midflight.services.survey import Surveyor
+from midflight.services.task_flights import TaskFlights
 from midflight.services.turns import Turns
 from midflight.testing.clock import FakeClock
 from midflight.testing.engine import FixedEngine
@@ -257,6 +259,12 @@ class MemoryPlane:
             canaries=self.canaries,
             injecting=self.injecting,
             detection=self.detection,
+            task_flights=TaskFlights(
+                interruption=self.interruption,
+                upstreams=upstreams,
+                recorder=self.ledger,
+                clock=self.clock,
+            ),
         )
         self.listing = Listing(
             catalogue=self.catalogue,
@@ -284,6 +292,9 @@ class MemoryPlane:
         await self.monitor_history.start()
         await self.baselines.start()
         self.interruption.on_revoked(self.broker.revoked)
+        self.interruption.survey_with(Surveyor(runs=self.runs, leases=self.broker).reached)
+        self.interruption.show_lent(self.broker.lent)
+        self.broker.on_gone(self.guard.task_flights.lease_gone)
         self.runs.on_ended(self.broker.run_ended)
         await self.broker.start()
         await self.runs.start()
@@ -341,7 +352,11 @@ class MemoryPlane:
         self.monitors.run_ended(run)
         self.detection.run_ended(run)
         self.obligations.run_ended(run)
-        self._aside(self.upstream.end_run(run))
+        self._aside(self._leave_upstream(run))
+
+    async def _leave_upstream(self, run: str) -> None:
+        await self.guard.task_flights.told(run)
+        await self.upstream.end_run(run)
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -19,6 +19,8 @@ from midflight.apps.control.main import control_app
 from midflight.apps.gateway.app import GatewayApp, Page
 from midflight.apps.gateway.attest import AttestFront
 from midflight.apps.gateway.endpoint import Endpoint
+from midflight.apps.gateway.freezing import PATH as FREEZE
+from midflight.apps.gateway.freezing import FreezeFront
 from midflight.apps.gateway.held import HeldCalls
 from midflight.apps.gateway.job_end import JobEnd
 from midflight.apps.gateway.legacy import LegacyFront
@@ -133,6 +135,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
         oauth=oauth_app(plane, noise=noise),
         attest=AttestFront(plane.attesting.joining, noise),
         job_end=JobEnd(identity=plane.identity, job_runs=plane.job_runs),
+        fronts={FREEZE: FreezeFront(plane, public_url=settings.public_url, noise=noise)},
     )
 
 
@@ -155,7 +158,7 @@ def pages(plane: Plane) -> dict[str, Page]:
         return (503 if problems else 200), b"application/json", body
 
     async def metrics() -> tuple[int, bytes, bytes]:
-        plane.telemetry.gauge("flights", len(plane.interruption.flights()))
+        plane.telemetry.gauge("flights", plane.interruption.in_flight)
         return 200, b"text/plain; version=0.0.4; charset=utf-8", plane.parts.exposition()
 
     async def bundle() -> tuple[int, bytes, bytes]:
