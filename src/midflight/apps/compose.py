@@ -28,6 +28,7 @@ from midflight.apps.compose_ci import job_federation
 from midflight.apps.compose_injection import Placing
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
+from midflight.apps.compose_people import ApproverParts
 from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_watching import Watching
 from midflight.apps.gateway.notices import Notices
@@ -335,7 +336,7 @@ class Plane:
         )
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
-        self.oauth = oauth_of(self)
+        self.oauth, self.approvers = oauth_of(self), ApproverParts(self)
         self.identity.believe(self.spiffe.callers)
         self._beside: set[asyncio.Task[None]] = set()
         self.registration, self.join_tokens, self.launches = (

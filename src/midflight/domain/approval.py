@@ -7,7 +7,9 @@ answers, the store keeps both and applies these functions inside its transaction
 
 from __future__ import annotations
 
+import base64
 import enum
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -258,6 +260,17 @@ def to_remember(request: ApprovalRequest) -> Answer | None:
     return min(asked, key=lambda answer: answer.remember_s, default=None)
 
 
+def binding_code(approval_id: str, digest: str) -> str:
+    """What a person compares on two screens: `MF-`, and 8 characters of this very question.
+
+    CIBA Core 1.0 §7.1 `binding_message`; short enough for it, and not to be aimed at: an agent
+    chooses neither the digest's run nor the id.
+    """
+    told = hashlib.sha256(f"midflight binding v1\0{approval_id}\0{digest}".encode()).digest()
+    text = base64.b32encode(told[:5]).decode("ascii")
+    return f"MF-{text[:4]}-{text[4:]}"
+
+
 def worse(shown: Shown, now: Shown) -> str | None:
     """What is worse now than what was shown, in words for people; None if nothing is."""
     if not shown.labels.covers(now.labels):
@@ -316,6 +329,7 @@ __all__ = [
     "ApprovalState",
     "Shown",
     "answered",
+    "binding_code",
     "has_agreed",
     "may_follow",
     "people",

@@ -32,6 +32,8 @@ MAX_BYTES = 262_144
 KEPT_S = 300.0
 AGAIN_S = 30.0
 """How soon keys are asked for again because of a key id that is not among them."""
+LEEWAY_S = 60
+"""How far its clock may be from ours."""
 RETRY_S = 5.0
 """How soon it is asked again after it did not answer."""
 _URL = re.compile(r"[\x21-\x7e]{1,2048}\Z")
@@ -51,14 +53,22 @@ class OidcLogin:
         claim: Literal["sub", "email"],
         redirect_uri: str,
         clock: Clock,
+        groups_claim: str = "",
+        max_age_s: int | None = None,
     ) -> None:
-        """`client_secret` reads the secret when it is needed; it is kept nowhere."""
+        """`client_secret` reads the secret when it is needed; it is kept nowhere.
+
+        `groups_claim` is what says in which groups a person is. With `max_age_s` the provider has
+        to have seen him in that time, and to say when (OpenID Connect Core §3.1.2.1).
+        """
         self._issuer = issuer
         self._client_id = client_id
         self._client_secret = client_secret
         self._claim = claim
         self._redirect_uri = redirect_uri
         self._clock = clock
+        self._groups_claim = groups_claim
+        self._max_age_s = max_age_s
         self._metadata: tuple[float, JSONObject] | None = None
         self._keys: tuple[float, JSONObject] | None = None
         self._turn, self._turn_of_keys = asyncio.Lock(), asyncio.Lock()
@@ -72,8 +82,10 @@ class OidcLogin:
     async def begin(self, *, state: str, nonce: str, verifier: str) -> str:
         """Where to send the browser."""
         endpoint = (await self._discovered())["authorization_endpoint"]
+        more = {} if self._max_age_s is None else {"max_age": str(self._max_age_s)}
         query = urlencode(
             {
+                **more,
                 "response_type": "code",
                 "client_id": self._client_id,
                 "redirect_uri": self._redirect_uri,
@@ -139,7 +151,30 @@ class OidcLogin:
             raise Unauthenticated("The provider has not verified the address.")
         if not isinstance(name, str) or not is_person_name(name):
             raise Unauthenticated("The ID token names nobody that can be recorded.")
-        return Person(name=name, proof=f"oidc:{self._issuer}")
+        return Person(
+            name=name,
+            proof=f"oidc:{self._issuer}",
+            groups=self._groups(token),
+            at=self._proved_at(token),
+        )
+
+    def _groups(self, token: OutsideToken) -> tuple[str, ...]:
+        """A list of texts, or nothing: a text is no list of its letters."""
+        said: Any = token.claims.get(self._groups_claim) if self._groups_claim else None
+        if not isinstance(said, list):
+            return ()
+        return tuple(each for each in cast("list[Any]", said) if isinstance(each, str))
+
+    def _proved_at(self, token: OutsideToken) -> int | None:
+        if self._max_age_s is None:
+            return None
+        at: Any = token.claims.get("auth_time")
+        now = self._clock.now()
+        if not isinstance(at, int) or isinstance(at, bool):
+            raise Unauthenticated("The provider does not say when you logged in.")
+        if not now - self._max_age_s - LEEWAY_S <= at <= now + LEEWAY_S:
+            raise Unauthenticated("The provider saw you too long ago.")
+        return at
 
     async def _discovered(self) -> JSONObject:
         async with self._turn:
