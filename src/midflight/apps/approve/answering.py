@@ -7,11 +7,13 @@ made for this answer. Who answers is the session's, never the form's.
 
 from __future__ import annotations
 
+import msgspec
+
 from midflight.apps.approve import doors, drawing, html
 from midflight.apps.approve.visit import Reply, Visit, go
 from midflight.apps.server.cookies import OwnCookie
 from midflight.domain.approval import ApprovalState
-from midflight.domain.errors import Malformed, Unauthenticated
+from midflight.domain.errors import Malformed, MidflightError, Unauthenticated
 from midflight.services.approval_desk import ApprovalDesk, ApprovalStatus
 from midflight.services.approver_factors import Factors
 from midflight.services.approver_sessions import ApproverSessions, SignedIn
@@ -74,12 +76,30 @@ class Answering:
                 proof = await self._prove(approval, digest, person, visit)
             except (Unauthenticated, TooManyAttempts) as error:
                 told = f'<p class="warn" role="alert">{html.plain(str(error))}</p>'
-                return await self.show(approval, person, told=told, status=error.http_status)
+                shown = await self.show(approval, person, told=told, status=error.http_status)
+                return msgspec.structs.replace(shown, refused=error.message)
             cookie = visit.cookies[self._cookie.name]
             cookie, person = self._sessions.renew(cookie, person, proof)
             headers = (self._cookie.put(cookie),)
+        try:
+            await self._give(approval, digest, person, visit)
+        except MidflightError as error:
+            # A page of its own, so that the fresh cookie is not lost with the answer.
+            return Reply(
+                status=error.http_status,
+                html=html.problem("That did not work", str(error)),
+                headers=headers,
+                refused=error.message,
+            )
+        return go(f"/approve/{approval}", *headers)
+
+    # Inside
+
+    async def _give(self, approval: str, digest: str, person: SignedIn, visit: Visit) -> None:
+        """Tell the desk."""
+        form = visit.form
         reason = " ".join(form.get("reason", "").split())
-        if decision == "no":
+        if form["decision"] == "no":
             await self._desk.refuse(
                 approval,
                 author=person.author,
@@ -87,21 +107,18 @@ class Answering:
                 digest=digest,
                 reason=reason,
             )
-        else:
-            remember = form.get("remember", "0")
-            if remember not in drawing.REMEMBER:
-                raise Malformed("Nothing is remembered for that long.")
-            await self._desk.approve(
-                approval,
-                author=person.author,
-                member_of=person.groups,
-                digest=digest,
-                reason=reason,
-                remember_s=int(remember),
-            )
-        return go(f"/approve/{approval}", *headers)
-
-    # Inside
+            return
+        remember = form.get("remember", "0")
+        if remember not in drawing.REMEMBER:
+            raise Malformed("Nothing is remembered for that long.")
+        await self._desk.approve(
+            approval,
+            author=person.author,
+            member_of=person.groups,
+            digest=digest,
+            reason=reason,
+            remember_s=int(remember),
+        )
 
     async def _prove(self, approval: str, digest: str, person: SignedIn, visit: Visit) -> str:
         """By what he proved it again."""

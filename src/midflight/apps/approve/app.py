@@ -75,6 +75,8 @@ class ApproveFront:
         peer = scope_peer(scope).address
         try:
             reply = await self._reply(scope, receive, peer)
+            if reply.refused:
+                self._noise.refused(f"approve: {reply.refused}", peer=peer)
         except MidflightError as error:
             self._noise.refused(f"approve: {error.message}", peer=peer)
             text = html.problem("That did not work", str(error))

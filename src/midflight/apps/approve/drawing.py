@@ -13,7 +13,9 @@ import msgspec
 
 from midflight.apps.approve.html import fields, hidden, page, plain, said
 from midflight.apps.cli.approval_screen import (
+    HEAD,
     MAX_LINES,
+    TAIL,
     concern,
     leaves,
     origin,
@@ -28,6 +30,9 @@ from midflight.services.approval_desk import ApprovalStatus
 from midflight.services.approver_sessions import SignedIn
 
 MAX_LISTED = 100
+MAX_CUT = 700
+"""Of a value that was cut already, and of the words that say so."""
+MAX_WHOLE = 50_000
 REMEMBER = {"0": "no", "86400": "for a day", "2592000": "for 30 days", "31536000": "for a year"}
 """For how many seconds the owner's list may keep the counterparties of a yes, as the form asks."""
 
@@ -205,9 +210,17 @@ def _row(shown: str, value: Any, entries: Iterable[dict[str, Any]]) -> str:
         ascii_only = msgspec.json.encode(value).decode().encode("ascii", "backslashreplace")
         origins.append(f"Beyond ASCII, look twice: {said(ascii_only.decode('ascii'))}")
     where = "<br>".join(origins) or "not looked at: no key argument"
-    return (
-        f"<tr><td>{said(shown)}</td><td>{said(quoted(value), limit=700)}</td><td>{where}</td></tr>"
-    )
+    return f"<tr><td>{said(shown)}</td><td>{_value(value)}</td><td>{where}</td></tr>"
+
+
+def _value(value: Any) -> str:
+    """A value on one line, cut where it is long; all of it is there to be opened."""
+    drawn = said(quoted(value), limit=MAX_CUT)
+    text = msgspec.json.encode(value).decode()
+    if len(text) <= HEAD + TAIL:
+        return drawn
+    whole = said(text, limit=MAX_WHOLE)
+    return f"{drawn}<details><summary>All {len(text):,} characters</summary>{whole}</details>"
 
 
 def _reason(reason: dict[str, Any]) -> str:
@@ -233,7 +246,7 @@ def _on_yes(status: ApprovalStatus) -> Sequence[str]:
     if len(others) > 1:
         lines.append(plain(f"Each of {', '.join(others)} has to agree, by a person of its own."))
     lines += [
-        f"Vouched for in this run: {plain(value.role.value)} {said(quoted(value.value))}"
+        f"Vouched for in this run: {plain(value.role.value)} {said(quoted(value.value), limit=MAX_CUT)}"
         for value in status.endorses[:MAX_LINES]
     ]
     return lines

@@ -40,7 +40,10 @@ class Visit(Discreet):
 
 
 class Reply(Discreet):
-    """A page, or where to go instead. `targets` is where its forms may lead besides here."""
+    """A page, or where to go instead.
+
+    `targets` is where its forms may lead besides here; `refused` is what was refused, for records.
+    """
 
     shown = ("status", "location")
 
@@ -49,6 +52,7 @@ class Reply(Discreet):
     location: str = ""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     targets: Sequence[str] = ()
+    refused: str = ""
 
 
 def question_of(path: str) -> str | None:
