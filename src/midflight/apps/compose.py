@@ -398,7 +398,8 @@ class Plane:
                 await upstream.start(self.notices.handler(name))
                 undo.push_async_callback(upstream.close)
                 self._aside(self._first_fetch(name))
-            self._aside(self.spiffe.federation.run())
+            for work in (self.spiffe.federation, self.approvers):
+                self._aside(work.run())
             self._aside(self._sweep())
             self._aside(self._follow())
             undo.push_async_callback(self._stop_beside)

@@ -5,9 +5,15 @@ A part of `compose.py`.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import structlog
+
+from midflight.adapters.credentials.client_keys import own_token
+from midflight.adapters.keys.ring_signer import RingSigner
+from midflight.adapters.login.ciba import CibaProvider
 from midflight.adapters.login.oidc import OidcLogin
 from midflight.adapters.login.passkeys import WebauthnPasskeys
 from midflight.apps.approve.answering import Answering
@@ -15,16 +21,24 @@ from midflight.apps.approve.app import ApproveFront
 from midflight.apps.approve.enrolling import Enrolling
 from midflight.apps.approve.signing_in import CALLBACK, SigningIn
 from midflight.apps.gateway.noise import Noise
+from midflight.domain.errors import MidflightError
 from midflight.services.approver_accounts import ApproverAccounts
 from midflight.services.approver_factors import Factors
 from midflight.services.approver_people import OutsideApprovers
 from midflight.services.approver_sessions import FRESH_S, ApproverSessions
 from midflight.services.attempts import Attempts
 from midflight.services.authorization_people import People
+from midflight.services.backchannel import Asked, Backchannel
+from midflight.services.ports.keys import Purpose
 from midflight.services.ports.login import LoginProvider
 
 if TYPE_CHECKING:
     from midflight.apps.compose import Plane
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 1.0
+"""How often it is looked whether a provider is to be asked."""
 
 
 class ApproverParts:
@@ -51,6 +65,18 @@ class ApproverParts:
             attempts=Attempts(clock=clock),
             issuer=f"Midflight {host}",
         )
+        self.backchannel = self._backchannel()
+
+    async def run(self) -> None:
+        """Ask people at their provider, where one is configured, for as long as it is awaited."""
+        if self.backchannel is None:
+            return
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self.backchannel.tick()
+            except MidflightError as error:  # what is on its way is in the store, for the next one
+                log.warning("backchannel_failed", why=error.message)
 
     def front(self, *, noise: Noise) -> ApproveFront:
         """The page, for the gateway."""
@@ -106,6 +132,36 @@ class ApproverParts:
             groups_claim=approvals.groups_claim,
             max_age_s=int(FRESH_S),
         )
+
+    def _backchannel(self) -> Backchannel | None:
+        plane, ciba = self._plane, self._plane.settings.approvals.ciba
+        if ciba is None:
+            return None
+        secret = ciba.client_secret
+        made = Backchannel(
+            provider=CibaProvider(
+                issuer=ciba.issuer,
+                client_id=ciba.client_id,
+                client_secret=None if secret is None else secret.read,
+                assertion=own_token(
+                    RingSigner(plane.keys, Purpose.CLIENT),
+                    issuer=ciba.client_id,
+                    clock=plane.clock,
+                ),
+                clock=plane.clock,
+            ),
+            people={
+                name: Asked(login_hint=person.login_hint, subject=person.subject)
+                for name, person in ciba.people.items()
+            },
+            desk=plane.approval_desk,
+            store=plane.parts.store,
+            sealer=plane.sealer,
+            recorder=plane.ledger,
+            clock=plane.clock,
+        )
+        plane.approvals.on_filed(made.filed)
+        return made
 
 
 __all__ = ["ApproverParts"]

@@ -125,7 +125,7 @@ class ApprovalDesk:
             _status(request, now=now)
             for request in found
             if request.is_live(now)
-            and self._roles(request, author, member_of)
+            and self.roles(request, author, member_of=member_of)
             and all(answer.author != author.name for answer in request.answers)
         ]
         return sorted(mine, key=lambda status: (status.expires_at, status.id))
@@ -139,7 +139,7 @@ class ApprovalDesk:
             NotFound: there is none, or none that is his to see: others learn nothing of it.
         """
         request = await self._get(approval_id)
-        if to is not None and not self._roles(request, to, member_of):
+        if to is not None and not self.roles(request, to, member_of=member_of):
             raise _missing(approval_id)
         return _status(
             request,
@@ -224,6 +224,18 @@ class ApprovalDesk:
                 hint=_groups_hint(owner),
             )
 
+    def roles(
+        self, request: ApprovalRequest, author: Author, *, member_of: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        """The approvers of a request that somebody may answer for."""
+        return stands_for(
+            author.name,
+            request.approvers,
+            owner=request.owner,
+            groups=self._groups,
+            member_of=member_of,
+        )
+
     # Inside
 
     async def _get(self, approval_id: str, *, digest: str | None = None) -> ApprovalRequest:
@@ -236,21 +248,10 @@ class ApprovalDesk:
             )
         return request
 
-    def _roles(
-        self, request: ApprovalRequest, author: Author, member_of: Sequence[str]
-    ) -> tuple[str, ...]:
-        return stands_for(
-            author.name,
-            request.approvers,
-            owner=request.owner,
-            groups=self._groups,
-            member_of=member_of,
-        )
-
     def _stands_for(
         self, request: ApprovalRequest, author: Author, member_of: Sequence[str]
     ) -> tuple[str, ...]:
-        roles = self._roles(request, author, member_of)
+        roles = self.roles(request, author, member_of=member_of)
         if roles:
             return roles
         wanted = [request.owner if name == OWNER else name for name in people(request.approvers)]

@@ -12,7 +12,7 @@ import asyncio
 import hmac
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -38,11 +38,12 @@ RETRY_S = 5.0
 """How soon it is asked again after it did not answer."""
 _URL = re.compile(r"[\x21-\x7e]{1,2048}\Z")
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity"}
-_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
 class OidcLogin:
     """`LoginProvider` over HTTP."""
+
+    _endpoints: Sequence[str] = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
     def __init__(
         self,
@@ -187,7 +188,7 @@ class OidcLogin:
             found = await self._asked("GET", where)
             if found.get("issuer") != self._issuer:
                 raise Unauthenticated("The provider's metadata is of another issuer.")
-            if not all(self._usable(found.get(name)) for name in _ENDPOINTS):
+            if not all(self._usable(found.get(name)) for name in self._endpoints):
                 raise Unauthenticated("The provider's metadata names no endpoints to be used.")
             self._metadata = (now + KEPT_S, found)
             return found
@@ -235,36 +236,49 @@ class OidcLogin:
         # RFC 6749 §2.3.1 has both parts form-encoded first.
         auth = None
         if data is not None:
-            auth = httpx2.BasicAuth(_encoded(self._client_id), _encoded(self._client_secret()))
-        try:
-            async with (
-                # The client's own limits are for each step.
-                asyncio.timeout(TIMEOUT_S),
-                httpx2.AsyncClient(
-                    timeout=TIMEOUT_S, trust_env=False, follow_redirects=False, auth=auth
-                ) as http,
-                http.stream(method, url, data=data, headers=_HEADERS) as answer,
-            ):
-                raw = b""
-                if answer.headers.get("content-encoding", "identity").lower() != "identity":
-                    raise UpstreamUnavailable("The identity provider answers in a strange coding.")
-                async for piece in answer.aiter_raw():
-                    raw += piece
-                    if len(raw) > MAX_BYTES:
-                        raise UpstreamUnavailable("The identity provider says too much.")
-                if answer.status_code in {400, 401}:
-                    raise Unauthenticated("The identity provider refused the sign-in.")
-                if answer.status_code != 200:
-                    raise UpstreamUnavailable("The identity provider does not answer as it should.")
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError):  # TimeoutError is among these
-            raise UpstreamUnavailable("The identity provider cannot be reached.") from None
-        try:
-            found = json.decode(raw)
-        except Malformed:
-            found = None
-        if not isinstance(found, dict):
+            auth = httpx2.BasicAuth(encoded(self._client_id), encoded(self._client_secret()))
+        status, found = await sent(method, url, data=data, auth=auth)
+        if status in {400, 401}:
+            raise Unauthenticated("The identity provider refused the sign-in.")
+        if status != 200:
+            raise UpstreamUnavailable("The identity provider does not answer as it should.")
+        if found is None:
             raise UpstreamUnavailable("The identity provider answers without JSON.")
         return found
+
+
+async def sent(
+    method: str, url: str, *, data: dict[str, str] | None, auth: httpx2.BasicAuth | None
+) -> tuple[int, JSONObject | None]:
+    """One request to a provider: the status, and the JSON object if there is one.
+
+    Raises:
+        UpstreamUnavailable: it cannot be reached, or says too much.
+    """
+    try:
+        async with (
+            # The client's own limits are for each step.
+            asyncio.timeout(TIMEOUT_S),
+            httpx2.AsyncClient(
+                timeout=TIMEOUT_S, trust_env=False, follow_redirects=False, auth=auth
+            ) as http,
+            http.stream(method, url, data=data, headers=_HEADERS) as answer,
+        ):
+            raw = b""
+            if answer.headers.get("content-encoding", "identity").lower() != "identity":
+                raise UpstreamUnavailable("The identity provider answers in a strange coding.")
+            async for piece in answer.aiter_raw():
+                raw += piece
+                if len(raw) > MAX_BYTES:
+                    raise UpstreamUnavailable("The identity provider says too much.")
+            status = answer.status_code
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError):  # TimeoutError is among these
+        raise UpstreamUnavailable("The identity provider cannot be reached.") from None
+    try:
+        found = json.decode(raw)
+    except Malformed:
+        found = None
+    return status, found if isinstance(found, dict) else None
 
 
 def _pause(tried: float, now: float) -> None:
@@ -273,8 +287,9 @@ def _pause(tried: float, now: float) -> None:
         raise UpstreamUnavailable("The identity provider did not answer a moment ago.")
 
 
-def _encoded(text: str) -> str:
+def encoded(text: str) -> str:
+    """A part of HTTP Basic as RFC 6749 §2.3.1 has it."""
     return urlencode({"": text})[1:]
 
 
-__all__ = ["OidcLogin"]
+__all__ = ["OidcLogin", "encoded", "sent"]

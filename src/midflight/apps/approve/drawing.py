@@ -246,7 +246,8 @@ def _on_yes(status: ApprovalStatus) -> Sequence[str]:
     if len(others) > 1:
         lines.append(plain(f"Each of {', '.join(others)} has to agree, by a person of its own."))
     lines += [
-        f"Vouched for in this run: {plain(value.role.value)} {said(quoted(value.value), limit=MAX_CUT)}"
+        f"Vouched for in this run: {plain(value.role.value)} "
+        f"{said(quoted(value.value), limit=MAX_CUT)}"
         for value in status.endorses[:MAX_LINES]
     ]
     return lines
