@@ -145,6 +145,7 @@ async def test_a_cookie_is_for_this_host_over_https_alone(
     tmp_path: Path,
 ) -> None:
     pem = certificate_for_localhost(tmp_path)
+    pem.chmod(0o600)
     async with approving(tmp_path, tls=(pem, pem)) as served:
         ada = await served.person("ada", "team-one", signed_in=False)
         done = await ada.browser.sign_in("ada", ada.next_code())
@@ -182,7 +183,7 @@ async def test_an_enrolment_enrols_and_answers_nothing(tmp_path: Path) -> None:
         again = await served.browser().post("/approve/enroll", invitation=invitation.code)
         assert again.status_code == 401
         await served.accounts.change("ada", OPERATOR, disabled=True)
-        late = await browser.post("/approve/enroll/code", **fields, code="123456")
+        late = await browser.post("/approve/enroll/code", **{**fields, "code": "123456"})
         assert late.status_code == 403
         late_code = await served.accounts.enroll("ada", OPERATOR)
         served.clock.leap(601)

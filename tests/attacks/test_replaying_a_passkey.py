@@ -67,7 +67,7 @@ async def test_a_response_for_one_answer_is_none_for_another(
 ) -> None:
     browser = await with_passkey(served, "ada", one, "team-one")
     run = await served.run()
-    first, second = (await served.ask(run, to=f"{name}@x.org") for name in ("bob", "eve"))
+    first, second = await served.ask(run, to="bob@x.org"), await served.ask(run, to="eve@x.org")
     await show_passkey(browser, one)
     served.clock.leap(301)
     shown = Form((await browser.get(f"/approve/{first}")).text).to(f"/approve/{first}")

@@ -32,7 +32,8 @@ from midflight.services.approver_sessions import SignedIn
 MAX_LISTED = 100
 MAX_CUT = 700
 """Of a value that was cut already, and of the words that say so."""
-MAX_WHOLE = 50_000
+MAX_WHOLE = 20_000
+MAX_ROWS = 2_000
 REMEMBER = {"0": "no", "86400": "for a day", "2592000": "for 30 days", "31536000": "for a year"}
 """For how many seconds the owner's list may keep the counterparties of a yes, as the form asks."""
 
@@ -190,13 +191,27 @@ def _arguments(found: dict[str, Any]) -> str:
     ]
     if not rows:
         return "<p>Nothing.</p>"
-    more = len(rows) - MAX_LINES
+    rest, more = rows[MAX_LINES:MAX_ROWS], len(rows) - MAX_ROWS
+    left = ""
+    if rest:
+        left = f"<details><summary>{len(rest):,} more values</summary>{_table(rest)}</details>"
+    if more > 0:
+        left += (
+            f'<p class="warn" role="alert">{more:,} values are not shown here. Look at them with '
+            "<code>midflight approval show --json</code> before you agree.</p>"
+        )
+    return (
+        _table(rows[:MAX_LINES])
+        + left
+        + _list("Where else it came from", [said(text) for text in unseen[:MAX_LINES]])
+    )
+
+
+def _table(rows: Sequence[str]) -> str:
     return (
         '<table><thead><tr><th scope="col">Argument</th><th scope="col">Value</th>'
         '<th scope="col">Where it came from</th></tr></thead>'
-        f"<tbody>{''.join(rows[:MAX_LINES])}</tbody></table>"
-        + (f"<p>{more:,} more values; the command line prints all.</p>" if more > 0 else "")
-        + _list("Where else it came from", [said(text) for text in unseen[:MAX_LINES]])
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )
 
 
