@@ -29,6 +29,7 @@ from midflight.apps.compose_injection import Placing
 from midflight.apps.compose_interruption import children_of, leave_upstreams
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
+from midflight.apps.compose_people import ApproverParts
 from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_watching import Watching
 from midflight.apps.gateway.notices import Notices
@@ -247,6 +248,7 @@ class Plane:
             counterparties=self.counterparties,
             groups=settings.approvals.groups,
             endorser=self.flow,
+            settled=self.approvals.settled,
         )
         self.turns = Turns(
             runs=self.runs,
@@ -347,7 +349,7 @@ class Plane:
         )
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
-        self.oauth = oauth_of(self)
+        self.oauth, self.approvers = oauth_of(self), ApproverParts(self)
         self.identity.believe(self.spiffe.callers)
         self._beside: set[asyncio.Task[None]] = set()
         self.registration, self.join_tokens, self.launches = (
@@ -409,7 +411,8 @@ class Plane:
                 await upstream.start(self.notices.handler(name))
                 undo.push_async_callback(upstream.close)
                 self._aside(self._first_fetch(name))
-            self._aside(self.spiffe.federation.run())
+            for work in (self.spiffe.federation, self.approvers):
+                self._aside(work.run())
             self._aside(self._sweep())
             self._aside(self._follow())
             undo.push_async_callback(self._stop_beside)

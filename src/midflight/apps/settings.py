@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from midflight.apps.settings_approvals import ApprovalSettings
 from midflight.apps.settings_attestation import AttestationSettings
 from midflight.apps.settings_ci import CiSection
 from midflight.apps.settings_export import Export
@@ -37,7 +38,6 @@ from midflight.apps.settings_keys import Keys
 from midflight.apps.settings_oauth import OAuth
 from midflight.apps.settings_sections import (
     BASE,
-    Approvals,
     Control,
     FlowRules,
     Gateway,
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     attestation: AttestationSettings = AttestationSettings()
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)
-    approvals: Approvals = Approvals()
+    approvals: ApprovalSettings = ApprovalSettings()
     oauth: OAuth = OAuth()
     telemetry: Telemetry = Telemetry()
     export: tuple[Export, ...] = ()

@@ -275,7 +275,8 @@ class ApprovalAnswered(Value, tag="approval_answered"):
     """Somebody answered a request, before that took effect.
 
     `stands_for` names the approvers he may answer for; `endorses` the arguments whose values a yes
-    endorses, by path; `remember_s` for how long the owner's list keeps them.
+    endorses, by path; `remember_s` for how long the owner's list keeps them; `reason` is what he
+    said to it.
     """
 
     at: float
@@ -288,6 +289,7 @@ class ApprovalAnswered(Value, tag="approval_answered"):
     stands_for: tuple[str, ...]
     endorses: tuple[str, ...] = ()
     remember_s: int = 0
+    reason: str = ""
 
 
 class ApprovalEnded(Value, tag="approval_ended"):

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from midflight.adapters.store.memory_approvals import MemoryApprovals
+from midflight.adapters.store.memory_approvers import MemoryApprovers
 from midflight.adapters.store.memory_authorization import MemoryAuthorization
 from midflight.adapters.store.memory_canaries import MemoryCanaries
 from midflight.adapters.store.memory_flow import MemoryFlow
@@ -28,6 +29,7 @@ from midflight.services.ports.store import StoredRevocation, StoredRun
 class MemoryStore(
     MemoryFlow,
     MemoryApprovals,
+    MemoryApprovers,
     MemoryCanaries,
     MemoryLeases,
     MemoryRegistration,

@@ -38,6 +38,7 @@ from midflight.adapters.store.schema import (
     workloads,
 )
 from midflight.adapters.store.sqlite_approvals import SqliteApprovals
+from midflight.adapters.store.sqlite_approvers import SqliteApprovers
 from midflight.adapters.store.sqlite_authorization import SqliteAuthorization
 from midflight.adapters.store.sqlite_canaries import SqliteCanaries
 from midflight.adapters.store.sqlite_file import SqliteFile, empty_log
@@ -87,6 +88,7 @@ _PRUNE = delete(used_once).where(used_once.c.until < bindparam("now"))
 class SqliteStore(
     SqliteFlow,
     SqliteApprovals,
+    SqliteApprovers,
     SqliteCanaries,
     SqliteLeases,
     SqliteRegistration,

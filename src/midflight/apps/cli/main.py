@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from midflight import __version__
 from midflight.apps.cli import (
     approval,
+    approver,
     baseline,
     bundle,
     canary,
@@ -98,6 +99,7 @@ app.command("exec", epilog=exec_verb.EXAMPLE, context_settings={"allow_intersper
 app.add_typer(tool.app, name="tool")
 app.add_typer(traits.app, name="traits")
 app.add_typer(approval.app, name="approval")
+app.add_typer(approver.app, name="approver")
 app.add_typer(counterparty.app, name="counterparty")
 app.add_typer(mark.app, name="mark")
 app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)

@@ -142,6 +142,20 @@ listen = "127.0.0.1:8600"
 # name. Operators are named as in [control]; "owner" stands for the owner of every workload.
 # groups = { "security" = ["alice", "bob"] }
 # max_pending = 20                    # questions of one run that may wait at a time
+# page = true                         # /approve, where `midflight approver add` lets people answer
+
+# [approvals.login]                   # people of the provider of [oauth.login] answer there, too
+# people = { "alice@example.org" = "alice" }          # its name for a person, and the approver
+# groups_claim = "groups"             # default: none is read
+# groups = { "oncall@example.org" = "payments-oncall" }
+
+# [approvals.ciba]                    # questions go to people's own devices (OpenID CIBA, poll)
+# issuer = "https://login.example.org"
+# client_id = "midflight-approvals"
+# client_secret = "file:/run/secrets/ciba"   # default: private_key_jwt, keys at our jwks_uri
+# [approvals.ciba.people.alice]
+# login_hint = "alice@example.org"
+# subject = "248289761001"            # the `sub` that an answer must be of
 
 [telemetry]
 # otlp_endpoint = "http://127.0.0.1:4318"

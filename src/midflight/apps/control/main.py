@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from midflight.apps.control.api import ControlApi
 from midflight.apps.control.approvals import ApprovalVerbs
+from midflight.apps.control.approvers import ApproverVerbs
 from midflight.apps.control.canaries import CanaryVerbs
 from midflight.apps.control.clients import ClientVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
@@ -65,6 +66,7 @@ def control_app(
         TraitsVerbs(plane),
         RevocationVerbs(plane),
         ApprovalVerbs(plane),
+        ApproverVerbs(plane),
         CounterpartyVerbs(plane),
         MarkVerbs(plane),
         PolicyVerbs(plane),

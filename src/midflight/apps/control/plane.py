@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from midflight.apps.compose_oauth import OAuthParts
     from midflight.apps.compose_parts import Parts
+    from midflight.apps.compose_people import ApproverParts
     from midflight.apps.compose_spiffe import Spiffe
     from midflight.apps.compose_watching import Watching
     from midflight.apps.settings import Settings
@@ -65,6 +66,11 @@ class Plane(Protocol):
     @property
     def parts(self) -> Parts:
         """The adapters, for what no service offers."""
+        ...
+
+    @property
+    def approvers(self) -> ApproverParts:
+        """Accounts of approvers."""
         ...
 
     @property

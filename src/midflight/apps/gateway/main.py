@@ -29,6 +29,7 @@ from midflight.apps.gateway.modern import ModernFront
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.gateway.sessions import Sessions
 from midflight.apps.oauth.main import oauth_app
+from midflight.apps.server.asgi import App
 from midflight.apps.server.listeners import Bound, Listener, TcpListener, UnixListener
 from midflight.apps.server.origin import OriginPolicy
 from midflight.apps.server.serve import serving
@@ -135,8 +136,18 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
         oauth=oauth_app(plane, noise=noise),
         attest=AttestFront(plane.attesting.joining, noise),
         job_end=JobEnd(identity=plane.identity, job_runs=plane.job_runs),
-        fronts={FREEZE: FreezeFront(plane, public_url=settings.public_url, noise=noise)},
+        fronts=fronts(plane, noise=noise),
     )
+
+
+def fronts(plane: Plane, *, noise: Noise) -> dict[str, App]:
+    """Doors that find out themselves who calls, by first segment."""
+    found: dict[str, App] = {
+        FREEZE: FreezeFront(plane, public_url=plane.settings.public_url, noise=noise),
+    }
+    if plane.settings.approvals.page:
+        found["/approve"] = plane.approvers.front(noise=noise)
+    return found
 
 
 def pages(plane: Plane) -> dict[str, Page]:

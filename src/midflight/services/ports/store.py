@@ -17,6 +17,7 @@ from midflight.domain.run import Run, RunState
 from midflight.domain.tool import Pin, PinnedKind
 from midflight.domain.value import Value
 from midflight.services.ports.approval_store import ApprovalStore
+from midflight.services.ports.approver_store import ApproverStore
 from midflight.services.ports.authorization_store import AuthorizationStore
 from midflight.services.ports.canary_store import CanaryStore
 from midflight.services.ports.flow_store import FlowStore
@@ -47,6 +48,7 @@ class StoredRevocation(Value):
 class Store(
     FlowStore,
     ApprovalStore,
+    ApproverStore,
     CanaryStore,
     LeaseStore,
     RegistrationStore,
