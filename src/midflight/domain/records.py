@@ -338,6 +338,36 @@ class LeaseMoved(Value, tag="lease"):
     stuck: bool = False
 
 
+class Notified(Value, tag="notified"):
+    """Somebody was told that a question is open, or could not be.
+
+    `message` is the id that the receiver got; `channels` took it, and are none if `error` says why.
+    """
+
+    at: float
+    notice: str
+    kind: str
+    subject: str
+    run: str
+    contact: str
+    step: int
+    message: str
+    channels: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Acknowledged(Value, tag="acknowledged"):
+    """Somebody has a question: nobody else is told."""
+
+    at: float
+    notice: str
+    kind: str
+    subject: str
+    run: str
+    author: str
+    proof: str
+
+
 class Started(Value, tag="started"):
     """A writer began. `version` is Midflight's, `policy` the active policy version."""
 
@@ -358,6 +388,8 @@ Record: TypeAlias = (
     | Changed
     | Observed
     | Found
+    | Notified
+    | Acknowledged
     | Started
     | ApprovalAsked
     | ApprovalAnswered
@@ -367,6 +399,7 @@ Record: TypeAlias = (
 )
 
 __all__ = [
+    "Acknowledged",
     "ApprovalAnswered",
     "ApprovalAsked",
     "ApprovalEnded",
@@ -379,6 +412,7 @@ __all__ = [
     "Issued",
     "LabelRaised",
     "LeaseMoved",
+    "Notified",
     "Observed",
     "Outcome",
     "Record",
