@@ -245,6 +245,7 @@ class Plane:
             counterparties=self.counterparties,
             groups=settings.approvals.groups,
             endorser=self.flow,
+            settled=self.approvals.settled,
         )
         self.turns = Turns(
             runs=self.runs,

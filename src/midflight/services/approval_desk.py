@@ -7,7 +7,7 @@ The other side, which uses a yes up, is `approvals.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from midflight.domain.approval import (
     OWNER,
@@ -85,10 +85,12 @@ class ApprovalDesk:
         counterparties: Counterparties,
         groups: Mapping[str, Sequence[str]],
         endorser: Endorser | None = None,
+        settled: Callable[[str], None] | None = None,
     ) -> None:
         """`groups` maps an approver that is no operator's name to the operators that it is.
 
         Without an `endorser` a yes holds for the action alone, and vouches for none of its values.
+        `settled` is told the id of each request that is decided (`Approvals.settled`).
         """
         self._store = store
         self._sealer = sealer
@@ -97,6 +99,7 @@ class ApprovalDesk:
         self._endorser = endorser
         self._counterparties = counterparties
         self._groups = groups
+        self._settled = settled
         # One answer at a time, so that what is on record is what the store will take.
         self._turn = asyncio.Lock()
 
@@ -147,8 +150,11 @@ class ApprovalDesk:
             self._check_remember(request, values, author, remember_s)
             answer = self._answer(author, roles, yes=True, remember_s=remember_s)
             after = await self._give(request, answer, values)
-            if after.state is ApprovalState.APPROVED:
-                await self._endorse(after, values)
+            try:
+                if after.state is ApprovalState.APPROVED:
+                    await self._endorse(after, values)
+            finally:  # it is decided, whatever became of its values
+                self._tell(after)
         return _status(after, now=self._clock.now(), opened=opened)
 
     async def refuse(self, approval_id: str, *, author: Author) -> ApprovalStatus:
@@ -157,6 +163,7 @@ class ApprovalDesk:
             request = await self._get(approval_id)
             roles = self._stands_for(request, author)
             after = await self._give(request, self._answer(author, roles, yes=False), ())
+            self._tell(after)
         return _status(
             after, now=self._clock.now(), opened=await self._sealer.open_arguments(after.arguments)
         )
@@ -243,6 +250,10 @@ class ApprovalDesk:
         )
         await ticket.durable()
         return await self._store.answer_approval(request.id, answer)
+
+    def _tell(self, request: ApprovalRequest) -> None:
+        if self._settled is not None and request.state is not ApprovalState.PENDING:
+            self._settled(request.id)
 
     async def _endorse(self, request: ApprovalRequest, values: Sequence[Endorsed]) -> None:
         if values and self._endorser is not None:

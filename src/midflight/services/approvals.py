@@ -91,6 +91,28 @@ class Approvals:
         self._workload = workload
         self._max_pending = max_pending
         self._refresh = refresh
+        self._filed: list[Callable[[ApprovalRequest], None]] = []
+        self._settled: list[Callable[[str], None]] = []
+
+    def on_filed(self, listener: Callable[[ApprovalRequest], None]) -> None:
+        """Call `listener` with each question that was filed, in the turn it was recorded.
+
+        It waits for nothing and raises nothing: the action that asked is on its way to an answer.
+        """
+        self._filed.append(listener)
+
+    def on_settled(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the id of each request that is settled: decided, expired or void.
+
+        After the store has it. A request that was agreed to and then expires, or becomes void, is
+        told of again. Of an answer after which others must still agree nobody hears.
+        """
+        self._settled.append(listener)
+
+    def settled(self, approval_id: str) -> None:
+        """Tell who listens. For `ApprovalDesk`, where people decide."""
+        for listener in self._settled:
+            listener(approval_id)
 
     # For the guard
 
@@ -262,6 +284,8 @@ class Approvals:
                     instead=instead,
                 )
             )
+            for listener in self._filed:
+                listener(request)
         return self._waiting(filed, challenge)
 
     def _waiting(self, request: ApprovalRequest, challenge: Challenge) -> Challenge:
@@ -278,6 +302,7 @@ class Approvals:
             self._ended(request, ApprovalState.VOID, why)
 
     def _ended(self, request: ApprovalRequest, state: ApprovalState, why: str) -> None:
+        self.settled(request.id)
         try:
             self._recorder.append(
                 ApprovalEnded(
