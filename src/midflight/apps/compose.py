@@ -25,6 +25,7 @@ from midflight.apps.compose_attestation import Attesting
 from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.compose_ci import job_federation
+from midflight.apps.compose_escalation import Escalating
 from midflight.apps.compose_injection import Placing
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
@@ -276,6 +277,7 @@ class Plane:
         self.watching = Watching(
             settings, recorder=self.ledger, clock=made.clock, telemetry=made.telemetry
         )
+        self.escalating = Escalating(self)
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -384,6 +386,7 @@ class Plane:
             await undo.enter_async_context(self.watching.running())
             await self.broker.start()
             undo.push_async_callback(self.broker.close)
+            await undo.enter_async_context(self.escalating.running())
             undo.push_async_callback(self.lending.close)
             await self.runs.start()
             await self.attesting.start()
@@ -484,6 +487,7 @@ class Plane:
                     self.keys.sweep,
                     self.attesting.sweep,
                     self.watching.sweep,
+                    self.escalating.sweep,
                 )
             )
 

@@ -18,6 +18,7 @@ import msgspec
 from midflight.domain.errors import Conflict, LedgerUnavailable, NotFound
 from midflight.domain.identity import Author
 from midflight.domain.notice import (
+    MAX_CHAIN,
     Contact,
     Notice,
     NoticeState,
@@ -120,8 +121,8 @@ class Escalation:
             notice,
             id=notice.id or f"ntc_{self._clock.token()}",
             chain=chain,
-            # All of whom it was addressed to at once can be fewer than asked for.
-            together=max(1, min(notice.together, known)),
+            # Of those to tell at once, the ones that can be told.
+            together=len(chain) if notice.together >= MAX_CHAIN else min(notice.together, known),
             created_at=notice.created_at or now,
             due_at=now,
         )

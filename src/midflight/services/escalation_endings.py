@@ -1,4 +1,4 @@
-"""Telling those who keep track of a question (PagerDuty, Opsgenie) that somebody has it, or its end.
+"""Telling those who keep track of a question (PagerDuty, Opsgenie) who has it, and its end.
 
 At least once, as far as anybody listens: a try that fails is repeated, and what ended shortly
 before a process died is told again by the next one. Receivers take the same twice.

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import structlog
 
@@ -31,7 +32,7 @@ from midflight.domain.records import Notified
 from midflight.domain.value import Value
 from midflight.services.escalation import Escalation
 from midflight.services.escalation_endings import EscalationEndings
-from midflight.services.escalation_words import message_of
+from midflight.services.escalation_words import MAX_ITEMS, loudest_first, message_of
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.notify import Channel, Item, Message, NotDelivered
 from midflight.services.ports.recorder import Recorder
@@ -48,7 +49,7 @@ MAX_AFTER_S = 900
 
 log = structlog.get_logger(__name__)
 
-ItemOf = Callable[[Notice, str], Item]
+ItemOf: TypeAlias = Callable[[Notice, str], Awaitable[Item]]
 """(notice, channel) → what stands in a message about it"""
 
 
@@ -203,33 +204,38 @@ class EscalationTelling:
             notices = [begun(each, batch.message, batch.thread) for each in batch.notices]
         except Conflict:
             return
+        contact = self._contact(batch.contact)
+        messages = [await self._message(name, batch, notices) for name in contact.channels]
+        # Last, so that nothing is waited for between looking who has answered and telling.
         if not await self._escalation.replace(notices):
             return  # somebody answered meanwhile; the next tick sees what is left
-        taken, problem = await self._send(self._contact(batch.contact), batch, notices)
+        taken, problem = await self._send(contact, messages)
         now = int(self._clock.now())
         for notice in notices:
             self._record(notice, batch, taken, problem)
             await self._settle(notice, batch, taken, problem, now=now)
 
+    async def _message(self, channel: str, batch: _Batch, notices: Sequence[Notice]) -> Message:
+        ordered = loudest_first(notices)
+        return message_of(
+            batch.message,
+            batch.thread,
+            contact=batch.contact,
+            notices=ordered,
+            items=[await self._item(each, channel) for each in ordered[:MAX_ITEMS]],
+            at=int(self._clock.now()),
+            is_digest=batch.is_digest,
+        )
+
     async def _send(
-        self, contact: Contact, batch: _Batch, notices: Sequence[Notice]
+        self, contact: Contact, messages: Sequence[Message]
     ) -> tuple[list[str], NotDelivered | None]:
-        """The channels that took it, and what the last one that did not said."""
+        """The channels that took it; and if none did, what is to be done about that."""
         taken: list[str] = []
-        worst: NotDelivered | None = None
-        for name in contact.channels:
-            channel = self._channels[name]
-            message = message_of(
-                batch.message,
-                batch.thread,
-                contact=contact.name,
-                notices=notices,
-                item=lambda notice, name=name: self._item(notice, name),
-                at=int(self._clock.now()),
-                is_digest=batch.is_digest,
-            )
+        worst = None if contact.channels else _nowhere(contact)
+        for name, message in zip(contact.channels, messages, strict=True):
             try:
-                await self._reach(channel, message)
+                await self._reach(self._channels.get(name), message)
             except NotDelivered as error:
                 # One channel that may yet come back is reason enough to try all again.
                 if worst is None or (worst.is_final and not error.is_final):
@@ -240,11 +246,11 @@ class EscalationTelling:
             taken.append(name)
             if not contact.every:
                 break
-        if not contact.channels:
-            worst = NotDelivered(f"{contact.name} has no channel.", is_final=True)
         return taken, None if taken else worst
 
-    async def _reach(self, channel: Channel, message: Message) -> None:
+    async def _reach(self, channel: Channel | None, message: Message) -> None:
+        if channel is None:
+            raise NotDelivered("The channel is not in the settings any more.", is_final=True)
         try:
             async with asyncio.timeout(TELL_S):
                 await channel.tell(message)
@@ -331,6 +337,10 @@ class EscalationTelling:
             )
         except LedgerUnavailable:
             return  # the ledger counts what it could not take; people are told all the same
+
+
+def _nowhere(contact: Contact) -> NotDelivered:
+    return NotDelivered(f"{contact.name} has no channel.", is_final=True)
 
 
 def _thread(notices: Sequence[Notice]) -> str:

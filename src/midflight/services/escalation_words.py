@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from midflight.domain.notice import Notice, NoticeKind, Severity
 from midflight.services.ports.notify import Item, Message, Telling
@@ -20,36 +20,40 @@ _MANY = {
 }
 
 
+def loudest_first(notices: Sequence[Notice]) -> Sequence[Notice]:
+    """In the order in which a message shows them."""
+    return sorted(notices, key=lambda each: (-_LOUD.index(each.severity), each.created_at))
+
+
 def message_of(
     message: str,
     thread: str,
     *,
     contact: str,
     notices: Sequence[Notice],
-    item: Callable[[Notice], Item],
+    items: Sequence[Item],
     at: int,
     is_digest: bool = False,
 ) -> Message:
-    """The message about some notices, the loudest first."""
-    ordered = sorted(notices, key=lambda each: (-_LOUD.index(each.severity), each.created_at))
-    kinds = {each.kind for each in ordered}
-    if len(ordered) == 1:
-        title = ordered[0].title
+    """The message about some notices in this order, and what stands in it of the first of them."""
+    kinds = {each.kind for each in notices}
+    if len(notices) == 1:
+        title = notices[0].title
     elif len(kinds) == 1:
-        title = f"{len(ordered)} {_MANY[ordered[0].kind]}"
+        title = f"{len(notices)} {_MANY[notices[0].kind]}"
     else:
-        title = f"{len(ordered)} open questions"
+        title = f"{len(notices)} open questions"
     return Message(
         id=message,
         thread=thread,
         telling=Telling.OPENED,
         contact=contact,
         title=f"{title} (digest)" if is_digest else title,
-        severity=ordered[0].severity,
+        severity=notices[0].severity,
         at=at,
-        items=tuple(item(each) for each in ordered[:MAX_ITEMS]),
-        more=max(0, len(ordered) - MAX_ITEMS),
+        items=tuple(items),
+        more=len(notices) - len(items),
     )
 
 
-__all__ = ["MAX_ITEMS", "message_of"]
+__all__ = ["MAX_ITEMS", "loudest_first", "message_of"]

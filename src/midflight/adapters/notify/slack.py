@@ -14,7 +14,7 @@ from midflight.services.ports.notify import Item, Message
 from midflight.wire import json
 
 MAX_ITEMS = 5
-"""Slack takes 50 blocks; and what it sends back when a button is pressed holds the whole message."""
+"""What Slack sends back when a button is pressed holds the whole message."""
 MAX_TEXT = 2_000
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -49,7 +49,7 @@ def document(message: Message) -> JSONObject:
     blocks.append({"type": "context", "elements": [_plain(told, 300)]})
     return {
         # What notifications show: read as markup by older clients, so it says nothing of others.
-        "text": _escaped(message.title, 150),
+        "text": _bounded(message.title, 150, lines=False),
         "blocks": blocks,
         "unfurl_links": False,
         "unfurl_media": False,
@@ -81,17 +81,25 @@ def _actions(item: Item) -> JSONObject:
 
 
 def _plain(text: str, limit: int, *, lines: bool = False) -> JSONObject:
-    shown = (
-        "\n".join(_escaped(line, limit) for line in text.split("\n"))
-        if lines
-        else _escaped(text, limit)
-    )
-    return {"type": "plain_text", "text": shown[: limit + 900], "emoji": False}
+    shown = "\n".join(_escaped(line, limit) for line in text.split("\n")) if lines else text
+    return {"type": "plain_text", "text": _bounded(shown, limit, lines=lines), "emoji": False}
 
 
 def _escaped(text: str, limit: int) -> str:
-    # A zero-width character would keep `@channel` apart as well, but copies badly.
     return plain(text, limit).translate(_ESCAPES)
+
+
+def _bounded(text: str, limit: int, *, lines: bool) -> str:
+    """At most `limit` characters once escaped: Slack refuses a whole message for one too long."""
+    shown = text if lines else _escaped(text, limit)
+    if len(shown) <= limit:
+        return shown
+    # Not in the middle of an escape, which is at most five characters.
+    cut = shown[: limit - 1]
+    at = cut.rfind("&")
+    if at >= len(cut) - 5 and ";" not in cut[at:]:
+        cut = cut[:at]
+    return cut + "…"
 
 
 __all__ = ["MAX_ITEMS", "SlackChannel", "document"]

@@ -1,7 +1,9 @@
 """A signed webhook: JSON by POST, signed as Standard Webhooks says (`wire/hooks/standard.py`).
 
-    {"type": "notice.trigger", "timestamp": "…Z", "data": {"thread", "title", "severity", "contact",
-     "more", "items": [{"notice", "subject", "title", "facts", "link", "answers": {label: ticket}}]}}
+    {"type": "notice.trigger", "timestamp": "…Z", "data": {"thread", "title", "severity", "more",
+     "contact", "items": [{"notice", "subject", "title", "facts", "link", "answers"}]}}
+
+`answers` are tickets by label, where answers are taken on this channel (`apps/hooks`).
 
 `webhook-id` is the same whenever the same message is sent again.
 """

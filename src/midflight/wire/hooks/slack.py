@@ -62,8 +62,9 @@ def decode_pressed(body: bytes) -> Pressed:
     payload = json.as_object(json.decode(form["payload"].encode()))
     if payload is None or payload.get("type") != "block_actions":
         raise Malformed("Only buttons are taken here.")
-    actions: Any = payload.get("actions")
-    if not isinstance(actions, list) or len(cast("list[Any]", actions)) != 1:
+    found: Any = payload.get("actions")
+    actions = cast("list[object]", found) if isinstance(found, list) else []
+    if len(actions) != 1:
         raise Malformed("One button is pressed at a time.")
     action = json.as_object(actions[0])
     if action is None or action.get("type") != "button":
