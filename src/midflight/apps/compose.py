@@ -277,7 +277,6 @@ class Plane:
         self.watching = Watching(
             settings, recorder=self.ledger, clock=made.clock, telemetry=made.telemetry
         )
-        self.escalating = Escalating(self)
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -337,7 +336,7 @@ class Plane:
         )
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
-        self.oauth = oauth_of(self)
+        self.oauth, self.escalating = oauth_of(self), Escalating(self)
         self.identity.believe(self.spiffe.callers)
         self._beside: set[asyncio.Task[None]] = set()
         self.registration, self.join_tokens, self.launches = (

@@ -21,6 +21,7 @@ from midflight.adapters.notify.opsgenie import OpsgenieChannel
 from midflight.adapters.notify.pagerduty import PagerDutyChannel
 from midflight.adapters.notify.posting import Poster
 from midflight.adapters.notify.slack import SlackChannel
+from midflight.adapters.notify.slack_replies import SlackReplies
 from midflight.adapters.notify.webhook import WebhookChannel
 from midflight.apps.settings import Settings
 from midflight.apps.settings_escalation import (
@@ -40,6 +41,7 @@ from midflight.services.escalation_items import Answering, EscalationItems
 from midflight.services.escalation_sources import EscalationSources
 from midflight.services.escalation_telling import EscalationTelling, Pace
 from midflight.services.ports.notify import Channel
+from midflight.services.pressing import Pressing
 
 if TYPE_CHECKING:
     from midflight.apps.compose import Plane
@@ -71,12 +73,27 @@ class Escalating:
             contacts=contacts,
             default=settings.escalation.default,
         )
+        may = {name: answering(settings, name) for name in settings.channels}
         self.items = EscalationItems(
             shows=plane.approval_desk,
             clock=plane.clock,
-            channels={name: answering(settings, name) for name in settings.channels},
+            channels=may,
             is_secret=lambda name, text: looks_secret(text, named=name),
             link=_links(settings),
+        )
+        self.pressing = Pressing(
+            desk=plane.approval_desk,
+            escalation=self.escalation,
+            used=made.store,
+            clock=plane.clock,
+            channels=may,
+        )
+        self.replies = SlackReplies(
+            {
+                name: (section.url.read, _poster(name, section))
+                for name, section in settings.channels.items()
+                if isinstance(section, SlackSection)
+            }
         )
         self.telling = EscalationTelling(
             self.escalation,
@@ -128,7 +145,8 @@ class Escalating:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Start it, after the interruption and before the first action; stop it after the last."""
-        self.items.key = await self._sealer.derive(_KEY, purpose="tickets")
+        key = await self._sealer.derive(_KEY, purpose="tickets")
+        self.items.key = self.pressing.key = key
         self._interruption.on_revoked(self.glass.revoked)
         self._interruption.on_revoked(self.sources.revoked)
         await self.glass.start()
@@ -211,9 +229,16 @@ def boot_id() -> str:
         return ""
 
 
+def _tls(section: ChannelSection) -> ssl.SSLContext | None:
+    return None if section.ca is None else ssl.create_default_context(cafile=str(section.ca))
+
+
+def _poster(name: str, section: ChannelSection) -> Poster:
+    return Poster(name, tls=_tls(section))
+
+
 def _channel(name: str, section: ChannelSection, *, clock: Clock, source: str) -> Channel:
-    tls = None if section.ca is None else ssl.create_default_context(cafile=str(section.ca))
-    poster = Poster(name, tls=tls)
+    poster = _poster(name, section)
     match section:
         case WebhookSection(url=url, key=key):
             return WebhookChannel(name, url=lambda: url, key=key.read, poster=poster, clock=clock)
@@ -233,7 +258,7 @@ def _channel(name: str, section: ChannelSection, *, clock: Clock, source: str) -
                 recipients=section.recipients,
                 username=section.username,
                 password=None if section.password is None else section.password.read,
-                tls=tls,
+                tls=_tls(section),
             )
         case _:
             assert_never(section)

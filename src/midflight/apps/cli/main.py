@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from midflight import __version__
 from midflight.apps.cli import (
     approval,
+    break_glass,
     bundle,
     canary,
     check,
@@ -33,6 +34,7 @@ from midflight.apps.cli import (
     ledger,
     mark,
     monitor,
+    notice,
     operator,
     panic,
     policy,
@@ -95,6 +97,9 @@ app.command("exec", epilog=exec_verb.EXAMPLE, context_settings={"allow_intersper
 app.add_typer(tool.app, name="tool")
 app.add_typer(traits.app, name="traits")
 app.add_typer(approval.app, name="approval")
+app.command("open", epilog=notice.EXAMPLE)(notice.open_questions)
+app.add_typer(notice.app, name="notice")
+app.add_typer(break_glass.app, name="break-glass")
 app.add_typer(counterparty.app, name="counterparty")
 app.add_typer(mark.app, name="mark")
 app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)

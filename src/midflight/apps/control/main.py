@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from midflight.apps.control.api import ControlApi
 from midflight.apps.control.approvals import ApprovalVerbs
+from midflight.apps.control.break_glass import BreakGlassVerbs
 from midflight.apps.control.canaries import CanaryVerbs
 from midflight.apps.control.clients import ClientVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
@@ -18,6 +19,7 @@ from midflight.apps.control.leases import LeaseVerbs
 from midflight.apps.control.ledger import LedgerVerbs
 from midflight.apps.control.marks import MarkVerbs
 from midflight.apps.control.monitors import MonitorVerbs
+from midflight.apps.control.notices import NoticeVerbs
 from midflight.apps.control.operators import Operators
 from midflight.apps.control.plane import Plane
 from midflight.apps.control.policies import PolicyVerbs
@@ -63,6 +65,8 @@ def control_app(
         TraitsVerbs(plane),
         RevocationVerbs(plane),
         ApprovalVerbs(plane),
+        NoticeVerbs(plane),
+        BreakGlassVerbs(plane),
         CounterpartyVerbs(plane),
         MarkVerbs(plane),
         PolicyVerbs(plane),

@@ -26,6 +26,7 @@ from midflight.apps.gateway.listen import Listens
 from midflight.apps.gateway.modern import ModernFront
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.gateway.sessions import Sessions
+from midflight.apps.hooks.main import hook_fronts
 from midflight.apps.oauth.main import oauth_app
 from midflight.apps.server.listeners import Bound, Listener, TcpListener, UnixListener
 from midflight.apps.server.origin import OriginPolicy
@@ -133,6 +134,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
         oauth=oauth_app(plane, noise=noise),
         attest=AttestFront(plane.attesting.joining, noise),
         job_end=JobEnd(identity=plane.identity, job_runs=plane.job_runs),
+        fronts={**hook_fronts(plane, noise=noise)},
     )
 
 
