@@ -21,14 +21,15 @@ def plain(text: str, limit: int) -> str:
     if len(text) <= limit and text.isascii() and text.isprintable():
         return text
     # Cut first: escaping a megabyte to show a line of it would let strangers cost time.
-    shown = "".join(
-        each if _has_shape(each) else f"\\u{ord(each):04x}" for each in text[: limit + 1]
-    )
+    shown = "".join(_shown(each) for each in text[: limit + 1])
     return shown if len(shown) <= limit else shown[: max(0, limit - 1)] + "…"
 
 
-def _has_shape(character: str) -> bool:
-    return unicodedata.category(character) not in _SHAPELESS and character not in _IGNORABLE
+def _shown(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in _SHAPELESS or character in _IGNORABLE:
+        return f"\\u{ord(character):04x}"
+    return " " if category == "Zs" else character
 
 
 __all__ = ["plain"]
