@@ -40,6 +40,13 @@ class Receiver:
         self.statuses: list[int] = []
         self.more: dict[str, str] = {}
         self.url = ""
+        self.came = threading.Condition()
+
+    def wait(self, path: str) -> Got:
+        """The first request to a path, once it is there."""
+        with self.came:
+            assert self.came.wait_for(lambda: any(g.path == path for g in self.got), timeout=30)
+        return next(got for got in self.got if got.path == path)
 
 
 @contextlib.contextmanager
@@ -50,7 +57,9 @@ def receiver(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            made.got.append(Got(path=self.path, headers=headers, body=body))
+            with made.came:
+                made.got.append(Got(path=self.path, headers=headers, body=body))
+                made.came.notify_all()
             self.send_response(made.statuses.pop(0) if made.statuses else 200)
             for name, value in made.more.items():
                 self.send_header(name, value)

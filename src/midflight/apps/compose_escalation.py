@@ -141,6 +141,7 @@ class Escalating:
         plane.approvals.break_with(self.glass)
         plane.watching.detection.respond_with(self.sources.found)
         self._interruption = plane.interruption
+        self._ticking = asyncio.Lock()
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -165,9 +166,10 @@ class Escalating:
 
     async def tick(self) -> None:
         """Look what there is, and tell what is due."""
-        self.escalation.stirred.clear()
-        await self.sources.look()
-        await self.telling.tick()
+        async with self._ticking:
+            self.escalation.stirred.clear()
+            await self.sources.look()
+            await self.telling.tick()
 
     async def sweep(self) -> None:
         """Every few seconds: end what is over, forget what ended long ago."""
