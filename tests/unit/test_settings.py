@@ -82,6 +82,7 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
         "tickets-ca.pem",
         "bao-ca.pem",
         "logs-ca.pem",
+        "chat-ca.pem",
     ):
         (tmp_path / "tls" / name).touch()
     settings = load(write(tmp_path, _uncommented(TEMPLATE)))
@@ -104,6 +105,8 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
         "runs",
         "control",
         "approvals",
+        "escalation",
+        "break_glass",
         "telemetry",
     ):
         check(getattr(settings, section), section)
@@ -111,6 +114,11 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
     assert told == set(Export.model_fields), "what an [[export]] can have is not in the template"
     given = {name for entry in settings.upstream for name in entry.model_fields_set}
     assert given == set(type(settings.upstream[0]).model_fields)
+    # Of tables by name, the entries together show every setting.
+    for tables in (settings.channels, settings.contacts, settings.hooks):
+        shown = {name for entry in tables.values() for name in entry.model_fields_set}
+        known = {name for entry in tables.values() for name in type(entry).model_fields}
+        assert shown == known
 
 
 def test_the_values_of_the_template_are_the_defaults(tmp_path: Path) -> None:

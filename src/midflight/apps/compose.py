@@ -25,6 +25,7 @@ from midflight.apps.compose_attestation import Attesting
 from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.compose_ci import job_federation
+from midflight.apps.compose_escalation import Escalating
 from midflight.apps.compose_injection import Placing
 from midflight.apps.compose_interruption import children_of, leave_upstreams
 from midflight.apps.compose_oauth import oauth_of
@@ -350,6 +351,7 @@ class Plane:
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
         self.oauth, self.approvers = oauth_of(self), ApproverParts(self)
+        self.escalating = Escalating(self)
         self.identity.believe(self.spiffe.callers)
         self._beside: set[asyncio.Task[None]] = set()
         self.registration, self.join_tokens, self.launches = (
@@ -398,6 +400,7 @@ class Plane:
             await undo.enter_async_context(self.watching.running())
             await self.broker.start()
             undo.push_async_callback(self.broker.close)
+            await undo.enter_async_context(self.escalating.running())
             undo.push_async_callback(self.lending.close)
             await self.runs.start()
             await self.attesting.start()
@@ -500,6 +503,7 @@ class Plane:
                     self.keys.sweep,
                     self.attesting.sweep,
                     self.watching.sweep,
+                    self.escalating.sweep,
                 )
             )
 

@@ -25,6 +25,16 @@ from pydantic_settings import (
 from midflight.apps.settings_approvals import ApprovalSettings
 from midflight.apps.settings_attestation import AttestationSettings
 from midflight.apps.settings_ci import CiSection
+from midflight.apps.settings_escalation import (
+    BreakGlassSection,
+    ChannelSection,
+    ContactName,
+    ContactSection,
+    EscalationSection,
+    HookSection,
+    Name,
+    problems_between,
+)
 from midflight.apps.settings_export import Export
 from midflight.apps.settings_file import (
     ENV_PREFIX,
@@ -87,6 +97,11 @@ class Settings(BaseSettings):
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)
     approvals: ApprovalSettings = ApprovalSettings()
+    channels: dict[Name, ChannelSection] = {}
+    contacts: dict[ContactName, ContactSection] = {}
+    hooks: dict[Name, HookSection] = {}
+    escalation: EscalationSection = EscalationSection()
+    break_glass: BreakGlassSection = BreakGlassSection()
     oauth: OAuth = OAuth()
     telemetry: Telemetry = Telemetry()
     export: tuple[Export, ...] = ()
@@ -149,6 +164,7 @@ class Settings(BaseSettings):
     def _check_between_sections(self) -> Self:
         problems = [
             *self._gateway_problems(),
+            *problems_between(self.channels, self.contacts, self.hooks, self.escalation),
             *(
                 f"upstream: the name {name!r} is given {count} times"
                 for name, count in Counter(u.name for u in self.upstream).items()

@@ -345,6 +345,36 @@ class LeaseMoved(Value, tag="lease"):
     stuck: bool = False
 
 
+class Notified(Value, tag="notified"):
+    """Somebody was told that a question is open, or could not be.
+
+    `message` is the id that the receiver got; `channels` took it, and are none if `error` says why.
+    """
+
+    at: float
+    notice: str
+    kind: str
+    subject: str
+    run: str
+    contact: str
+    step: int
+    message: str
+    channels: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Acknowledged(Value, tag="acknowledged"):
+    """Somebody has a question: nobody else is told."""
+
+    at: float
+    notice: str
+    kind: str
+    subject: str
+    run: str
+    author: str
+    proof: str
+
+
 class Started(Value, tag="started"):
     """A writer began. `version` is Midflight's, `policy` the active policy version."""
 
@@ -365,6 +395,8 @@ Record: TypeAlias = (
     | Changed
     | Observed
     | Found
+    | Notified
+    | Acknowledged
     | Started
     | ApprovalAsked
     | ApprovalAnswered
@@ -374,6 +406,7 @@ Record: TypeAlias = (
 )
 
 __all__ = [
+    "Acknowledged",
     "ApprovalAnswered",
     "ApprovalAsked",
     "ApprovalEnded",
@@ -386,6 +419,7 @@ __all__ = [
     "Issued",
     "LabelRaised",
     "LeaseMoved",
+    "Notified",
     "Observed",
     "Outcome",
     "Record",

@@ -31,6 +31,7 @@ from midflight.services.flow import Flow
 from midflight.services.guard_case import Case
 from midflight.services.monitors import Monitors
 from midflight.services.ports.clock import Clock
+from midflight.services.ports.glass import Glass
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
@@ -93,6 +94,11 @@ class Approvals:
         self._refresh = refresh
         self._filed: list[Callable[[ApprovalRequest], None]] = []
         self._settled: list[Callable[[str], None]] = []
+        self._glass: Glass | None = None
+
+    def break_with(self, glass: Glass) -> None:
+        """Ask this whether break-glass is open for a workload."""
+        self._glass = glass
 
     def on_filed(self, listener: Callable[[ApprovalRequest], None]) -> None:
         """Call `listener` with each question that was filed, in the turn it was recorded.
@@ -126,11 +132,12 @@ class Approvals:
             StoreUnavailable, LedgerUnavailable: so the answer is no.
         """
         found = await self._store.last_approval(case.digest)
-        if found is None:
-            return await self._file(case, question, challenge)
-        if found.state is ApprovalState.REFUSED:
+        if found is not None and found.state is ApprovalState.REFUSED:
             return _refused(found, challenge)
-        if not found.is_live(self._clock.now()):
+        broken = self._break(case, question)
+        if broken is not None:
+            return broken
+        if found is None or not found.is_live(self._clock.now()):
             return await self._file(case, question, challenge)
         question = self._again(case, question)
         why = self._worse(found, case, question, challenge)
@@ -184,11 +191,7 @@ class Approvals:
             return None
         # Others acted while this waited, so everything is looked at once more; there is no wait
         # between here and the record of the intent.
-        is_as_judged = (
-            self._target(case.action) == case.target
-            and self._workload(question.workload.id) == question.workload
-        )
-        if not is_as_judged:
+        if not self._is_as_judged(case, question):
             return deny(
                 DenyCode.APPROVAL_REQUIRED,
                 "changed-meanwhile",
@@ -207,6 +210,35 @@ class Approvals:
         case.approval = request.id
         case.run_facts, case.asked_at, case.flow = question.run, question.at, question.flow
         return decision
+
+    def _break(self, case: Case, question: Question) -> Decision | None:
+        """A permit where break-glass is open and an approval would give one; else None, or a no.
+
+        What people have refused, and what policy denies, it does not touch. There is no wait
+        between here and the record of the intent, which names the opening.
+        """
+        glass, workload = self._glass, question.workload.id
+        opening = "" if glass is None else glass.lets_pass(workload)
+        if glass is None or not opening or not self._is_as_judged(case, question):
+            return None
+        question = self._again(case, question)
+        decision = self._engine.decide(question)
+        if isinstance(decision, Challenge):
+            decision = self._engine.decide(_approved(question))
+        if isinstance(decision, Challenge):
+            return None
+        if isinstance(decision, Permit):
+            case.approval = opening
+            case.run_facts, case.asked_at, case.flow = question.run, question.at, question.flow
+            glass.used(workload)
+        return decision
+
+    def _is_as_judged(self, case: Case, question: Question) -> bool:
+        """Whether what is called, and who calls, are what they were before the wait."""
+        return (
+            self._target(case.action) == case.target
+            and self._workload(question.workload.id) == question.workload
+        )
 
     def _again(self, case: Case, question: Question) -> Question:
         """The question with the facts of now."""

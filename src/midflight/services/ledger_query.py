@@ -12,6 +12,7 @@ from midflight.domain.chain import Damaged, Entry, decode
 from midflight.domain.errors import Malformed
 from midflight.domain.outline import outline
 from midflight.domain.records import (
+    Acknowledged,
     ApprovalAnswered,
     ApprovalAsked,
     ApprovalEnded,
@@ -24,6 +25,7 @@ from midflight.domain.records import (
     Issued,
     LabelRaised,
     LeaseMoved,
+    Notified,
     Observed,
     Outcome,
     Record,
@@ -94,6 +96,8 @@ class RecordFilter:
                 | ApprovalEnded()
                 | Issued()
                 | LeaseMoved()
+                | Notified()
+                | Acknowledged()
             ):
                 belongs = record.run == run
             case Revoked() | Impact():

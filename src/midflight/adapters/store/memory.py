@@ -13,6 +13,7 @@ from midflight.adapters.store.memory_approvals import MemoryApprovals
 from midflight.adapters.store.memory_approvers import MemoryApprovers
 from midflight.adapters.store.memory_authorization import MemoryAuthorization
 from midflight.adapters.store.memory_canaries import MemoryCanaries
+from midflight.adapters.store.memory_escalation import MemoryEscalation
 from midflight.adapters.store.memory_flow import MemoryFlow
 from midflight.adapters.store.memory_leases import MemoryLeases
 from midflight.adapters.store.memory_registration import MemoryRegistration
@@ -34,6 +35,7 @@ class MemoryStore(
     MemoryLeases,
     MemoryRegistration,
     MemoryAuthorization,
+    MemoryEscalation,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0012_approvers"
+REVISION = "0014_escalation"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")
@@ -405,6 +405,28 @@ backchannel_requests = Table(
     Column("expires_at", WIDE, nullable=False),
 )
 
+notices = Table(
+    "notices",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("subject", Text, nullable=False, unique=True),
+    Column("version", WIDE, nullable=False),
+    Column("ended_at", WIDE, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "ended_at"),
+)
+
+break_glass = Table(
+    "break_glass",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("reviewed", Boolean, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "reviewed"),
+)
+
 __all__ = [
     "METADATA",
     "REVISION",
@@ -414,6 +436,7 @@ __all__ = [
     "approver_passkeys",
     "approvers",
     "backchannel_requests",
+    "break_glass",
     "canaries",
     "counterparties",
     "credentials",
@@ -424,6 +447,7 @@ __all__ = [
     "join_tokens",
     "launches",
     "leases",
+    "notices",
     "oauth_clients",
     "oauth_codes",
     "oauth_grants",

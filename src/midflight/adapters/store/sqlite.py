@@ -41,6 +41,7 @@ from midflight.adapters.store.sqlite_approvals import SqliteApprovals
 from midflight.adapters.store.sqlite_approvers import SqliteApprovers
 from midflight.adapters.store.sqlite_authorization import SqliteAuthorization
 from midflight.adapters.store.sqlite_canaries import SqliteCanaries
+from midflight.adapters.store.sqlite_escalation import SqliteEscalation
 from midflight.adapters.store.sqlite_file import SqliteFile, empty_log
 from midflight.adapters.store.sqlite_flow import SqliteFlow
 from midflight.adapters.store.sqlite_leases import SqliteLeases
@@ -93,6 +94,7 @@ class SqliteStore(
     SqliteLeases,
     SqliteRegistration,
     SqliteAuthorization,
+    SqliteEscalation,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

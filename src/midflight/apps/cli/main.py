@@ -16,6 +16,7 @@ from midflight.apps.cli import (
     approval,
     approver,
     baseline,
+    break_glass,
     bundle,
     canary,
     check,
@@ -36,6 +37,7 @@ from midflight.apps.cli import (
     ledger,
     mark,
     monitor,
+    notice,
     operator,
     panic,
     policy,
@@ -100,6 +102,9 @@ app.add_typer(tool.app, name="tool")
 app.add_typer(traits.app, name="traits")
 app.add_typer(approval.app, name="approval")
 app.add_typer(approver.app, name="approver")
+app.command("open", epilog=notice.EXAMPLE)(notice.open_questions)
+app.add_typer(notice.app, name="notice")
+app.add_typer(break_glass.app, name="break-glass")
 app.add_typer(counterparty.app, name="counterparty")
 app.add_typer(mark.app, name="mark")
 app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)

@@ -157,6 +157,57 @@ listen = "127.0.0.1:8600"
 # login_hint = "alice@example.org"
 # subject = "248289761001"            # the `sub` that an answer must be of
 
+[escalation]
+# Who is told of open questions that have no owner who can be reached: docs/escalation.md.
+# default = "security"
+# per_minute = 6                      # messages to one contact; what is more comes as a digest
+# group = "60s"                       # between two messages about one kind of question of a run
+# repeat = "24h"                      # when the last of all contacts is told again
+# link = "https://midflight.example.org/approve"   # an approval's id is put behind it
+
+# [channels.chat]                     # ways to tell people
+# kind = "slack"                      # or webhook, email, pagerduty, opsgenie
+# url = "file:/run/secrets/slack"     # whoever knows a Slack webhook's address can post
+# arguments = false                   # true: messages show what an action would do
+# ca = "tls/chat-ca.pem"              # default: the system's authorities
+#
+# [channels.page]
+# kind = "pagerduty"
+# key = "file:/run/secrets/pagerduty"
+#
+# [channels.mail]
+# kind = "email"
+# host = "smtp.example.org"
+# port = 587
+# tls = "starttls"                    # or implicit; none for a server on this machine
+# sender = "midflight@example.org"
+# recipients = ["oncall@example.org"]
+# username = "midflight"
+# password = "file:/run/secrets/smtp"
+
+# [contacts.security]                 # an owner, approver or escalation contact of this name
+# channels = ["chat", "mail"]         # in order, until one takes it
+# every = false                       # true: on all of them
+# next = "page"                       # who is told if nobody answers
+# answer_within = "15m"
+#
+# [contacts.page]
+# channels = ["page"]
+
+# [hooks.chat]                        # what comes back from a channel, at /hooks/chat
+# kind = "slack"                      # or webhook, pagerduty
+# secret = "file:/run/secrets/slack-signing"
+# team = "T0123ABCD"
+# may_answer = false                  # true: yes and no are taken, not only "I have it"
+# people = { "U012AB3CD" = "alice" }
+
+[break_glass]
+# midflight break-glass open: for a time, what people would be asked about passes.
+# max = "1h"
+# four_eyes = false                   # true: nobody opens it for what he answers for
+# unreviewed = 3                      # openings of a workload that may wait for their review
+# review_within = "3d"
+
 [telemetry]
 # otlp_endpoint = "http://127.0.0.1:4318"
 # metrics = true

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from midflight.apps.control.api import ControlApi
 from midflight.apps.control.approvals import ApprovalVerbs
 from midflight.apps.control.approvers import ApproverVerbs
+from midflight.apps.control.break_glass import BreakGlassVerbs
 from midflight.apps.control.canaries import CanaryVerbs
 from midflight.apps.control.clients import ClientVerbs
 from midflight.apps.control.counterparties import CounterpartyVerbs
@@ -21,6 +22,7 @@ from midflight.apps.control.leases import LeaseVerbs
 from midflight.apps.control.ledger import LedgerVerbs
 from midflight.apps.control.marks import MarkVerbs
 from midflight.apps.control.monitors import MonitorVerbs
+from midflight.apps.control.notices import NoticeVerbs
 from midflight.apps.control.operators import Operators
 from midflight.apps.control.plane import Plane
 from midflight.apps.control.policies import PolicyVerbs
@@ -67,6 +69,8 @@ def control_app(
         RevocationVerbs(plane),
         ApprovalVerbs(plane),
         ApproverVerbs(plane),
+        NoticeVerbs(plane),
+        BreakGlassVerbs(plane),
         CounterpartyVerbs(plane),
         MarkVerbs(plane),
         PolicyVerbs(plane),

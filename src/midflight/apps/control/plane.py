@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from midflight.apps.compose_escalation import Escalating
     from midflight.apps.compose_oauth import OAuthParts
     from midflight.apps.compose_parts import Parts
     from midflight.apps.compose_people import ApproverParts
@@ -201,6 +202,11 @@ class Plane(Protocol):
     @property
     def approval_desk(self) -> ApprovalDesk:
         """Answering what policies ask."""
+        ...
+
+    @property
+    def escalating(self) -> Escalating:
+        """Open questions, and break-glass."""
         ...
 
     @property

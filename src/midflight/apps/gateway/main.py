@@ -28,6 +28,7 @@ from midflight.apps.gateway.listen import Listens
 from midflight.apps.gateway.modern import ModernFront
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.gateway.sessions import Sessions
+from midflight.apps.hooks.main import hook_fronts
 from midflight.apps.oauth.main import oauth_app
 from midflight.apps.server.asgi import App
 from midflight.apps.server.listeners import Bound, Listener, TcpListener, UnixListener
@@ -143,6 +144,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
 def fronts(plane: Plane, *, noise: Noise) -> dict[str, App]:
     """Doors that find out themselves who calls, by first segment."""
     found: dict[str, App] = {
+        **hook_fronts(plane, noise=noise),
         FREEZE: FreezeFront(plane, public_url=plane.settings.public_url, noise=noise),
     }
     if plane.settings.approvals.page:

@@ -20,6 +20,7 @@ from midflight.services.ports.approval_store import ApprovalStore
 from midflight.services.ports.approver_store import ApproverStore
 from midflight.services.ports.authorization_store import AuthorizationStore
 from midflight.services.ports.canary_store import CanaryStore
+from midflight.services.ports.escalation_store import EscalationStore
 from midflight.services.ports.flow_store import FlowStore
 from midflight.services.ports.lease_store import LeaseStore
 from midflight.services.ports.registration_store import RegistrationStore
@@ -53,6 +54,7 @@ class Store(
     LeaseStore,
     RegistrationStore,
     AuthorizationStore,
+    EscalationStore,
     Protocol,
 ):
     """See the module."""
