@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -29,8 +30,10 @@ from midflight.apps.compose_injection import Placing
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
 from midflight.apps.compose_spiffe import Spiffe
+from midflight.apps.compose_waiting import waiting_of
 from midflight.apps.compose_watching import Watching
 from midflight.apps.gateway.notices import Notices
+from midflight.apps.gateway.waiting_clients import WaitingClients
 from midflight.apps.settings import Settings
 from midflight.domain.action import ActionKind
 from midflight.domain.attestation import Entry
@@ -72,6 +75,7 @@ from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
 from midflight.services.survey import Surveyor
 from midflight.services.turns import Turns
+from midflight.services.waiting import WaitingRoom
 from midflight.wire import tokens
 
 log = structlog.get_logger(__name__)
@@ -245,6 +249,7 @@ class Plane:
             counterparties=self.counterparties,
             groups=settings.approvals.groups,
             endorser=self.flow,
+            settled=self.approvals.settled,
         )
         self.turns = Turns(
             runs=self.runs,
@@ -343,6 +348,11 @@ class Plane:
             attesting.launches,
         )
         self.workload_endpoint = f"unix://{settings.workload_socket}"
+
+    @cached_property
+    def waiting(self) -> tuple[WaitingRoom, WaitingClients]:
+        """Clients that wait for a person: made with the gateway that serves them."""
+        return waiting_of(self)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:

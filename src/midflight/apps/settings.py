@@ -36,7 +36,6 @@ from midflight.apps.settings_keys import Keys
 from midflight.apps.settings_oauth import OAuth
 from midflight.apps.settings_sections import (
     BASE,
-    Approvals,
     Control,
     FlowRules,
     Gateway,
@@ -54,6 +53,7 @@ from midflight.apps.settings_spiffe import (
     FederationPeer,
     SpiffeSettings,
 )
+from midflight.apps.settings_waiting import ApprovalsAndWait
 from midflight.domain.errors import Misconfigured
 from midflight.domain.identity import trust_domain
 
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     attestation: AttestationSettings = AttestationSettings()
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)
-    approvals: Approvals = Approvals()
+    approvals: ApprovalsAndWait = ApprovalsAndWait()
     oauth: OAuth = OAuth()
     telemetry: Telemetry = Telemetry()
     upstream: tuple[Upstream, ...] = ()

@@ -7,7 +7,7 @@ The other side, which uses a yes up, is `approvals.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from midflight.domain.approval import (
     OWNER,
@@ -85,10 +85,12 @@ class ApprovalDesk:
         counterparties: Counterparties,
         groups: Mapping[str, Sequence[str]],
         endorser: Endorser | None = None,
+        settled: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`groups` maps an approver that is no operator's name to the operators that it is.
 
         Without an `endorser` a yes holds for the action alone, and vouches for none of its values.
+        `settled` is told the id of a request once its answer is in force (`Approvals.settled`).
         """
         self._store = store
         self._sealer = sealer
@@ -97,6 +99,7 @@ class ApprovalDesk:
         self._endorser = endorser
         self._counterparties = counterparties
         self._groups = groups
+        self._settled = settled
         # One answer at a time, so that what is on record is what the store will take.
         self._turn = asyncio.Lock()
 
@@ -149,6 +152,7 @@ class ApprovalDesk:
             after = await self._give(request, answer, values)
             if after.state is ApprovalState.APPROVED:
                 await self._endorse(after, values)
+        self._settled(approval_id)
         return _status(after, now=self._clock.now(), opened=opened)
 
     async def refuse(self, approval_id: str, *, author: Author) -> ApprovalStatus:
@@ -157,6 +161,7 @@ class ApprovalDesk:
             request = await self._get(approval_id)
             roles = self._stands_for(request, author)
             after = await self._give(request, self._answer(author, roles, yes=False), ())
+        self._settled(approval_id)
         return _status(
             after, now=self._clock.now(), opened=await self._sealer.open_arguments(after.arguments)
         )

@@ -19,6 +19,7 @@ from midflight.domain.approval import (
     ApprovalState,
     Shown,
     has_agreed,
+    still_missing,
     worse,
 )
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit
@@ -91,6 +92,16 @@ class Approvals:
         self._workload = workload
         self._max_pending = max_pending
         self._refresh = refresh
+        self._on_settled: list[Callable[[str], None]] = []
+
+    def on_settled(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the id of each request that was answered, expired or void."""
+        self._on_settled.append(listener)
+
+    def settled(self, approval_id: str) -> None:
+        """Something has become of a request: whoever waits for it looks again."""
+        for listener in self._on_settled:
+            listener(approval_id)
 
     # For the guard
 
@@ -271,6 +282,8 @@ class Approvals:
             approvers=request.approvers,
             expires_s=max(0, request.expires_at - int(self._clock.now())),
             approval=request.id,
+            asked=asked_of(request),
+            expires_at=request.expires_at,
         )
 
     async def _void(self, request: ApprovalRequest, why: str) -> None:
@@ -278,6 +291,7 @@ class Approvals:
             self._ended(request, ApprovalState.VOID, why)
 
     def _ended(self, request: ApprovalRequest, state: ApprovalState, why: str) -> None:
+        self.settled(request.id)
         try:
             self._recorder.append(
                 ApprovalEnded(
@@ -291,6 +305,12 @@ class Approvals:
             )
         except LedgerUnavailable:
             return  # the ledger counts what it could not take; an end only takes away
+
+
+def asked_of(request: ApprovalRequest) -> tuple[str, ...]:
+    """Who has still to agree, by name: the owner as whoever that is."""
+    missing = still_missing(request.approvers, request.answers)
+    return tuple(request.owner if name == OWNER else name for name in missing)
 
 
 def _refused(request: ApprovalRequest, challenge: Challenge) -> Deny:
@@ -334,4 +354,4 @@ def _run_of(case: Case) -> LiveRun:
     return case.live
 
 
-__all__ = ["MAX_PENDING", "Approvals", "rejudging"]
+__all__ = ["MAX_PENDING", "Approvals", "asked_of", "rejudging"]

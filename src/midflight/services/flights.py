@@ -23,6 +23,8 @@ class FlightStatus(Value):
     age_s: float
     bytes_out: int
     bytes_in: int
+    note: str = ""
+    """What it waits for, in words; empty of what is acting."""
 
 
 class Flight:

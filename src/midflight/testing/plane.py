@@ -197,6 +197,7 @@ class MemoryPlane:
             endorser=endorser or self.flow,
             counterparties=self.counterparties,
             groups=groups or {},
+            settled=self.approvals.settled,
         )
         self.turns = Turns(
             runs=self.runs,

@@ -13,6 +13,7 @@ from midflight.adapters.store.memory_approvals import MemoryApprovals
 from midflight.adapters.store.memory_authorization import MemoryAuthorization
 from midflight.adapters.store.memory_canaries import MemoryCanaries
 from midflight.adapters.store.memory_flow import MemoryFlow
+from midflight.adapters.store.memory_held import MemoryHeld
 from midflight.adapters.store.memory_leases import MemoryLeases
 from midflight.adapters.store.memory_registration import MemoryRegistration
 from midflight.adapters.store.rows import join_sources
@@ -29,6 +30,7 @@ class MemoryStore(
     MemoryFlow,
     MemoryApprovals,
     MemoryCanaries,
+    MemoryHeld,
     MemoryLeases,
     MemoryRegistration,
     MemoryAuthorization,

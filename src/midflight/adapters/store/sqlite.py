@@ -42,6 +42,7 @@ from midflight.adapters.store.sqlite_authorization import SqliteAuthorization
 from midflight.adapters.store.sqlite_canaries import SqliteCanaries
 from midflight.adapters.store.sqlite_file import SqliteFile, empty_log
 from midflight.adapters.store.sqlite_flow import SqliteFlow
+from midflight.adapters.store.sqlite_held import SqliteHeld
 from midflight.adapters.store.sqlite_leases import SqliteLeases
 from midflight.adapters.store.sqlite_registration import SqliteRegistration
 from midflight.domain.errors import Conflict, NotFound
@@ -88,6 +89,7 @@ class SqliteStore(
     SqliteFlow,
     SqliteApprovals,
     SqliteCanaries,
+    SqliteHeld,
     SqliteLeases,
     SqliteRegistration,
     SqliteAuthorization,

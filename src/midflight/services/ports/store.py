@@ -20,6 +20,7 @@ from midflight.services.ports.approval_store import ApprovalStore
 from midflight.services.ports.authorization_store import AuthorizationStore
 from midflight.services.ports.canary_store import CanaryStore
 from midflight.services.ports.flow_store import FlowStore
+from midflight.services.ports.held_store import HeldStore
 from midflight.services.ports.lease_store import LeaseStore
 from midflight.services.ports.registration_store import RegistrationStore
 
@@ -48,6 +49,7 @@ class Store(
     FlowStore,
     ApprovalStore,
     CanaryStore,
+    HeldStore,
     LeaseStore,
     RegistrationStore,
     AuthorizationStore,
