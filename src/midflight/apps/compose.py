@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -32,8 +33,10 @@ from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
 from midflight.apps.compose_people import ApproverParts
 from midflight.apps.compose_spiffe import Spiffe
+from midflight.apps.compose_waiting import waiting_of
 from midflight.apps.compose_watching import Watching
 from midflight.apps.gateway.notices import Notices
+from midflight.apps.gateway.waiting_clients import WaitingClients
 from midflight.apps.settings import Settings
 from midflight.domain.action import ActionKind
 from midflight.domain.attestation import Entry
@@ -76,6 +79,7 @@ from midflight.services.sealing import Sealer
 from midflight.services.survey import Surveyor
 from midflight.services.task_flights import TaskFlights
 from midflight.services.turns import Turns
+from midflight.services.waiting import WaitingRoom
 from midflight.wire import tokens
 
 log = structlog.get_logger(__name__)
@@ -350,8 +354,11 @@ class Plane:
         )
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
-        self.oauth, self.approvers = oauth_of(self), ApproverParts(self)
-        self.escalating = Escalating(self)
+        self.oauth, self.approvers, self.escalating = (
+            oauth_of(self),
+            ApproverParts(self),
+            Escalating(self),
+        )
         self.identity.believe(self.spiffe.callers)
         self._beside: set[asyncio.Task[None]] = set()
         self.registration, self.join_tokens, self.launches = (
@@ -360,6 +367,11 @@ class Plane:
             attesting.launches,
         )
         self.workload_endpoint = f"unix://{settings.workload_socket}"
+
+    @cached_property
+    def waiting(self) -> tuple[WaitingRoom, WaitingClients]:
+        """Clients that wait for a person: made with the gateway that serves them."""
+        return waiting_of(self)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:

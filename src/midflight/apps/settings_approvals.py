@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from midflight.apps.settings_oauth import secret_reference
-from midflight.apps.settings_sections import Approvals, HttpUrl, Section
+from midflight.apps.settings_sections import HttpUrl, Section
 from midflight.apps.settings_values import Reference
+from midflight.apps.settings_waiting import ApprovalsAndWait
 from midflight.domain.approver import approver_name
 from midflight.domain.errors import Malformed
 
@@ -73,7 +74,7 @@ class Ciba(Section):
         return value
 
 
-class ApprovalSettings(Approvals):
+class ApprovalSettings(ApprovalsAndWait):
     """`[approvals]`, with where people answer."""
 
     # Whether the gateway serves the approval page (/approve).

@@ -19,6 +19,7 @@ from midflight.domain.approval import (
     ApprovalState,
     Shown,
     has_agreed,
+    still_missing,
     worse,
 )
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit
@@ -327,6 +328,8 @@ class Approvals:
             approvers=request.approvers,
             expires_s=max(0, request.expires_at - int(self._clock.now())),
             approval=request.id,
+            asked=asked_of(request),
+            expires_at=request.expires_at,
         )
 
     async def _void(self, request: ApprovalRequest, why: str) -> None:
@@ -348,6 +351,12 @@ class Approvals:
             )
         except LedgerUnavailable:
             return  # the ledger counts what it could not take; an end only takes away
+
+
+def asked_of(request: ApprovalRequest) -> tuple[str, ...]:
+    """Who has still to agree, by name: the owner as whoever that is."""
+    missing = still_missing(request.approvers, request.answers)
+    return tuple(request.owner if name == OWNER else name for name in missing)
 
 
 def _refused(request: ApprovalRequest, challenge: Challenge) -> Deny:
@@ -391,4 +400,4 @@ def _run_of(case: Case) -> LiveRun:
     return case.live
 
 
-__all__ = ["MAX_PENDING", "Approvals", "rejudging"]
+__all__ = ["MAX_PENDING", "Approvals", "asked_of", "rejudging"]

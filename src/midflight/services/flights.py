@@ -45,6 +45,8 @@ class FlightStatus(Value):
     bytes_out: int
     bytes_in: int
     kind: FlightKind = FlightKind.CALL
+    note: str = ""
+    """What it waits for, in words; empty of what is acting."""
 
 
 class Flight:

@@ -24,6 +24,7 @@ from midflight.domain.errors import (
 from midflight.domain.identity import Caller
 from midflight.domain.question import Question, Target
 from midflight.domain.records import Terminal
+from midflight.domain.revocation import ScopeKind
 from midflight.domain.run import Run
 from midflight.domain.tool import PinState
 from midflight.domain.value import JSONObject, Value
@@ -67,10 +68,16 @@ class Performed(Value):
 
 
 class Refused(Value):
-    """The answer is no. `record` is the id of the terminal record, empty if none could be kept."""
+    """The answer is no. `record` is the id of the terminal record, empty if none could be kept.
+
+    Of an action that waits for a person, `run` is the run it was judged in, and `scopes` are all
+    whose revocation ends the waiting.
+    """
 
     record: str
     decision: Deny | Challenge
+    run: str = ""
+    scopes: frozenset[tuple[ScopeKind, str]] = frozenset()
 
 
 class Guard:
@@ -197,7 +204,11 @@ class Guard:
             return self._refused(case, deny(DenyCode.INTERNAL, "internal-error", text))
 
     def _refused(self, case: Case, decision: Deny | Challenge) -> Refused:
-        return Refused(record=self._records.refuse(case, decision), decision=decision)
+        record = self._records.refuse(case, decision)
+        if not isinstance(decision, Challenge) or not decision.approval or case.live is None:
+            return Refused(record=record, decision=decision)
+        scopes = frozenset(case.scopes())
+        return Refused(record=record, decision=decision, run=case.live.run.id, scopes=scopes)
 
     # gather and decide
 

@@ -15,6 +15,7 @@ from midflight.adapters.store.memory_authorization import MemoryAuthorization
 from midflight.adapters.store.memory_canaries import MemoryCanaries
 from midflight.adapters.store.memory_escalation import MemoryEscalation
 from midflight.adapters.store.memory_flow import MemoryFlow
+from midflight.adapters.store.memory_held import MemoryHeld
 from midflight.adapters.store.memory_leases import MemoryLeases
 from midflight.adapters.store.memory_registration import MemoryRegistration
 from midflight.adapters.store.rows import join_sources
@@ -32,6 +33,7 @@ class MemoryStore(
     MemoryApprovals,
     MemoryApprovers,
     MemoryCanaries,
+    MemoryHeld,
     MemoryLeases,
     MemoryRegistration,
     MemoryAuthorization,

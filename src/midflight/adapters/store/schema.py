@@ -203,6 +203,28 @@ counterparties = Table(
     Column("approval", Text, nullable=False),
 )
 
+# `seq` is the order in which they were given out.
+held = Table(
+    "held",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("form", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("approval", Text, nullable=False),
+    Column("workload", Text, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("bound", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("shown", Boolean, nullable=False),
+    Column("rounds", WIDE, nullable=False),
+    Column("created_at", WIDE, nullable=False),
+    Column("expires_at", WIDE, nullable=False),
+    Index(None, "run", "seq"),
+    Index(None, "workload", "seq"),
+    Index(None, "expires_at"),
+)
+
 canaries = Table(
     "canaries",
     METADATA,
@@ -444,6 +466,7 @@ __all__ = [
     "flow_effects",
     "flow_marks",
     "flows",
+    "held",
     "join_tokens",
     "launches",
     "leases",

@@ -44,6 +44,7 @@ from midflight.adapters.store.sqlite_canaries import SqliteCanaries
 from midflight.adapters.store.sqlite_escalation import SqliteEscalation
 from midflight.adapters.store.sqlite_file import SqliteFile, empty_log
 from midflight.adapters.store.sqlite_flow import SqliteFlow
+from midflight.adapters.store.sqlite_held import SqliteHeld
 from midflight.adapters.store.sqlite_leases import SqliteLeases
 from midflight.adapters.store.sqlite_registration import SqliteRegistration
 from midflight.domain.errors import Conflict, NotFound
@@ -91,6 +92,7 @@ class SqliteStore(
     SqliteApprovals,
     SqliteApprovers,
     SqliteCanaries,
+    SqliteHeld,
     SqliteLeases,
     SqliteRegistration,
     SqliteAuthorization,

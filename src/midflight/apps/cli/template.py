@@ -208,6 +208,14 @@ listen = "127.0.0.1:8600"
 # unreviewed = 3                      # openings of a workload that may wait for their review
 # review_within = "3d"
 
+# How an agent waits while a person is asked.
+# [approvals.wait]
+# hold = "50s"                        # one call, at most; then it is told to come again
+# forms = ["task", "round", "page", "hold"]   # tasks and rounds (2026-07-28), page (2025-11-25)
+# max_of_run = 20                     # waits at a time; beyond it the answer comes at once
+# max_of_workload = 200
+# max_of_all = 5000
+
 [telemetry]
 # otlp_endpoint = "http://127.0.0.1:4318"
 # metrics = true

@@ -62,6 +62,7 @@ async def serving_plane(plane: Plane) -> AsyncGenerator[tuple[Bound, ...]]:
         *control_listeners(plane),
     ]
     ticking = asyncio.ensure_future(_tick(noise))
+    waking = asyncio.ensure_future(plane.waiting[1].run())
     try:
         async with (
             plane.spiffe.serving(),
@@ -72,6 +73,8 @@ async def serving_plane(plane: Plane) -> AsyncGenerator[tuple[Bound, ...]]:
             yield bound
     finally:
         ticking.cancel()
+        waking.cancel()
+        plane.waiting[1].close()
         held.close()
         sessions.close()
         noise.flush()
@@ -115,6 +118,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
             listing=plane.listing,
             guard=plane.guard,
             noise=noise,
+            waiting=plane.waiting[1],
         )
         for path, covered in together.items()
     }

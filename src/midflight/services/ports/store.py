@@ -22,6 +22,7 @@ from midflight.services.ports.authorization_store import AuthorizationStore
 from midflight.services.ports.canary_store import CanaryStore
 from midflight.services.ports.escalation_store import EscalationStore
 from midflight.services.ports.flow_store import FlowStore
+from midflight.services.ports.held_store import HeldStore
 from midflight.services.ports.lease_store import LeaseStore
 from midflight.services.ports.registration_store import RegistrationStore
 
@@ -51,6 +52,7 @@ class Store(
     ApprovalStore,
     ApproverStore,
     CanaryStore,
+    HeldStore,
     LeaseStore,
     RegistrationStore,
     AuthorizationStore,

@@ -8,7 +8,7 @@ from alembic import op
 from midflight.domain.errors import Conflict
 
 revision = "0014_escalation"
-down_revision = "0012_approvers"
+down_revision = "0013_held"
 branch_labels = None
 depends_on = None
 
