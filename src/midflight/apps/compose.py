@@ -28,6 +28,7 @@ from midflight.apps.compose_ci import job_federation
 from midflight.apps.compose_injection import Placing
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
+from midflight.apps.compose_responses import Responding
 from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_watching import Watching
 from midflight.apps.gateway.notices import Notices
@@ -273,7 +274,20 @@ class Plane:
             names={each.name: each.lists_with for each in settings.upstream if each.lists_with},
         )
         self.watching = Watching(
-            settings, recorder=self.ledger, clock=made.clock, telemetry=made.telemetry
+            settings,
+            recorder=self.ledger,
+            clock=made.clock,
+            telemetry=made.telemetry,
+            responding=Responding(
+                store=made.store,
+                recorder=self.ledger,
+                interruption=self.interruption,
+                runs=self.runs,
+                inventory=self.inventory,
+                clock=made.clock,
+                telemetry=made.telemetry,
+                policies=self.policies,
+            ),
         )
         self.guard = Guard(
             catalogue=self.catalogue,
@@ -294,6 +308,7 @@ class Plane:
             approvals=self.approvals,
             injecting=self.injecting,
             detection=self.watching.detection,
+            responses=self.watching.responses,
             max_in_flight=settings.gateway.limits.in_flight,
         )
         self.attesting = attesting = Attesting(

@@ -38,6 +38,7 @@ class Flight:
         "began",
         "completed",
         "name",
+        "reads",
         "received",
         "record",
         "run",
@@ -57,8 +58,12 @@ class Flight:
         name: str,
         scopes: frozenset[tuple[ScopeKind, str]],
         began: float,
+        reads: bool = False,
     ) -> None:
-        """`scopes` are all scopes whose revocation cuts it; `began` is monotonic seconds."""
+        """`scopes` are all scopes whose revocation cuts it; `began` is monotonic seconds.
+
+        `reads`: it only reads from a closed world.
+        """
         self.record = record
         self.run = run
         self.workload = workload
@@ -66,6 +71,7 @@ class Flight:
         self.name = name
         self.scopes = scopes
         self.began = began
+        self.reads = reads
         self.sent = 0
         self.received = 0
         self.completed = False

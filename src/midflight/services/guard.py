@@ -52,8 +52,10 @@ from midflight.services.ports.upstream import (
     Upstream,
 )
 from midflight.services.refusing import deny, from_error, narrowed, out_of_scope, revoked, terminal
-from midflight.services.runs import Runs
+from midflight.services.responses import Responses
+from midflight.services.runs import LiveRun, Runs
 from midflight.services.sealing import Sealer
+from midflight.services.second_look import SecondLook
 
 
 class Performed(Value):
@@ -94,14 +96,18 @@ class Guard:
         approvals: Approvals | None = None,
         injecting: Injecting | None = None,
         detection: Detection | None = None,
+        responses: Responses | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
         """All parts are shared with the control plane; the guard owns none of them.
 
         `max_in_flight` bounds what runs at once; beyond it actions are refused. Without
         `approvals` a challenge is a refusal that nobody can answer; without `injecting` no
-        credential goes upstream but those of the settings. `detection` sees every step.
+        credential goes upstream but those of the settings. `detection` sees every step, and
+        `responses` hold what follows from it.
         """
+        self._responses = responses
+        self._second_look = SecondLook(engine=engine, clock=clock)
         self._injecting = injecting
         self._approvals = approvals
         self._max_in_flight = max_in_flight
@@ -224,9 +230,9 @@ class Guard:
             return inherited
         state = case.flow_run = await self._flow.ready(found)
         # Before anything that is kept for the action: refused ones use the budget up as well.
-        exhausted = await self._runs.take_step(found)
-        if exhausted is not None:
-            return exhausted
+        spent = await self._step(found, caller)
+        if spent is not None:
+            return spent
         target = case.target = self._catalogue.target(action)
         if target is None:
             return deny(
@@ -247,7 +253,9 @@ class Guard:
         # What is counted for a run is counted for its family: delegation gives no new count.
         counted = found.first().run
         reservation = case.reservation = self._monitors.reserve(action, target, workload, counted)
-        facts = case.run_facts = found.facts(now=int(now), monitors=reservation.values)
+        facts = case.run_facts = found.facts(
+            now=int(now), monitors=reservation.values, through=caller.acting
+        )
         question = Question(
             kind=action.kind,
             workload=workload,
@@ -274,6 +282,13 @@ class Guard:
         if revocation is None:
             return None
         return revoked(revocation.id, f"Revoked by {revocation.author}: {revocation.reason}")
+
+    async def _step(self, live: LiveRun, caller: Caller) -> Deny | None:
+        """Take a step of the run's budget and of its throttles, or say which has none left."""
+        exhausted = await self._runs.take_step(live)
+        if exhausted is not None or self._responses is None:
+            return exhausted
+        return self._responses.throttled(live, caller.acting)
 
     async def _barred(self, case: Case, run: Run, target: Target) -> Deny | None:
         """The refusal by a rule of Midflight's own about what is to be sent where, or None."""
@@ -328,10 +343,15 @@ class Guard:
             name=action.name,
             scopes=frozenset(case.scopes()),
             began=case.began,
+            reads=is_closed_read(action, target),
         )
         state, detail, code = Terminal.FAILED, "", None
+        stopped = self._second_look.stopped(case, permit)
         live.flying += 1
         try:
+            if stopped is not None:
+                state, detail, code = Terminal.DENIED, stopped.reasons[0].text, stopped.code
+                return Refused(record=ticket.id, decision=stopped)
             # In flight before the first wait, so that a revocation meanwhile is not missed.
             self._interruption.take_off(flight)
             live.look()
@@ -372,7 +392,16 @@ class Guard:
         finally:
             self._interruption.land(flight)
             self._runs.landed(live)
-            self._records.outcome(case, state, detail=detail, code=code, flight=flight)
+            self._records.outcome(
+                case,
+                state,
+                detail=detail,
+                code=code,
+                decided="" if stopped is None else stopped.version,
+                reasons=() if stopped is None else stopped.reasons,
+                flight=flight,
+                whole=stopped is not None,
+            )
 
     async def _send(
         self, case: Case, flight: Flight, *, sink: Sink, client_info: JSONObject
@@ -421,6 +450,9 @@ class Guard:
                 judged = deny(DenyCode.RUN_NOT_OPEN, "run-not-open", text)
             if isinstance(judged, Permit):
                 ticket = self._records.intend(inner, judged)
+                stopped = self._second_look.stopped(inner, judged)
+                if stopped is not None:
+                    raise Conflict(stopped.reasons[0].text, hint=stopped.help)  # noqa: TRY301 -- ends below
                 await ticket.durable()
                 if flight is not None:
                     flight.look()

@@ -201,6 +201,16 @@ class Interruption:
             flight.cut(why)
         self._touches.pop(run, None)
 
+    def cut(self, hit: Callable[[Flight], bool], why: Interrupted) -> tuple[str, ...]:
+        """Cut what is in flight and `hit`, and revoke nothing; record ids of what was cut.
+
+        For what ends by itself: streams that carry no action stay.
+        """
+        found = [flight for flight in self._flights if flight.record and hit(flight)]
+        for flight in found:
+            flight.cut(why)
+        return tuple(flight.record for flight in found)
+
     # Verbs
 
     async def revoke(
@@ -239,6 +249,10 @@ class Interruption:
             until=until,
         )
         return self._settle(revocation, self._apply(revocation))
+
+    async def keep(self, revocation: Revocation) -> None:
+        """Append what is in force here and the store did not take. `StoreUnavailable` again."""
+        await self._append(revocation)
 
     async def lift(self, revocation_id: str, *, reason: str, author: Author) -> Receipt:
         """End a revocation by a new entry; the old one stays in the log."""

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0009_oauth"
+REVISION = "0011_responses"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")
@@ -214,6 +214,17 @@ canaries = Table(
     Column("at", WIDE, nullable=False),
 )
 
+# `seq` is the order in which entries were appended.
+responses = Table(
+    "responses",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("until", Double, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "until"),
+)
+
 credentials = Table(
     "credentials",
     METADATA,
@@ -380,6 +391,7 @@ __all__ = [
     "oauth_refreshes",
     "oauth_tokens",
     "pins",
+    "responses",
     "revocations",
     "runs",
     "seal_keys",
