@@ -346,15 +346,16 @@ class Guard:
             reads=is_closed_read(action, target),
         )
         state, detail, code = Terminal.FAILED, "", None
-        stopped = self._second_look.stopped(case, permit)
+        stopped: Deny | None = None
         live.flying += 1
         try:
-            if stopped is not None:
-                state, detail, code = Terminal.DENIED, stopped.reasons[0].text, stopped.code
-                return Refused(record=ticket.id, decision=stopped)
             # In flight before the first wait, so that a revocation meanwhile is not missed.
             self._interruption.take_off(flight)
             live.look()
+            stopped = self._second_look.stopped(case, permit)
+            if stopped is not None:
+                state, detail, code = Terminal.DENIED, stopped.reasons[0].text, stopped.code
+                return Refused(record=ticket.id, decision=stopped)
             if case.advances or not is_closed_read(action, target):
                 await ticket.durable()
             elif not self._records.available:

@@ -28,7 +28,7 @@ from midflight.services.standings import is_own
 MAX_BY_HAND_S = 7 * 86_400
 
 
-class Answer(Value):
+class ResponseAnswer(Value):
     """What became of a verb. `durable`: it is on disk; else `note` says what to know."""
 
     response: Response
@@ -36,7 +36,7 @@ class Answer(Value):
     note: str = ""
 
 
-class Held(Value):
+class HeldResponse(Value):
     """A response in force, as shown to people. `durable`: it survives the process."""
 
     response: Response
@@ -62,16 +62,16 @@ class ResponseDesk:
         self._store = store
         self._clock = clock
 
-    def listing(self) -> Sequence[Held]:
+    def listing(self) -> Sequence[HeldResponse]:
         """What is in force, oldest first."""
         now, owed = self._clock.now(), self._responses.log.owed
         return [
-            Held(response=each, durable=each.id not in owed)
+            HeldResponse(response=each, durable=each.id not in owed)
             for each in self._responses.standings.all()
             if each.is_in_force(now)
         ]
 
-    def show(self, response_id: str) -> Held:
+    def show(self, response_id: str) -> HeldResponse:
         """One that is in force. `NotFound` if there is none of that id."""
         for held in self.listing():
             if held.response.id == response_id:
@@ -91,7 +91,7 @@ class ResponseDesk:
         for_s: int = HOUR,
         risk: int = 0,
         rate: Rate | None = None,
-    ) -> Answer:
+    ) -> ResponseAnswer:
         """Hold a run or a workload, on an operator's word. It holds when this returns.
 
         Raises:
@@ -130,9 +130,9 @@ class ResponseDesk:
             )
         if response.observed:
             notes.append("The workload is only observed: nothing is stopped, records say what was.")
-        return Answer(response=response, durable=durable, note=" ".join(notes))
+        return ResponseAnswer(response=response, durable=durable, note=" ".join(notes))
 
-    async def lift(self, response_id: str, *, reason: str, author: Author) -> Answer:
+    async def lift(self, response_id: str, *, reason: str, author: Author) -> ResponseAnswer:
         """End a response by a new entry, which is on disk before it takes effect.
 
         Raises:
@@ -158,7 +158,7 @@ class ResponseDesk:
         note = ""
         if found.level is Level.REVOKE and not found.observed:
             note = await self._lift_revocation(found, reason, author)
-        return Answer(response=lifting, note=note)
+        return ResponseAnswer(response=lifting, note=note)
 
     # Inside
 
@@ -207,4 +207,4 @@ def _check(scope: Scope, level: Level, reason: str, for_s: int, risk: int) -> No
         raise Conflict("A risk is 0 to 100.")
 
 
-__all__ = ["MAX_BY_HAND_S", "Answer", "Held", "ResponseDesk"]
+__all__ = ["MAX_BY_HAND_S", "HeldResponse", "ResponseAnswer", "ResponseDesk"]

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from midflight.apps.compose_oauth import OAuthParts
     from midflight.apps.compose_parts import Parts
     from midflight.apps.compose_spiffe import Spiffe
+    from midflight.apps.compose_watching import Watching
     from midflight.apps.settings import Settings
     from midflight.services.approval_desk import ApprovalDesk
     from midflight.services.broker import Broker
@@ -184,6 +185,11 @@ class Plane(Protocol):
     @property
     def interruption(self) -> Interruption:
         """Revoking and lifting."""
+        ...
+
+    @property
+    def watching(self) -> Watching:
+        """Detection, and what follows from it."""
         ...
 
     @property
