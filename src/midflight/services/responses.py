@@ -178,6 +178,8 @@ class Responses:
     def _answer(self, finding: Finding, rule: Rule) -> None:
         live = self._runs.of(finding.run) if finding.run else None
         workload = finding.workload if live is None else live.run.workload
+        if self._inventory.current(workload) is None:
+            return  # it may do nothing anyway, and must not use up what the limits allow
         now = self._clock.now()
         wide = Scope(kind=ScopeKind.WORKLOAD, id=workload)
         beyond = ""
