@@ -32,6 +32,7 @@ from midflight.apps.compose_interruption import children_of, leave_upstreams
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
 from midflight.apps.compose_people import ApproverParts
+from midflight.apps.compose_responses import Responding
 from midflight.apps.compose_spiffe import Spiffe
 from midflight.apps.compose_waiting import waiting_of
 from midflight.apps.compose_watching import Watching
@@ -287,6 +288,16 @@ class Plane:
             store=made.store,
             clock=made.clock,
             telemetry=made.telemetry,
+            responding=Responding(
+                store=made.store,
+                recorder=self.ledger,
+                interruption=self.interruption,
+                runs=self.runs,
+                inventory=self.inventory,
+                clock=made.clock,
+                telemetry=made.telemetry,
+                policies=self.policies,
+            ),
         )
         self.guard = Guard(
             catalogue=self.catalogue,
@@ -314,6 +325,7 @@ class Plane:
                 clock=made.clock,
             ),
             children=children_of(settings),
+            responses=self.watching.responses,
             max_in_flight=settings.gateway.limits.in_flight,
         )
         self.attesting = attesting = Attesting(

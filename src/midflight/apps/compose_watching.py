@@ -5,12 +5,14 @@ One part a line, each in a `compose_*.py` of its own once it needs more than tha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import structlog
 
 from midflight.apps.compose_export import Exporting
+from midflight.apps.compose_responses import Responding
 from midflight.apps.settings import Settings
 from midflight.domain.errors import MidflightError
 from midflight.domain.run import RunState
@@ -36,11 +38,14 @@ class Watching:
         store: Store,
         clock: Clock,
         telemetry: Telemetry,
+        responding: Responding,
     ) -> None:
         """Wire it; nothing is started."""
         self.settings = settings
         detectors = standard()
         self.detection = Detection(detectors, recorder=ledger, clock=clock, telemetry=telemetry)
+        self.responses, self.response_desk = responding.responses, responding.desk
+        self.detection.respond_with(self.responses.found)
         self.baselines = Baselines(detectors, store=store, recorder=ledger, clock=clock)
         self.detection.respond_with(self.baselines.found)
         self.exporting = Exporting(
@@ -50,23 +55,28 @@ class Watching:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Start it, after the interruption and before the first action; stop it after the last."""
-        await self.baselines.start()
-        try:
-            async with self.exporting.running():
-                yield
-        finally:
-            try:
-                await self.baselines.save()
-            except MidflightError as error:  # they are learned anew
-                log.warning("baselines_not_kept", why=error.message)
+        async with contextlib.AsyncExitStack() as undo:
+            await self.responses.start()
+            undo.push_async_callback(self.responses.close)
+            await self.baselines.start()
+            undo.push_async_callback(self._keep_baselines)
+            await undo.enter_async_context(self.exporting.running())
+            yield
 
     async def sweep(self) -> None:
         """Every few seconds: what is due by now."""
+        await self.responses.sweep()
         await self.baselines.sweep()
 
     def run_ended(self, run: str, _state: RunState) -> None:
         """Let go of what is kept for a run."""
         self.detection.run_ended(run)
+
+    async def _keep_baselines(self) -> None:
+        try:
+            await self.baselines.save()
+        except MidflightError as error:  # they are learned anew
+            log.warning("baselines_not_kept", why=error.message)
 
 
 __all__ = ["Watching"]

@@ -19,6 +19,7 @@ from midflight.domain.errors import Conflict
 from midflight.domain.labels import BOTTOM, Labels
 from midflight.domain.provenance import NO_FLOW, RANK, ArgumentFacts, FlowFacts
 from midflight.domain.records import Sealed
+from midflight.domain.response import Level
 from midflight.domain.traits import Role, Traits
 from midflight.domain.value import Value
 
@@ -74,6 +75,7 @@ class Shown(Value):
         flow: where each key argument came from, and what speaks against the action.
         pin, traits: of what is called.
         version: policy version that asked.
+        risk, response: what held for the run because of findings.
     """
 
     labels: Labels = BOTTOM
@@ -82,6 +84,8 @@ class Shown(Value):
     pin: str | None = None
     traits: Traits = Traits()
     version: str = ""
+    risk: int = 0
+    response: str = "none"
 
 
 class Answer(Value):
@@ -277,6 +281,8 @@ def worse(shown: Shown, now: Shown) -> str | None:
         return "The labels of the run have grown since it was shown."
     if now.pin != shown.pin or now.traits != shown.traits:
         return "What is called was pinned or reviewed anew since it was shown."
+    if now.risk > shown.risk or Level(now.response).rank > Level(shown.response).rank:
+        return "More was found about the run since it was shown."
     return _worse_flow(shown.flow, now.flow)
 
 

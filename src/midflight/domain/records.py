@@ -18,6 +18,7 @@ from midflight.domain.monitor import Advanced
 from midflight.domain.narrowing import Narrowing
 from midflight.domain.provenance import FlowFacts
 from midflight.domain.question import RunFacts, Source
+from midflight.domain.response import Response
 from midflight.domain.revocation import Scope
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Traits
@@ -251,6 +252,13 @@ class Found(Value, tag="found"):
     finding: Finding
 
 
+class Responded(Value, tag="responded"):
+    """What followed from a finding, or what an operator set or lifted by hand."""
+
+    at: float
+    response: Response
+
+
 class ApprovalAsked(Value, tag="approval_asked"):
     """People are asked about an action: request `approval` is about `digest`, until `expires_at`.
 
@@ -397,6 +405,7 @@ Record: TypeAlias = (
     | Found
     | Notified
     | Acknowledged
+    | Responded
     | Started
     | ApprovalAsked
     | ApprovalAnswered
@@ -423,6 +432,7 @@ __all__ = [
     "Observed",
     "Outcome",
     "Record",
+    "Responded",
     "Revoked",
     "RunEnded",
     "RunOpened",

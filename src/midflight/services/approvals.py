@@ -245,7 +245,8 @@ class Approvals:
         """The question with the facts of now."""
         now = int(self._clock.now())
         counted = question.run.monitors if self._refresh is None else self._refresh(case)
-        facts = _run_of(case).facts(now=now, monitors=counted)
+        through = case.caller.acting
+        facts = _run_of(case).facts(now=now, monitors=counted, through=through)
         return msgspec.structs.replace(question, run=facts, at=now, flow=case.flow)
 
     def _worse(
@@ -388,6 +389,8 @@ def _shown(question: Question, challenge: Challenge) -> Shown:
         pin=question.target.pin,
         traits=question.target.traits,
         version=challenge.version,
+        risk=question.run.risk,
+        response=question.run.response,
     )
 
 

@@ -64,6 +64,19 @@ class FlightRegistry:
         self._cutting.sever([flight for flight in pending if not flight.severed])
         self._tallies.end(run)
 
+    def cut(self, hit: Callable[[Flight], bool], why: Interrupted) -> tuple[str, ...]:
+        """Cut the actions that `hit`; their record ids."""
+        found = [
+            flight
+            for aboard in self._aboard.values()
+            for flight in aboard
+            if flight.record and hit(flight)
+        ]
+        for flight in found:
+            flight.deny(why)
+        self._cutting.sever([flight for flight in found if not flight.severed])
+        return tuple(flight.record for flight in found)
+
     def within(self, scope: Scope) -> list[Flight]:
         """Everything of a scope that is in flight."""
         key = (scope.kind, scope.id)

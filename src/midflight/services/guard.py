@@ -34,7 +34,7 @@ from midflight.services.catalogue import Catalogue, why_unpinned
 from midflight.services.cuttable import Cuttable
 from midflight.services.detection import Detection
 from midflight.services.flights import Flight, kind_of
-from midflight.services.flow import Flow
+from midflight.services.flow import Flow, RunFlow
 from midflight.services.guard_case import Case, is_closed_read
 from midflight.services.guard_observing import ObservedSink, Observing, is_undone
 from midflight.services.guard_records import CaseRecords, settle
@@ -46,7 +46,7 @@ from midflight.services.obligations import Obligations
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.policy import PolicyEngine
-from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.recorder import Recorder, Ticket
 from midflight.services.ports.telemetry import Spans, Telemetry
 from midflight.services.ports.upstream import (
     Reply,
@@ -55,8 +55,10 @@ from midflight.services.ports.upstream import (
     Upstream,
 )
 from midflight.services.refusing import deny, from_error, narrowed, out_of_scope, revoked, terminal
-from midflight.services.runs import Runs
+from midflight.services.responses import Responses
+from midflight.services.runs import LiveRun, Runs
 from midflight.services.sealing import Sealer
+from midflight.services.second_look import SecondLook
 from midflight.services.task_flights import TaskFlights
 
 
@@ -106,6 +108,7 @@ class Guard:
         injecting: Injecting | None = None,
         detection: Detection | None = None,
         children: Collection[str] = (),
+        responses: Responses | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
         """All parts are shared with the control plane; the guard owns none of them.
@@ -114,8 +117,10 @@ class Guard:
         `approvals` a challenge is a refusal that nobody can answer; without `injecting` no
         credential goes upstream but those of the settings. `detection` sees every step;
         `task_flights` keeps what upstreams work on for calls they have answered; `children` are
-        upstreams that are processes of ours.
+        upstreams that are processes of ours; `responses` hold what follows from findings.
         """
+        self._responses = responses
+        self._second_look = SecondLook(engine=engine, clock=clock)
         self.task_flights = task_flights
         self._children = frozenset(children)
         self._injecting = injecting
@@ -244,9 +249,9 @@ class Guard:
             return inherited
         state = case.flow_run = await self._flow.ready(found)
         # Before anything that is kept for the action: refused ones use the budget up as well.
-        exhausted = await self._runs.take_step(found)
-        if exhausted is not None:
-            return exhausted
+        spent = await self._step(found, caller)
+        if spent is not None:
+            return spent
         target = case.target = self._catalogue.target(action)
         if target is None:
             return deny(
@@ -267,7 +272,9 @@ class Guard:
         # What is counted for a run is counted for its family: delegation gives no new count.
         counted = found.first().run
         reservation = case.reservation = self._monitors.reserve(action, target, workload, counted)
-        facts = case.run_facts = found.facts(now=int(now), monitors=reservation.values)
+        facts = case.run_facts = found.facts(
+            now=int(now), monitors=reservation.values, through=caller.acting
+        )
         question = Question(
             kind=action.kind,
             workload=workload,
@@ -294,6 +301,13 @@ class Guard:
         if revocation is None:
             return None
         return revoked(revocation.id, f"Revoked by {revocation.author}: {revocation.reason}")
+
+    async def _step(self, live: LiveRun, caller: Caller) -> Deny | None:
+        """Take a step of the run's budget and of its throttles, or say which has none left."""
+        exhausted = await self._runs.take_step(live)
+        if exhausted is not None or self._responses is None:
+            return exhausted
+        return self._responses.throttled(live, caller.acting)
 
     async def _barred(self, case: Case, run: Run, target: Target) -> Deny | None:
         """The refusal by a rule of Midflight's own about what is to be sent where, or None."""
@@ -354,18 +368,18 @@ class Guard:
             token=caller.token,
         )
         state, detail, code = Terminal.FAILED, "", None
+        stopped: Deny | None = None
         live.flying += 1
         try:
             # In flight before the first wait, so that a revocation meanwhile is not missed.
             self._interruption.take_off(flight)
             with Cuttable(flight) as cuttable:
                 live.look()
-                if case.advances or not closed_read:
-                    await ticket.durable()
-                elif not self._records.available:
-                    raise LedgerUnavailable("The ledger cannot be written.")  # noqa: TRY301 -- ends below
-                await self._flow.keep(flow, target, action)
-                await self._flow.mark(live, target, action)
+                stopped = self._second_look.stopped(case, permit)
+                if stopped is not None:
+                    state, detail, code = Terminal.DENIED, stopped.reasons[0].text, stopped.code
+                    return Refused(record=ticket.id, decision=stopped)
+                await self._write_down(case, flow, ticket, reads=closed_read)
                 for answer in answers:
                     await self.judge_answer(case, answer, flight=flight)
                 said = await self._send(case, flight, sink=sink, client_info=client_info)
@@ -398,7 +412,33 @@ class Guard:
         finally:
             self._interruption.land(flight)
             self._runs.landed(live)
-            self._records.outcome(case, state, detail=detail, code=code, flight=flight)
+            self._records.outcome(
+                case,
+                state,
+                detail=detail,
+                code=code,
+                decided="" if stopped is None else stopped.version,
+                reasons=() if stopped is None else stopped.reasons,
+                flight=flight,
+                whole=stopped is not None,
+            )
+
+    async def _write_down(
+        self, case: Case, flow: RunFlow, ticket: Ticket, *, reads: bool
+    ) -> None:
+        """What must not be lost of an action, before anything of it leaves.
+
+        Raises:
+            LedgerUnavailable, StoreUnavailable: so nothing leaves.
+        """
+        assert case.live is not None
+        assert case.target is not None
+        if case.advances or not reads:
+            await ticket.durable()
+        elif not self._records.available:
+            raise LedgerUnavailable("The ledger cannot be written.")
+        await self._flow.keep(flow, case.target, case.action)
+        await self._flow.mark(case.live, case.target, case.action)
 
     async def _send(
         self, case: Case, flight: Flight, *, sink: Sink, client_info: JSONObject
@@ -462,6 +502,9 @@ class Guard:
                 judged = deny(DenyCode.RUN_NOT_OPEN, "run-not-open", text)
             if isinstance(judged, Permit):
                 ticket = self._records.intend(inner, judged)
+                stopped = self._second_look.stopped(inner, judged)
+                if stopped is not None:
+                    raise Conflict(stopped.reasons[0].text, hint=stopped.help)  # noqa: TRY301 -- ends below
                 await ticket.durable()
                 if flight is not None:
                     flight.look()

@@ -108,6 +108,10 @@ class Interruption:
         """Call `watcher` for each entry that takes effect, lifts included, in the same turn."""
         self._watchers.append(watcher)
 
+    def on_lifted(self, listener: Callable[[Revocation], None]) -> None:
+        """Call `listener` for each entry that ends a revocation which was in force here."""
+        self.watch(lambda entry: None if entry.lifts is None else listener(entry))
+
     def survey_with(self, survey: Survey) -> None:
         """Ask this what else a scope reaches, for impact records."""
         self._survey = survey
@@ -182,6 +186,13 @@ class Interruption:
     def run_ended(self, run: str, why: Interrupted) -> None:
         """The run is over: cut what of it is still in flight."""
         self._flights.run_ended(run, why)
+
+    def cut(self, hit: Callable[[Flight], bool], why: Interrupted) -> tuple[str, ...]:
+        """Cut what is in flight and `hit`, and revoke nothing; record ids of what was cut.
+
+        For what ends by itself: what carries no action stays.
+        """
+        return self._flights.cut(hit, why)
 
     # Verbs
 

@@ -29,6 +29,7 @@ from midflight.domain.records import (
     Observed,
     Outcome,
     Record,
+    Responded,
     Revoked,
     RunEnded,
     RunOpened,
@@ -104,13 +105,19 @@ class RecordFilter:
                 belongs = record.scope.kind is ScopeKind.RUN and record.scope.id == run
             case Observed():
                 belongs = record.subject == run
-            case Found():
-                belongs = record.finding.run == run
+            case Found() | Responded():
+                belongs = _is_about(record, run)
             case Changed() | Started():
                 belongs = False
             case _:
                 assert_never(record)
         return belongs
+
+
+def _is_about(record: Found | Responded, run: str) -> bool:
+    if isinstance(record, Found):
+        return record.finding.run == run
+    return run in (record.response.run, record.response.scope.id)
 
 
 def _is_of(facts: Facts | None, run: str) -> bool:

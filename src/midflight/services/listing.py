@@ -90,7 +90,7 @@ class Listing:
             )
         return Seat(
             workload=workload,
-            run=live.facts(now=int(now)),
+            run=live.facts(now=int(now), through=caller.acting),
             narrowed=live.run.narrowed,
             scopes=scopes,
             expires_at=caller.expires_at,

@@ -20,6 +20,7 @@ from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
+from midflight.apps.compose_responses import Responding
 from midflight.domain.decision import Decision, Permit
 from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Workload
@@ -242,6 +243,17 @@ class MemoryPlane:
             detectors, store=self.store, recorder=self.ledger, clock=self.clock
         )
         self.detection.respond_with(self.baselines.found)
+        responding = Responding(
+            store=self.store,
+            recorder=self.ledger,
+            interruption=self.interruption,
+            runs=self.runs,
+            inventory=self.inventory,
+            clock=self.clock,
+            telemetry=self.telemetry,
+        )
+        self.responses, self.response_desk = responding.responses, responding.desk
+        self.detection.respond_with(self.responses.found)
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -266,6 +278,7 @@ class MemoryPlane:
                 recorder=self.ledger,
                 clock=self.clock,
             ),
+            responses=self.responses,
         )
         self.listing = Listing(
             catalogue=self.catalogue,
@@ -292,6 +305,7 @@ class MemoryPlane:
         self.runs.on_returned(self.flow.returned)
         await self.monitor_history.start()
         await self.baselines.start()
+        await self.responses.start()
         self.interruption.on_revoked(self.broker.revoked)
         self.interruption.survey_with(Surveyor(runs=self.runs, leases=self.broker).reached)
         self.interruption.show_lent(self.broker.lent)
@@ -321,6 +335,7 @@ class MemoryPlane:
     async def close(self) -> None:
         """Stop."""
         await asyncio.gather(*self._beside)
+        await self.responses.close()
         if self.lending is not None:
             await self.lending.close()
         await self.broker.close()

@@ -18,6 +18,7 @@ from midflight.adapters.store.memory_flow import MemoryFlow
 from midflight.adapters.store.memory_held import MemoryHeld
 from midflight.adapters.store.memory_leases import MemoryLeases
 from midflight.adapters.store.memory_registration import MemoryRegistration
+from midflight.adapters.store.memory_responses import MemoryResponses
 from midflight.adapters.store.rows import join_sources
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
@@ -38,6 +39,7 @@ class MemoryStore(
     MemoryRegistration,
     MemoryAuthorization,
     MemoryEscalation,
+    MemoryResponses,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

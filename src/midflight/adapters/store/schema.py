@@ -236,6 +236,17 @@ canaries = Table(
     Column("at", WIDE, nullable=False),
 )
 
+# `seq` is the order in which entries were appended.
+responses = Table(
+    "responses",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("until", Double, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "until"),
+)
+
 credentials = Table(
     "credentials",
     METADATA,
@@ -477,6 +488,7 @@ __all__ = [
     "oauth_refreshes",
     "oauth_tokens",
     "pins",
+    "responses",
     "revocations",
     "runs",
     "seal_keys",

@@ -47,6 +47,7 @@ from midflight.adapters.store.sqlite_flow import SqliteFlow
 from midflight.adapters.store.sqlite_held import SqliteHeld
 from midflight.adapters.store.sqlite_leases import SqliteLeases
 from midflight.adapters.store.sqlite_registration import SqliteRegistration
+from midflight.adapters.store.sqlite_responses import SqliteResponses
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
@@ -97,6 +98,7 @@ class SqliteStore(
     SqliteRegistration,
     SqliteAuthorization,
     SqliteEscalation,
+    SqliteResponses,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

@@ -42,6 +42,7 @@ from midflight.apps.cli import (
     panic,
     policy,
     redteam,
+    response,
     revoke,
     run,
     status,
@@ -109,6 +110,7 @@ app.add_typer(counterparty.app, name="counterparty")
 app.add_typer(mark.app, name="mark")
 app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)
 app.add_typer(revoke.app, name="revocation")
+app.add_typer(response.app, name="response")
 app.command("panic", epilog=panic.EXAMPLE)(panic.panic)
 app.command("check", epilog=check.EXAMPLE)(check.check)
 app.command("explain", epilog=explain.EXAMPLE)(explain.explain)

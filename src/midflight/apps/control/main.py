@@ -29,6 +29,7 @@ from midflight.apps.control.policies import PolicyVerbs
 from midflight.apps.control.recording import RecordingVerbs
 from midflight.apps.control.refusals import Refusals
 from midflight.apps.control.registrations import RegistrationVerbs
+from midflight.apps.control.responses import ResponseVerbs
 from midflight.apps.control.revocations import RevocationVerbs
 from midflight.apps.control.runs import RunVerbs
 from midflight.apps.control.spiffe import SpiffeVerbs
@@ -67,6 +68,7 @@ def control_app(
         ToolVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
         TraitsVerbs(plane),
         RevocationVerbs(plane),
+        ResponseVerbs(plane),
         ApprovalVerbs(plane),
         ApproverVerbs(plane),
         NoticeVerbs(plane),

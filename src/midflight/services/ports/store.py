@@ -25,6 +25,7 @@ from midflight.services.ports.flow_store import FlowStore
 from midflight.services.ports.held_store import HeldStore
 from midflight.services.ports.lease_store import LeaseStore
 from midflight.services.ports.registration_store import RegistrationStore
+from midflight.services.ports.response_store import ResponseStore
 
 
 class StoredRun(Value):
@@ -57,6 +58,7 @@ class Store(
     RegistrationStore,
     AuthorizationStore,
     EscalationStore,
+    ResponseStore,
     Protocol,
 ):
     """See the module."""

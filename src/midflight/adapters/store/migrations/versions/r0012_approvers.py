@@ -8,7 +8,7 @@ from alembic import op
 from midflight.domain.errors import Conflict
 
 revision = "0012_approvers"
-down_revision = "0009_oauth"
+down_revision = "0011_responses"
 branch_labels = None
 depends_on = None
 
