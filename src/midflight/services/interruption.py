@@ -76,6 +76,7 @@ class Interruption:
         self._streams = 0
         self._touches: dict[str, Touch] = {}
         self._listeners: list[Callable[[Revocation], None]] = []
+        self._lift_listeners: list[Callable[[Revocation], None]] = []
         self._survey: Survey = lambda _scope, acted: Reached(runs=tuple(sorted(acted)))
 
     async def start(self) -> None:
@@ -111,6 +112,10 @@ class Interruption:
     def on_revoked(self, listener: Callable[[Revocation], None]) -> None:
         """Call `listener` for each revocation that takes effect, after the flights are cut."""
         self._listeners.append(listener)
+
+    def on_lifted(self, listener: Callable[[Revocation], None]) -> None:
+        """Call `listener` for each entry that ends a revocation which was in force here."""
+        self._lift_listeners.append(listener)
 
     def survey_with(self, survey: Survey) -> None:
         """Ask this what else a scope reaches, for impact records."""
@@ -335,9 +340,11 @@ class Interruption:
         key = (revocation.scope.kind, revocation.scope.id)
         entries = self._active.setdefault(key, {})
         if revocation.lifts is not None:
-            entries.pop(revocation.lifts, None)
+            gone = entries.pop(revocation.lifts, None)
             if not entries:
                 del self._active[key]
+            for listener in self._lift_listeners if gone is not None else ():
+                listener(revocation)
             return self._impact(revocation.id, revocation.scope, [], Reached(), since=began)
         if revocation.id in entries:
             return self._impact(revocation.id, revocation.scope, [], Reached(), since=began)
