@@ -324,6 +324,9 @@ async def test_a_workload_that_is_only_observed_is_stopped_by_nothing() -> None:
     find(plane, run, detector="busy")
     done = [await plane.act(run, "look") for _ in range(5)]
     assert all(isinstance(each, Performed) for each in done)
+    shadows = [r.shadow for r in await plane.records() if isinstance(r, Intent)]
+    assert shadows[-1] is not None
+    assert [reason.policy for reason in shadows[-1].reasons] == ["standard/found-out"]
     levels = {each.detector: each.level for each in held(plane)}
     assert levels["canary"] is Level.REVOKE
     assert all(each.observed for each in held(plane))
@@ -392,3 +395,66 @@ async def observe(plane: Family) -> None:
     moded = ModedEngine(plane.engine, FixedEngine())
     plane.guard._engine = moded
     plane.guard._second_look._engine = moded
+
+
+async def test_a_revoked_workload_is_free_when_either_is_lifted() -> None:
+    text = '[[response]]\nrespond = "revoke"\nscope = "workload"\nfor = "2h"\n'
+    plane = await held_family(text)
+    for by_hand in (False, True):
+        run = await plane.open()
+        find(plane, run, detector=f"detector-{by_hand}")
+        assert code(await plane.act(run, "look")) is DenyCode.REVOKED
+        await plane.responses.close()
+        ((response,), (revocation,)) = held(plane), plane.interruption.listing()
+        assert revocation.scope == Scope(kind=ScopeKind.WORKLOAD, id=WORKLOAD)
+        assert revocation.until == response.until
+        if by_hand:
+            await plane.interruption.lift(revocation.id, reason="fine", author=OPERATOR)
+        else:
+            await plane.response_desk.lift(response.id, reason="fine", author=OPERATOR)
+        assert held(plane) == []
+        assert plane.interruption.listing() == []
+        assert isinstance(await plane.act(run, "look"), Performed)
+        lifting = (await responded(plane))[-1]
+        assert (lifting.lifts, lifting.author) == (response.id, OPERATOR.name)
+    await plane.responses.close()
+    after = await after_crash(plane, text)
+    assert held(after) == []
+    assert isinstance(await after.act(run, "look"), Performed)
+    await after.close()
+
+
+async def test_a_revocation_that_the_store_did_not_take_is_made_durable_later() -> None:
+    plane = await held_family()
+    run = await plane.open()
+
+    async def gone(_: object) -> int:
+        raise StoreUnavailable("The disk is full.")
+
+    kept = plane.store.append_revocation
+    plane.store.append_revocation = gone  # type: ignore[method-assign]
+    find(plane, run, detector="canary", strength=Strength.STRONG)
+    assert isinstance(await plane.act(run, "look"), Refused)
+    await plane.responses.log.close()
+    with pytest.raises(StoreUnavailable):
+        await plane.responses.sweep()
+    plane.store.append_revocation = kept  # type: ignore[method-assign]
+    await plane.responses.sweep()
+    (stored,) = await plane.store.revocations()
+    assert stored.revocation.scope == Scope(kind=ScopeKind.RUN, id=run)
+    await plane.responses.sweep()
+    assert len(await plane.store.revocations()) == 1
+    await plane.close()
+
+
+async def test_what_ended_long_ago_is_forgotten_by_the_store() -> None:
+    plane = await held_family()
+    find(plane, await plane.open())
+    await plane.responses.log.settle()
+    plane.clock.advance(1_801 + 3_600)  # type: ignore[attr-defined]
+    await plane.responses.sweep()
+    assert len(await plane.store.list_responses()) == 1  # the limits look back a day
+    plane.clock.advance(86_400)  # type: ignore[attr-defined]
+    await plane.responses.sweep()
+    assert await plane.store.list_responses() == []
+    await plane.close()

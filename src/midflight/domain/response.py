@@ -12,6 +12,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
+import msgspec
+
+from midflight.domain.identity import Author
 from midflight.domain.revocation import Scope
 from midflight.domain.value import Value
 
@@ -127,6 +130,19 @@ class Response(Value):
     def is_in_force(self, now: float) -> bool:
         """Whether it holds at `now` (Unix seconds), unless it was lifted or replaced."""
         return not self.lifts and now < self.until
+
+    def lifted(self, new_id: str, *, at: float, reason: str, author: Author) -> Response:
+        """The entry that ends this one."""
+        return msgspec.structs.replace(
+            self,
+            id=new_id,
+            at=at,
+            reason=reason,
+            author=author.name,
+            proof=author.proof,
+            replaces="",
+            lifts=self.id,
+        )
 
 
 class Standing(Value):

@@ -423,9 +423,7 @@ class Guard:
                 whole=stopped is not None,
             )
 
-    async def _write_down(
-        self, case: Case, flow: RunFlow, ticket: Ticket, *, reads: bool
-    ) -> None:
+    async def _write_down(self, case: Case, flow: RunFlow, ticket: Ticket, *, reads: bool) -> None:
         """What must not be lost of an action, before anything of it leaves.
 
         Raises:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from midflight.domain.errors import Conflict, MidflightError, NotFound
 from midflight.domain.identity import Author, Mode
 from midflight.domain.response import Level, Rate, Response
@@ -143,15 +141,11 @@ class ResponseDesk:
         found = self.show(response_id).response
         if not reason.strip():
             raise Conflict("Lifting needs a reason.", hint="Add --reason.")
-        lifting = msgspec.structs.replace(
-            found,
-            id=f"rsp_{self._clock.token()}",
+        lifting = found.lifted(
+            f"rsp_{self._clock.token()}",
             at=self._clock.now(),
             reason=reason.strip(),
-            author=author.name,
-            proof=author.proof,
-            replaces="",
-            lifts=found.id,
+            author=author,
         )
         await self._responses.log.keep(lifting)
         self._responses.remove(found, lifting)

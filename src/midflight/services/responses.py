@@ -48,6 +48,8 @@ Told: TypeAlias = Callable[[Response], None]
 
 MAX_REASON = 500
 """Characters of a finding that whoever is held gets to see."""
+FORGETS_S = 3_600.0
+"""How often the store is rid of what ended long ago."""
 EXTENDS_S = 60.0
 """A repeated finding is written down when it makes a response last so much longer, or worse."""
 
@@ -78,6 +80,9 @@ class Responses:
         self.log = ResponseLog(store=store, recorder=recorder, clock=clock, telemetry=telemetry)
         self._limits = WideLimits()
         self._throttles = Throttles()
+        self._revoked: dict[str, str] = {}
+        """Which response a revocation goes with."""
+        self._forgot = clock.monotonic()
         self._told: list[Told] = []
         self._beyond: list[Told] = []
 
@@ -107,13 +112,18 @@ class Responses:
             if entry.id not in gone and entry.is_in_force(now):
                 self.standings.enter(entry)
         # A crash may have come between a response and the revocation that goes with it.
-        proofs = {stored.revocation.proof for stored in await self._store.revocations(after=0)}
+        logged = await self._store.revocations(after=0)
+        known = {each.revocation.proof: each.revocation.id for each in logged}
         for entry in self.standings.all():
-            if entry.level is Level.REVOKE and not entry.observed and entry.proof not in proofs:
-                id_ = (
-                    entry.run if entry.scope.kind is ScopeKind.RUN and entry.run else entry.scope.id
-                )
-                await self._strike(entry, Scope(kind=entry.scope.kind, id=id_))
+            if entry.level is not Level.REVOKE or entry.observed:
+                continue
+            if entry.proof in known:
+                self._revoked[known[entry.proof]] = entry.id
+            else:
+                in_run = entry.scope.kind is ScopeKind.RUN and entry.run
+                scope = Scope(kind=entry.scope.kind, id=entry.run if in_run else entry.scope.id)
+                await self._strike(entry, scope)
+        self._interruption.on_lifted(self._lifted_elsewhere)
 
     async def sweep(self) -> None:
         """Every few seconds: what is owed, and what has ended."""
@@ -124,7 +134,9 @@ class Responses:
         self._throttles.keep_only(self.standings.all())
         self._limits.forget(before=now - KEPT_S)
         await self.log.settle()
-        await self.log.forget()
+        if self._clock.monotonic() - self._forgot >= FORGETS_S:
+            self._forgot = self._clock.monotonic()
+            await self.log.forget()
 
     async def close(self) -> None:
         """Finish what is under way."""
@@ -170,6 +182,21 @@ class Responses:
         self._tell(lifting)
 
     # Inside
+
+    def _lifted_elsewhere(self, lift: Revocation) -> None:
+        """Whoever lifts the revocation of a workload means the response that it goes with, too."""
+        response_id = self._revoked.pop(lift.lifts or "", "")
+        found = next((each for each in self.standings.all() if each.id == response_id), None)
+        if found is None:
+            return
+        lifting = found.lifted(
+            f"rsp_{self._clock.token()}",
+            at=lift.at,
+            reason=lift.reason,
+            author=Author(name=lift.author, proof=lift.proof),
+        )
+        self.log.note(lifting)
+        self.remove(found, lifting)
 
     def _answer(self, finding: Finding, rule: Rule) -> None:
         live = self._runs.of(finding.run) if finding.run else None
@@ -288,7 +315,7 @@ class Responses:
         if not response.observed:
             if response.level is Level.REVOKE:
                 self.log.aside(self._strike(response, self._struck(response)))
-            elif response.level.rank > before.rank:
+            if response.level.rank > before.rank:
                 self._cut(response)
         self._tell(response)
 
@@ -320,24 +347,27 @@ class Responses:
             # A run that was revoked is over, whatever ends.
             until=None if scope.kind is ScopeKind.RUN else response.until,
         )
-        return self._settle(striking)
+        return self._settle(striking, response)
 
-    async def _settle(self, striking: Coroutine[Any, Any, Receipt]) -> None:
+    async def _settle(self, striking: Coroutine[Any, Any, Receipt], response: Response) -> None:
         # What the store does not take now is owed to it: the interruption tells it again.
-        await striking
+        receipt = await striking
+        self._revoked[receipt.revocation.id] = response.id
 
     def _cut(self, response: Response) -> None:
         """Stop what is in flight and would not be permitted to begin any more.
 
-        Under a challenge that is what has not sent anything yet; a quarantine stops it all.
+        Under a challenge that is what has not sent anything yet; a quarantine stops all but closed
+        reads, and nothing goes on in a family whose run is revoked.
         """
         if response.level.rank < Level.CHALLENGE.rank:
             return
-        late = response.level is Level.QUARANTINE
+        late = response.level is not Level.CHALLENGE
+        everything = response.level is Level.REVOKE
         keys = set(keys_of(response))
 
         def hit(flight: Flight) -> bool:
-            if not flight.effectful or (flight.sent and not late):
+            if (not flight.effectful and not everything) or (flight.sent and not late):
                 return False
             if response.scope.kind is ScopeKind.WORKLOAD:
                 return (ScopeKind.WORKLOAD, response.workload) in flight.scopes
