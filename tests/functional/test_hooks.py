@@ -24,7 +24,7 @@ def test_a_yes_in_slack_lets_this_very_action_pass_once(plane: HookedPlane) -> N
     document = plane.posts("/chat")[0].document
     text = document["blocks"][1]["text"]["text"]
     assert "action: desk/send_mail" in text
-    assert "to: bob@x.org" in text  # a yes is about what was shown
+    assert "argument to: bob@x.org" in text  # a yes is about what was shown
     assert plane.buttons().keys() == {"Approve", "Refuse", "I have it"}
     status, said = plane.press(plane.buttons()["Approve"])
     assert status == 200, said
