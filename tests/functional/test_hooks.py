@@ -100,6 +100,16 @@ def test_what_is_no_event_of_interest_is_taken_and_means_nothing(plane: HookedPl
     assert plane.knock("/hooks/page", headers, body) == (200, {"message": "Nothing to do."})
 
 
+def test_incidents_of_others_are_no_errors(plane: HookedPlane) -> None:
+    # What is not taken is sent again, and a subscription that fails is switched off.
+    for number, (key, agent) in enumerate(
+        [("somebody-elses", "P0ANN"), ("", "P0ANN"), ("with spaces", "P0ANN"), ("ntc_1", "")]
+    ):
+        body, headers = pager_request(key, agent=agent, event=f"E{number}")
+        assert plane.knock("/hooks/page", headers, body)[0] == 200
+    assert plane.running.records("acknowledged") == []
+
+
 @pytest.mark.parametrize(
     ("path", "method", "status"),
     [("/hooks/none", "POST", 404), ("/hooks/chat", "GET", 400), ("/hooks/chat/x", "POST", 404)],
