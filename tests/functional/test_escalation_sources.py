@@ -147,6 +147,34 @@ async def test_a_finding_that_says_something_is_told_until_somebody_has_it(
     assert await plane.waiting() == []
 
 
+async def test_a_finding_that_the_last_process_did_not_tell_of_is_found_in_the_ledger(
+    plane: SourcedPlane,
+) -> None:
+    await plane.begin()
+    seen = Finding(
+        id="fnd_1",
+        at=plane.clock.now(),
+        detector="canary",
+        strength=Strength.STRONG,
+        seen="a canary",
+        workload=WORKLOAD,
+    )
+    plane.detection.found(seen)  # nobody listens yet
+    for _ in range(2):
+        await plane.sources.start(await plane.records())
+        assert [each.subject for each in await plane.waiting()] == ["fnd_1"]
+
+
+async def test_a_bug_in_telling_stops_no_action(
+    plane: SourcedPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await plane.begin()
+    await plane.listen()
+    monkeypatch.setattr(plane.escalation, "wanted", lambda *given: 1 / 0)
+    await plane.ask(run, **TO)  # asked about as ever
+    assert isinstance(await plane.act(run, "look"), Performed)
+
+
 @pytest.mark.parametrize(
     ("scope", "owner"),
     [
