@@ -17,6 +17,7 @@ MAIL = (
     '[channels.mail]\nkind = "email"\nhost = "smtp.example.org"\nsender = "m@example.org"\n'
     'recipients = ["a@example.org"]\n'
 )
+PAGE = '[channels.page]\nkind = "pagerduty"\nkey = "env:K"\n'
 HOOK = '[hooks.chat]\nkind = "slack"\nsecret = "env:S"\nteam = "T1"\n'
 
 
@@ -37,9 +38,9 @@ def problems(folder: Path, text: str) -> str:
         (HOOK, "there is no channel of this name"),
         (MAIL + HOOK.replace("chat", "mail"), "the channel is of kind email"),
         (CHAT + HOOK.replace('team = "T1"\n', ""), "team belongs to kind slack"),
-        (CHAT + HOOK.replace("env:S", "s3cret"), "is not env:NAME or file:PATH"),
-        (CHAT.replace("file:url", "https://hooks.example.org/s3cret"), "is not env:NAME"),
-        (CHAT.replace("chat", "Chat!"), "lower-case"),
+        (CHAT + HOOK.replace("env:S", "s3cret"), "write env:NAME or file:PATH"),
+        (CHAT.replace("file:url", "https://hooks.example.org/s3cret"), "write env:NAME"),
+        (CHAT.replace("channels.chat", 'channels."Chat!"'), "lower-case"),
         (MAIL + 'username = "m"\n', "needs username and password"),
         (MAIL + 'tls = "none"\n', "for a server on this machine"),
         (MAIL.replace("a@example.org", "a@example.org\\nBcc: x@y.org"), "is not an e-mail address"),
@@ -50,8 +51,7 @@ def problems(folder: Path, text: str) -> str:
             "is http and not loopback",
         ),
         (
-            '[channels.page]\nkind = "pagerduty"\nkey = "env:K"\n'
-            '[hooks.page]\nkind = "pagerduty"\nsecret = "env:S"\nmay_answer = true\n',
+            PAGE + '[hooks.page]\nkind = "pagerduty"\nsecret = "env:S"\nmay_answer = true\n',
             "does not answer approvals",
         ),
         ("[break_glass]\nmax = '8d'\n", "break_glass.max"),
