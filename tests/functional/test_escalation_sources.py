@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from approval_kit import OWNER
 from glass_kit import PEOPLE, GlassPlane
@@ -79,6 +80,18 @@ async def test_a_question_is_its_approvers_then_the_owners_then_the_contacts(
     assert (notice.digest, notice.expires_at) == (request.digest, request.expires_at)
     assert dict(notice.facts)["action"] == "one/send"
     assert "bob@x.org" not in str(notice.facts)  # arguments are sealed, and stay so
+
+
+async def test_a_team_stands_in_for_an_owner_who_cannot_be_reached(plane: SourcedPlane) -> None:
+    run = await plane.begin()
+    known = plane.inventory.current(WORKLOAD)
+    assert known is not None
+    changed = msgspec.structs.replace(known, owner="somebody", team="boss")
+    await plane.inventory.register(changed, OPERATOR)
+    await plane.listen()
+    await plane.ask(run, **TO)
+    (notice,) = await plane.waiting()
+    assert (notice.owner, notice.chain) == ("somebody", ("boss", "oncall"))
 
 
 async def test_a_question_ends_with_its_answer_its_use_and_its_run(plane: SourcedPlane) -> None:

@@ -137,7 +137,7 @@ class EscalationSources:
     # Inside
 
     def _of_approval(self, request: ApprovalRequest) -> tuple[Notice, tuple[str, ...]]:
-        owner, escalation = self._people(request.workload, owner=request.owner)
+        owner, people = self._people(request.workload, owner=request.owner)
         named = tuple(owner if name == OWNER else name for name in request.approvers)
         action = f"{request.upstream}/{request.name or request.method}"
         asked = "; ".join(reason.text or reason.policy for reason in request.reasons)
@@ -167,10 +167,10 @@ class EscalationSources:
             created_at=request.created_at,
             expires_at=request.expires_at,
         )
-        return notice, (*named, owner, escalation)
+        return notice, (*named, *people)
 
     def _of_finding(self, finding: Finding) -> tuple[Notice, tuple[str, ...]]:
-        owner, escalation = self._people(finding.workload, owner=finding.owner)
+        owner, people = self._people(finding.workload, owner=finding.owner)
         notice = Notice(
             id="",
             kind=NoticeKind.FINDING,
@@ -193,7 +193,7 @@ class EscalationSources:
             group=f"finding {finding.detector} {finding.run or finding.workload}",
             ends_with_ack=True,
         )
-        return notice, (owner, escalation)
+        return notice, people
 
     async def _of_revocation(self, revocation: Revocation) -> tuple[Notice, tuple[str, ...]]:
         scope = revocation.scope
@@ -208,7 +208,7 @@ class EscalationSources:
                 owner = scope.id
             case _:
                 pass
-        owner, escalation = self._people(workload, owner=owner)
+        owner, people = self._people(workload, owner=owner)
         impact = self._interruption.preview(scope)
         left = "; ".join(f"{n} bytes to {name}" for name, n in sorted(impact.bytes_out.items()))
         notice = Notice(
@@ -236,7 +236,7 @@ class EscalationSources:
             ends_with_ack=scope.kind is ScopeKind.RUN,
             created_at=int(revocation.at),
         )
-        return notice, (owner, escalation)
+        return notice, people
 
     async def _look_at_leases(self, told: Sequence[Notice]) -> None:
         stuck = await self._store.list_leases(stuck=True)
@@ -251,7 +251,7 @@ class EscalationSources:
                 self._known.pop(notice.subject, None)
 
     def _of_lease(self, lease: Lease) -> tuple[Notice, tuple[str, ...]]:
-        owner, escalation = self._people(lease.workload)
+        owner, people = self._people(lease.workload)
         notice = Notice(
             id="",
             kind=NoticeKind.LEASE,
@@ -273,14 +273,10 @@ class EscalationSources:
             run=lease.run,
             group=f"lease {lease.credential}",
         )
-        return notice, (owner, escalation)
+        return notice, people
 
-    def _people(self, workload: str, *, owner: str = "") -> tuple[str, str]:
-        """Owner and escalation contact of a workload, as registered."""
-        known = self._workload(workload)
-        if known is None:
-            return owner, ""
-        return owner or known.owner, known.escalation
+    def _people(self, workload: str, *, owner: str = "") -> tuple[str, tuple[str, ...]]:
+        return self._escalation.people(self._workload(workload), owner=owner)
 
     def _note(self, known: str) -> None:
         if len(self._known) >= MAX_KNOWN:
