@@ -7,10 +7,10 @@ from escalation_kit import CONTACTS, OLIVIA, Told, notice
 from notify_kit import ListChannel
 
 from midflight.domain.errors import Conflict, NotFound, StoreUnavailable
-from midflight.domain.notice import Contact, NoticeState
+from midflight.domain.notice import Contact, Notice, NoticeState
 from midflight.domain.records import Acknowledged, Notified
 from midflight.services.escalation import MAX_QUEUE
-from midflight.services.ports.notify import NotDelivered, Telling
+from midflight.services.ports.notify import Item, NotDelivered, Telling
 from midflight.testing import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -233,6 +233,21 @@ async def test_an_answer_while_it_is_told_stands_and_its_end_is_told() -> None:
     after = await plane.about()
     assert after.state is NoticeState.ACKNOWLEDGED
     assert [each.contact for each in after.told] == ["ann"]
+
+
+async def test_an_answer_just_before_it_is_told_spares_everybody() -> None:
+    plane = await told()
+    filed = await plane.file()
+    item = plane.telling._item
+
+    async def answered_meanwhile(notice: Notice, channel: str) -> Item:
+        await plane.escalation.acknowledge(filed.id, author=OLIVIA)
+        return await item(notice, channel)
+
+    plane.telling._item = answered_meanwhile
+    await plane.telling.tick()
+    await plane.later(10_000)
+    assert plane.heard() == {}
 
 
 async def test_an_end_that_cannot_be_told_is_told_later() -> None:

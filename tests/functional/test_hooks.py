@@ -24,7 +24,7 @@ def test_a_yes_in_slack_lets_this_very_action_pass_once(plane: HookedPlane) -> N
     document = plane.posts("/chat")[0].document
     text = document["blocks"][1]["text"]["text"]
     assert "action: desk/send_mail" in text
-    assert "to: bob@x.org" in text  # a yes is about what was shown
+    assert "argument to: bob@x.org" in text  # a yes is about what was shown
     assert plane.buttons().keys() == {"Approve", "Refuse", "I have it"}
     status, said = plane.press(plane.buttons()["Approve"])
     assert status == 200, said
@@ -98,6 +98,16 @@ def test_where_slack_takes_an_answer_it_gets_one(plane: HookedPlane) -> None:
 def test_what_is_no_event_of_interest_is_taken_and_means_nothing(plane: HookedPlane) -> None:
     body, headers = pager_request("x", kind="pagey.ping")
     assert plane.knock("/hooks/page", headers, body) == (200, {"message": "Nothing to do."})
+
+
+def test_incidents_of_others_are_no_errors(plane: HookedPlane) -> None:
+    # What is not taken is sent again, and a subscription that fails is switched off.
+    for number, (key, agent) in enumerate(
+        [("somebody-elses", "P0ANN"), ("", "P0ANN"), ("with spaces", "P0ANN"), ("ntc_1", "")]
+    ):
+        body, headers = pager_request(key, agent=agent, event=f"E{number}")
+        assert plane.knock("/hooks/page", headers, body)[0] == 200
+    assert plane.running.records("acknowledged") == []
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,10 @@ async def test_a_webhook_is_signed_as_its_receiver_computes_it(there: Receiver) 
                     "notice": "ntc_0123",
                     "subject": "apr_0123",
                     "title": "An action waits for approval",
-                    "facts": {"action": "mail/send", "to": "bob@x.org (untrusted)"},
+                    "facts": [
+                        {"name": "action", "value": "mail/send"},
+                        {"name": "to", "value": "bob@x.org (untrusted)"},
+                    ],
                     "link": "",
                     "answers": {"Approve": "mft1.approve.t", "Refuse": "mft1.refuse.t"},
                 }
@@ -151,7 +154,7 @@ async def test_pagerduty_is_triggered_acknowledged_and_resolved_under_one_key(
     assert first["payload"]["severity"] == "critical"
     assert first["payload"]["source"] == "midflight test"
     assert first["payload"]["summary"] == "An action waits for approval"
-    assert first["payload"]["custom_details"]["questions"][0]["action"] == "mail/send"
+    assert "action: mail/send" in first["payload"]["custom_details"]["questions"][0]["facts"]
     assert first["links"] == [{"href": "https://x.org/a", "text": "An action waits for approval"}]
     assert second == {
         "event_action": "acknowledge",

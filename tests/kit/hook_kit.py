@@ -206,7 +206,11 @@ def pager_request(
             "event_type": kind,
             "resource_type": "incident",
             "occurred_at": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", moment),
-            "agent": {"id": agent, "type": "user_reference", "summary": "Olivia"},
+            "agent": {
+                "id": agent or "I1",
+                "type": "user_reference" if agent else "service_reference",
+                "summary": "Olivia",
+            },
             "client": None,
             "data": {"id": "Q1", "type": "incident", "incident_key": key, "status": "acknowledged"},
         }

@@ -184,13 +184,18 @@ TestEscalations = Escalations.TestCase
 STEPS = st.lists(st.sampled_from(["begin", "tell", "miss", "give up", "ack", "end"]), max_size=30)
 
 
-@given(steps=STEPS, chain=st.lists(st.sampled_from("abcde"), min_size=1, max_size=5, unique=True))
-def test_a_notice_only_goes_forward(steps: list[str], chain: list[str]) -> None:
+@given(
+    steps=STEPS,
+    ends=st.booleans(),
+    chain=st.lists(st.sampled_from("abcde"), min_size=1, max_size=5, unique=True),
+)
+def test_a_notice_only_goes_forward(steps: list[str], ends: bool, chain: list[str]) -> None:
     notice = NoticeValue(
         id="ntc_1",
         kind="approval",
         subject="apr_1",
         title="t",
+        ends_with_ack=ends,
         chain=tuple(chain),  # type: ignore[arg-type]
     )
     now = 1_000

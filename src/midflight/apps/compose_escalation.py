@@ -51,6 +51,8 @@ TICK_S = 5.0
 """How often it is looked who is to be told, when nothing stirs."""
 SETTLE_S = 0.2
 """What stirs within so many seconds is told together."""
+LAST_RECORDS = 1_000
+"""Records in which a start looks for findings that the last process did not tell of."""
 _KEY = "midflight:escalation"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -135,7 +137,7 @@ class Escalating:
             boot=boot_id(),
             alarmed=(default,) if default else (),
         )
-        self._sealer = plane.sealer
+        self._sealer, self._ledger = plane.sealer, plane.ledger
         plane.approvals.on_filed(self.sources.approval_filed)
         plane.approvals.on_settled(self.sources.approval_settled)
         plane.approvals.break_with(self.glass)
@@ -152,7 +154,8 @@ class Escalating:
         self._interruption.on_revoked(self.sources.revoked)
         await self.glass.start()
         await self.sources.settle()
-        await self.sources.start()
+        last = await self._ledger.tail(LAST_RECORDS)
+        await self.sources.start([each.record for each in last if each.record is not None])
         await self.telling.start()
         working = asyncio.ensure_future(self._work())
         try:
@@ -278,6 +281,7 @@ def _links(settings: Settings) -> Callable[[Notice], str]:
 
 
 __all__ = [
+    "LAST_RECORDS",
     "SETTLE_S",
     "TICK_S",
     "Escalating",

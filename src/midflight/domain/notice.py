@@ -267,15 +267,17 @@ def acknowledged(notice: Notice, *, by: str, proof: str, now: int) -> Notice:
             + ", so it cannot be acknowledged.",
             hint="midflight open shows what still waits.",
         )
-    after = _after(
+    is_over = notice.ends_with_ack
+    return _after(
         notice,
-        state=NoticeState.ACKNOWLEDGED,
+        state=NoticeState.RESOLVED if is_over else NoticeState.ACKNOWLEDGED,
         by=by,
         proof=proof,
         acknowledged_at=now,
+        ended_at=now if is_over else 0,
+        why="acknowledged" if is_over else "",
         sending="",
     )
-    return resolved(after, now=now, why="acknowledged") if notice.ends_with_ack else after
 
 
 def resolved(notice: Notice, *, now: int, why: str) -> Notice:

@@ -26,6 +26,7 @@ from midflight.domain.errors import (
     Malformed,
     MidflightError,
     NotFound,
+    StoreUnavailable,
 )
 from midflight.domain.identity import Author, Workload
 from midflight.domain.notice import MAX_CHAIN, Notice, NoticeKind, Severity, facts_of
@@ -100,8 +101,7 @@ class BreakGlassDesk:
             if not entry.closed_at:
                 self._open[entry.workload] = entry
                 self._end_if_over(entry)
-            owner, escalation = self._people(entry.workload, entry.owner)
-            await self._escalation.file(*self._notice(entry, owner, escalation))
+            await self._escalation.file(*self._notice(entry))
         await self.sweep()
 
     # On the path of actions: no waiting
@@ -181,7 +181,11 @@ class BreakGlassDesk:
             raise
         self._open[workload.id] = entry
         log.warning("break_glass_opened", id=entry.id, workload=entry.workload, author=author.name)
-        await self._escalation.file(*self._notice(entry, workload.owner, workload.escalation))
+        notice, people = self._notice(entry)
+        try:
+            await self._escalation.file(notice, people)
+        except StoreUnavailable:
+            self._escalation.wanted(notice, people)  # it is open; who is told later, is told
         return entry
 
     async def close(self, entry_id: str, *, author: Author) -> BreakGlass:
@@ -212,7 +216,11 @@ class BreakGlassDesk:
         )
         await self._changed("break_glass.review", after, author, {"note": after.note})
         await self._store.put_break_glass(after)
-        await self._escalation.resolve(entry.id, f"reviewed by {author.name}")
+        why = f"reviewed by {author.name}"
+        try:
+            await self._escalation.resolve(entry.id, why)
+        except StoreUnavailable:
+            self._escalation.ended(entry.id, why)
         return after
 
     async def list(self, *, settled: bool = False) -> Sequence[BreakGlass]:
@@ -321,10 +329,6 @@ class BreakGlassDesk:
         known = self._workload(entry.workload)
         return scopes_over(entry.workload, owner=entry.owner if known is None else known.owner)
 
-    def _people(self, workload_id: str, owner: str) -> tuple[str, str]:
-        known = self._workload(workload_id)
-        return (owner, "") if known is None else (known.owner, known.escalation)
-
     def _latest(self, entry: BreakGlass) -> BreakGlass:
         """As it is here, where that is newer than what is stored."""
         held = self._open.get(entry.workload)
@@ -340,9 +344,9 @@ class BreakGlassDesk:
             f"There is no break-glass {entry_id}.", hint="midflight break-glass list shows them."
         )
 
-    def _notice(
-        self, entry: BreakGlass, owner: str, escalation: str
-    ) -> tuple[Notice, tuple[str, ...]]:
+    def _notice(self, entry: BreakGlass) -> tuple[Notice, tuple[str, ...]]:
+        known = self._workload(entry.workload)
+        owner, people = self._escalation.people(known, owner="" if known else entry.owner)
         ends = datetime.fromtimestamp(entry.ends_at, tz=UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         notice = Notice(
             id="",
@@ -364,7 +368,7 @@ class BreakGlassDesk:
             together=MAX_CHAIN,
             created_at=entry.opened_at,
         )
-        return notice, (owner, escalation, *self._alarmed)
+        return notice, (*people, *self._alarmed)
 
     async def _changed(
         self, what: str, entry: BreakGlass, author: Author, details: JSONObject

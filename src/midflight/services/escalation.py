@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from midflight.domain.errors import Conflict, LedgerUnavailable, NotFound
-from midflight.domain.identity import Author
+from midflight.domain.identity import Author, Workload
 from midflight.domain.notice import (
     MAX_CHAIN,
     Contact,
@@ -80,6 +80,17 @@ class Escalation:
         self._changed: list[Callable[[Notice], None]] = []
         self.stirred = asyncio.Event()
         """Set whenever there may be something to tell."""
+
+    def people(self, workload: Workload | None, *, owner: str = "") -> tuple[str, tuple[str, ...]]:
+        """Who answers for a workload, and whom to tell, in order: owner, escalation contact.
+
+        Its team stands in for an owner who cannot be reached.
+        """
+        if workload is None:
+            return owner, (owner,)
+        owner = owner or workload.owner
+        team = () if owner in self._contacts else (workload.team,)
+        return owner, (owner, *team, workload.escalation)
 
     # From the path of actions: never waits, never raises
 

@@ -110,7 +110,8 @@ class EscalationItems:
                 # Shortened, or with characters that hide: to be looked at where it can be read.
                 is_whole = False
             came = ", ".join(dict.fromkeys(each.origin.value for each in roles))
-            shown.append((name, f"{value} ({came})" if came else value))
+            # Under a name that none of our own facts has: an argument may be called like one.
+            shown.append((f"argument {name}", f"{value} ({came})" if came else value))
         return shown, is_whole
 
     def _is_hidden(self, path: str, text: str, roles: Sequence[ArgumentFacts]) -> bool:

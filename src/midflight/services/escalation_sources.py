@@ -2,22 +2,25 @@
 
 Two ways in. What happens is given away at once by listeners that wait for nothing. And what is
 still open is looked for in the store, at a start and every few seconds, so that what a process lost
-when it died is found by the next one. A finding is only in the ledger: one that was found in the
-second before a crash is not told of.
+when it died is found by the next one; findings, which only the ledger has, among its last records.
 
 Above: `apps/compose_escalation.py`, which binds the listeners. Below: `escalation.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
+
+import structlog
 
 from midflight.domain.approval import OWNER, ApprovalRequest, ApprovalState
 from midflight.domain.finding import Finding, Strength
 from midflight.domain.identity import Workload
 from midflight.domain.lease import Lease
 from midflight.domain.notice import Notice, NoticeKind, Severity, facts_of
+from midflight.domain.records import Found, Record
 from midflight.domain.revocation import Revocation, ScopeKind
 from midflight.services.escalation import Escalation
 from midflight.services.interruption import Interruption
@@ -27,6 +30,8 @@ from midflight.services.ports.store import Store
 OLD_S = 86_400
 """A revocation that was in force for longer when a plane starts is no news."""
 MAX_KNOWN = 100_000
+
+log = structlog.get_logger(__name__)
 
 _HOW_LOUD = {
     ScopeKind.RUN: Severity.WARNING,
@@ -61,7 +66,8 @@ class EscalationSources:
 
     def approval_filed(self, request: ApprovalRequest) -> None:
         """A question was filed (`Approvals.on_filed`)."""
-        self._escalation.wanted(*self._of_approval(request))
+        with _quietly("approval"):
+            self._escalation.wanted(*self._of_approval(request))
 
     def approval_settled(self, approval: str) -> None:
         """A question was answered, or is over (`Approvals.on_settled`)."""
@@ -69,32 +75,9 @@ class EscalationSources:
 
     def found(self, finding: Finding) -> None:
         """Something was found (`Detection.respond_with`). What says little is not told."""
-        if finding.strength < Strength.FAIR:
-            return
-        owner, escalation = self._people(finding.workload, owner=finding.owner)
-        notice = Notice(
-            id="",
-            kind=NoticeKind.FINDING,
-            subject=finding.id,
-            title=f"Detector {finding.detector} found something",
-            facts=facts_of(
-                {
-                    "workload": finding.workload,
-                    "run": finding.run,
-                    "about": "/".join(part for part in (finding.upstream, finding.name) if part),
-                    "seen": finding.seen,
-                    "usual": finding.usual,
-                    "records": " ".join(finding.records),
-                }
-            ),
-            severity=Severity.ERROR if finding.strength is Strength.STRONG else Severity.WARNING,
-            owner=owner,
-            workload=finding.workload,
-            run=finding.run,
-            group=f"finding {finding.detector} {finding.run or finding.workload}",
-            ends_with_ack=True,
-        )
-        self._escalation.wanted(notice, (owner, escalation))
+        if finding.strength >= Strength.FAIR:
+            with _quietly("finding"):
+                self._escalation.wanted(*self._of_finding(finding))
 
     def revoked(self, revocation: Revocation) -> None:
         """A revocation took effect (`Interruption.on_revoked`); `look` finds it."""
@@ -103,9 +86,15 @@ class EscalationSources:
 
     # Beside it
 
-    async def start(self) -> None:
-        """Know what is old, and find what the last process did not write down."""
+    async def start(self, recorded: Sequence[Record] = ()) -> None:
+        """Know what is old, and find what the last process did not write down.
+
+        `recorded` are the last records of the ledger.
+        """
         now = self._clock.now()
+        for record in recorded:
+            if isinstance(record, Found) and record.finding.at > now - OLD_S:
+                self.found(record.finding)
         for revocation in self._interruption.listing():
             if revocation.at < now - OLD_S:
                 self._note(revocation.id)
@@ -148,7 +137,7 @@ class EscalationSources:
     # Inside
 
     def _of_approval(self, request: ApprovalRequest) -> tuple[Notice, tuple[str, ...]]:
-        owner, escalation = self._people(request.workload, owner=request.owner)
+        owner, people = self._people(request.workload, owner=request.owner)
         named = tuple(owner if name == OWNER else name for name in request.approvers)
         action = f"{request.upstream}/{request.name or request.method}"
         asked = "; ".join(reason.text or reason.policy for reason in request.reasons)
@@ -178,7 +167,33 @@ class EscalationSources:
             created_at=request.created_at,
             expires_at=request.expires_at,
         )
-        return notice, (*named, owner, escalation)
+        return notice, (*named, *people)
+
+    def _of_finding(self, finding: Finding) -> tuple[Notice, tuple[str, ...]]:
+        owner, people = self._people(finding.workload, owner=finding.owner)
+        notice = Notice(
+            id="",
+            kind=NoticeKind.FINDING,
+            subject=finding.id,
+            title=f"Detector {finding.detector} found something",
+            facts=facts_of(
+                {
+                    "workload": finding.workload,
+                    "run": finding.run,
+                    "about": "/".join(part for part in (finding.upstream, finding.name) if part),
+                    "seen": finding.seen,
+                    "usual": finding.usual,
+                    "records": " ".join(finding.records),
+                }
+            ),
+            severity=Severity.ERROR if finding.strength is Strength.STRONG else Severity.WARNING,
+            owner=owner,
+            workload=finding.workload,
+            run=finding.run,
+            group=f"finding {finding.detector} {finding.run or finding.workload}",
+            ends_with_ack=True,
+        )
+        return notice, people
 
     async def _of_revocation(self, revocation: Revocation) -> tuple[Notice, tuple[str, ...]]:
         scope = revocation.scope
@@ -193,7 +208,7 @@ class EscalationSources:
                 owner = scope.id
             case _:
                 pass
-        owner, escalation = self._people(workload, owner=owner)
+        owner, people = self._people(workload, owner=owner)
         impact = self._interruption.preview(scope)
         left = "; ".join(f"{n} bytes to {name}" for name, n in sorted(impact.bytes_out.items()))
         notice = Notice(
@@ -221,7 +236,7 @@ class EscalationSources:
             ends_with_ack=scope.kind is ScopeKind.RUN,
             created_at=int(revocation.at),
         )
-        return notice, (owner, escalation)
+        return notice, people
 
     async def _look_at_leases(self, told: Sequence[Notice]) -> None:
         stuck = await self._store.list_leases(stuck=True)
@@ -236,7 +251,7 @@ class EscalationSources:
                 self._known.pop(notice.subject, None)
 
     def _of_lease(self, lease: Lease) -> tuple[Notice, tuple[str, ...]]:
-        owner, escalation = self._people(lease.workload)
+        owner, people = self._people(lease.workload)
         notice = Notice(
             id="",
             kind=NoticeKind.LEASE,
@@ -258,19 +273,24 @@ class EscalationSources:
             run=lease.run,
             group=f"lease {lease.credential}",
         )
-        return notice, (owner, escalation)
+        return notice, people
 
-    def _people(self, workload: str, *, owner: str = "") -> tuple[str, str]:
-        """Owner and escalation contact of a workload, as registered."""
-        known = self._workload(workload)
-        if known is None:
-            return owner, ""
-        return owner or known.owner, known.escalation
+    def _people(self, workload: str, *, owner: str = "") -> tuple[str, tuple[str, ...]]:
+        return self._escalation.people(self._workload(workload), owner=owner)
 
     def _note(self, known: str) -> None:
         if len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
         self._known[known] = None
+
+
+@contextlib.contextmanager
+def _quietly(what: str) -> Generator[None]:
+    """A question that cannot be told of must not become an action that fails."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 -- a bug in telling must stop no action
+        log.warning("not_noticed", what=what, why=type(error).__name__)
 
 
 def _iso(at: float) -> str:

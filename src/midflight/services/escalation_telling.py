@@ -32,7 +32,7 @@ from midflight.domain.records import Notified
 from midflight.domain.value import Value
 from midflight.services.escalation import Escalation
 from midflight.services.escalation_endings import EscalationEndings
-from midflight.services.escalation_words import MAX_ITEMS, loudest_first, message_of
+from midflight.services.escalation_words import MAX_ITEMS, loudest_first, message_of, rank
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.notify import Channel, Item, Message, NotDelivered
 from midflight.services.ports.recorder import Recorder
@@ -175,7 +175,7 @@ class EscalationTelling:
         if not ready or room <= 0:
             return []
         # The last message that there is room for takes all the rest with it.
-        names = list(ready)
+        names = sorted(ready, key=lambda group: rank(loudest_first(ready[group])[0]))
         alone = names if len(names) <= room else names[: room - 1]
         rest = names[len(alone) :]
         found = [self._batch(contact, ready[name]) for name in alone]

@@ -20,9 +20,14 @@ _MANY = {
 }
 
 
+def rank(notice: Notice) -> tuple[int, int]:
+    """What is told first has the smallest: the loudest, and of these the oldest."""
+    return -_LOUD.index(notice.severity), notice.created_at
+
+
 def loudest_first(notices: Sequence[Notice]) -> Sequence[Notice]:
     """In the order in which a message shows them."""
-    return sorted(notices, key=lambda each: (-_LOUD.index(each.severity), each.created_at))
+    return sorted(notices, key=rank)
 
 
 def message_of(
@@ -56,4 +61,4 @@ def message_of(
     )
 
 
-__all__ = ["MAX_ITEMS", "loudest_first", "message_of"]
+__all__ = ["MAX_ITEMS", "loudest_first", "message_of", "rank"]

@@ -64,7 +64,7 @@ def document(message: Message, *, source: str) -> JSONObject:
                     {
                         "title": item.title,
                         "subject": item.subject,
-                        **{name: plain(value, 300) for name, value in item.facts},
+                        "facts": [f"{name}: {plain(value, 300)}" for name, value in item.facts],
                     }
                     for item in message.items
                 ],

@@ -69,7 +69,7 @@ def _item(item: Item) -> JSONObject:
         "notice": item.notice,
         "subject": item.subject,
         "title": item.title,
-        "facts": dict(item.facts),
+        "facts": [{"name": name, "value": value} for name, value in item.facts],
         "link": item.link,
         "answers": {button.label: button.ticket for button in item.buttons},
     }

@@ -92,7 +92,7 @@ def review(
 ) -> None:
     """Say what was found, having looked at what passed. Not for who opened it.
 
-    Records of actions name the opening as their approval: midflight ledger query shows them.
+    Intents name the opening as their approval: midflight ledger tail --count 1000 --json
     """
     client = Session.of(context).client()
     _show(client.post(f"/v1/break-glass/{segment(opening)}/review", note=text), as_json=as_json)

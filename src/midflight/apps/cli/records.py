@@ -84,6 +84,15 @@ def _approval_ended(record: dict[str, Any]) -> list[Any]:
     return [record["approval"], record["state"], record["reason"]]
 
 
+def _notified(record: dict[str, Any]) -> list[Any]:
+    how = ", ".join(record["channels"]) or record["error"]
+    return [record["subject"], "told" if record["channels"] else "not told", record["contact"], how]
+
+
+def _acknowledged(record: dict[str, Any]) -> list[Any]:
+    return [record["subject"], "acknowledged by", record["author"]]
+
+
 def _unknown(record: dict[str, Any]) -> list[Any]:
     del record
     return []
@@ -114,6 +123,8 @@ _WORDS: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
     "approval_asked": _approval_asked,
     "approval_answered": _approval_answered,
     "approval_ended": _approval_ended,
+    "notified": _notified,
+    "acknowledged": _acknowledged,
 }
 
 __all__ = ["summary"]

@@ -18,7 +18,14 @@ from midflight.apps.server.body import read_body
 from midflight.apps.server.peer import scope_peer
 from midflight.apps.server.respond import send_error, send_json
 from midflight.apps.settings_escalation import HookSection
-from midflight.domain.errors import Malformed, MidflightError, Misconfigured, NotFound, Unavailable
+from midflight.domain.errors import (
+    Conflict,
+    Malformed,
+    MidflightError,
+    Misconfigured,
+    NotFound,
+    Unavailable,
+)
 from midflight.services.ports.clock import Clock
 from midflight.services.pressing import Pressing
 from midflight.wire import json
@@ -88,7 +95,11 @@ class HooksFront:
         assert said.author is not None
         if said.ticket:
             return await self._pressing.press(name, said.ticket, author=said.author)
-        return await self._pressing.acknowledge_thread(said.thread, author=said.author)
+        try:
+            return await self._pressing.acknowledge_thread(said.thread, author=said.author)
+        except (NotFound, Conflict) as error:
+            # Somebody else's incident, or one that is over: an error would only be sent again.
+            return error.message
 
     async def _tell(self, name: str, said: Said, text: str) -> None:
         if said.answer_to:

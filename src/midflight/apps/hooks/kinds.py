@@ -104,8 +104,10 @@ def _pagerduty(name: str, hook: HookSection, headers: Headers, body: bytes, *, n
     pagerduty.verify(hook.secret.read().encode(), signatures=signatures, body=body)
     check_json(headers)
     event = pagerduty.decode_event(body, now=now)
-    # Resolving it there ends nothing here, but somebody has looked.
-    if event.kind not in (pagerduty.ACKNOWLEDGED, pagerduty.RESOLVED):
+    # Resolving it there ends nothing here, but somebody has looked. What an integration does is
+    # mostly what we have just told it ourselves.
+    is_known = event.kind in (pagerduty.ACKNOWLEDGED, pagerduty.RESOLVED)
+    if not is_known or not event.key or not event.agent:
         return Said(once=event.id)
     person = _person(hook.people, event.agent)
     author = Author(name=person, proof=f"pagerduty:{name}/{event.agent}")

@@ -28,9 +28,9 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
 class IncidentEvent(Value):
-    """What happened. `key` is the `dedup_key` that the incident was made with.
+    """What happened. `key` is the `dedup_key` that the incident was made with, or empty.
 
-    `agent` is the id of the person or integration that did it, or empty.
+    `agent` is the id of the person who did it; empty where an integration did.
     """
 
     id: str
@@ -63,7 +63,9 @@ def decode_event(body: bytes, *, now: float) -> IncidentEvent:
         raise Unauthenticated("The event is too old, or in the future.")
     if kind in (ACKNOWLEDGED, RESOLVED):
         data = json.as_object(event.get("data")) or {}
-        key = _identifier(data.get("incident_key"))
+        found = data.get("incident_key")
+        # Incidents that others made have other keys, or none.
+        key = found if isinstance(found, str) and _IDENTIFIER.match(found) else ""
     agent = json.as_object(event.get("agent")) or {}
     is_person = agent.get("type") == "user_reference"
     return IncidentEvent(
