@@ -14,6 +14,7 @@ from midflight.adapters.store.memory import MemoryStore
 from midflight.domain.errors import NotFound
 from midflight.domain.finding import Finding, Strength
 from midflight.domain.records import Found
+from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.baselines import Baselines
 from midflight.services.detectors.burst import FAIR_TIMES, MEASURES, WARM_RUNS, Burst
@@ -189,6 +190,29 @@ async def test_a_restart_that_makes_a_finding_forgotten() -> None:
     with pytest.raises(NotFound, match="Nothing is known"):
         second.baselines.show(workload.id)
     await second.close()
+
+
+async def test_a_run_that_a_person_stopped_teaches_nothing() -> None:
+    clock = FakeClock()
+    upstream = ScriptedUpstream("one", [{"name": "look", "inputSchema": {"type": "object"}}])
+    plane = MemoryPlane(upstream=upstream, clock=clock, detectors=standard())
+    await plane.start()
+    await plane.pin("look", Traits(effect=Effect.READ, reach=Reach.CLOSED, reviewed=True))
+    workload = plane.inventory.current(caller().workload)
+    assert workload is not None
+    for revoked in (True, False):
+        run = await plane.runs.open_run(workload=workload, intent="Work.", author=OPERATOR)
+        await plane.guard.perform(call("look"), caller(run.id), sink=ListSink())
+        if revoked:
+            scope = Scope(kind=ScopeKind.RUN, id=run.id)
+            revocation = await plane.interruption.revoke(scope, reason="r", author=OPERATOR)
+            await plane.runs.revoked(revocation.revocation)
+            with pytest.raises(NotFound, match="Nothing is known"):
+                plane.baselines.show(workload.id)
+        else:
+            await plane.runs.close_run(run.id, author=OPERATOR)
+    assert plane.baselines.show(workload.id).detectors[0].runs == 1
+    await plane.close()
 
 
 def test_making_tools_known_one_after_the_other() -> None:

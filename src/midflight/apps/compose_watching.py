@@ -59,8 +59,9 @@ class Watching:
         """Every few seconds: what is due by now."""
         await self.baselines.sweep()
 
-    def run_ended(self, run: str, _state: RunState) -> None:
+    def run_ended(self, run: str, state: RunState) -> None:
         """Let go of what is kept for a run."""
+        self.baselines.run_ends(run, state)
         self.detection.run_ended(run)
 
 
