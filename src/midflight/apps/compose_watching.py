@@ -68,8 +68,9 @@ class Watching:
         await self.responses.sweep()
         await self.baselines.sweep()
 
-    def run_ended(self, run: str, _state: RunState) -> None:
+    def run_ended(self, run: str, state: RunState) -> None:
         """Let go of what is kept for a run."""
+        self.baselines.run_ends(run, state)
         self.detection.run_ended(run)
 
     async def _keep_baselines(self) -> None:

@@ -104,6 +104,12 @@ class Baselines:
         for learner in self._learners:
             learner.memory.found(finding)
 
+    def run_ends(self, run: str, state: RunState) -> None:
+        """A run ends, and detectors are told next. One that was revoked teaches nothing."""
+        if state is RunState.REVOKED:
+            for learner in self._learners:
+                learner.memory.suspect((run,))
+
     async def sweep(self) -> None:
         """Keep some of what has changed; all of it within a few sweeps. As `save`."""
         dirty = self._dirty()

@@ -366,6 +366,7 @@ class MemoryPlane:
         self.interruption.run_ended(run, over(run, state))
         self._aside(self.approvals.run_ended(run))
         self.monitors.run_ended(run)
+        self.baselines.run_ends(run, state)
         self.detection.run_ended(run)
         self.obligations.run_ended(run)
         self._aside(self._leave_upstream(run))

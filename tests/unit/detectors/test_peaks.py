@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from midflight.services.detectors.peaks import FADE, RISE, Peak, Window, at_random
+from midflight.services.detectors.peaks import (
+    FADE,
+    MONTH_DAYS,
+    MONTH_RISE,
+    RISE,
+    Peak,
+    Window,
+    at_random,
+)
 
 
 def test_a_window_forgets_what_is_older_than_it() -> None:
@@ -30,6 +38,24 @@ def test_a_day_raises_a_peak_only_so_far() -> None:
     peak.next_day()
     peak.learn(1_000, step=1, freely=False)
     assert peak.high == pytest.approx(100 * RISE * FADE * RISE)
+
+
+@pytest.mark.parametrize("day", [0, 10, MONTH_DAYS - 2])
+def test_a_month_raises_a_peak_only_so_far_whenever_it_begins(day: int) -> None:
+    peak = Peak()
+    peak.learn(100, step=1, freely=True)
+    for _ in range(day):
+        peak.next_day()
+        peak.learn(100, step=1, freely=False)
+    for _ in range(MONTH_DAYS):
+        peak.next_day()
+        peak.learn(1e9, step=1, freely=False)
+        assert peak.high <= 100 * MONTH_RISE
+    for _ in range(MONTH_DAYS):
+        peak.next_day()
+        peak.learn(1e9, step=1, freely=False)
+        assert peak.high <= 100 * MONTH_RISE**2
+    assert peak.high > 100 * MONTH_RISE
 
 
 def test_a_small_peak_may_take_a_step() -> None:

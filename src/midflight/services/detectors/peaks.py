@@ -1,8 +1,9 @@
 """Numbers that detectors learn: the most that was seen, and what is seen now. Constant size.
 
 A peak is what ended runs have shown at most. It fades, so that what does not come again counts less
-and less, and one day may raise it only so far: whoever wants to teach it more has to stay unnoticed
-for days. A window is a sliding sum over monotonic time, which no step of the wall clock moves.
+and less. A day may raise it only so far, and a month not much further: whoever wants to teach it
+more has to stay unnoticed for months. A window is a sliding sum over monotonic time, which no step
+of the wall clock moves.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import msgspec
 DAY_S = 86_400
 RISE = 1.5
 """How many times as much as the day before a peak may become within one day."""
+MONTH_DAYS = 30
+"""Days on which something was learned that make a month."""
+MONTH_RISE = 3.0
+"""How many times as much as at the beginning of the month before a peak may become."""
 FADE = 0.5 ** (1 / 60)
 """What is left of a peak after a day on which something was learned: half of it after 60."""
 SLOTS = 12
@@ -29,23 +34,36 @@ class Peak(msgspec.Struct):
     Attributes:
         high: the most, as it counts now.
         base: what it was when the day began.
+        month: what it was when the month began.
+        before: what it was when the month before began. Held against this month's alone, the last
+            days of one and the first of the next could raise it twice.
+        days: of the month.
     """
 
     high: Amount = 0.0
     base: Amount = 0.0
+    month: Amount = 0.0
+    before: Amount = 0.0
+    days: Annotated[int, msgspec.Meta(ge=0)] = 0
 
     def learn(self, value: float, *, step: float, freely: bool) -> None:
-        """Take in what a run has shown, `freely` or as far as a day allows, `step` at least."""
+        """Take in what a run has shown, `freely` or as far as a day and a month allow.
+
+        A day allows `step`, and a month ten of them, however small the peak is.
+        """
         if freely:
-            self.high = max(self.high, value)
-            self.base = self.high
+            self.high = self.base = self.month = self.before = max(self.high, value)
             return
-        self.high = max(self.high, min(value, max(self.base * RISE, self.base + step)))
+        today = max(self.base * RISE, self.base + step)
+        self.high = max(self.high, min(value, today, max(self.before * MONTH_RISE, 10 * step)))
 
     def next_day(self) -> None:
         """A day begins on which something is learned."""
         self.high *= FADE
         self.base = self.high
+        self.days += 1
+        if self.days >= MONTH_DAYS:
+            self.before, self.month, self.days = self.month, self.high, 0
 
 
 class Window:
@@ -86,4 +104,15 @@ def at_random(least: int, mean: float) -> float:
     return max(0.0, 1.0 - below)
 
 
-__all__ = ["DAY_S", "FADE", "RISE", "SLOTS", "Amount", "Peak", "Window", "at_random"]
+__all__ = [
+    "DAY_S",
+    "FADE",
+    "MONTH_DAYS",
+    "MONTH_RISE",
+    "RISE",
+    "SLOTS",
+    "Amount",
+    "Peak",
+    "Window",
+    "at_random",
+]
