@@ -172,6 +172,7 @@ class Answering:
             passkey = doors.asks_passkey(question)
             proof += html.hidden({"ticket": question.ticket})
             proof += '<input type="hidden" name="response" value="">'
+            proof += "<noscript><p>Passkeys need JavaScript.</p></noscript>"
         if account.totp is not None:
             proof += doors.code_field(required=not passkey)
         return drawing.answer_form(found, person, proof=proof, passkey=passkey)
