@@ -112,6 +112,7 @@ class ApproverParts:
                 clock=plane.clock,
                 cookie=signing_in.session,
                 passkeys=self._passkeys,
+                targets=signing_in.targets,
             ),
             noise=noise,
             public_url=plane.settings.public_url,

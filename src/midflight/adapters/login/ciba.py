@@ -85,8 +85,9 @@ class CibaProvider(OidcLogin):
         status, found = await self._posted(
             endpoint, {"grant_type": GRANT, "auth_req_id": auth_req_id}
         )
-        if status == 400 and found is not None and found.get("error") in _WORDS:
-            return Polled(word=_WORDS[found["error"]])
+        word = None if found is None or status != 400 else _WORDS.get(str(found.get("error")))
+        if word is not None:
+            return Polled(word=word)
         if status != 200 or found is None:
             raise _trouble(status)
         text = found.get("id_token")

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from midflight.adapters.store.lane import Lane
 from midflight.adapters.store.rows import Row, decode_text, read_value, write_text
-from midflight.adapters.store.schema import (
+from midflight.adapters.store.schema_approvers import (
     approver_enrolments,
     approver_passkeys,
     approvers,

@@ -7,6 +7,8 @@ made for this answer. Who answers is the session's, never the form's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from midflight.apps.approve import doors, drawing, html
@@ -35,7 +37,12 @@ class Answering:
         clock: Clock,
         cookie: OwnCookie,
         passkeys: bool,
+        targets: Sequence[str] = (),
     ) -> None:
+        """`passkeys` says whether browsers can show any here.
+
+        `targets` is where the provider is at which people log in again.
+        """
         self._desk = desk
         self._factors = factors
         self._sessions = sessions
@@ -43,6 +50,7 @@ class Answering:
         self._clock = clock
         self._cookie = cookie
         self._passkeys = passkeys
+        self._targets = targets
 
     async def home(self, person: SignedIn) -> Reply:
         """What waits for him."""
@@ -61,7 +69,7 @@ class Answering:
             form=await self._form(found, person),
             told=told,
         )
-        return Reply(status=status, html=text)
+        return Reply(status=status, html=text, targets=self._targets)
 
     async def answer(self, approval: str, person: SignedIn, visit: Visit) -> Reply:
         """Take an answer."""
@@ -164,6 +172,7 @@ class Answering:
             passkey = doors.asks_passkey(question)
             proof += html.hidden({"ticket": question.ticket})
             proof += '<input type="hidden" name="response" value="">'
+            proof += "<noscript><p>Passkeys need JavaScript.</p></noscript>"
         if account.totp is not None:
             proof += doors.code_field(required=not passkey)
         return drawing.answer_form(found, person, proof=proof, passkey=passkey)

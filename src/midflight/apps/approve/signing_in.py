@@ -43,6 +43,13 @@ class SigningIn:
         self.session = OwnCookie("midflight-approver", secure=secure)
         self._browser = OwnCookie("midflight-approving", secure=secure)
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Where forms lead that log somebody in: browsers hold redirects against `form-action`."""
+        provider = self._people.provider
+        target = None if provider is None else origin_of(provider.issuer)
+        return () if target is None else (target,)
+
     async def of(self, visit: Visit) -> SignedIn | None:
         """Who is signed in."""
         return await self._sessions.of(visit.cookies.get(self.session.name))
@@ -50,14 +57,13 @@ class SigningIn:
     async def door(self, visit: Visit, *, told: str = "", status: int = 401) -> Reply:
         """The page to sign in on."""
         issuer = None if self._people.provider is None else self._people.provider.issuer
-        target = None if issuer is None else origin_of(issuer)
         text = doors.sign_in(
             question=await self._factors.ask_passkey() if self._passkeys else None,
             back=way_back(visit),
             issuer=issuer,
             told=told,
         )
-        return Reply(status=status, html=text, targets=() if target is None else (target,))
+        return Reply(status=status, html=text, targets=self.targets)
 
     async def sign_in(self, visit: Visit) -> Reply:
         """Sign in by what the form shows. A session that was there before is over."""
