@@ -105,3 +105,17 @@ def test_the_control_api_takes_no_lift_from_whoever_is_no_operator(tmp_path: Pat
             with pytest.raises(Forbidden):
                 plane.client.post(verb, **sent)
         assert [each.response.id for each in desk.listing()] == [held_by]
+
+
+async def test_a_weaker_finding_that_lasts_longer_takes_nothing_away() -> None:
+    text = (
+        '[[response]]\nstrength = "fair"\nrespond = "quarantine"\nfor = "1m"\n'
+        '[[response]]\nrespond = "note"\nfor = "1d"\n'
+    )
+    plane = await held_family(text)
+    run = await plane.open()
+    find(plane, run)
+    find(plane, run, strength=Strength.WEAK)
+    assert [each.level for each in held(plane)] == [Level.QUARANTINE]
+    assert isinstance(await plane.act(run, "send"), Refused)
+    await plane.close()
