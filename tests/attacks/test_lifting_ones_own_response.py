@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from control_kit import WORKLOAD as CONTROLLED
 from control_kit import running_plane
-from response_kit import find, held, held_family, rules
+from response_kit import after_crash, find, held, held_family, rules
 
 from midflight.domain.errors import Conflict, Forbidden, NotFound
 from midflight.domain.finding import Strength
@@ -64,7 +64,12 @@ async def test_a_response_that_replaced_another_does_not_bring_it_back_when_lift
     with pytest.raises(Conflict):
         await plane.response_desk.lift(second.id, reason=" ", author=OPERATOR)
     assert isinstance(await plane.act(run, "send"), Refused)
-    await plane.close()
+    await plane.response_desk.lift(second.id, reason="looked at it", author=OPERATOR)
+    assert held(plane) == []
+    await plane.responses.close()
+    after = await after_crash(plane)
+    assert held(after) == []
+    await after.close()
 
 
 async def test_ending_the_run_does_not_free_those_beside_it() -> None:
@@ -100,3 +105,17 @@ def test_the_control_api_takes_no_lift_from_whoever_is_no_operator(tmp_path: Pat
             with pytest.raises(Forbidden):
                 plane.client.post(verb, **sent)
         assert [each.response.id for each in desk.listing()] == [held_by]
+
+
+async def test_a_weaker_finding_that_lasts_longer_takes_nothing_away() -> None:
+    text = (
+        '[[response]]\nstrength = "fair"\nrespond = "quarantine"\nfor = "1m"\n'
+        '[[response]]\nrespond = "note"\nfor = "1d"\n'
+    )
+    plane = await held_family(text)
+    run = await plane.open()
+    find(plane, run)
+    find(plane, run, strength=Strength.WEAK)
+    assert [each.level for each in held(plane)] == [Level.QUARANTINE]
+    assert isinstance(await plane.act(run, "send"), Refused)
+    await plane.close()

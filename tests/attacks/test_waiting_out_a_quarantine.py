@@ -18,7 +18,7 @@ from midflight.domain.response import Level
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.services.guard import Performed, Refused
 from midflight.services.ports.recorder import Ticket
-from midflight.services.ports.upstream import Flight, Reply, Sink
+from midflight.services.ports.upstream import ClientRequest, Flight, Reply, Sink
 from midflight.testing import OPERATOR, WORKLOAD, ListSink, call, caller
 
 pytestmark = pytest.mark.anyio
@@ -165,18 +165,25 @@ async def test_no_call_beside_the_one_that_is_found_gets_out() -> None:
     await plane.close()
 
 
-async def test_an_answer_to_a_question_does_not_get_out_either() -> None:
-    plane = await held_family()
+async def test_an_answer_that_is_found_does_not_get_out_either() -> None:
+    plane = await held_family(detectors=[Pointing(**{"elicitation/create": Strength.FAIR})])
     run = await plane.open()
+    leaked: list[object] = []
 
     async def asking(action: Action, flight: Flight, sink: Sink) -> Reply:
-        del action
-        find(plane, run, strength=Strength.STRONG)
-        flight.look()
-        raise AssertionError("it was cut while it ran")
+        del action, flight
+        question = ClientRequest(key="1", method="elicitation/create", params={})
+        leaked.append(await sink.ask(question))
+        return Reply(result={"content": []})
 
-    plane.upstream.scripts["send"] = asking
-    assert why(await plane.act(run, "send")) == ["midflight:interrupted"]
+    plane.upstream.scripts["look"] = asking
+    sink = ListSink(answers=[{"action": "accept", "content": {"name": "x"}}])
+    refused = await plane.guard.perform(call("look"), caller(run), sink=sink)
+    assert isinstance(refused, Refused)
+    assert "found unusual (probing)" in refused.decision.reasons[0].text
+    assert leaked == []
+    ends = [r.state.value for r in await plane.records() if isinstance(r, Outcome)]
+    assert ends == ["denied", "failed"]
     await plane.close()
 
 

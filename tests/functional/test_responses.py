@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from family_kit import OTHER, Family, code
 from response_kit import Pointing, after_crash, find, held, held_family, responded, rules
@@ -12,14 +13,15 @@ from midflight.domain.action import Action
 from midflight.domain.decision import Challenge, DenyCode
 from midflight.domain.errors import Conflict, Forbidden, NotFound, StoreUnavailable
 from midflight.domain.finding import Strength
-from midflight.domain.identity import Author
+from midflight.domain.identity import Author, Mode
 from midflight.domain.records import Found, Intent, Outcome, Responded, Revoked, Terminal
 from midflight.domain.response import Level, Response
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.run import RunState
 from midflight.services.guard import Performed, Refused
+from midflight.services.moded import ModedEngine
 from midflight.services.ports.upstream import Flight, Reply, Sink
-from midflight.testing import OPERATOR, WORKLOAD
+from midflight.testing import OPERATOR, WORKLOAD, FixedEngine
 from midflight.wire.refusal import as_result
 
 pytestmark = pytest.mark.anyio
@@ -334,6 +336,25 @@ async def test_a_workload_that_is_only_observed_is_stopped_by_nothing() -> None:
     await plane.close()
 
 
+async def test_what_holds_for_an_observed_parent_does_not_stop_its_child() -> None:
+    plane = await held_family()
+    parent = await plane.open()
+    other = await plane.inventory.get(OTHER)
+    await plane.store.put_workload(msgspec.structs.replace(other, owner="team-one"))
+    await observe(plane)
+    child = await plane.delegate(parent, workload=OTHER)
+    find(plane, parent, strength=Strength.STRONG)
+    found = {run: plane.runs.of(run) for run in (parent, child)}
+    levels = {
+        run: live.standing(plane.clock.now()).level
+        for run, live in found.items()
+        if live is not None
+    }
+    assert levels == {parent: Level.QUARANTINE, child: Level.NONE}
+    assert isinstance(await plane.act(child, "send"), Performed)
+    await plane.close()
+
+
 async def test_what_is_in_flight_is_cut_when_its_run_is_held() -> None:
     plane = await held_family()
     run, bystander = await plane.open(), await plane.open()
@@ -382,12 +403,6 @@ async def test_every_response_is_on_record_and_told() -> None:
 
 
 async def observe(plane: Family) -> None:
-    import msgspec  # noqa: PLC0415 -- one test needs it
-
-    from midflight.domain.identity import Mode  # noqa: PLC0415 -- as above
-    from midflight.services.moded import ModedEngine  # noqa: PLC0415 -- as above
-    from midflight.testing import FixedEngine  # noqa: PLC0415 -- as above
-
     found = await plane.inventory.get(WORKLOAD)
     await plane.store.put_workload(msgspec.structs.replace(found, mode=Mode.OBSERVE))
     await plane.inventory.refresh()
