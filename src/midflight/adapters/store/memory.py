@@ -15,6 +15,7 @@ from midflight.adapters.store.memory_canaries import MemoryCanaries
 from midflight.adapters.store.memory_flow import MemoryFlow
 from midflight.adapters.store.memory_leases import MemoryLeases
 from midflight.adapters.store.memory_registration import MemoryRegistration
+from midflight.adapters.store.memory_ssf import MemorySharedSignals
 from midflight.adapters.store.rows import join_sources
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
@@ -32,6 +33,7 @@ class MemoryStore(
     MemoryLeases,
     MemoryRegistration,
     MemoryAuthorization,
+    MemorySharedSignals,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

@@ -44,6 +44,7 @@ from midflight.adapters.store.sqlite_file import SqliteFile, empty_log
 from midflight.adapters.store.sqlite_flow import SqliteFlow
 from midflight.adapters.store.sqlite_leases import SqliteLeases
 from midflight.adapters.store.sqlite_registration import SqliteRegistration
+from midflight.adapters.store.sqlite_ssf import SqliteSharedSignals
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
@@ -91,6 +92,7 @@ class SqliteStore(
     SqliteLeases,
     SqliteRegistration,
     SqliteAuthorization,
+    SqliteSharedSignals,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

@@ -22,6 +22,7 @@ from midflight.services.ports.canary_store import CanaryStore
 from midflight.services.ports.flow_store import FlowStore
 from midflight.services.ports.lease_store import LeaseStore
 from midflight.services.ports.registration_store import RegistrationStore
+from midflight.services.ports.ssf_store import SharedSignalStore
 
 
 class StoredRun(Value):
@@ -51,6 +52,7 @@ class Store(
     LeaseStore,
     RegistrationStore,
     AuthorizationStore,
+    SharedSignalStore,
     Protocol,
 ):
     """See the module."""
