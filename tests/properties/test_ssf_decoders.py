@@ -42,9 +42,9 @@ SUBJECTS: st.SearchStrategy[Any] = SIMPLE | st.builds(
     ),
 )
 MEMBERS = [
-    "format", "email", "iss", "sub", "id", "jti", "stream_id", "status", "reason", "delivery", "method",
-    "endpoint_url", "events_requested", "subject", "verified", "state", "maxEvents", "ack", "setErrs",
-    "err", "sets",
+    "format", "email", "iss", "sub", "id", "jti", "stream_id", "status", "reason", "delivery",
+    "method", "endpoint_url", "events_requested", "subject", "verified", "state", "maxEvents",
+    "ack", "setErrs", "err", "sets",
 ]  # fmt: skip
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=8),
