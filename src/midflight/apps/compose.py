@@ -29,6 +29,7 @@ from midflight.apps.compose_injection import Placing
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
 from midflight.apps.compose_spiffe import Spiffe
+from midflight.apps.compose_ssf import shared_signals
 from midflight.apps.compose_watching import Watching
 from midflight.apps.gateway.notices import Notices
 from midflight.apps.settings import Settings
@@ -334,7 +335,7 @@ class Plane:
         )
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
-        self.oauth = oauth_of(self)
+        self.oauth, self.signals = oauth_of(self), shared_signals(self)
         self.identity.believe(self.spiffe.callers)
         self._beside: set[asyncio.Task[None]] = set()
         self.registration, self.join_tokens, self.launches = (

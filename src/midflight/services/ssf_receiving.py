@@ -124,14 +124,13 @@ class Receiving:
                 SetError.INVALID_REQUEST, "The SET has another jti than it is sent as."
             )
         async with self._one_at_a_time[name]:
-            now = int(self._clock.now())
             if event.kind == VERIFICATION:
                 self._check_state(transmitter, event)
-            fresh = Incoming(receiver=name, jti=event.jti, text=text, at=now)
-            stored = await self._store.take_ssf_set(fresh)
-            if stored.outcome:
-                return Taken(jti=event.jti, outcome=stored.outcome, again=True)
-            outcome = await self._act(transmitter, event, retried=stored != fresh)
+            fresh = Incoming(receiver=name, jti=event.jti, text=text, at=int(self._clock.now()))
+            known = await self._store.take_ssf_set(fresh)
+            if known is not None and known.outcome:
+                return Taken(jti=event.jti, outcome=known.outcome, again=True)
+            outcome = await self._act(transmitter, event, retried=known is not None)
             await self._store.finish_ssf_set(name, event.jti, outcome)
             return Taken(jti=event.jti, outcome=outcome)
 

@@ -100,10 +100,13 @@ class MemorySharedSignals(MemoryPart):
         self._ssf_streams[stream_id] = msgspec.structs.replace(stream, dropped=0)
         return stream.dropped
 
-    async def take_ssf_set(self, incoming: Incoming) -> Incoming:
-        """Note a SET, and return what is stored of it: the first of a receiver and `jti` stays."""
+    async def take_ssf_set(self, incoming: Incoming) -> Incoming | None:
+        """Note a SET: None if it is new, else what is stored under its receiver and `jti`."""
         self._check_open()
-        return self._ssf_taken.setdefault((incoming.receiver, incoming.jti), incoming)
+        key = (incoming.receiver, incoming.jti)
+        known = self._ssf_taken.get(key)
+        self._ssf_taken.setdefault(key, incoming)
+        return known
 
     async def finish_ssf_set(self, receiver: str, jti: str, outcome: str) -> None:
         """Note what was done about a SET. Its text is forgotten."""

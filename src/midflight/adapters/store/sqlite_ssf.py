@@ -144,20 +144,19 @@ class SqliteSharedSignals:
 
         return await self._writer.run(reset)
 
-    async def take_ssf_set(self, incoming: Incoming) -> Incoming:
-        """Note a SET, and return what is stored of it: the first of a receiver and `jti` stays."""
-        add = (
-            sqlite_insert(ssf_sets)
-            .values(msgspec.structs.asdict(incoming))
-            .on_conflict_do_nothing(index_elements=[ssf_sets.c.receiver, ssf_sets.c.jti])
-        )
+    async def take_ssf_set(self, incoming: Incoming) -> Incoming | None:
+        """Note a SET: None if it is new, else what is stored under its receiver and `jti`."""
+        add = insert(ssf_sets).values(msgspec.structs.asdict(incoming))
         look = select(ssf_sets).where(
             ssf_sets.c.receiver == incoming.receiver, ssf_sets.c.jti == incoming.jti
         )
 
-        def take(connection: Connection) -> Incoming:
+        def take(connection: Connection) -> Incoming | None:
+            known = connection.execute(look).mappings().first()
+            if known is not None:
+                return Incoming(**known)
             connection.execute(add)
-            return Incoming(**connection.execute(look).mappings().one())
+            return None
 
         return await self._writer.run(take)
 

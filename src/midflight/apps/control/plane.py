@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from midflight.apps.compose_oauth import OAuthParts
     from midflight.apps.compose_parts import Parts
     from midflight.apps.compose_spiffe import Spiffe
+    from midflight.apps.compose_ssf import SharedSignalParts
     from midflight.apps.settings import Settings
     from midflight.services.approval_desk import ApprovalDesk
     from midflight.services.broker import Broker
@@ -59,6 +60,11 @@ class Plane(Protocol):
     @property
     def parts(self) -> Parts:
         """The adapters, for what no service offers."""
+        ...
+
+    @property
+    def signals(self) -> SharedSignalParts:
+        """Security events to others and from others."""
         ...
 
     @property

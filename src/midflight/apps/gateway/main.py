@@ -32,6 +32,7 @@ from midflight.apps.server.origin import OriginPolicy
 from midflight.apps.server.serve import serving
 from midflight.apps.server.tls import server_context, trust
 from midflight.apps.settings import Settings
+from midflight.apps.ssf.main import ssf_fronts, ssf_pages
 from midflight.wire import json
 
 NOISE_S = 10.0
@@ -133,6 +134,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
         oauth=oauth_app(plane, noise=noise),
         attest=AttestFront(plane.attesting.joining, noise),
         job_end=JobEnd(identity=plane.identity, job_runs=plane.job_runs),
+        fronts=ssf_fronts(plane, noise=noise),
     )
 
 
@@ -162,6 +164,7 @@ def pages(plane: Plane) -> dict[str, Page]:
         return 200, b"application/json", plane.spiffe.bundle_page()
 
     found: dict[str, Page] = {"/healthz": health, "/readyz": ready, "/spiffe/bundle": bundle}
+    found |= ssf_pages(plane)
     if plane.settings.telemetry.metrics:
         found["/metrics"] = metrics
     return found

@@ -60,8 +60,8 @@ class SharedSignalStore(Protocol):
         """Set a stream's `dropped` to 0, and return what it was."""
         ...
 
-    async def take_ssf_set(self, incoming: Incoming) -> Incoming:
-        """Note a SET, and return what is stored of it: the first of a receiver and `jti` stays."""
+    async def take_ssf_set(self, incoming: Incoming) -> Incoming | None:
+        """Note a SET: None if it is new, else what is stored under its receiver and `jti`."""
         ...
 
     async def finish_ssf_set(self, receiver: str, jti: str, outcome: str) -> None:
