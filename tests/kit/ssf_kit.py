@@ -1,4 +1,4 @@
-"""A gateway that sends security events, its receivers, and SETs read by a library that is not ours."""
+"""A gateway that sends security events, its receivers, and SETs verified by PyJWT."""
 
 from __future__ import annotations
 
@@ -193,5 +193,5 @@ async def revoke(server: OAuthServer, kind: ScopeKind, name: str, reason: str = 
 async def until(condition: Callable[[], Any]) -> None:
     """Let the loop turn until something is so."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 -- what is waited for has no event
+        while not condition():
             await asyncio.sleep(0)
