@@ -43,19 +43,19 @@ class Sink:
         return self.requests
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in head[1:])}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        status, answer = self.answers.pop(0) if self.answers else (202, b"")
-        writer.write(
-            f"HTTP/1.1 {status} X\r\nContent-Length: {len(answer)}\r\n"
-            "Content-Type: application/json\r\nConnection: close\r\n\r\n".encode()
-            + answer
-        )
-        await writer.drain()
-        writer.close()
+        try:
+            request = await _read(reader)
+            status, answer = self.answers.pop(0) if self.answers else (202, b"")
+            head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(answer)}\r\n"
+            head += "Content-Type: application/json\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode() + answer)
+            await writer.drain()
+        except asyncio.IncompleteReadError:
+            return  # whoever connected said nothing
+        finally:
+            writer.close()
         async with self._came:
-            self.requests.append((headers, body.decode()))
+            self.requests.append(request)
             self._came.notify_all()
 
     @contextlib.asynccontextmanager
@@ -64,6 +64,12 @@ class Sink:
         async with server:
             self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/events"
             yield self
+
+
+async def _read(reader: asyncio.StreamReader) -> tuple[dict[str, str], str]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in head[1:])}
+    return headers, (await reader.readexactly(int(headers.get("content-length", "0")))).decode()
 
 
 class Receiver:
