@@ -39,6 +39,7 @@ from midflight.apps.cli import (
     redteam,
     revoke,
     run,
+    ssf,
     status,
     svid,
     tool,
@@ -107,6 +108,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(canary.app, name="canary")
+app.add_typer(ssf.app, name="ssf")
 app.add_typer(keys.app, name="keys")
 credential.app.command("login", epilog="Example: midflight credential login crm")(
     credential_login.login
