@@ -84,7 +84,7 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
         assert "idp" in told[4]
         assert len(told[5].strip()) == 26
         (client,) = json.loads(good("client", "list", "--json").stdout)
-        assert set(client["scope"]) == {"ssf.manage", "ssf.read"}
+        assert client["scope"] == "ssf.manage ssf.read"
 
 
 def stream_of(plane: RunningPlane) -> str:
