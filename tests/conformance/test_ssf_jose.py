@@ -117,6 +117,7 @@ async def test_a_plane_polls_another_over_tls_and_does_what_it_says(tmp_path: Pa
         receipt = await plane.interruption.revoke(
             Scope(kind=ScopeKind.WORKLOAD, id=AGENT), reason="stolen", author=OPERATOR
         )
+        await plane.signals.transmitting.emitting.settle()
         async with running_gateway(here, (), ssf={"receive": (row,)}) as listening:
             async with asyncio.timeout(20):
                 while await plane.parts.store.count_ssf_events(made.id):

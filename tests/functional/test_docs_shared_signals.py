@@ -103,6 +103,7 @@ def test_operators_see_streams_and_what_waits_and_can_stop_one(
         receipt = plane.do(
             lambda: plane.plane.interruption.revoke(scope, reason="stolen", author=AUTHOR)
         )
+        plane.do(plane.plane.signals.transmitting.emitting.settle)
         (listed,) = json.loads(good("ssf", "streams", "--json").stdout)
         assert (listed["stream_id"], listed["client"], listed["waiting"]) == (name, "soc", 1)
         (waits,) = json.loads(good("ssf", "outbox", "--json").stdout)

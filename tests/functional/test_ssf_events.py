@@ -108,7 +108,7 @@ async def test_a_changed_risk_is_said_once(soc: Receiver) -> None:
     signals.risk_changed(AGENT, "MEDIUM", "Probing.")
     signals.risk_changed(AGENT, "MEDIUM", "Probing.")
     signals.risk_changed(AGENT, "HIGH", "A canary was touched.")
-    await signals.transmitting.emitting.close()
+    await signals.transmitting.emitting.settle()
     told = [await soc.verified(text) for text in (await soc.poll(made)).values()]
     events = [claims["events"][CAEP + "risk-level-change"] for claims in told]
     assert [event["current_level"] for event in events] == ["MEDIUM", "HIGH"]

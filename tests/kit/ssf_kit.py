@@ -193,6 +193,7 @@ async def revoke(server: OAuthServer, kind: ScopeKind, name: str, reason: str = 
         Scope(kind=kind, id=name), reason=reason, author=OPERATOR
     )
     assert receipt.durable
+    await server.plane.signals.transmitting.emitting.settle()
     return receipt.revocation.id
 
 

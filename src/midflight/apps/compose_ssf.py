@@ -83,7 +83,7 @@ class Transmitting:
             await self.pushing.start()
             undo.push_async_callback(self.pushing.close)
             await self.emitting.start()
-            undo.push_async_callback(self.emitting.close)
+            undo.push_async_callback(self.emitting.settle)
             await self._fabric.subscribe(TOPIC, self.emitting.told)
             yield
 

@@ -9,8 +9,8 @@ event for it, and a receiver decides itself when it lets somebody in again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Coroutine, Sequence
+from typing import Any, Literal
 
 import structlog
 
@@ -53,11 +53,13 @@ class Emitting:
         await self.follow()
 
     async def told(self, _position: int) -> None:
-        """The log has grown. What cannot be said now is said at the next look."""
+        """The log has grown. Returns at once: no revocation waits until others hear of it."""
+        self._aside(self._follow())
+
+    async def _follow(self) -> None:
         try:
             await self.follow()
-        except MidflightError as error:
-            # A revocation is in force and acknowledged whether or not others hear of it by now.
+        except MidflightError as error:  # it is in the log, and said at the next look
             log.warning("ssf_not_said", why=error.message)
 
     async def follow(self) -> None:
@@ -91,15 +93,19 @@ class Emitting:
         }
         if before is not None:
             event["previous_level"] = before
-        task = asyncio.get_running_loop().create_task(self._tell_risk(workload, event))
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
+        self._aside(self._tell_risk(workload, event))
 
-    async def close(self) -> None:
-        """Finish what is on its way into the outbox."""
-        await asyncio.gather(*self._beside)
+    async def settle(self) -> None:
+        """Wait until what is on its way into the outbox is there."""
+        while self._beside:
+            await asyncio.gather(*self._beside)
 
     # Inside
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     async def _tell_risk(self, workload: str, event: JSONObject) -> None:
         try:
