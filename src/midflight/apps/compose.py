@@ -34,6 +34,7 @@ from midflight.apps.compose_parts import Parts
 from midflight.apps.compose_people import ApproverParts
 from midflight.apps.compose_responses import Responding
 from midflight.apps.compose_spiffe import Spiffe
+from midflight.apps.compose_ssf import shared_signals
 from midflight.apps.compose_waiting import waiting_of
 from midflight.apps.compose_watching import Watching
 from midflight.apps.gateway.notices import Notices
@@ -366,10 +367,11 @@ class Plane:
         )
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
-        self.oauth, self.approvers, self.escalating = (
+        self.oauth, self.approvers, self.escalating, self.signals = (
             oauth_of(self),
             ApproverParts(self),
             Escalating(self),
+            shared_signals(self),
         )
         self.identity.believe(self.spiffe.callers)
         self._beside: set[asyncio.Task[None]] = set()

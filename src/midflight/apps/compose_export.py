@@ -57,6 +57,9 @@ class Exporting:
             for each in self.exporters:
                 await each.close()
 
+    async def sweep(self) -> None:
+        """Nothing is due: each exporter has its own task."""
+
     async def listing(self) -> Sequence[ExportStatus]:
         """Where each has got to."""
         return [await each.status() for each in self.exporters]

@@ -5,9 +5,9 @@ One part a line, each in a `compose_*.py` of its own once it needs more than tha
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Protocol
 
 import structlog
 
@@ -25,6 +25,18 @@ from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
+
+
+class Part(Protocol):
+    """Something that runs along with what watches."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """From before the first action until after the last."""
+        ...
+
+    async def sweep(self) -> None:
+        """Every few seconds."""
+        ...
 
 
 class Watching:
@@ -51,22 +63,30 @@ class Watching:
         self.exporting = Exporting(
             settings.export, ledger=ledger, store=store, clock=clock, telemetry=telemetry
         )
+        self._parts: list[Part] = [self.exporting]
+
+    def along(self, part: Part) -> None:
+        """Have a part run along; before `running`."""
+        self._parts.append(part)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Start it, after the interruption and before the first action; stop it after the last."""
-        async with contextlib.AsyncExitStack() as undo:
+        async with AsyncExitStack() as undo:
             await self.responses.start()
             undo.push_async_callback(self.responses.close)
             await self.baselines.start()
             undo.push_async_callback(self._keep_baselines)
-            await undo.enter_async_context(self.exporting.running())
+            for part in self._parts:
+                await undo.enter_async_context(part.running())
             yield
 
     async def sweep(self) -> None:
         """Every few seconds: what is due by now."""
         await self.responses.sweep()
         await self.baselines.sweep()
+        for part in self._parts:
+            await part.sweep()
 
     def run_ended(self, run: str, state: RunState) -> None:
         """Let go of what is kept for a run."""

@@ -65,6 +65,7 @@ from midflight.apps.settings_spiffe import (
     FederationPeer,
     SpiffeSettings,
 )
+from midflight.apps.settings_ssf import SharedSignals
 from midflight.domain.errors import Misconfigured
 from midflight.domain.identity import trust_domain
 
@@ -107,6 +108,7 @@ class Settings(BaseSettings):
     export: tuple[Export, ...] = ()
     upstream: tuple[Upstream, ...] = ()
     ci: CiSection = CiSection()
+    ssf: SharedSignals = SharedSignals()
 
     @classmethod
     def settings_customise_sources(
@@ -137,7 +139,8 @@ class Settings(BaseSettings):
     @property
     def scopes(self) -> tuple[str, ...]:
         """Scope values worth asking for."""
-        return ("mcp", *(f"mcp:{entry.name}" for entry in self.upstream), "effect:read")
+        streams = ("ssf.read", "ssf.manage") if self.ssf.transmit else ()
+        return ("mcp", *(f"mcp:{entry.name}" for entry in self.upstream), "effect:read", *streams)
 
     @property
     def shows_certificates(self) -> bool:

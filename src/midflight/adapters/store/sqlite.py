@@ -48,6 +48,7 @@ from midflight.adapters.store.sqlite_held import SqliteHeld
 from midflight.adapters.store.sqlite_leases import SqliteLeases
 from midflight.adapters.store.sqlite_registration import SqliteRegistration
 from midflight.adapters.store.sqlite_responses import SqliteResponses
+from midflight.adapters.store.sqlite_ssf import SqliteSharedSignals
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
@@ -99,6 +100,7 @@ class SqliteStore(
     SqliteAuthorization,
     SqliteEscalation,
     SqliteResponses,
+    SqliteSharedSignals,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

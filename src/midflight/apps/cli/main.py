@@ -45,6 +45,7 @@ from midflight.apps.cli import (
     response,
     revoke,
     run,
+    ssf,
     status,
     svid,
     tool,
@@ -122,6 +123,7 @@ app.add_typer(monitor.app, name="monitor")
 app.add_typer(canary.app, name="canary")
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(findings.app, name="finding")
+app.add_typer(ssf.app, name="ssf")
 app.add_typer(keys.app, name="keys")
 credential.app.command("login", epilog="Example: midflight credential login crm")(
     credential_login.login

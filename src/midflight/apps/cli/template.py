@@ -124,6 +124,31 @@ listen = "127.0.0.1:8600"
 # algorithms = ["RS256"]
 # tenant = "acme"                     # the one whose people are let in, if it has tenants
 
+[ssf]
+# Security events to others and from others (Shared Signals, CAEP): docs/shared-signals.md.
+# transmit = false                    # true: registered clients may have streams of our events
+# queue = 10000                       # events that wait in one stream at most
+# streams_per_client = 1
+# push_to_private = false             # true: events may be pushed into private networks
+
+# [[ssf.receive]]                     # a transmitter that is listened to, and whom it may reach
+# name = "idp"
+# issuer = "https://idp.example.org"
+# audience = "https://midflight.example.org"
+# push_secret = "file:/run/secrets/idp-push"   # what it sends as Bearer to /ssf/receive/idp
+# max_age = "7d"
+# workloads = ["spiffe://midflight.internal/agents/*"]
+# names = { "ann@example.org" = "owner ann" }  # or "workload ID", "credential NAME"
+# tokens = false                      # true: it may revoke single tokens of ours
+# effects = { "credential-change" = "revoke" } # or "finding", "note"
+# [ssf.receive.poll]                  # for one that is polled
+# endpoint = "https://idp.example.org/ssf/poll/1"
+# interval = "30s"
+# token_url = "https://idp.example.org/token"  # or token = REFERENCE
+# client_id = "midflight"
+# client_secret = "file:/run/secrets/idp-client"
+# scope = "ssf.read"
+
 [runs]
 # ttl = "1h"
 # idle_timeout = "15m"

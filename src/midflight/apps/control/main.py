@@ -33,6 +33,7 @@ from midflight.apps.control.responses import ResponseVerbs
 from midflight.apps.control.revocations import RevocationVerbs
 from midflight.apps.control.runs import RunVerbs
 from midflight.apps.control.spiffe import SpiffeVerbs
+from midflight.apps.control.ssf import SharedSignalVerbs
 from midflight.apps.control.standing import StandingVerbs
 from midflight.apps.control.tools import ToolVerbs
 from midflight.apps.control.traits import TraitsVerbs
@@ -78,6 +79,7 @@ def control_app(
         PolicyVerbs(plane),
         MonitorVerbs(plane),
         DetectionVerbs(plane),
+        SharedSignalVerbs(plane),
         CanaryVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),
         KeyVerbs(plane),
         CredentialVerbs(plane, upstreams=[entry.name for entry in settings.upstream]),

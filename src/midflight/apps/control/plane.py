@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from midflight.apps.compose_parts import Parts
     from midflight.apps.compose_people import ApproverParts
     from midflight.apps.compose_spiffe import Spiffe
+    from midflight.apps.compose_ssf import SharedSignalParts
     from midflight.apps.compose_watching import Watching
     from midflight.apps.settings import Settings
     from midflight.services.approval_desk import ApprovalDesk
@@ -72,6 +73,11 @@ class Plane(Protocol):
     @property
     def approvers(self) -> ApproverParts:
         """Accounts of approvers."""
+        ...
+
+    @property
+    def signals(self) -> SharedSignalParts:
+        """Security events to others and from others."""
         ...
 
     @property

@@ -36,6 +36,7 @@ from midflight.apps.server.origin import OriginPolicy
 from midflight.apps.server.serve import serving
 from midflight.apps.server.tls import server_context, trust
 from midflight.apps.settings import Settings
+from midflight.apps.ssf.main import ssf_fronts, ssf_pages
 from midflight.wire import json
 
 NOISE_S = 10.0
@@ -149,6 +150,7 @@ def fronts(plane: Plane, *, noise: Noise) -> dict[str, App]:
     """Doors that find out themselves who calls, by first segment."""
     found: dict[str, App] = {
         **hook_fronts(plane, noise=noise),
+        **ssf_fronts(plane, noise=noise),
         FREEZE: FreezeFront(plane, public_url=plane.settings.public_url, noise=noise),
     }
     if plane.settings.approvals.page:
@@ -182,6 +184,7 @@ def pages(plane: Plane) -> dict[str, Page]:
         return 200, b"application/json", plane.spiffe.bundle_page()
 
     found: dict[str, Page] = {"/healthz": health, "/readyz": ready, "/spiffe/bundle": bundle}
+    found |= ssf_pages(plane)
     if plane.settings.telemetry.metrics:
         found["/metrics"] = metrics
     return found

@@ -26,6 +26,7 @@ from midflight.services.ports.held_store import HeldStore
 from midflight.services.ports.lease_store import LeaseStore
 from midflight.services.ports.registration_store import RegistrationStore
 from midflight.services.ports.response_store import ResponseStore
+from midflight.services.ports.ssf_store import SharedSignalStore
 
 
 class StoredRun(Value):
@@ -59,6 +60,7 @@ class Store(
     AuthorizationStore,
     EscalationStore,
     ResponseStore,
+    SharedSignalStore,
     Protocol,
 ):
     """See the module."""
