@@ -28,7 +28,8 @@ from ssf_kit import (
 
 from gateways import AGENT, OPERATOR
 from midflight.domain.records import Observed
-from midflight.domain.revocation import ScopeKind
+from midflight.domain.response import Level
+from midflight.domain.revocation import Scope, ScopeKind
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +101,19 @@ async def test_what_is_lifted_and_what_is_no_session_is_said_to_nobody(soc: Rece
     for each in soc.server.plane.interruption.listing():
         await soc.server.plane.interruption.lift(each.id, reason="over", author=OPERATOR)
     assert await soc.poll(made) == {}
+
+
+async def test_what_follows_from_findings_is_a_changed_risk(soc: Receiver) -> None:
+    made = await soc.create(events_requested=[CAEP + "risk-level-change"])
+    desk = soc.server.plane.watching.response_desk
+    scope = Scope(kind=ScopeKind.WORKLOAD, id=AGENT)
+    held = await desk.add(scope, Level.QUARANTINE, reason="Odd calls.", author=OPERATOR)
+    await desk.lift(held.response.id, reason="Looked at.", author=OPERATOR)
+    await soc.server.plane.signals.transmitting.emitting.settle()
+    told = [await soc.first(made), await soc.first(made)]
+    events = [claims["events"][CAEP + "risk-level-change"] for claims in told]
+    assert [event["current_level"] for event in events] == ["HIGH", "LOW"]
+    assert events[0]["risk_reason"] == "Odd calls."
 
 
 async def test_a_changed_risk_is_said_once(soc: Receiver) -> None:

@@ -15,6 +15,7 @@ from midflight.adapters.signals.pushes import HttpsPushes
 from midflight.apps.compose_issuers import key_sets
 from midflight.apps.compose_keys import mint
 from midflight.apps.settings_ssf import PollSource, ReceiveSection
+from midflight.domain.response import Level, Response, highest
 from midflight.domain.shared_receiver import Reachable
 from midflight.services.interruption import TOPIC
 from midflight.services.key_sets import KeySource
@@ -28,6 +29,7 @@ from midflight.services.ssf_polling import PollAnswers
 from midflight.services.ssf_pushing import Pushing
 from midflight.services.ssf_receiving import Receiving, Transmitter
 from midflight.services.ssf_streams import Streams
+from midflight.services.standings import keys_of
 from midflight.wire import ssf
 from midflight.wire.oauth.redirects import LOOPBACK
 from midflight.wire.ssf.metadata import document_url
@@ -146,7 +148,23 @@ def shared_signals(plane: Plane) -> SharedSignalParts:
     """The parts for a plane whose services are wired; they run along with what watches it."""
     made = SharedSignalParts(plane)
     plane.watching.along(made)
+    standings = plane.watching.responses.standings
+
+    def responded(response: Response) -> None:
+        now = plane.clock.now()
+        held = [each for key in keys_of(response) for each in standings.at(key, now)]
+        level = risk_of(highest(each.level for each in held))
+        made.risk_changed(response.workload, level, response.reason)
+
+    plane.watching.responses.on_responded(responded)
     return made
+
+
+def risk_of(level: Level) -> RiskLevel:
+    """What others are told of a workload for which this holds (CAEP 1.0 §3.8)."""
+    if level.rank >= Level.QUARANTINE.rank:
+        return "HIGH"
+    return "MEDIUM" if level.rank >= Level.RISK.rank else "LOW"
 
 
 def _transmitter(row: ReceiveSection, *, own_issuer: str) -> Transmitter:
@@ -188,4 +206,4 @@ def _polls(row: ReceiveSection, source: PollSource, plane: Plane) -> HttpsPolls:
     )
 
 
-__all__ = ["SharedSignalParts", "Transmitting", "shared_signals"]
+__all__ = ["SharedSignalParts", "Transmitting", "risk_of", "shared_signals"]
