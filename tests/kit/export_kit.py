@@ -14,9 +14,10 @@ from typing import Any, get_args
 
 from midflight.domain.decision import DenyCode, Reason
 from midflight.domain.finding import Finding, Strength
-from midflight.domain.identity import Workload
+from midflight.domain.identity import Author, Workload
 from midflight.domain.question import RunFacts, Source
 from midflight.domain.records import (
+    Acknowledged,
     ApprovalAnswered,
     ApprovalAsked,
     ApprovalEnded,
@@ -29,9 +30,11 @@ from midflight.domain.records import (
     Issued,
     LabelRaised,
     LeaseMoved,
+    Notified,
     Observed,
     Outcome,
     Record,
+    Responded,
     Revoked,
     RunEnded,
     RunOpened,
@@ -39,6 +42,7 @@ from midflight.domain.records import (
     Started,
     Terminal,
 )
+from midflight.domain.response import Level, Response
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
@@ -96,6 +100,20 @@ def records() -> Sequence[Record]:
         upstream="mail",
         name="send",
     )
+    response = Response(
+        id="rsp_1",
+        at=AT,
+        scope=RUN,
+        workload=WORKLOAD,
+        owner="team-one",
+        run="run_1",
+        level=Level.QUARANTINE,
+        until=AT + 1_800,
+        reason="probing: 12 refusals in 60 s",
+        author="detector:probing",
+        proof="finding:fnd_1",
+        findings=("fnd_1",),
+    )
     made: list[Record] = [outcome(state) for state in Terminal]
     made += [outcome(facts=facts("x", effect)) for effect in Effect]
     made += [
@@ -131,6 +149,33 @@ def records() -> Sequence[Record]:
         IntentAdded(at=AT, run="run_1", author="olivia", proof="p", intent=SECRET),
         RunEnded(at=AT, run="run_1", state="closed", author="olivia", proof="p"),
         LabelRaised(at=AT, run="run_1", label="untrusted", source="a-1"),
+        Responded(at=AT, response=response),
+        Responded(
+            at=AT,
+            response=response.lifted(
+                "rsp_2", at=AT, reason="r", author=Author(name="o", proof="p")
+            ),
+        ),
+        Notified(
+            at=AT,
+            notice="ntc_1",
+            kind="finding",
+            subject="fnd_1",
+            run="run_1",
+            contact="team-one",
+            step=0,
+            message="msg_1",
+            error="It does not answer.",
+        ),
+        Acknowledged(
+            at=AT,
+            notice="ntc_1",
+            kind="finding",
+            subject="fnd_1",
+            run="run_1",
+            author="olivia",
+            proof="p",
+        ),
         Changed(at=AT, what="tool.pin mail/send", author="olivia", proof="p", details={"a": 1}),
         Observed(at=AT, what="catalogue.drift", subject="mail", details={"tool": "send"}),
         Started(at=AT, version="0.1", policy="f" * 64),

@@ -271,6 +271,8 @@ def _channel(name: str, section: ChannelSection, *, clock: Clock, source: str) -
 
 def _links(settings: Settings) -> Callable[[Notice], str]:
     base = settings.escalation.link
+    if base is None and settings.approvals.page:
+        base = f"{settings.public_url}/approve"
 
     def link(notice: Notice) -> str:
         if base is None or notice.kind is not NoticeKind.APPROVAL:

@@ -192,7 +192,7 @@ class EscalationSection(Section):
     group: Annotated[Seconds, Field(ge=1, le=3_600)] = 60
     # When the last of all contacts is told again.
     repeat: Annotated[Seconds, Field(ge=300, le=604_800)] = 86_400
-    # Where an approval can be looked at; its id is put behind it.
+    # Where an approval can be looked at; its id is put behind it. Default: the approval page.
     link: ProtectedUrl | None = None
 
 

@@ -28,6 +28,7 @@ from midflight.domain.errors import LedgerUnavailable
 from midflight.domain.identity import Workload
 from midflight.domain.question import Question, Target
 from midflight.domain.records import ApprovalAsked, ApprovalEnded
+from midflight.domain.response import Level
 from midflight.services.flow import Flow
 from midflight.services.guard_case import Case
 from midflight.services.monitors import Monitors
@@ -215,7 +216,8 @@ class Approvals:
     def _break(self, case: Case, question: Question) -> Decision | None:
         """A permit where break-glass is open and an approval would give one; else None, or a no.
 
-        What people have refused, and what policy denies, it does not touch. There is no wait
+        What people have refused, what policy denies, and a run for which a response asks about
+        everything, it does not touch. There is no wait
         between here and the record of the intent, which names the opening.
         """
         glass, workload = self._glass, question.workload.id
@@ -223,6 +225,9 @@ class Approvals:
         if glass is None or not opening or not self._is_as_judged(case, question):
             return None
         question = self._again(case, question)
+        if Level(question.run.response).rank >= Level.CHALLENGE.rank:
+            # Somebody opened it before he knew what has been found since: that one is asked about.
+            return None
         decision = self._engine.decide(question)
         if isinstance(decision, Challenge):
             decision = self._engine.decide(_approved(question))

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import structlog
 
 from midflight.domain.approval import OWNER, ApprovalRequest, ApprovalState
+from midflight.domain.approval import people as agreeing
 from midflight.domain.finding import Finding, Strength
 from midflight.domain.identity import Workload
 from midflight.domain.lease import Lease
@@ -138,7 +139,7 @@ class EscalationSources:
 
     def _of_approval(self, request: ApprovalRequest) -> tuple[Notice, tuple[str, ...]]:
         owner, people = self._people(request.workload, owner=request.owner)
-        named = tuple(owner if name == OWNER else name for name in request.approvers)
+        named = tuple(owner if name == OWNER else name for name in agreeing(request.approvers))
         action = f"{request.upstream}/{request.name or request.method}"
         asked = "; ".join(reason.text or reason.policy for reason in request.reasons)
         notice = Notice(

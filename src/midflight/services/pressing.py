@@ -30,11 +30,15 @@ class Desk(Protocol):
         """`NotFound` if there is none."""
         ...
 
-    async def approve(self, approval_id: str, *, author: Author) -> ApprovalStatus:
+    async def approve(
+        self, approval_id: str, *, author: Author, digest: str | None = None
+    ) -> ApprovalStatus:
         """Agree."""
         ...
 
-    async def refuse(self, approval_id: str, *, author: Author) -> ApprovalStatus:
+    async def refuse(
+        self, approval_id: str, *, author: Author, digest: str | None = None
+    ) -> ApprovalStatus:
         """Refuse."""
         ...
 

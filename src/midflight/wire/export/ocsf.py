@@ -175,7 +175,8 @@ def _finding(told: Told) -> JSONObject:
 
 def _remediation(told: Told) -> JSONObject:
     # Isolate 1, Evict 2, Restore 3
-    lifted = bool(told.details.get("lifts"))
+    response: JSONObject = told.details.get("response") or told.details
+    lifted = bool(response.get("lifts"))
     activity = 3 if lifted else 2 if told.kind == "impact" else 1
     found = _base(told, REMEDIATION, activity)
     found["command_uid"] = told.subject or told.record
@@ -211,6 +212,8 @@ _ENTITY = {
     "approval_ended": (11, "approval"),
     "lease": (3, "lease"),
     "changed": (3, "setting"),
+    "notified": (1, "notice"),
+    "acknowledged": (3, "notice"),
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from midflight.domain.records import (
+    Acknowledged,
     ApprovalAnswered,
     ApprovalAsked,
     ApprovalEnded,
@@ -14,11 +15,14 @@ from midflight.domain.records import (
     Impact,
     Issued,
     LeaseMoved,
+    Notified,
     Observed,
     Record,
+    Responded,
     Revoked,
     Started,
 )
+from midflight.domain.response import Level
 from midflight.domain.value import Value
 
 
@@ -30,6 +34,13 @@ class Severity(enum.IntEnum):
     MEDIUM = 3
     HIGH = 4
     CRITICAL = 5
+
+
+_LEVELS = {
+    Level.CHALLENGE: Severity.MEDIUM,
+    Level.QUARANTINE: Severity.HIGH,
+    Level.REVOKE: Severity.HIGH,
+}
 
 
 class Said(Value):
@@ -69,6 +80,41 @@ def _say_started(record: Started) -> Said:
     return Said(
         title="Started",
         message=f"Midflight {record.version} started, policy {record.policy[:12]}.",
+    )
+
+
+def _say_responded(record: Responded) -> Said:
+    response = record.response
+    return Said(
+        title="Response lifted" if response.lifts else f"Response: {response.level.value}",
+        message=f"{response.scope}: {response.reason}",
+        severity=_LEVELS.get(response.level, Severity.LOW),
+        succeeded=True,
+        workload=response.workload,
+        run=response.run,
+        subject=response.lifts or response.id,
+    )
+
+
+def _say_notified(record: Notified) -> Said:
+    to = record.contact
+    return Said(
+        title="Notice not delivered" if record.error else "Notice sent",
+        message=f"{to} could not be told of {record.subject}: {record.error}"
+        if record.error
+        else f"{to} was told of {record.subject}.",
+        severity=Severity.MEDIUM if record.error else Severity.INFORMATIONAL,
+        succeeded=not record.error,
+        subject=record.notice,
+    )
+
+
+def _say_acknowledged(record: Acknowledged) -> Said:
+    return Said(
+        title="Notice acknowledged",
+        message=f"{record.author} has {record.subject}.",
+        succeeded=True,
+        subject=record.notice,
     )
 
 
@@ -157,6 +203,9 @@ _BY_KIND: dict[type[Record], Callable[[Any], Said]] = {
     LeaseMoved: _say_lease,
     Changed: _say_changed,
     Observed: _say_observed,
+    Responded: _say_responded,
+    Notified: _say_notified,
+    Acknowledged: _say_acknowledged,
 }
 
 
