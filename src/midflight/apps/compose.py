@@ -25,6 +25,7 @@ from midflight.apps.compose_attestation import Attesting
 from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.compose_ci import job_federation
+from midflight.apps.compose_detectors import watch_plane
 from midflight.apps.compose_injection import Placing
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
@@ -273,7 +274,11 @@ class Plane:
             names={each.name: each.lists_with for each in settings.upstream if each.lists_with},
         )
         self.watching = Watching(
-            settings, recorder=self.ledger, clock=made.clock, telemetry=made.telemetry
+            settings,
+            recorder=self.ledger,
+            clock=made.clock,
+            telemetry=made.telemetry,
+            current=self.inventory.current,
         )
         self.guard = Guard(
             catalogue=self.catalogue,
@@ -415,6 +420,7 @@ class Plane:
         self.interruption.survey_with(Surveyor(runs=self.runs, leases=self.broker).reached)
         self.runs.on_ended(self.broker.run_ended)
         self.runs.on_ended(self.watching.run_ended)
+        watch_plane(self)
 
     def _entitled(self, workload: Workload, opener: str, proof: str) -> Decision:
         return self.engine.decide(

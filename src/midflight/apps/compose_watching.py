@@ -5,12 +5,16 @@ One part a line, each in a `compose_*.py` of its own once it needs more than tha
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+from midflight.apps.compose_detectors import sequence_rules
 from midflight.apps.settings import Settings
+from midflight.domain.identity import Workload
 from midflight.domain.run import RunState
 from midflight.services.detection import Detection
+from midflight.services.detectors.standard import Plain
+from midflight.services.findings import Findings
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.telemetry import Telemetry
@@ -20,11 +24,21 @@ class Watching:
     """What watches one plane."""
 
     def __init__(
-        self, settings: Settings, *, recorder: Recorder, clock: Clock, telemetry: Telemetry
+        self,
+        settings: Settings,
+        *,
+        recorder: Recorder,
+        clock: Clock,
+        telemetry: Telemetry,
+        current: Callable[[str], Workload | None],
     ) -> None:
-        """Wire it; nothing is started."""
+        """Wire it; nothing is started. `current` gives a workload as it is registered now."""
         self.settings = settings
-        self.detection = Detection(recorder=recorder, clock=clock, telemetry=telemetry)
+        self.plain = Plain(sequence_rules(settings.policy.directory))
+        self.detection = Detection(
+            self.plain.all, recorder=recorder, clock=clock, telemetry=telemetry
+        )
+        self.findings = Findings(self.detection, clock=clock, current=current)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:

@@ -207,6 +207,10 @@ class Catalogue:
         """The pin of a definition, whether or not it is served."""
         return self._pins.get((upstream, kind, name))
 
+    def state(self, upstream: str, kind: PinnedKind, name: str) -> PinState:
+        """How what is served now relates to its pin."""
+        return self._state((upstream, kind, name))
+
     async def ensure(self, upstream: str) -> None:
         """Have the catalogue of an upstream younger than `max_age_s`, if the upstream lets us.
 

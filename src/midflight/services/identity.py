@@ -13,9 +13,10 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Sequence
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from midflight.domain.errors import Misconfigured, Unauthenticated, Unavailable
+from midflight.domain.errors import Misconfigured, NotHolder, Unauthenticated, Unavailable
 from midflight.domain.identity import Author, Caller, spiffe_id
 from midflight.domain.value import JSONObject
 from midflight.services.ports.clock import Clock
@@ -30,6 +31,14 @@ from midflight.services.token_mint import DEFAULT_TTL_S, Given, MintedToken, Tok
 CACHED_TOKENS = 10_000
 """Verified tokens remembered; only tokens that verified are, so garbage cannot push them out."""
 REPLAY_PURPOSE = "dpop"
+
+
+class Stolen(Protocol):
+    """Is told of a token that holds, and was shown by somebody who is not its holder."""
+
+    def __call__(self, *, workload: str, run: str, token: str, peer: str, why: str) -> None:
+        """`token` is its id, `why` the refusal's sentence; `run` is empty for none."""
+        ...
 
 
 class Identity:
@@ -100,10 +109,15 @@ class Identity:
         self._bound = cached_tokens
         self._svids: SvidCallers | None = None
         self._verified: dict[bytes, TokenClaims] = {}
+        self._stolen: list[Stolen] = []
 
     def believe(self, svids: SvidCallers) -> None:
         """Let callers prove themselves by an SVID, too; before this none does."""
         self._svids = svids
+
+    def on_stolen(self, listener: Stolen) -> None:
+        """Tell of tokens that hold and were shown by somebody who is not their holder."""
+        self._stolen.append(listener)
 
     # For the gateway
 
@@ -128,15 +142,11 @@ class Identity:
             if self._svids is not None and not self._proofs.is_access_token(token):
                 return self._by_jwt_svid(self._svids, scheme, token, credentials, now=now)
             claims = self._verify(token, key, now)
-        if claims.certificate is not None:
-            self._check_certificate(claims.certificate, credentials)
-        else:
-            self._refuse_strange_certificate(claims.workload, credentials, now)
-        bound_to = claims.thumbprint
-        if bound_to is not None:
-            await self._spend_proof(scheme, token, bound_to, credentials, now)
-        else:
-            refuse_needless_proof(scheme, credentials)
+        try:
+            await self._check_holder(scheme, token, claims, credentials, now=now)
+        except NotHolder as error:
+            self._not_holder(claims, credentials, error)
+            raise
         return Caller(
             workload=claims.workload,
             run=claims.run,
@@ -263,19 +273,48 @@ class Identity:
     ) -> Caller:
         refuse_needless_proof(scheme, credentials)
         proof = svids.of_token(token, now)
-        self._refuse_strange_certificate(proof.workload, credentials, now)
+        try:
+            self._refuse_strange_certificate(proof.workload, credentials, now)
+        except NotHolder as error:
+            self._not_holder(proof, credentials, error)
+            raise
         return _caller(proof, how="jwt-svid", credentials=credentials)
+
+    async def _check_holder(
+        self, scheme: str, token: str, claims: TokenClaims, credentials: Credentials, *, now: float
+    ) -> None:
+        """Whether whoever shows the token has what it is bound to."""
+        if claims.certificate is not None:
+            self._check_certificate(claims.certificate, credentials)
+        else:
+            self._refuse_strange_certificate(claims.workload, credentials, now)
+        if claims.thumbprint is not None:
+            await self._spend_proof(scheme, token, claims.thumbprint, credentials, now)
+        else:
+            refuse_needless_proof(scheme, credentials)
+
+    def _not_holder(
+        self, shown: TokenClaims | SvidProof, credentials: Credentials, error: NotHolder
+    ) -> None:
+        for tell in self._stolen:
+            tell(
+                workload=shown.workload,
+                run=shown.run or "",
+                token=shown.token,
+                peer=credentials.peer,
+                why=error.message,
+            )
 
     def _check_certificate(self, bound_to: str, credentials: Credentials) -> None:
         """RFC 8705 §3: the certificate of the connection is the one that the token is bound to."""
         if not credentials.certificates:
-            raise Unauthenticated(
+            raise NotHolder(
                 "This access token is bound to a certificate, and none was shown.",
                 hint="Connect with the certificate that it was issued for (RFC 8705).",
             )
         shown = self._proofs.certificate_thumbprint(credentials.certificates[0])
         if not hmac.compare_digest(shown, bound_to):
-            raise Unauthenticated(
+            raise NotHolder(
                 "This access token is bound to another certificate than was shown.",
                 hint="Connect with the certificate that it was issued for (RFC 8705).",
             )
@@ -294,7 +333,7 @@ class Identity:
         except Unauthenticated:
             return
         if shown.workload != workload:
-            raise Unauthenticated(
+            raise NotHolder(
                 "The token is of another workload than the client certificate.",
                 hint="Use a token of the workload that connects.",
             )
@@ -303,7 +342,7 @@ class Identity:
         self, scheme: str, token: str, bound_to: str, credentials: Credentials, now: float
     ) -> None:
         if scheme != "dpop":
-            raise Unauthenticated(
+            raise NotHolder(
                 "This access token is bound to a key and is no bearer token.",
                 hint="Present it with the DPoP scheme and a proof (RFC 9449).",
             )
@@ -324,7 +363,7 @@ class Identity:
             REPLAY_PURPOSE, proof.replay_key, until=proof.until, now=int(now)
         )
         if not fresh:
-            raise Unauthenticated(
+            raise NotHolder(
                 "The DPoP proof has been used before.",
                 hint="Make a new proof with a new jti for each request.",
                 challenge="invalid_dpop_proof",
@@ -366,4 +405,4 @@ def _check_settings(*, issuer: str, resource: str, trust_domain: str) -> None:
         raise Misconfigured("Workload tokens cannot be checked with these settings.", problems)
 
 
-__all__ = ["CACHED_TOKENS", "REPLAY_PURPOSE", "Identity"]
+__all__ = ["CACHED_TOKENS", "REPLAY_PURPOSE", "Identity", "Stolen"]

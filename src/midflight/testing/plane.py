@@ -20,6 +20,7 @@ from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
+from midflight.apps.compose_detectors import watch
 from midflight.domain.decision import Decision, Permit
 from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Workload
@@ -34,7 +35,9 @@ from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
 from midflight.services.detection import Detection, Detector
+from midflight.services.detectors.standard import Plain
 from midflight.services.echoes import Echoes, ScrubbedUpstream
+from midflight.services.findings import Findings
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
@@ -86,8 +89,9 @@ class MemoryPlane:
         subject_token: SubjectToken | None = None,
         lists_with: str | None = None,
         detectors: Sequence[Detector] = (),
+        plain: Plain | None = None,
     ) -> None:
-        """Wire it; `start` it before use.
+        """Wire it; `start` it before use. `plain`: detectors beside `detectors`.
 
         Leases of its own broker are placed with `lists_with`, which is as of `[[upstream]]`, and
         those of `leases` otherwise.
@@ -231,9 +235,15 @@ class MemoryPlane:
         if self.injecting is not None and lists_with is not None:
             names = {upstream.name: lists_with} if lists_with else {}
             self.lending = leasing.lending(self.injecting, to=self.catalogue, names=names)
+        beside = Plain() if plain is None else plain
         self.detection = Detection(
-            detectors, recorder=self.ledger, clock=self.clock, telemetry=self.telemetry
+            (*detectors, *(() if plain is None else plain.all)),
+            recorder=self.ledger,
+            clock=self.clock,
+            telemetry=self.telemetry,
         )
+        self.findings = Findings(self.detection, clock=self.clock, current=self.inventory.current)
+        watch(beside, self.findings, canaries=self.canaries, catalogue=self.catalogue)
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,

@@ -1,0 +1,1 @@
+"""Detectors, one file each: events in, sightings out. Above: `services/detection.py`."""
