@@ -48,6 +48,7 @@ from midflight.apps.settings_sections import (
     TraitsFiles,
     Upstream,
 )
+from midflight.apps.settings_signals import Signals
 from midflight.apps.settings_spiffe import (
     BROKER_SOCKET,
     WORKLOAD_SOCKET,
@@ -90,6 +91,7 @@ class Settings(BaseSettings):
     telemetry: Telemetry = Telemetry()
     upstream: tuple[Upstream, ...] = ()
     ci: CiSection = CiSection()
+    signals: Signals = ()
 
     @classmethod
     def settings_customise_sources(

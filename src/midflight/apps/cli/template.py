@@ -143,6 +143,15 @@ listen = "127.0.0.1:8600"
 # groups = { "security" = ["alice", "bob"] }
 # max_pending = 20                    # questions of one run that may wait at a time
 
+# [[signals]]                         # who may say by webhook that a run looks wrong
+# name = "classifier"                 # at /signals/classifier; docs/detectors.md
+# secret = "env:CLASSIFIER_SECRET"    # whsec_..., as Standard Webhooks writes it
+# previous_secret = "env:CLASSIFIER_SECRET_BEFORE"
+# workloads = ["spiffe://midflight.internal/agents/*"]
+# owners = ["*"]                      # where both are given, both must match
+# max_strength = "fair"               # weak, fair or strong: how much its word counts at most
+# per_minute = 60
+
 [telemetry]
 # otlp_endpoint = "http://127.0.0.1:4318"
 # metrics = true

@@ -15,6 +15,7 @@ import uvloop
 from midflight.apps.compose import Plane
 from midflight.apps.compose_injection import keep_memory_private
 from midflight.apps.compose_parts import parts
+from midflight.apps.compose_signals import signal_fronts
 from midflight.apps.control.main import control_app
 from midflight.apps.gateway.app import GatewayApp, Page
 from midflight.apps.gateway.attest import AttestFront
@@ -132,6 +133,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
         max_body=settings.gateway.limits.body_bytes,
         oauth=oauth_app(plane, noise=noise),
         attest=AttestFront(plane.attesting.joining, noise),
+        fronts=signal_fronts(plane, noise=noise),
         job_end=JobEnd(identity=plane.identity, job_runs=plane.job_runs),
     )
 
