@@ -9,8 +9,10 @@ and no clock. Above: `services/detectors/sequence.py`; as text: `wire/sequences_
 from __future__ import annotations
 
 import enum
-from collections import deque
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Callable
+from fnmatch import translate
+from functools import lru_cache
 
 from midflight.domain.event import Event
 from midflight.domain.finding import Strength
@@ -33,6 +35,14 @@ class Over(enum.StrEnum):
     """All agents of one owner."""
 
 
+class When(enum.Enum):
+    """At which of its two events an action is seen."""
+
+    LEAVING = enum.auto()
+    REFUSED = enum.auto()
+    ENDED = enum.auto()
+
+
 class Brings(enum.StrEnum):
     """What a result adds to the labels of its run."""
 
@@ -46,7 +56,7 @@ class Step(Value):
 
     Attributes:
         effects, reach: traits of what is called.
-        names: patterns (`*`, `?`) for `upstream/name`, one of which matches.
+        names: patterns (`*`, `?`) for `upstream/name` of what is served, one of which matches.
         refused: True for what was refused, False for what was let through, None for either.
         brings: the labels of its run have grown by one of these since the last event.
         seen: labels that the run must have when it is called: `untrusted`, `secret`.
@@ -68,24 +78,32 @@ class Step(Value):
         return (
             (not self.effects or event.effect in self.effects)
             and (self.reach is None or event.reach is self.reach)
-            and (
-                not self.names
-                or any(fnmatchcase(f"{event.upstream}/{event.name}", each) for each in self.names)
-            )
+            and (not self.names or self._named(event))
         )
+
+    def _named(self, event: Event) -> bool:
+        # Names that nobody serves are guesses, and have no end.
+        return event.known and bool(matcher(self.names)(f"{event.upstream}/{event.name}"))
+
+    def at(self, when: When) -> bool:
+        """Whether it can be there: the same for every event of that time."""
+        if self.brings:
+            return True  # a result shows in whatever is next
+        match when:
+            case When.LEAVING:
+                return self.refused is not True
+            case When.REFUSED:
+                return self.refused is not False
+            case When.ENDED:
+                return False  # it was looked at when it left
 
     def fits(self, event: Event, brought: frozenset[Brings]) -> bool:
         """Whether the rest does. `brought`: what its result has added to the labels of the run."""
         if self.brings:
             return not brought.isdisjoint(self.brings)
-        if event.state is not None and event.state is not Terminal.DENIED:
-            return False  # it was looked at when it left
-        refused = event.state is not None
-        return (
-            (self.refused is None or self.refused is refused)
-            and not (self.unapproved and event.approved)
-            and self.seen <= held(event.labels)
-        )
+        if self.unapproved and event.approved:
+            return False
+        return not self.seen or self.seen <= held(event.labels)
 
 
 class Rule(Value):
@@ -117,7 +135,7 @@ class Walk:
         """Nothing has happened yet."""
         self._begun = [NEVER] * len(rule.steps)
         self._records: list[tuple[str, ...]] = [()] * len(rule.steps)
-        self._first: deque[tuple[str, float, str]] = deque(maxlen=rule.steps[0].times)
+        self._first: dict[tuple[str, str], tuple[float, str]] = {}
         self.told_at = NEVER
 
     def go(self, rule: Rule, number: int, event: Event) -> tuple[str, ...] | None:
@@ -141,16 +159,28 @@ class Walk:
         times = rule.steps[0].times
         if times == 1:
             return event.mono, (event.record,)
-        name = f"{event.upstream}/{event.name}"
+        name = (event.upstream, event.name)
         first = self._first
         # The latest use of each tool, so that the oldest of them is the latest possible beginning.
-        kept = [each for each in first if each[0] != name]
-        first.clear()
-        first.extend(kept)
-        first.append((name, event.mono, event.record))
+        if first.pop(name, None) is None and len(first) == times:
+            del first[next(iter(first))]
+        first[name] = (event.mono, event.record)
         if len(first) < times:
             return NEVER, ()
-        return first[0][1], tuple(record for _, _, record in first)
+        return next(iter(first.values()))[0], tuple(record for _, record in first.values())
+
+
+def when(event: Event) -> When:
+    """Which of its two events one is."""
+    if event.state is None:
+        return When.LEAVING
+    return When.REFUSED if event.state is Terminal.DENIED else When.ENDED
+
+
+@lru_cache(maxsize=256)
+def matcher(patterns: tuple[str, ...]) -> Callable[[str], object]:
+    """What is true of a text that one of the patterns matches."""
+    return re.compile("|".join(translate(each) for each in patterns)).match
 
 
 def held(labels: Labels) -> frozenset[Brings]:
@@ -167,4 +197,4 @@ _HELD = {
     for some in (False, True)
 }
 
-__all__ = ["NEVER", "Brings", "Over", "Rule", "Step", "Walk", "held"]
+__all__ = ["NEVER", "Brings", "Over", "Rule", "Step", "Walk", "When", "held", "matcher", "when"]

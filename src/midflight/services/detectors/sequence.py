@@ -14,7 +14,7 @@ from typing import TypeAlias
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting
 from midflight.domain.labels import BOTTOM, Labels
-from midflight.domain.sequence import Brings, Over, Rule, Walk, held
+from midflight.domain.sequence import Brings, Over, Rule, Walk, When, held, when
 from midflight.domain.traits import Effect, Reach
 from midflight.services.detectors.kept import RUNS, WORKLOADS, Kept
 
@@ -24,6 +24,8 @@ TOOLS = 4_096
 Kind: TypeAlias = tuple[str, str, Effect, Reach]
 Steps: TypeAlias = tuple[tuple[int, int], ...]
 """(rule, step), in the order in which they are looked at."""
+CanBe: TypeAlias = tuple[Steps, dict[When, Steps]]
+"""Steps that are about what results bring, and those about actions, by when."""
 
 
 class Sequence:
@@ -35,7 +37,7 @@ class Sequence:
         """`rules` are fixed for its life."""
         self._rules = tuple(rules)
         self._places = [place for number in range(len(rules)) for place in self._order(number)]
-        self._can_be: dict[Kind, Steps] = {}
+        self._can_be: dict[Kind, CanBe] = {}
         self._walks: dict[Over, Kept[str, dict[int, Walk]]] = {
             over: Kept(dict, bound=RUNS if over in (Over.RUN, Over.FAMILY) else WORKLOADS)
             for over in Over
@@ -46,7 +48,7 @@ class Sequence:
         """Look at one event; the strongest rule that it completes."""
         brought = self._brought(event)
         complete: list[tuple[Rule, tuple[str, ...]]] = []
-        for number, step in self._steps(event):
+        for number, step in self._steps(event, brought):
             rule = self._rules[number]
             if not rule.steps[step].fits(event, brought):
                 continue
@@ -74,19 +76,33 @@ class Sequence:
         acts = [step for step, each in enumerate(steps) if not each.brings]
         return [(number, step) for step in (*brings, *reversed(acts))]
 
-    def _steps(self, event: Event) -> Steps:
-        kind = (event.upstream, event.name, event.effect, event.reach)
-        steps = self._can_be.get(kind)
-        if steps is None:
-            steps = tuple(
+    def _steps(self, event: Event, brought: frozenset[Brings]) -> Steps:
+        # Names that nobody serves have no end, and no step is about one of them.
+        name = (event.upstream, event.name) if event.known else _UNKNOWN
+        kind = (*name, event.effect, event.reach)
+        can_be = self._can_be.get(kind)
+        if can_be is None:
+            can_be = self._look(event)
+            if len(self._can_be) < TOOLS:
+                self._can_be[kind] = can_be
+        results, acts = can_be
+        act = acts[when(event)]
+        return (*results, *act) if brought and results else act
+
+    def _look(self, event: Event) -> CanBe:
+        fitting = [
+            place for place in self._places if self._rules[place[0]].steps[place[1]].about(event)
+        ]
+
+        def those(*, brings: bool, at: When) -> Steps:
+            return tuple(
                 (number, step)
-                for number, step in self._places
-                if self._rules[number].steps[step].about(event)
+                for number, step in fitting
+                if bool(self._rules[number].steps[step].brings) is brings
+                and self._rules[number].steps[step].at(at)
             )
-            # Names that nobody serves have no end.
-            if event.known and len(self._can_be) < TOOLS:
-                self._can_be[kind] = steps
-        return steps
+
+        return those(brings=True, at=When.ENDED), {at: those(brings=False, at=at) for at in When}
 
     def _walk(self, rule: Rule, number: int, event: Event) -> Walk | None:
         match rule.over:
@@ -132,6 +148,7 @@ def _said(complete: list[tuple[Rule, tuple[str, ...]]]) -> Sighting:
     )
 
 
+_UNKNOWN = ("", "")
 _NOTHING: frozenset[Brings] = frozenset()
 _COMPARTMENT = frozenset({Brings.COMPARTMENT})
 
