@@ -78,8 +78,13 @@ class Sequence:
 
     def _steps(self, event: Event, brought: frozenset[Brings]) -> Steps:
         # Names that nobody serves have no end, and no step is about one of them.
-        name = (event.upstream, event.name) if event.known else _UNKNOWN
-        kind = (*name, event.effect, event.reach)
+        named = event.known
+        kind = (
+            event.upstream if named else "",
+            event.name if named else "",
+            event.effect,
+            event.reach,
+        )
         can_be = self._can_be.get(kind)
         if can_be is None:
             can_be = self._look(event)
@@ -148,7 +153,6 @@ def _said(complete: list[tuple[Rule, tuple[str, ...]]]) -> Sighting:
     )
 
 
-_UNKNOWN = ("", "")
 _NOTHING: frozenset[Brings] = frozenset()
 _COMPARTMENT = frozenset({Brings.COMPARTMENT})
 
