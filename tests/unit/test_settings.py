@@ -97,6 +97,7 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
         "control",
         "approvals",
         "telemetry",
+        "injection_text",
     ):
         check(getattr(settings, section), section)
     given = {name for entry in settings.upstream for name in entry.model_fields_set}

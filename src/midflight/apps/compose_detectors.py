@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from midflight.adapters.injection_text.toolwall_rules import ToolwallRules
 from midflight.domain.errors import Misconfigured
 from midflight.domain.sequence import Rule
 from midflight.services.canaries import Canaries
@@ -13,6 +14,7 @@ from midflight.services.catalogue import Catalogue
 from midflight.services.detectors.standard import Plain
 from midflight.services.findings import Findings
 from midflight.services.identity import Identity
+from midflight.services.suspicion import Suspicion
 from midflight.wire import sequences_file
 
 if TYPE_CHECKING:
@@ -65,6 +67,15 @@ def watch_plane(plane: Plane) -> None:
         catalogue=plane.catalogue,
         identity=plane.identity,
     )
+    chosen = plane.settings.injection_text
+    if chosen.rules == "toolwall":
+        plane.watching.suspicion = suspicion = Suspicion(
+            ToolwallRules(threshold=chosen.threshold),
+            tell=plane.watching.findings.tell,
+            runs=plane.runs,
+            telemetry=plane.telemetry,
+        )
+        plane.guard.observing.suspect_with(suspicion)
 
 
 __all__ = ["FILE", "sequence_rules", "watch", "watch_plane"]

@@ -18,6 +18,7 @@ from midflight.services.findings import Findings
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.telemetry import Telemetry
+from midflight.services.suspicion import Suspicion
 
 
 class Watching:
@@ -38,12 +39,18 @@ class Watching:
         self.detection = Detection(
             self.plain.all, recorder=recorder, clock=clock, telemetry=telemetry
         )
+        self.suspicion: Suspicion | None = None
+        """Looks at results for instructions, where the settings ask for it."""
         self.findings = Findings(self.detection, clock=clock, current=current)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Start it, after the interruption and before the first action; stop it after the last."""
-        yield
+        try:
+            yield
+        finally:
+            if self.suspicion is not None:
+                await self.suspicion.close()
 
     async def sweep(self) -> None:
         """Every few seconds: what is due by now."""

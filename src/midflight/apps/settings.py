@@ -32,6 +32,7 @@ from midflight.apps.settings_file import (
     find,
     parse,
 )
+from midflight.apps.settings_injection_text import InjectionTextRules
 from midflight.apps.settings_keys import Keys
 from midflight.apps.settings_oauth import OAuth
 from midflight.apps.settings_sections import (
@@ -92,6 +93,7 @@ class Settings(BaseSettings):
     upstream: tuple[Upstream, ...] = ()
     ci: CiSection = CiSection()
     signals: Signals = ()
+    injection_text: InjectionTextRules = InjectionTextRules()
 
     @classmethod
     def settings_customise_sources(

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from midflight.domain.event import Event
 from midflight.domain.finding import Strength
-from midflight.domain.labels import Labels
+from midflight.domain.labels import SUSPECTED, Labels
 from midflight.domain.records import Terminal
 from midflight.domain.traits import Effect, Reach
 from midflight.domain.value import Value
@@ -185,7 +185,10 @@ def matcher(patterns: tuple[str, ...]) -> Callable[[str], object]:
 
 def held(labels: Labels) -> frozenset[Brings]:
     """Labels as steps speak of them."""
-    return _HELD[(labels.untrusted, labels.confidentiality >= 2, bool(labels.compartments))]
+    some = labels.compartments
+    return _HELD[
+        labels.untrusted, labels.confidentiality >= 2, bool(some) and some != frozenset({SUSPECTED})
+    ]
 
 
 _HELD = {

@@ -152,6 +152,11 @@ listen = "127.0.0.1:8600"
 # max_strength = "fair"               # weak, fair or strong: how much its word counts at most
 # per_minute = 60
 
+[injection_text]
+# Rules that notice instructions in results: a label and a weak finding, nothing is blocked by them.
+# rules = "off"                       # or "toolwall": pip install 'midflight[injection]'
+# threshold = 0.6
+
 [telemetry]
 # otlp_endpoint = "http://127.0.0.1:4318"
 # metrics = true

@@ -12,7 +12,7 @@ from collections import deque
 
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
-from midflight.domain.labels import BOTTOM, Confidentiality, Labels
+from midflight.domain.labels import BOTTOM, SUSPECTED, Confidentiality, Labels
 from midflight.domain.traits import Effect, Reach
 from midflight.services.detectors.kept import RUNS, Kept
 
@@ -87,7 +87,7 @@ def _grow(run: _Growth, labels: Labels, event: Event) -> None:
     secret = Confidentiality.SECRET
     if labels.confidentiality >= secret and before.confidentiality < secret:
         run.secret = now
-    for _ in labels.compartments - before.compartments:
+    for _ in labels.compartments - before.compartments - {SUSPECTED}:
         run.compartments.append(now)
     both = run.untrusted >= 0 and run.secret >= 0 and abs(run.untrusted - run.secret) <= JUMP_S
     many = len(run.compartments) == COMPARTMENTS and now - run.compartments[0] <= JUMP_S

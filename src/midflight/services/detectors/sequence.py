@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting
-from midflight.domain.labels import BOTTOM, Labels
+from midflight.domain.labels import BOTTOM, SUSPECTED, Labels
 from midflight.domain.sequence import Brings, Over, Rule, Walk, When, held, when
 from midflight.domain.traits import Effect, Reach
 from midflight.services.detectors.kept import RUNS, WORKLOADS, Kept
@@ -138,7 +138,8 @@ class Sequence:
             return _NOTHING
         kept[0] = before.join(labels)
         new = held(labels) - held(before)
-        return new | _COMPARTMENT if labels.compartments - before.compartments else new
+        added = labels.compartments - before.compartments - {SUSPECTED}
+        return new | _COMPARTMENT if added else new
 
 
 def _said(complete: list[tuple[Rule, tuple[str, ...]]]) -> Sighting:
