@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from midflight.adapters.injection_text.toolwall_rules import ToolwallRules
 from midflight.domain.errors import Misconfigured
 from midflight.domain.sequence import Rule
+from midflight.services.broker import Broker
 from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
 from midflight.services.detectors.standard import Plain
@@ -47,10 +48,12 @@ def watch(
     *,
     canaries: Canaries,
     catalogue: Catalogue,
+    broker: Broker,
     identity: Identity | None = None,
 ) -> None:
     """Let what is no detector of events say what it finds."""
     canaries.tell(findings.tell)
+    broker.tell(findings.tell)
     plain.drift.watch(findings.tell, catalogue.state)
     catalogue.on_changed(plain.drift.changed)
     plain.elsewhere.watch(findings.tell)
@@ -65,6 +68,7 @@ def watch_plane(plane: Plane) -> None:
         plane.watching.findings,
         canaries=plane.canaries,
         catalogue=plane.catalogue,
+        broker=plane.broker,
         identity=plane.identity,
     )
     chosen = plane.settings.injection_text

@@ -21,13 +21,15 @@ import structlog
 
 from midflight.domain.decision import Deny, DenyCode
 from midflight.domain.errors import Conflict, MidflightError
+from midflight.domain.finding import Sighting, Strength
 from midflight.domain.identity import Author, Workload
-from midflight.domain.lease import Credential, Lease, LeaseState
+from midflight.domain.lease import DECOY, Credential, Lease, LeaseState
 from midflight.domain.question import Source
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.run import RunState
 from midflight.domain.traits import Traits
 from midflight.services.credentials import Credentials
+from midflight.services.findings import Tell
 from midflight.services.lease_asking import LeaseAsking
 from midflight.services.lease_book import MARGIN_S, Held, Key, LeaseBook
 from midflight.services.lease_ending import CLAIM_S, MIDFLIGHT, LeaseEnding
@@ -83,6 +85,11 @@ class Broker:
         )
 
         reaper.on_claimed(self._claimed)
+        self._tell: Tell | None = None
+
+    def tell(self, tell: Tell) -> None:
+        """Say through this that a decoy was asked for."""
+        self._tell = tell
 
     def _claimed(self, leases: Sequence[Lease]) -> None:
         """The store has them in `revoking`, whatever this process's clock says."""
@@ -114,6 +121,31 @@ class Broker:
                 await self._retiring.settle()
         await self._retiring.stop()
         await self.credentials.close()
+
+    def _nothing(self, live: LiveRun, credential: Credential, upstream: str) -> Deny:
+        """Of a decoy nothing is lent, and who asks is found; nor of anything after the end."""
+        if credential.backend != DECOY:
+            return deny(DenyCode.OVERLOADED, "stopping", "Midflight is stopping.", "Try again.")
+        if self._tell is not None:
+            self._tell(
+                "canary",
+                Sighting(
+                    strength=Strength.STRONG,
+                    usual="nobody has a reason to lease it",
+                    seen=f"the planted credential {credential.name} was asked for",
+                    after=1,
+                ),
+                workload=live.run.workload,
+                run=live.run.id,
+                upstream=upstream,
+                name=credential.name,
+            )
+        return deny(
+            DenyCode.CANARY,
+            "canary",
+            f"Credential {credential.name} lends nothing.",
+            "Whoever planted it wants to know how the run came by it.",
+        )
 
     # For the guard
 
@@ -167,8 +199,8 @@ class Broker:
                 f"There is no credential {credential}.",
                 "midflight credential list shows them.",
             )
-        if not self._is_open:
-            return deny(DenyCode.OVERLOADED, "stopping", "Midflight is stopping.", "Try again.")
+        if known.backend == DECOY or not self._is_open:
+            return self._nothing(live, known, upstream)
         revocability = self.credentials.backend(credential).revocability
         granted = self._asking.ask(
             live,

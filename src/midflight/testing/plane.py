@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
+from midflight.adapters.credentials.decoy import DecoyBackend
 from midflight.adapters.credentials.memory import MemoryServer
 from midflight.adapters.credentials.oauth import SubjectToken
 from midflight.adapters.credentials.sealed import SealedBackend
@@ -24,6 +25,7 @@ from midflight.apps.compose_detectors import watch
 from midflight.domain.decision import Decision, Permit
 from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Workload
+from midflight.domain.lease import DECOY
 from midflight.domain.records import Record
 from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
@@ -150,7 +152,8 @@ class MemoryPlane:
             engine=self.engine,
             interruption=self.interruption,
             monitors=self.monitors,
-            makers=makers or {"memory": self.server.maker, "sealed": SealedBackend},
+            makers=makers
+            or {"memory": self.server.maker, "sealed": SealedBackend, DECOY: DecoyBackend},
             subject_token=subject_token,
         )
         self.broker, self.credentials = leasing.broker, leasing.credentials
@@ -243,7 +246,13 @@ class MemoryPlane:
             telemetry=self.telemetry,
         )
         self.findings = Findings(self.detection, clock=self.clock, current=self.inventory.current)
-        watch(beside, self.findings, canaries=self.canaries, catalogue=self.catalogue)
+        watch(
+            beside,
+            self.findings,
+            canaries=self.canaries,
+            catalogue=self.catalogue,
+            broker=self.broker,
+        )
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
