@@ -348,7 +348,8 @@ class Identity:
             )
         presented = list(credentials.dpop)
         if len(presented) != 1:
-            raise Unauthenticated(
+            refusal = Unauthenticated if presented else NotHolder
+            raise refusal(
                 "The request needs exactly one DPoP header.", challenge="invalid_dpop_proof"
             )
         proof = self._proofs.verify_proof(

@@ -83,6 +83,15 @@ def test_a_bound_token_without_its_key_is_strong_and_told_once_a_place_and_reaso
     assert told.found[0][2]["run"] == "run_1"
 
 
+def test_from_where_its_holder_is_it_may_be_a_client_that_is_set_up_badly() -> None:
+    elsewhere, told = Elsewhere(), Told()
+    elsewhere.watch(told)
+    elsewhere.see(at("192.0.2.9"))
+    elsewhere.stolen(**SHOWN, why="used before")
+    elsewhere.stolen(**SHOWN | {"peer": "198.51.100.7"}, why="used before")
+    assert [each.strength for _, each, _ in told.found] == [Strength.FAIR, Strength.STRONG]
+
+
 def test_a_flood_of_places_writes_a_handful_of_findings() -> None:
     elsewhere, told = Elsewhere(), Told()
     elsewhere.watch(told)

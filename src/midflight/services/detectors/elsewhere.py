@@ -85,7 +85,8 @@ class Elsewhere:
     def stolen(self, *, workload: str, run: str, token: str, peer: str, why: str) -> None:
         """A token that holds was shown by somebody who is not its holder; see `Stolen`.
 
-        Told once a token, place and reason: who shows it a million times writes one record.
+        Told once a token, place and reason: who shows it a million times writes one record. From
+        where its holder is, it may be a client that is set up badly or sends a proof twice.
         """
         told = self._shown.of(token)
         place = self._place(peer)
@@ -93,10 +94,12 @@ class Elsewhere:
         if self._tell is None or key in told or len(told) >= REMEMBERED:
             return
         told.add(key)
+        used = self._tokens.get(token)
+        at_home = used is not None and used.place == place
         self._tell(
             self.name,
             Sighting(
-                strength=Strength.STRONG,
+                strength=Strength.FAIR if at_home else Strength.STRONG,
                 usual="shown with what it is bound to",
                 seen=f"a token from {place or 'somewhere'} that holds, refused: {why}",
                 after=MOVED_AFTER,
