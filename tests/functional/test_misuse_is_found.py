@@ -1,6 +1,6 @@
 """Scripted misuse through the real guard: each is found within the documented number of actions.
 
-The numbers are the detectors' own; `docs/detectors.md` names the same (`test_detector_docs.py`).
+The numbers are the detectors' own; `docs/detectors.md` names the same (`test_docs_detectors.py`).
 """
 
 from __future__ import annotations
