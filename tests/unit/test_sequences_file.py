@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from midflight.apps.cli.main import app
 from midflight.apps.compose_detectors import FILE, sequence_rules
 from midflight.domain.errors import Misconfigured
 from midflight.domain.finding import Strength
@@ -131,3 +133,15 @@ def test_a_file_that_is_no_text_is_said(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"\xff\xfe")
     with pytest.raises(Misconfigured, match="cannot be read"):
         sequence_rules(tmp_path)
+
+
+def test_midflight_check_says_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "all.cedar").write_text('@id("all")\npermit (principal, action, resource);\n')
+    runner = CliRunner()
+    (tmp_path / FILE).write_text(GOOD)
+    good = runner.invoke(app, ["check", str(tmp_path)])
+    assert good.exit_code == 0, good.stderr
+    (tmp_path / FILE).write_text(GOOD.replace('"weak"', '"fatal"'))
+    bad = runner.invoke(app, ["check", str(tmp_path)])
+    assert bad.exit_code != 0
+    assert "is none of weak, fair, strong" in bad.stderr

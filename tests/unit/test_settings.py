@@ -97,6 +97,7 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
         "control",
         "approvals",
         "telemetry",
+        "elsewhere",
         "injection_text",
     ):
         check(getattr(settings, section), section)

@@ -1,4 +1,4 @@
-"""`[[signals]]`: what may stand there."""
+"""`[[signals]]` and `[elsewhere]`: what may stand there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from midflight.apps.settings import Settings
+from midflight.apps.settings_elsewhere import ElsewherePlaces
 from midflight.apps.settings_signals import SignalSection
 from midflight.domain.finding import Strength
 from midflight.domain.identity import Workload
@@ -44,6 +45,13 @@ def test_what_is_wrong_is_refused_without_repeating_a_secret(more: dict[str, Any
 def test_names_are_different() -> None:
     with pytest.raises(ValidationError, match="the same name"):
         Settings(signals=(GOOD, GOOD))  # type: ignore[arg-type] -- pydantic reads tables
+
+
+@pytest.mark.parametrize("place", ["10.0.0.1/8", "office", 10, ""])
+def test_a_place_is_a_network(place: Any) -> None:
+    assert ElsewherePlaces(one_place=("10.0.0.0/8", "2001:db8::/32")).one_place  # type: ignore[arg-type] -- pydantic reads text
+    with pytest.raises(ValidationError, match="is not a network"):
+        ElsewherePlaces(one_place=(place,))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from midflight.apps.settings import Settings
 from midflight.domain.identity import Workload
 from midflight.domain.run import RunState
 from midflight.services.detection import Detection
+from midflight.services.detectors.elsewhere import Elsewhere
 from midflight.services.detectors.standard import Plain
 from midflight.services.findings import Findings
 from midflight.services.ports.clock import Clock
@@ -35,7 +36,10 @@ class Watching:
     ) -> None:
         """Wire it; nothing is started. `current` gives a workload as it is registered now."""
         self.settings = settings
-        self.plain = Plain(sequence_rules(settings.policy.directory))
+        self.plain = Plain(
+            sequence_rules(settings.policy.directory),
+            elsewhere=Elsewhere(one_place=settings.elsewhere.one_place),
+        )
         self.detection = Detection(
             self.plain.all, recorder=recorder, clock=clock, telemetry=telemetry
         )

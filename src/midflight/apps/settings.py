@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from midflight.apps.settings_attestation import AttestationSettings
 from midflight.apps.settings_ci import CiSection
+from midflight.apps.settings_elsewhere import ElsewherePlaces
 from midflight.apps.settings_file import (
     ENV_PREFIX,
     FILE_VARIABLE,
@@ -93,6 +94,7 @@ class Settings(BaseSettings):
     upstream: tuple[Upstream, ...] = ()
     ci: CiSection = CiSection()
     signals: Signals = ()
+    elsewhere: ElsewherePlaces = ElsewherePlaces()
     injection_text: InjectionTextRules = InjectionTextRules()
 
     @classmethod

@@ -152,6 +152,10 @@ listen = "127.0.0.1:8600"
 # max_strength = "fair"               # weak, fair or strong: how much its word counts at most
 # per_minute = 60
 
+[elsewhere]
+# Networks that are one place each when a token is used from several addresses.
+# one_place = ["10.0.0.0/8"]
+
 [injection_text]
 # Rules that notice instructions in results: a label and a weak finding, nothing is blocked by them.
 # rules = "off"                       # or "toolwall": pip install 'midflight[injection]'
