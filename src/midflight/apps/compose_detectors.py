@@ -54,7 +54,7 @@ def watch(
     """Let what is no detector of events say what it finds."""
     canaries.tell(findings.tell)
     broker.tell(findings.tell)
-    plain.drift.watch(findings.tell, catalogue.state)
+    plain.drift.watch(findings.tell, catalogue.drifted)
     catalogue.on_changed(plain.drift.changed)
     plain.elsewhere.watch(findings.tell)
     if identity is not None:

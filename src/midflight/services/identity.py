@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Sequence
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from midflight.domain.errors import Misconfigured, NotHolder, Unauthenticated, Unavailable
@@ -24,21 +23,13 @@ from midflight.services.ports.keys import TokenSigner
 from midflight.services.ports.proofs import Proofs, TokenClaims
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
-from midflight.services.presented import Credentials, presented, refuse_needless_proof
+from midflight.services.presented import Credentials, Stolen, presented, refuse_needless_proof
 from midflight.services.svid_callers import SvidCallers, SvidProof
 from midflight.services.token_mint import DEFAULT_TTL_S, Given, MintedToken, TokenMint
 
 CACHED_TOKENS = 10_000
 """Verified tokens remembered; only tokens that verified are, so garbage cannot push them out."""
 REPLAY_PURPOSE = "dpop"
-
-
-class Stolen(Protocol):
-    """Is told of a token that holds, and was shown by somebody who is not its holder."""
-
-    def __call__(self, *, workload: str, run: str, token: str, peer: str, why: str) -> None:
-        """`token` is its id, `why` the refusal's sentence; `run` is empty for none."""
-        ...
 
 
 class Identity:
@@ -296,14 +287,9 @@ class Identity:
     def _not_holder(
         self, shown: TokenClaims | SvidProof, credentials: Credentials, error: NotHolder
     ) -> None:
+        run, peer, why = shown.run or "", credentials.peer, error.message
         for tell in self._stolen:
-            tell(
-                workload=shown.workload,
-                run=shown.run or "",
-                token=shown.token,
-                peer=credentials.peer,
-                why=error.message,
-            )
+            tell(workload=shown.workload, run=run, token=shown.token, peer=peer, why=why)
 
     def _check_certificate(self, bound_to: str, credentials: Credentials) -> None:
         """RFC 8705 §3: the certificate of the connection is the one that the token is bound to."""
@@ -406,4 +392,4 @@ def _check_settings(*, issuer: str, resource: str, trust_domain: str) -> None:
         raise Misconfigured("Workload tokens cannot be checked with these settings.", problems)
 
 
-__all__ = ["CACHED_TOKENS", "REPLAY_PURPOSE", "Identity", "Stolen"]
+__all__ = ["CACHED_TOKENS", "REPLAY_PURPOSE", "Identity"]

@@ -5,23 +5,22 @@ from __future__ import annotations
 from detector_kit import Told, ended, event, refused
 
 from midflight.domain.finding import Strength
-from midflight.domain.tool import PinnedKind, PinState
-from midflight.services.detectors.drift import TOOLS, Drift
+from midflight.domain.tool import PinnedKind
+from midflight.services.detectors.drift import DEFINITIONS, TOOLS, Drift
 
 
 class Served:
-    """What the catalogue says."""
+    """What the catalogue says: of what the definition is another, and its digest."""
 
-    def __init__(self, state: PinState = PinState.DRIFTED) -> None:
-        self.state = state
+    def __init__(self) -> None:
+        self.drifted: dict[str, str] = {"send": "d1"}
 
-    def __call__(self, upstream: str, kind: PinnedKind, name: str) -> PinState:
-        assert (upstream, kind) == ("one", PinnedKind.TOOL)
-        return self.state if name == "send" else PinState.PINNED
+    def __call__(self, upstream: str, kind: PinnedKind) -> dict[str, str]:
+        return self.drifted if (upstream, kind) == ("one", PinnedKind.TOOL) else {}
 
 
-def watched(state: PinState = PinState.DRIFTED) -> tuple[Drift, Told, Served]:
-    drift, told, served = Drift(), Told(), Served(state)
+def watched() -> tuple[Drift, Told, Served]:
+    drift, told, served = Drift(), Told(), Served()
     drift.watch(told, served)
     return drift, told, served
 
@@ -56,15 +55,17 @@ def test_another_upstream_or_kind_is_not_meant() -> None:
     assert told.found == []
 
 
-def test_one_that_is_gone_or_pinned_anew_is_no_drift_and_one_that_drifts_again_is() -> None:
-    drift, told, served = watched(PinState.GONE)
+def test_each_other_definition_is_told_of_once_and_not_without_end() -> None:
+    drift, told, served = watched()
     drift.see(ended("send"))
-    drift.changed("one", PinnedKind.TOOL)
-    assert told.found == []
-    for state in (PinState.DRIFTED, PinState.PINNED, PinState.DRIFTED):
-        served.state = state
+    for digest in ("d1", "", "d1", "d2"):
+        served.drifted = {"send": digest} if digest else {}
         drift.changed("one", PinnedKind.TOOL)
     assert len(told.found) == 2
+    for number in range(50):
+        served.drifted = {"send": f"flapping {number}"}
+        drift.changed("one", PinnedKind.TOOL)
+    assert len(told.found) == DEFINITIONS
 
 
 def test_tools_of_a_run_are_bounded() -> None:
