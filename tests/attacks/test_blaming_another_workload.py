@@ -24,7 +24,7 @@ from midflight.apps.compose_detectors import sequence_rules
 from midflight.domain.finding import Finding
 from midflight.domain.identity import Workload
 from midflight.domain.records import Observed
-from midflight.services.detectors.standard import Plain
+from midflight.services.detectors.plain import Plain
 from midflight.testing import ListSink, MemoryPlane, ScriptedUpstream, call, caller
 
 pytestmark = pytest.mark.anyio

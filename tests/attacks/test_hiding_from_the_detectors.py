@@ -19,10 +19,10 @@ from midflight.domain.traits import Effect, Reach
 from midflight.services.detectors.fuzzing import REFUSED_FOUND, WORKLOAD_FOUND, Fuzzing
 from midflight.services.detectors.fuzzing import RUN_WINDOW_S as FUZZING_WINDOW_S
 from midflight.services.detectors.kept import RUNS
+from midflight.services.detectors.plain import Plain
 from midflight.services.detectors.probing import RUN_FOUND, SLOW_FOUND, SLOW_WINDOW_S, Probing
 from midflight.services.detectors.probing import WORKLOAD_FOUND as PROBING_WORKLOAD_FOUND
 from midflight.services.detectors.sequence import Sequence
-from midflight.services.detectors.standard import Plain
 from midflight.testing import OPERATOR, ListSink, MemoryPlane, ScriptedUpstream, call, caller
 
 FAIR = Strength.FAIR

@@ -99,6 +99,7 @@ def test_a_credential_is_planted_by_its_placeholder(plane: RunningPlane) -> None
     assert made.stdout.strip() == "{{lease:root-key}}"
     listed = json.loads(good("credential", "list", "--json").stdout)
     assert [(each["name"], each["backend"]) for each in listed] == [("root-key", "decoy")]
+    assert not listed[0]["is_static"]  # it is no debt
     assert "A decoy" in good("credential", "test", "root-key").stdout
     assert midflight("canary", "plant", "other", "--in", "credential").exit_code != 0
     # Placed into a header, every honest call would lease it.

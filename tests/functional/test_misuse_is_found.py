@@ -20,8 +20,8 @@ from midflight.domain.records import Found, Intent, Outcome
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.detectors.elsewhere import BOTH_AFTER, MOVED_AFTER
 from midflight.services.detectors.fuzzing import REFUSED_FOUND
+from midflight.services.detectors.plain import Plain
 from midflight.services.detectors.probing import RUN_FOUND
-from midflight.services.detectors.standard import Plain
 from midflight.services.guard import Refused
 from midflight.services.ports.upstream import Flight, Reply, Sink
 from midflight.testing import (

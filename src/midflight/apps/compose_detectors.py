@@ -12,10 +12,10 @@ from midflight.domain.sequence import Rule
 from midflight.services.broker import Broker
 from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
-from midflight.services.detectors.standard import Plain
-from midflight.services.findings import Findings
+from midflight.services.detectors.plain import Plain
 from midflight.services.identity import Identity
 from midflight.services.suspicion import Suspicion
+from midflight.services.telling import Findings
 from midflight.wire import sequences_file
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from midflight.domain.identity import Workload
 from midflight.domain.run import RunState
 from midflight.services.detection import Detection
 from midflight.services.detectors.elsewhere import Elsewhere
-from midflight.services.detectors.standard import Plain
-from midflight.services.findings import Findings
+from midflight.services.detectors.plain import Plain
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.telemetry import Telemetry
 from midflight.services.suspicion import Suspicion
+from midflight.services.telling import Findings
 
 
 class Watching:

@@ -29,7 +29,6 @@ from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.run import RunState
 from midflight.domain.traits import Traits
 from midflight.services.credentials import Credentials
-from midflight.services.findings import Tell
 from midflight.services.lease_asking import LeaseAsking
 from midflight.services.lease_book import MARGIN_S, Held, Key, LeaseBook
 from midflight.services.lease_ending import CLAIM_S, MIDFLIGHT, LeaseEnding
@@ -40,6 +39,7 @@ from midflight.services.live_run import LiveRun
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.store import Store
 from midflight.services.refusing import deny
+from midflight.services.telling import Tell
 
 log = structlog.get_logger(__name__)
 

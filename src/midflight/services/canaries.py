@@ -34,7 +34,6 @@ from midflight.domain.question import Target
 from midflight.domain.records import Changed, Observed
 from midflight.domain.traits import Reach
 from midflight.domain.value import JSON, Discreet, JSONObject
-from midflight.services.findings import Tell
 from midflight.services.guard_case import Case, is_closed_read
 from midflight.services.live_run import LiveRun
 from midflight.services.ports.canary_store import CanaryStore
@@ -43,6 +42,7 @@ from midflight.services.ports.recorder import Recorder
 from midflight.services.refusing import deny
 from midflight.services.runs import Runs
 from midflight.services.sealing import Sealer
+from midflight.services.telling import Tell
 
 MAX_HERE = 16_384
 """Characters that are looked through on the event loop; more goes to a thread."""

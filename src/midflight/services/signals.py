@@ -4,7 +4,7 @@ The signature has been checked before (`wire/webhook.py`); here is what the sour
 says it once, and how often. What a message says is taken at most once, also over a restart and in
 all replicas of one store: its id is spent before the finding is made, so a crash in between loses
 it and never doubles it. Refusals of an authenticated source are recorded, within its rate.
-Above: `apps/gateway/signals.py`. Below: `findings.py`, the store.
+Above: `apps/gateway/signals.py`. Below: `telling.py`, the store.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from midflight.domain.identity import Workload
 from midflight.domain.records import Observed
 from midflight.domain.signal import PREFIX, Signal, SignalSource
 from midflight.domain.value import Value
-from midflight.services.findings import Tell
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
+from midflight.services.telling import Tell
 
 PURPOSE = "signal"
 

@@ -18,11 +18,11 @@ from midflight.domain.finding import Sighting, Strength
 from midflight.domain.labels import SUSPECTED, Labels
 from midflight.domain.value import JSON
 from midflight.services.detectors.kept import RUNS, Kept
-from midflight.services.findings import Tell
 from midflight.services.live_run import LiveRun
 from midflight.services.ports.injection_text import InjectionText
 from midflight.services.ports.telemetry import Telemetry
 from midflight.services.runs import Runs
+from midflight.services.telling import Tell
 
 DETECTOR = "injection-text"
 PATIENCE_S = 0.25

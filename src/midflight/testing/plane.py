@@ -37,9 +37,8 @@ from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
 from midflight.services.detection import Detection, Detector
-from midflight.services.detectors.standard import Plain
+from midflight.services.detectors.plain import Plain
 from midflight.services.echoes import Echoes, ScrubbedUpstream
-from midflight.services.findings import Findings
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
@@ -61,6 +60,7 @@ from midflight.services.ports.store import Store
 from midflight.services.ports.upstream import Upstream
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
+from midflight.services.telling import Findings
 from midflight.services.turns import Turns
 from midflight.testing.clock import FakeClock
 from midflight.testing.engine import FixedEngine

@@ -16,7 +16,7 @@ from midflight.domain.finding import Sighting, Strength
 from midflight.domain.records import Terminal
 from midflight.domain.tool import PinnedKind
 from midflight.services.detectors.kept import RUNS, Kept
-from midflight.services.findings import Tell
+from midflight.services.telling import Tell
 
 TOOLS = 128
 """Tools of one run that are remembered; the one used longest ago goes."""

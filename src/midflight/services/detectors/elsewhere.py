@@ -17,7 +17,7 @@ from typing import TypeAlias
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
 from midflight.services.detectors.kept import RUNS, Kept
-from midflight.services.findings import Tell
+from midflight.services.telling import Tell
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
