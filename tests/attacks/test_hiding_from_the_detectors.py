@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from detector_kit import after, event, refused, said
+from plain_kit import after, event, refused, said
 
 from midflight.apps.compose_detectors import sequence_rules
 from midflight.domain.event import Event

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detector_kit import Told, ended, event, refused
+from plain_kit import Told, ended, event, refused
 
 from midflight.domain.finding import Strength
 from midflight.domain.tool import PinnedKind

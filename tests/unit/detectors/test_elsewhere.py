@@ -6,7 +6,7 @@ import ipaddress
 from typing import Any
 
 import pytest
-from detector_kit import Told, event, said
+from plain_kit import Told, event, said
 
 from midflight.domain.finding import Strength
 from midflight.services.detectors.elsewhere import BOTH_AFTER, MOVED_AFTER, Elsewhere

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from detector_kit import ended, event, labels, said
+from plain_kit import ended, event, labels, said
 
 from midflight.domain.event import Event
 from midflight.domain.finding import Strength

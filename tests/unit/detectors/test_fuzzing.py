@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detector_kit import after, ended, event, refused, said
+from plain_kit import after, ended, event, refused, said
 
 from midflight.domain.finding import Strength
 from midflight.domain.records import Terminal

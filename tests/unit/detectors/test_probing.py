@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from detector_kit import after, event, refused, said
+from plain_kit import after, event, refused, said
 
 from midflight.domain.decision import DenyCode
 from midflight.domain.finding import Strength

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from detector_kit import after, ended, event, labels, refused, said
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_kit import after, ended, event, labels, refused, said
 
 from midflight.apps.compose_detectors import sequence_rules
 from midflight.domain.event import Event

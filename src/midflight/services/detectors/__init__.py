@@ -1,1 +1,1 @@
-"""Detectors, one file each: events in, sightings out. Above: `services/detection.py`."""
+"""Detectors: each one file, events in, sightings out. Above: `services/detection.py`."""
