@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from midflight.apps.settings import Settings
 from midflight.domain.identity import Author, Workload
 from midflight.domain.tool import PinnedKind
 from midflight.domain.traits import Effect, Reach, Traits
+from midflight.services.ports.clock import Clock
 
 AGENT = "spiffe://midflight.internal/agents/one"
 OPERATOR = Author(name="olivia", proof="test")
@@ -73,7 +73,12 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def running_gateway(
-    folder: Path, upstreams: Sequence[dict[str, Any]], *, policy: str = PERMIT_ALL, **more: Any
+    folder: Path,
+    upstreams: Sequence[dict[str, Any]],
+    *,
+    policy: str = PERMIT_ALL,
+    clock: Clock | None = None,
+    **more: Any,
 ) -> AsyncIterator[Gateway]:
     """A gateway over these upstreams (as in `midflight.toml`), one agent registered."""
     directory = folder / "policies"
@@ -88,14 +93,16 @@ async def running_gateway(
             **more,
         }
     )
-    plane = Plane(settings, parts(settings))
+    made = parts(settings)
+    made.clock = clock or made.clock
+    plane = Plane(settings, made)
     async with plane.running(), serving_plane(plane) as bound:
         await plane.inventory.register(
             Workload(
                 id=AGENT,
                 owner="team-one",
                 escalation="oncall",
-                review_by=int(time.time()) + 86_400,
+                review_by=int(plane.clock.now()) + 86_400,
             ),
             OPERATOR,
         )

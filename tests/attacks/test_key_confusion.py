@@ -20,12 +20,13 @@ from midflight.adapters.keys.file_signer import FileKeySource, FileSigner
 from midflight.adapters.keys.public_keys import proven, public_jwk
 from midflight.adapters.keys.ring_files import RING_FILE
 from midflight.domain import jose
-from midflight.domain.errors import MidflightError, Misconfigured, Unavailable
+from midflight.domain.errors import MidflightError, Misconfigured, Unauthenticated, Unavailable
 from midflight.domain.key_ring import RingKey
+from midflight.domain.security_event import SetRefused
 from midflight.services.ports.key_rings import MadeKey
 from midflight.services.ports.keys import Purpose, Signer
 from midflight.testing import FakeClock
-from midflight.wire import tokens
+from midflight.wire import ssf, tokens
 
 TWO = (Purpose.ACCESS_TOKEN, Purpose.JWT_SVID, Purpose.SET)
 
@@ -299,3 +300,67 @@ def test_a_withdrawal_by_one_process_reaches_the_other(directory: Path) -> None:
     assert gone == [1]
     assert stolen not in {jwk["kid"] for jwk in two.tokens.public_jwks()["keys"]}
     assert pyjwt.get_unverified_header(two.tokens.sign({}, {}))["kid"] != stolen
+
+
+def test_the_key_of_sets_is_in_no_set_of_keys_of_tokens(directory: Path) -> None:
+    """Whoever verifies our tokens with what is published verifies no SET by mistake."""
+    rings = started(directory)
+    of_sets = {key["kid"] for key in rings.rings.jwks(Purpose.SET)["keys"]}
+    assert len(of_sets) == 1
+    assert of_sets.isdisjoint(key["kid"] for key in rings.rings.published()["keys"])
+
+
+def test_a_set_of_ours_is_no_access_token_and_a_token_is_no_set(directory: Path) -> None:
+    rings = started(directory)
+    claims: dict[str, Any] = {
+        "iss": "https://a.example",
+        "aud": "https://a.example/mcp",
+        "sub": "spiffe://test.midflight.internal/a",
+        "client_id": "x",
+        "jti": "j",
+        "iat": int(NOW),
+        "exp": int(NOW) + 60,
+    }
+    made = rings.mints[Purpose.SET].sign({"typ": "secevent+jwt"}, claims)
+    for jwks in (rings.rings.jwks(*Purpose), rings.rings.jwks(Purpose.SET)):
+        with pytest.raises(Unauthenticated):
+            tokens.verify_access_token(
+                made,
+                jwks=jwks,
+                issuer="https://a.example",
+                resource="https://a.example/mcp",
+                trust_domain_name="test.midflight.internal",
+                now=NOW,
+            )
+    event = {"https://schemas.openid.net/secevent/caep/event-type/session-revoked": {}}
+    said = {
+        **{name: claims[name] for name in ("iss", "aud", "jti", "iat")},
+        "sub_id": {"format": "opaque", "id": "x"},
+        "events": event,
+    }
+    for purpose, typ in (
+        (Purpose.ACCESS_TOKEN, "secevent+jwt"),
+        (Purpose.SET, "at+jwt"),
+        (Purpose.SET, "JWT"),
+    ):
+        with pytest.raises(SetRefused):
+            ssf.verify_set(
+                rings.mints[purpose].sign({"typ": typ}, said),
+                issuer="https://a.example",
+                audience="https://a.example/mcp",
+                jwks=rings.rings.jwks(*Purpose),
+                now=NOW,
+                max_age_s=60,
+            )
+    good = rings.mints[Purpose.SET].sign(ssf.HEADER, said)
+    assert (
+        ssf.verify_set(
+            good,
+            issuer="https://a.example",
+            audience="https://a.example/mcp",
+            jwks=rings.rings.jwks(Purpose.SET),
+            now=NOW,
+            max_age_s=60,
+        ).jti
+        == "j"
+    )

@@ -16,6 +16,7 @@ from midflight.domain.errors import Conflict, NotFound, StoreUnavailable
 from midflight.domain.identity import Mode, Tier, Workload
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Confidentiality, Labels
 from midflight.domain.narrowing import WHOLE, Narrowing
+from midflight.domain.response import Level, Rate, Response
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.run import Run, RunState
 from midflight.domain.tool import Pin, PinnedKind
@@ -614,3 +615,63 @@ async def test_a_waiver_comes_back_as_it_was(store: Store) -> None:
         workload("other"),
         workload(waiver_by="ada", waiver_until=2**33),
     ]
+
+
+def response(number: int, **changes: object) -> Response:
+    fields = {
+        "id": f"rsp_{number}",
+        "at": 1_800_000_000.25,
+        "scope": Scope(kind=ScopeKind.RUN, id="run_a"),
+        "workload": AGENT,
+        "owner": "ada",
+        "run": "run_b",
+        "level": Level.THROTTLE,
+        "until": 1_800_003_600.5,
+        "reason": 'probing: 12 refusals "within" a minute',
+        "author": "detector:probing",
+        "proof": "finding:fnd_1",
+        "detector": "probing",
+        "findings": ("fnd_1", "fnd_2"),
+        "base": Level.RISK,
+        "weight": 2,
+        "risk": 30,
+        "rate": Rate(count=10, seconds=60),
+        "own": True,
+    }
+    return Response(**{**fields, **changes})
+
+
+async def test_responses_come_back_as_they_were_and_in_order(store: Store) -> None:
+    made = [
+        response(2),
+        response(1, lifts="rsp_2", level=Level.QUARANTINE, rate=None),
+        response(3, scope=Scope(kind=ScopeKind.WORKLOAD, id=AGENT), observed=True, beyond="ü"),
+    ]
+    for each in made:
+        await store.append_response(each)
+    assert await store.list_responses() == made
+
+
+async def test_a_response_that_is_kept_again_stays_as_it_was(store: Store) -> None:
+    await store.append_response(response(1))
+    await store.append_response(response(2))
+    await store.append_response(response(1, level=Level.NOTE, reason="nothing"))
+    assert await store.list_responses() == [response(1), response(2)]
+
+
+async def test_responses_are_forgotten_by_their_end_alone(store: Store) -> None:
+    for number, until in enumerate((10.0, 20.5, 30.0)):
+        await store.append_response(response(number, until=until))
+    assert await store.forget_responses(ended_before=20.5) == 1
+    assert [each.until for each in await store.list_responses()] == [20.5, 30.0]
+    assert await store.forget_responses(ended_before=20.5) == 0
+
+
+async def test_a_closed_store_says_nothing_of_responses(closed_store: Store) -> None:
+    for work in (
+        closed_store.append_response(response(1)),
+        closed_store.list_responses(),
+        closed_store.forget_responses(ended_before=0),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await work

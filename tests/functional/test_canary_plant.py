@@ -50,8 +50,14 @@ def good(*words: str) -> Result:
 
 
 def act(plane: RunningPlane, tool: str, **arguments: object) -> Performed | Refused:
+    """In a run of its own, since what is found may end the run."""
+    workload = plane.plane.inventory.current(WORKLOAD)
+    assert workload is not None
+    run = plane.do(
+        lambda: plane.plane.runs.open_run(workload=workload, intent="Work.", author=OPERATOR)
+    )
     who = Caller(
-        workload=WORKLOAD, run=None, token="tok_1", proof="bearer", expires_at=4_000_000_000
+        workload=WORKLOAD, run=run.id, token="tok_1", proof="bearer", expires_at=4_000_000_000
     )
     return plane.do(
         lambda: plane.plane.guard.perform(

@@ -72,6 +72,10 @@ class Scene:
         await self.plane.start()
         for name, traits in TOOLS.items():
             await self.plane.pin(name, traits)
+        await self.begin()
+
+    async def begin(self) -> None:
+        """Another run; what was found may have ended the one before."""
         workload = self.plane.inventory.current(WORKLOAD)
         assert workload is not None
         run = await self.plane.runs.open_run(workload=workload, intent="Work.", author=OPERATOR)
@@ -136,6 +140,7 @@ async def test_a_canary_is_found_when_it_is_read_and_when_it_would_leave() -> No
     (read,) = stage.of("canary", Strength.STRONG)
     assert (read.after, read.run, read.name) == (1, stage.run, "read_note")
     assert value not in msgspec.json.encode(read).decode()
+    await stage.begin()
     await stage.act(call("send", text=value))
     assert len(stage.of("canary", Strength.STRONG)) == 2
     assert [each.name for each in stage.upstream.received] == ["read_note"]

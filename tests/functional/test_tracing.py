@@ -60,7 +60,13 @@ async def test_a_refused_call_is_a_span_and_a_permitted_one_is_not(gateway_facto
     collector.server_close()
     (span,) = collector.spans
     attributes = {a.key: a.value.string_value for a in span.attributes}
-    assert span.name == "call_tool one"
+    assert span.name == "tools/call tell"
+    assert attributes["mcp.method.name"] == "tools/call"
+    assert attributes["gen_ai.operation.name"] == "execute_tool"
+    assert attributes["gen_ai.tool.name"] == "tell"
+    assert attributes["gen_ai.agent.id"].startswith("spiffe://")
+    assert attributes["gen_ai.conversation.id"] == attributes["midflight.run"]
+    assert attributes["error.type"] == "policy"
     assert attributes["midflight.code"] == "policy"
     assert attributes["midflight.name"] == "tell"
     assert attributes["midflight.record"]

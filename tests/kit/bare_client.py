@@ -86,7 +86,8 @@ class Modern(Bare):
 
     def headers_of(self, message: dict[str, Any]) -> dict[str, str]:
         carried = {"mcp-protocol-version": MODERN, "mcp-method": message["method"]}
-        name = message["params"].get("name") or message["params"].get("uri")
+        params = message["params"]
+        name = params.get("name") or params.get("uri") or params.get("taskId")
         return carried | ({"mcp-name": name} if name else {})
 
     def request(self, method: str, **params: Any) -> dict[str, Any]:
@@ -177,4 +178,15 @@ async def legacy(
         yield client
 
 
-__all__ = ["MODERN", "Legacy", "Modern", "Stream", "bare", "final", "legacy", "messages", "modern"]
+__all__ = [
+    "MODERN",
+    "PREFIX",
+    "Legacy",
+    "Modern",
+    "Stream",
+    "bare",
+    "final",
+    "legacy",
+    "messages",
+    "modern",
+]

@@ -40,8 +40,12 @@ APPROVERS = [(), ("owner",), ("security",), ("owner", "security")]
 small = st.integers(0, 1)
 people = st.one_of(st.just("team-one"), st.just("bob"), st.sampled_from(PEOPLE))
 # Newest first: 0 is what was asked about last.
+# Last: of which question he was shown the digest; None from where none is shown.
 answers = st.tuples(
-    people, st.sampled_from([True, True, True, False]), st.sampled_from([0, 0, 1, 2])
+    people,
+    st.sampled_from([True, True, True, False]),
+    st.sampled_from([0, 0, 1, 2]),
+    st.sampled_from([None, 0, 0, 0, 1]),
 )
 acts = st.tuples(small, small, st.integers(1, 3))
 ways = st.tuples(acts, st.lists(answers, max_size=3), st.sampled_from([True, True, False]))
@@ -83,7 +87,7 @@ class History:
         await self._settle(None)
 
     async def _way(
-        self, what: tuple[tuple[int, int, int], list[tuple[str, bool, int]], bool]
+        self, what: tuple[tuple[int, int, int], list[tuple[str, bool, int, int | None]], bool]
     ) -> None:
         act, answers, is_settled = what
         await self._act(act)
@@ -100,18 +104,21 @@ class History:
             work = self.plane.act(self.runs[run], to=f"u{to}@x.org")
             self.beside.append(asyncio.ensure_future(work))
 
-    async def _answer(self, what: tuple[str, bool, int]) -> None:
-        name, yes, number = what
+    async def _answer(self, what: tuple[str, bool, int, int | None]) -> None:
+        name, yes, number, seen = what
         requests = await self.plane.store.list_approvals()
         if not requests:
             return
         approval = requests[number % len(requests)].id
+        digest = None if seen is None else requests[(number + seen) % len(requests)].digest
+        is_right = digest in (None, requests[number % len(requests)].digest)
         author = Author(name=name, proof="peer-uid:1")
         verb = self.plane.desk.approve if yes else self.plane.desk.refuse
 
         async def answer() -> None:
             with contextlib.suppress(Conflict, Forbidden):
-                await verb(approval, author=author)
+                await verb(approval, author=author, digest=digest)
+                assert is_right
 
         self.beside.append(asyncio.ensure_future(answer()))
 

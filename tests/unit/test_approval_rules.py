@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from midflight.adapters.policy.annotations import annotation_problems
 from midflight.domain.approval import (
     LIVE,
     TRANSITIONS,
@@ -18,6 +20,7 @@ from midflight.domain.approval import (
     ApprovalState,
     Shown,
     answered,
+    binding_code,
     has_agreed,
     may_follow,
     stands_for,
@@ -208,3 +211,50 @@ def test_the_same_and_better_facts_leave_a_yes_alone() -> None:
 )
 def test_every_worse_fact_takes_a_yes_back(now: Shown) -> None:
     assert worse(SHOWN, now)
+
+
+# Four eyes: the owner's own are none of the others
+
+FOUR = ("owner", "security", "!owner")
+
+
+@pytest.mark.parametrize(
+    ("name", "member_of", "approvers", "expected"),
+    [
+        ("bob", ("security",), ("security", "!owner"), ("security",)),
+        ("ann", ("security",), ("security", "!owner"), ()),
+        ("eve", ("ann", "security"), ("security", "!owner"), ()),
+        ("ann", ("security",), FOUR, ("owner",)),
+        ("bob", ("security",), FOUR, ("security",)),
+        ("!owner", (), ("security", "!owner"), ()),
+        ("x", ("!owner", "owner"), ("security", "!owner"), ()),
+    ],
+)
+def test_who_answers_for_the_owner_counts_for_nobody_else(
+    name: str, member_of: tuple[str, ...], approvers: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    found = stands_for(name, approvers, owner="ann", groups={}, member_of=member_of)
+    assert found == expected
+
+
+def test_nobody_agrees_for_the_one_who_is_left_out() -> None:
+    def yes(author: str, *roles: str) -> Answer:
+        return Answer(author=author, proof="p", at=0, yes=True, stands_for=roles)
+
+    assert not has_agreed(("!owner",), [yes("bob", "!owner")])
+    assert has_agreed(("security", "!owner"), [yes("bob", "security")])
+    assert not has_agreed(FOUR, [yes("bob", "security")])
+    assert has_agreed(FOUR, [yes("bob", "security"), yes("ann", "owner")])
+    assert still_missing(FOUR, [yes("bob", "security")]) == ("owner",)
+
+
+@pytest.mark.parametrize("text", ["!owner", "security, !security", "!"])
+def test_a_policy_that_leaves_out_whom_it_cannot_is_refused(text: str) -> None:
+    noted = {"id": "x", "approvers": text}
+    assert list(annotation_problems(noted, effect="forbid", asks=True))
+
+
+def test_a_code_is_of_one_question_alone() -> None:
+    codes = {binding_code(f"apr_{n}", digest) for n in range(50) for digest in "ab"}
+    assert len(codes) == 100
+    assert all(re.fullmatch(r"MF-[A-Z2-7]{4}-[A-Z2-7]{4}", code) for code in codes)

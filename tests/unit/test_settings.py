@@ -14,6 +14,7 @@ from midflight.apps import settings_file
 from midflight.apps.cli.template import TEMPLATE
 from midflight.apps.durations import moment, seconds
 from midflight.apps.settings import Settings, load
+from midflight.apps.settings_export import Export
 from midflight.apps.settings_sections import Limits
 from midflight.apps.settings_values import address, option_looks_secret, reference
 from midflight.domain.errors import Misconfigured
@@ -74,7 +75,15 @@ def _uncommented(text: str) -> str:
 
 def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
     (tmp_path / "tls").mkdir()
-    for name in ("cert.pem", "key.pem", "clients.pem", "tickets-ca.pem", "bao-ca.pem"):
+    for name in (
+        "cert.pem",
+        "key.pem",
+        "clients.pem",
+        "tickets-ca.pem",
+        "bao-ca.pem",
+        "logs-ca.pem",
+        "chat-ca.pem",
+    ):
         (tmp_path / "tls" / name).touch()
     settings = load(write(tmp_path, _uncommented(TEMPLATE)))
 
@@ -96,13 +105,22 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
         "runs",
         "control",
         "approvals",
+        "escalation",
+        "break_glass",
         "telemetry",
         "elsewhere",
         "injection_text",
     ):
         check(getattr(settings, section), section)
+    told = {name for entry in settings.export for name in entry.model_fields_set}
+    assert told == set(Export.model_fields), "what an [[export]] can have is not in the template"
     given = {name for entry in settings.upstream for name in entry.model_fields_set}
     assert given == set(type(settings.upstream[0]).model_fields)
+    # Of tables by name, the entries together show every setting.
+    for tables in (settings.channels, settings.contacts, settings.hooks):
+        shown = {name for entry in tables.values() for name in entry.model_fields_set}
+        known = {name for entry in tables.values() for name in type(entry).model_fields}
+        assert shown == known
 
 
 def test_the_values_of_the_template_are_the_defaults(tmp_path: Path) -> None:

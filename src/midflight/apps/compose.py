@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -26,12 +27,19 @@ from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.compose_ci import job_federation
 from midflight.apps.compose_detectors import watch_plane
+from midflight.apps.compose_escalation import Escalating
 from midflight.apps.compose_injection import Placing
+from midflight.apps.compose_interruption import children_of, leave_upstreams
 from midflight.apps.compose_oauth import oauth_of
 from midflight.apps.compose_parts import Parts
+from midflight.apps.compose_people import ApproverParts
+from midflight.apps.compose_responses import Responding
 from midflight.apps.compose_spiffe import Spiffe
+from midflight.apps.compose_ssf import shared_signals
+from midflight.apps.compose_waiting import waiting_of
 from midflight.apps.compose_watching import Watching
 from midflight.apps.gateway.notices import Notices
+from midflight.apps.gateway.waiting_clients import WaitingClients
 from midflight.apps.settings import Settings
 from midflight.domain.action import ActionKind
 from midflight.domain.attestation import Entry
@@ -72,7 +80,9 @@ from midflight.services.ports.keys import Purpose
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
 from midflight.services.survey import Surveyor
+from midflight.services.task_flights import TaskFlights
 from midflight.services.turns import Turns
+from midflight.services.waiting import WaitingRoom
 from midflight.wire import tokens
 
 log = structlog.get_logger(__name__)
@@ -246,6 +256,7 @@ class Plane:
             counterparties=self.counterparties,
             groups=settings.approvals.groups,
             endorser=self.flow,
+            settled=self.approvals.settled,
         )
         self.turns = Turns(
             runs=self.runs,
@@ -275,9 +286,20 @@ class Plane:
         )
         self.watching = Watching(
             settings,
-            recorder=self.ledger,
+            ledger=self.ledger,
+            store=made.store,
             clock=made.clock,
             telemetry=made.telemetry,
+            responding=Responding(
+                store=made.store,
+                recorder=self.ledger,
+                interruption=self.interruption,
+                runs=self.runs,
+                inventory=self.inventory,
+                clock=made.clock,
+                telemetry=made.telemetry,
+                policies=self.policies,
+            ),
             current=self.inventory.current,
         )
         self.guard = Guard(
@@ -299,6 +321,14 @@ class Plane:
             approvals=self.approvals,
             injecting=self.injecting,
             detection=self.watching.detection,
+            task_flights=TaskFlights(
+                interruption=self.interruption,
+                upstreams=self.placing.upstreams,
+                recorder=self.ledger,
+                clock=made.clock,
+            ),
+            children=children_of(settings),
+            responses=self.watching.responses,
             max_in_flight=settings.gateway.limits.in_flight,
         )
         self.attesting = attesting = Attesting(
@@ -339,7 +369,12 @@ class Plane:
         )
         self.notices = Notices(refresh=self.catalogue.refresh, observe=self.guard.observing.notice)
         self.catalogue.on_changed(self.notices.changed)
-        self.oauth = oauth_of(self)
+        self.oauth, self.approvers, self.escalating, self.signals = (
+            oauth_of(self),
+            ApproverParts(self),
+            Escalating(self),
+            shared_signals(self),
+        )
         self.identity.believe(self.spiffe.callers)
         self._beside: set[asyncio.Task[None]] = set()
         self.registration, self.join_tokens, self.launches = (
@@ -348,6 +383,11 @@ class Plane:
             attesting.launches,
         )
         self.workload_endpoint = f"unix://{settings.workload_socket}"
+
+    @cached_property
+    def waiting(self) -> tuple[WaitingRoom, WaitingClients]:
+        """Clients that wait for a person: made with the gateway that serves them."""
+        return waiting_of(self)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -388,6 +428,7 @@ class Plane:
             await undo.enter_async_context(self.watching.running())
             await self.broker.start()
             undo.push_async_callback(self.broker.close)
+            await undo.enter_async_context(self.escalating.running())
             undo.push_async_callback(self.lending.close)
             await self.runs.start()
             await self.attesting.start()
@@ -401,7 +442,8 @@ class Plane:
                 await upstream.start(self.notices.handler(name))
                 undo.push_async_callback(upstream.close)
                 self._aside(self._first_fetch(name))
-            self._aside(self.spiffe.federation.run())
+            for work in (self.spiffe.federation, self.approvers):
+                self._aside(work.run())
             self._aside(self._sweep())
             self._aside(self._follow())
             undo.push_async_callback(self._stop_beside)
@@ -418,6 +460,8 @@ class Plane:
         """Leases, and what is watched, end with their run; leases with what is revoked."""
         self.interruption.on_revoked(self.broker.revoked)
         self.interruption.survey_with(Surveyor(runs=self.runs, leases=self.broker).reached)
+        self.interruption.show_lent(self.broker.lent)
+        self.broker.on_gone(self.guard.task_flights.lease_gone)
         self.runs.on_ended(self.broker.run_ended)
         self.runs.on_ended(self.watching.run_ended)
         watch_plane(self)
@@ -461,8 +505,7 @@ class Plane:
         self._aside(self.attesting.run_ended(run))
         self.monitors.run_ended(run)
         self.obligations.run_ended(run)
-        for upstream in self.placing.upstreams.values():
-            self._aside(upstream.end_run(run))
+        self._aside(leave_upstreams(run, self.placing.upstreams, self.guard.task_flights))
 
     async def _first_fetch(self, upstream: str) -> None:
         try:
@@ -489,6 +532,7 @@ class Plane:
                     self.keys.sweep,
                     self.attesting.sweep,
                     self.watching.sweep,
+                    self.escalating.sweep,
                 )
             )
 

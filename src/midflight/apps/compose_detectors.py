@@ -50,8 +50,8 @@ def watch(
     catalogue: Catalogue,
     broker: Broker,
     identity: Identity | None = None,
-) -> None:
-    """Let what is no detector of events say what it finds."""
+) -> Findings:
+    """Let what is no detector of events say what it finds, through `findings`."""
     canaries.tell(findings.tell)
     broker.tell(findings.tell)
     plain.drift.watch(findings.tell, catalogue.drifted)
@@ -59,6 +59,7 @@ def watch(
     plain.elsewhere.watch(findings.tell)
     if identity is not None:
         identity.on_stolen(plain.elsewhere.stolen)
+    return findings
 
 
 def watch_plane(plane: Plane) -> None:

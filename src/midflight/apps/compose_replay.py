@@ -42,6 +42,7 @@ from midflight.services.approvals import Approvals, rejudging
 from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
+from midflight.services.detection import Detection
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
 from midflight.services.guard import Guard
@@ -54,6 +55,7 @@ from midflight.services.policy_files import read_sources
 from midflight.services.ports.policy_sets import Severity
 from midflight.services.runs import Bounds, Runs
 from midflight.services.sealing import Sealer
+from midflight.services.task_flights import TaskFlights
 from midflight.services.turns import Turns
 
 TRUST_DOMAIN = "replay.midflight.internal"
@@ -73,8 +75,13 @@ class ReplayPlane:
         *,
         counterparties: Counterparties | None = None,
         own_domains: frozenset[str] = frozenset(),
+        detection: Detection | None = None,
     ) -> None:
-        """Wire it; `running` starts it. `counterparties`: an owner's list that outlives it."""
+        """Wire it; `running` starts it.
+
+        What outlives it: `counterparties`, an owner's list, and `detection`, which sees its actions
+        and which the caller tells of runs that ended.
+        """
         clock, ledger = house.clock, house.ledger
         self.house = house
         self.witness = house.witness
@@ -157,8 +164,15 @@ class ReplayPlane:
             telemetry=QuietTelemetry(),
             flow=self.flow,
             obligations=Obligations(sealer=self.sealer, clock=clock),
+            task_flights=TaskFlights(
+                interruption=self.interruption,
+                upstreams=house.upstreams,
+                recorder=ledger,
+                clock=clock,
+            ),
             canaries=self.canaries,
             approvals=self.approvals,
+            detection=detection,
         )
 
     @asynccontextmanager
@@ -253,9 +267,12 @@ class House:
         *,
         counterparties: Counterparties | None = None,
         own_domains: frozenset[str] = frozenset(),
+        detection: Detection | None = None,
     ) -> ReplayPlane:
         """A fresh plane; see there."""
-        return ReplayPlane(self, counterparties=counterparties, own_domains=own_domains)
+        return ReplayPlane(
+            self, counterparties=counterparties, own_domains=own_domains, detection=detection
+        )
 
     async def counterparties(self) -> Counterparties:
         """A list of the owner's that several planes may share, in a store of its own."""

@@ -22,9 +22,21 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from midflight.apps.settings_approvals import ApprovalSettings
 from midflight.apps.settings_attestation import AttestationSettings
 from midflight.apps.settings_ci import CiSection
 from midflight.apps.settings_elsewhere import ElsewherePlaces
+from midflight.apps.settings_escalation import (
+    BreakGlassSection,
+    ChannelSection,
+    ContactName,
+    ContactSection,
+    EscalationSection,
+    HookSection,
+    Name,
+    problems_between,
+)
+from midflight.apps.settings_export import Export
 from midflight.apps.settings_file import (
     ENV_PREFIX,
     FILE_VARIABLE,
@@ -38,7 +50,6 @@ from midflight.apps.settings_keys import Keys
 from midflight.apps.settings_oauth import OAuth
 from midflight.apps.settings_sections import (
     BASE,
-    Approvals,
     Control,
     FlowRules,
     Gateway,
@@ -57,6 +68,7 @@ from midflight.apps.settings_spiffe import (
     FederationPeer,
     SpiffeSettings,
 )
+from midflight.apps.settings_ssf import SharedSignals
 from midflight.domain.errors import Misconfigured
 from midflight.domain.identity import trust_domain
 
@@ -88,14 +100,21 @@ class Settings(BaseSettings):
     attestation: AttestationSettings = AttestationSettings()
     runs: Runs = Runs()
     control: Control = Field(default_factory=Control)
-    approvals: Approvals = Approvals()
+    approvals: ApprovalSettings = ApprovalSettings()
+    channels: dict[Name, ChannelSection] = {}
+    contacts: dict[ContactName, ContactSection] = {}
+    hooks: dict[Name, HookSection] = {}
+    escalation: EscalationSection = EscalationSection()
+    break_glass: BreakGlassSection = BreakGlassSection()
     oauth: OAuth = OAuth()
     telemetry: Telemetry = Telemetry()
+    export: tuple[Export, ...] = ()
     upstream: tuple[Upstream, ...] = ()
     ci: CiSection = CiSection()
     signals: Signals = ()
     elsewhere: ElsewherePlaces = ElsewherePlaces()
     injection_text: InjectionTextRules = InjectionTextRules()
+    ssf: SharedSignals = SharedSignals()
 
     @classmethod
     def settings_customise_sources(
@@ -126,7 +145,8 @@ class Settings(BaseSettings):
     @property
     def scopes(self) -> tuple[str, ...]:
         """Scope values worth asking for."""
-        return ("mcp", *(f"mcp:{entry.name}" for entry in self.upstream), "effect:read")
+        streams = ("ssf.read", "ssf.manage") if self.ssf.transmit else ()
+        return ("mcp", *(f"mcp:{entry.name}" for entry in self.upstream), "effect:read", *streams)
 
     @property
     def shows_certificates(self) -> bool:
@@ -153,9 +173,15 @@ class Settings(BaseSettings):
     def _check_between_sections(self) -> Self:
         problems = [
             *self._gateway_problems(),
+            *problems_between(self.channels, self.contacts, self.hooks, self.escalation),
             *(
                 f"upstream: the name {name!r} is given {count} times"
                 for name, count in Counter(u.name for u in self.upstream).items()
+                if count > 1
+            ),
+            *(
+                f"export: the name {name!r} is given {count} times"
+                for name, count in Counter(each.name for each in self.export).items()
                 if count > 1
             ),
         ]

@@ -16,7 +16,8 @@ from midflight.apps.settings_values import Reference, reference
 from midflight.domain.identity import spiffe_id
 
 
-def _secret(value: Any) -> Reference:
+def secret_reference(value: Any) -> Reference:
+    """`env:NAME` or `file:PATH`, for pydantic."""
     if isinstance(value, Reference):
         return value
     if not isinstance(value, str):
@@ -33,7 +34,7 @@ class Login(Section):
     issuer: HttpUrl
     client_id: str = Field(min_length=1, max_length=256)
     # env:NAME or file:PATH.
-    client_secret: Annotated[Reference, BeforeValidator(_secret)]
+    client_secret: Annotated[Reference, BeforeValidator(secret_reference)]
     # Which claim names a person to policies and in records: `sub`, or a verified address.
     claim: Literal["sub", "email"] = "sub"
 
@@ -87,4 +88,4 @@ class OAuth(Section):
         return None if value is None else spiffe_id(value)
 
 
-__all__ = ["AssertionIssuerSection", "Login", "OAuth"]
+__all__ = ["AssertionIssuerSection", "Login", "OAuth", "secret_reference"]

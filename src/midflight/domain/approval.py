@@ -7,7 +7,9 @@ answers, the store keeps both and applies these functions inside its transaction
 
 from __future__ import annotations
 
+import base64
 import enum
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -17,11 +19,17 @@ from midflight.domain.errors import Conflict
 from midflight.domain.labels import BOTTOM, Labels
 from midflight.domain.provenance import NO_FLOW, RANK, ArgumentFacts, FlowFacts
 from midflight.domain.records import Sealed
+from midflight.domain.response import Level
 from midflight.domain.traits import Role, Traits
 from midflight.domain.value import Value
 
 OWNER = "owner"
 """Approver that stands for the owner of the workload, whoever that is."""
+NOT_OWNER = "!owner"
+"""Stands among approvers where policy asks for four eyes: the owner's own are none of the others.
+
+Policies join: where another one asks the owner, the owner must agree, and somebody else, too.
+"""
 
 
 class ApprovalState(enum.StrEnum):
@@ -67,6 +75,7 @@ class Shown(Value):
         flow: where each key argument came from, and what speaks against the action.
         pin, traits: of what is called.
         version: policy version that asked.
+        risk, response: what held for the run because of findings.
     """
 
     labels: Labels = BOTTOM
@@ -75,6 +84,8 @@ class Shown(Value):
     pin: str | None = None
     traits: Traits = Traits()
     version: str = ""
+    risk: int = 0
+    response: str = "none"
 
 
 class Answer(Value):
@@ -86,6 +97,7 @@ class Answer(Value):
         yes: whether he agrees.
         stands_for: the approvers of the request that he may answer for.
         remember_s: for how long the owner's list keeps the values; 0: not at all.
+        reason: what he said to it.
     """
 
     author: str
@@ -94,6 +106,7 @@ class Answer(Value):
     yes: bool
     stands_for: tuple[str, ...]
     remember_s: int = 0
+    reason: str = ""
 
 
 class ApprovalRequest(Value):
@@ -107,6 +120,7 @@ class ApprovalRequest(Value):
         arguments: the judged arguments and parameters, sealed under the run's key.
         reasons: the policies that ask, with what they say.
         approvers: who must agree, each by a person of its own; `owner` where no policy says.
+            `!owner` among them: nobody who answers for the owner counts for another of them.
         shown: the facts.
         created_at, expires_at: Unix seconds. Answered and used before `expires_at`, or a no.
         state: see there.
@@ -145,21 +159,36 @@ def may_follow(before: ApprovalState, after: ApprovalState) -> bool:
 
 
 def stands_for(
-    name: str, approvers: Sequence[str], *, owner: str, groups: Mapping[str, Sequence[str]]
+    name: str,
+    approvers: Sequence[str],
+    *,
+    owner: str,
+    groups: Mapping[str, Sequence[str]],
+    member_of: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """The approvers that the operator `name` may answer for.
+    """The approvers that the person `name` may answer for.
 
-    An approver is an operator's name or a group of the settings; `owner` is the workload's owner,
-    again an operator's name or a group, and the group `owner` stands for every owner. Names are
-    compared as they are written.
+    An approver is a person's name or a group: of the settings (`groups`), or one that he was found
+    to be in (`member_of`). `owner` is the workload's owner, again a name or a group, and the group
+    `owner` of the settings stands for every owner. Names are compared as they are written. Where
+    `!owner` is among the approvers, whoever answers for the owner stands for nobody else.
     """
 
     def is_meant(approver: str) -> bool:
         # An operator who happens to be called `owner` is not everybody's owner.
         person = owner if approver == OWNER else approver
-        return name in (person, *groups.get(person, ()), *groups.get(approver, ()))
+        return name in (person, *groups.get(person, ()), *groups.get(approver, ())) or (
+            person in member_of
+        )
 
-    return tuple(approver for approver in approvers if is_meant(approver))
+    if NOT_OWNER in approvers and is_meant(OWNER):
+        return (OWNER,) if OWNER in approvers else ()
+    return tuple(approver for approver in people(approvers) if is_meant(approver))
+
+
+def people(approvers: Sequence[str]) -> tuple[str, ...]:
+    """Those of the approvers who can agree: not what only says who cannot."""
+    return tuple(approver for approver in approvers if approver != NOT_OWNER)
 
 
 def has_agreed(approvers: Sequence[str], answers: Sequence[Answer]) -> bool:
@@ -181,16 +210,17 @@ def has_agreed(approvers: Sequence[str], answers: Sequence[Answer]) -> bool:
                 return True
         return False
 
-    return bool(approvers) and all(place(approver, set()) for approver in dict.fromkeys(approvers))
+    wanted = dict.fromkeys(people(approvers))
+    return bool(wanted) and all(place(approver, set()) for approver in wanted)
 
 
 def still_missing(approvers: Sequence[str], answers: Sequence[Answer]) -> tuple[str, ...]:
     """The approvers without whom the others have agreed."""
     agreed: list[str] = []
-    for approver in approvers:
+    for approver in people(approvers):
         if has_agreed([*agreed, approver], answers):
             agreed.append(approver)
-    return tuple(approver for approver in approvers if approver not in agreed)
+    return tuple(approver for approver in people(approvers) if approver not in agreed)
 
 
 def answered(request: ApprovalRequest, answer: Answer) -> ApprovalRequest:
@@ -234,12 +264,25 @@ def to_remember(request: ApprovalRequest) -> Answer | None:
     return min(asked, key=lambda answer: answer.remember_s, default=None)
 
 
+def binding_code(approval_id: str, digest: str) -> str:
+    """What a person compares on two screens: `MF-`, and 8 characters of this very question.
+
+    CIBA Core 1.0 §7.1 `binding_message`; short enough for it, and not to be aimed at: an agent
+    chooses neither the digest's run nor the id.
+    """
+    told = hashlib.sha256(f"midflight binding v1\0{approval_id}\0{digest}".encode()).digest()
+    text = base64.b32encode(told[:5]).decode("ascii")
+    return f"MF-{text[:4]}-{text[4:]}"
+
+
 def worse(shown: Shown, now: Shown) -> str | None:
     """What is worse now than what was shown, in words for people; None if nothing is."""
     if not shown.labels.covers(now.labels):
         return "The labels of the run have grown since it was shown."
     if now.pin != shown.pin or now.traits != shown.traits:
         return "What is called was pinned or reviewed anew since it was shown."
+    if now.risk > shown.risk or Level(now.response).rank > Level(shown.response).rank:
+        return "More was found about the run since it was shown."
     return _worse_flow(shown.flow, now.flow)
 
 
@@ -284,6 +327,7 @@ def _worst(facts: Sequence[ArgumentFacts]) -> int:
 
 __all__ = [
     "LIVE",
+    "NOT_OWNER",
     "OWNER",
     "TRANSITIONS",
     "Answer",
@@ -291,8 +335,10 @@ __all__ = [
     "ApprovalState",
     "Shown",
     "answered",
+    "binding_code",
     "has_agreed",
     "may_follow",
+    "people",
     "stands_for",
     "still_missing",
     "to_remember",

@@ -86,12 +86,18 @@ class Client(Value):
 
 
 class Person(Discreet):
-    """Who is signed in. `proof` says how: `oidc:ISSUER`, `development-login`."""
+    """Who is signed in. `proof` says how: `oidc:ISSUER`, `development-login`.
+
+    `groups` are what a provider says of him, `at` when he proved himself there (Unix seconds), both
+    only where they were asked for.
+    """
 
     shown = ("name", "proof")
 
     name: str
     proof: str
+    groups: tuple[str, ...] = ()
+    at: int | None = None
 
 
 def is_person_name(text: object) -> bool:

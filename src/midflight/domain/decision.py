@@ -88,7 +88,8 @@ class Deny(Value, tag="deny"):
 class Challenge(Value, tag="challenge"):
     """Not without a person. All of `approvers` must agree within `expires_s` seconds.
 
-    `approval` is the id of the request that was filed; empty where none is.
+    `approval` is the id of the request that was filed; empty where none is. Where one is, `asked`
+    are those who have not agreed yet, by name, and `expires_at` is when it ends (Unix seconds).
     `obligations` are those of the permit that it becomes with their approval.
     """
 
@@ -97,6 +98,8 @@ class Challenge(Value, tag="challenge"):
     approvers: tuple[str, ...] = ()
     expires_s: int = 600
     approval: str = ""
+    asked: tuple[str, ...] = ()
+    expires_at: int = 0
     obligations: tuple[Obligation, ...] = ()
     shadow: Shadow | None = None
 

@@ -36,6 +36,8 @@ class Event(Value):
         undone: it has ended, and the upstream says that it did nothing: an error, also as a result.
         peer, proof, token: where and by which proof it came in.
         approved: whether a person has said yes to it.
+        pipeline: whether a job of a CI system acts: the workload is registered as a pipeline, or a
+            job opened the run.
     """
 
     at: float
@@ -66,6 +68,7 @@ class Event(Value):
     proof: str = ""
     token: str = ""
     approved: bool = False
+    pipeline: bool = False
 
 
 __all__ = ["Event"]

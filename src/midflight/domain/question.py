@@ -18,7 +18,8 @@ from midflight.domain.value import Discreet, JSONObject, Value
 class RunFacts(Value):
     """What is true of the run when the action is judged.
 
-    `monitors` holds the value of each declared monitor, with this action and all in flight.
+    `monitors` holds the value of each declared monitor, with this action and all in flight. `risk`
+    (0 to 100), `response` (a `Level`) and `findings` (names of detectors) are its standing.
     """
 
     id: str
@@ -29,6 +30,9 @@ class RunFacts(Value):
     labels: Labels = BOTTOM
     labels_source: str = ""
     monitors: dict[str, int] = {}
+    risk: int = 0
+    response: str = "none"
+    findings: tuple[str, ...] = ()
 
 
 class Source(Value):

@@ -18,6 +18,7 @@ from midflight.domain.monitor import Advanced
 from midflight.domain.narrowing import Narrowing
 from midflight.domain.provenance import FlowFacts
 from midflight.domain.question import RunFacts, Source
+from midflight.domain.response import Response
 from midflight.domain.revocation import Scope
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Traits
@@ -196,12 +197,16 @@ class Impact(Value, tag="impact"):
         scope: what it covers.
         cut: record ids of the actions in flight that were cut.
         completed: actions of the scope that had completed since this process began.
-        bytes_out: bytes that had left for each upstream, in completed and cut actions.
+        bytes_out: bytes of the messages that had left for each upstream, in actions of the scope
+            that completed, failed or were cut since this process began. A message is its encoded
+            JSON-RPC body, without the head of a request, a line's end and what TLS adds.
         unknown: of those that were cut, the ones whose effect nobody knows: bytes had left.
         took_us: microseconds until the last of them was cut.
         runs: runs in the scope that are open here or have acted since this process began.
         leases: leases in the scope that were usable, which end with it.
         labels: what those runs had seen, joined: `untrusted secret customers`; empty for no run.
+        kinds: how many of each kind were cut, streams and tasks at an upstream included, which are
+            no actions.
     """
 
     at: float
@@ -215,6 +220,7 @@ class Impact(Value, tag="impact"):
     runs: tuple[str, ...] = ()
     leases: tuple[str, ...] = ()
     labels: str = ""
+    kinds: dict[str, int] = {}
 
 
 class Changed(Value, tag="changed"):
@@ -246,6 +252,13 @@ class Found(Value, tag="found"):
     finding: Finding
 
 
+class Responded(Value, tag="responded"):
+    """What followed from a finding, or what an operator set or lifted by hand."""
+
+    at: float
+    response: Response
+
+
 class ApprovalAsked(Value, tag="approval_asked"):
     """People are asked about an action: request `approval` is about `digest`, until `expires_at`.
 
@@ -270,7 +283,8 @@ class ApprovalAnswered(Value, tag="approval_answered"):
     """Somebody answered a request, before that took effect.
 
     `stands_for` names the approvers he may answer for; `endorses` the arguments whose values a yes
-    endorses, by path; `remember_s` for how long the owner's list keeps them.
+    endorses, by path; `remember_s` for how long the owner's list keeps them; `reason` is what he
+    said to it.
     """
 
     at: float
@@ -283,6 +297,7 @@ class ApprovalAnswered(Value, tag="approval_answered"):
     stands_for: tuple[str, ...]
     endorses: tuple[str, ...] = ()
     remember_s: int = 0
+    reason: str = ""
 
 
 class ApprovalEnded(Value, tag="approval_ended"):
@@ -338,6 +353,36 @@ class LeaseMoved(Value, tag="lease"):
     stuck: bool = False
 
 
+class Notified(Value, tag="notified"):
+    """Somebody was told that a question is open, or could not be.
+
+    `message` is the id that the receiver got; `channels` took it, and are none if `error` says why.
+    """
+
+    at: float
+    notice: str
+    kind: str
+    subject: str
+    run: str
+    contact: str
+    step: int
+    message: str
+    channels: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Acknowledged(Value, tag="acknowledged"):
+    """Somebody has a question: nobody else is told."""
+
+    at: float
+    notice: str
+    kind: str
+    subject: str
+    run: str
+    author: str
+    proof: str
+
+
 class Started(Value, tag="started"):
     """A writer began. `version` is Midflight's, `policy` the active policy version."""
 
@@ -358,6 +403,9 @@ Record: TypeAlias = (
     | Changed
     | Observed
     | Found
+    | Notified
+    | Acknowledged
+    | Responded
     | Started
     | ApprovalAsked
     | ApprovalAnswered
@@ -367,6 +415,7 @@ Record: TypeAlias = (
 )
 
 __all__ = [
+    "Acknowledged",
     "ApprovalAnswered",
     "ApprovalAsked",
     "ApprovalEnded",
@@ -379,9 +428,11 @@ __all__ = [
     "Issued",
     "LabelRaised",
     "LeaseMoved",
+    "Notified",
     "Observed",
     "Outcome",
     "Record",
+    "Responded",
     "Revoked",
     "RunEnded",
     "RunOpened",

@@ -4,9 +4,11 @@
     mcp:git              one upstream
     mcp:git/git_log      one tool
     effect:read          only what reads; narrows what the others give
+    ssf.read, ssf.manage streams of security events (CAEP interoperability profile)
 
 A scope is a narrowing (`narrowing.py`) in the words of OAuth. It gives nothing: policy, pins and
 the run decide within it. Values that are unknown here give nothing, and are refused when asked for.
+Streams are apart: who may do everything else has none unless that stands in its registration.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from midflight.domain.narrowing import WHOLE, Narrowing
 from midflight.domain.traits import Effect
 
 EVERYTHING = "mcp"
+SSF_READ = "ssf.read"
+SSF_MANAGE = "ssf.manage"
+SIGNALS = frozenset({SSF_READ, SSF_MANAGE})
 Scopes = tuple[str, ...]
 MAX_SCOPES = 64
 
@@ -36,9 +41,9 @@ def scopes_of(text: str) -> Scopes:
     values = text.split(" ")
     if len(values) > MAX_SCOPES:
         raise ValueError("too many scope values")
-    if not all(_RESOURCE.match(value) or value in _EFFECTS for value in values):
+    if not all(_names_something(value) or value in _EFFECTS for value in values):
         raise ValueError("a scope value is not known here")
-    if not any(_RESOURCE.match(value) for value in values):
+    if not any(map(_names_something, values)):
         raise ValueError("no scope value names mcp, an upstream or a tool")
     return tuple(sorted(set(values)))
 
@@ -72,10 +77,10 @@ def scopes_within(left: Narrowing) -> Scopes | None:
 def beyond(held: Scopes | None, asked: Scopes) -> Scopes:
     """What is asked for and not held; empty if the asked is less or the same."""
     if held is None:
-        return ()
-    found = [value for value in asked if _RESOURCE.match(value) and not _covers(held, value)]
+        return tuple(value for value in asked if value in SIGNALS)
+    found = [value for value in asked if _names_something(value) and not _covers(held, value)]
     limits, wanted = _effects(held), _effects(asked)
-    if limits:
+    if limits and not SIGNALS.issuperset(asked):
         # Who has only some effects and asks for no limit asks for all of them.
         found += sorted(wanted - limits) if wanted else [EVERYTHING]
     return tuple(found)
@@ -89,7 +94,7 @@ def meet(one: Scopes | None, other: Scopes | None) -> Scopes:
     both = [
         value
         for value in {*one, *other}
-        if _RESOURCE.match(value) and _covers(one, value) and _covers(other, value)
+        if _names_something(value) and _covers(one, value) and _covers(other, value)
     ]
     first, second = _effects(one), _effects(other)
     effects = first & second if first and second else first | second
@@ -99,11 +104,28 @@ def meet(one: Scopes | None, other: Scopes | None) -> Scopes:
 
 
 def _covers(held: Sequence[str], value: str) -> bool:
+    if value in SIGNALS:
+        return value in held
     return value in held or EVERYTHING in held or value.partition("/")[0] in held
+
+
+def _names_something(value: str) -> bool:
+    return value in SIGNALS or _RESOURCE.match(value) is not None
 
 
 def _effects(scopes: Sequence[str]) -> frozenset[str]:
     return frozenset(value for value in scopes if value in _EFFECTS)
 
 
-__all__ = ["EVERYTHING", "Scopes", "beyond", "meet", "narrowing", "scopes_of", "scopes_within"]
+__all__ = [
+    "EVERYTHING",
+    "SIGNALS",
+    "SSF_MANAGE",
+    "SSF_READ",
+    "Scopes",
+    "beyond",
+    "meet",
+    "narrowing",
+    "scopes_of",
+    "scopes_within",
+]

@@ -1,13 +1,14 @@
 """Where people answer: what they are shown, who of them may answer, and what a yes endorses.
 
-Above: the control API, which has established who is asking; nothing here takes a name from a body.
+Above: the control API and the approval page, which have established who is asking, and which groups
+he is in; nothing here takes a name from a body.
 The other side, which uses a yes up, is `approvals.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from midflight.domain.approval import (
     OWNER,
@@ -16,10 +17,12 @@ from midflight.domain.approval import (
     ApprovalState,
     Shown,
     answered,
+    people,
     stands_for,
     still_missing,
     to_remember,
 )
+from midflight.domain.approver import MAX_REASON
 from midflight.domain.counterparty import MAX_REMEMBER_S
 from midflight.domain.decision import Reason
 from midflight.domain.endorsement import Endorsed, endorsed, remembered
@@ -85,10 +88,12 @@ class ApprovalDesk:
         counterparties: Counterparties,
         groups: Mapping[str, Sequence[str]],
         endorser: Endorser | None = None,
+        settled: Callable[[str], None] | None = None,
     ) -> None:
         """`groups` maps an approver that is no operator's name to the operators that it is.
 
         Without an `endorser` a yes holds for the action alone, and vouches for none of its values.
+        `settled` is told the id of each request that is decided (`Approvals.settled`).
         """
         self._store = store
         self._sealer = sealer
@@ -97,6 +102,7 @@ class ApprovalDesk:
         self._endorser = endorser
         self._counterparties = counterparties
         self._groups = groups
+        self._settled = settled
         # One answer at a time, so that what is on record is what the store will take.
         self._turn = asyncio.Lock()
 
@@ -109,9 +115,32 @@ class ApprovalDesk:
         shown = [_status(request, now=now) for request in found]
         return [status for status in shown if state in (None, status.state)]
 
-    async def show(self, approval_id: str) -> ApprovalStatus:
-        """One request with its arguments. `NotFound` if there is none."""
+    async def waiting(
+        self, author: Author, *, member_of: Sequence[str] = ()
+    ) -> Sequence[ApprovalStatus]:
+        """What waits for this very person, the most urgent first, without arguments."""
+        now = self._clock.now()
+        found = await self._store.list_approvals(state=ApprovalState.PENDING)
+        mine = [
+            _status(request, now=now)
+            for request in found
+            if request.is_live(now)
+            and self.roles(request, author, member_of=member_of)
+            and all(answer.author != author.name for answer in request.answers)
+        ]
+        return sorted(mine, key=lambda status: (status.expires_at, status.id))
+
+    async def show(
+        self, approval_id: str, *, to: Author | None = None, member_of: Sequence[str] = ()
+    ) -> ApprovalStatus:
+        """One request with its arguments; `to` somebody, only if he is one of its approvers.
+
+        Raises:
+            NotFound: there is none, or none that is his to see: others learn nothing of it.
+        """
         request = await self._get(approval_id)
+        if to is not None and not self.roles(request, to, member_of=member_of):
+            raise _missing(approval_id)
         return _status(
             request,
             now=self._clock.now(),
@@ -119,7 +148,14 @@ class ApprovalDesk:
         )
 
     async def approve(
-        self, approval_id: str, *, author: Author, remember_s: int = 0
+        self,
+        approval_id: str,
+        *,
+        author: Author,
+        remember_s: int = 0,
+        member_of: Sequence[str] = (),
+        digest: str | None = None,
+        reason: str = "",
     ) -> ApprovalStatus:
         """Agree: once for this digest, until it expires; its values are endorsed for the run.
 
@@ -127,16 +163,20 @@ class ApprovalDesk:
             approval_id: which request.
             author: who agrees, as established.
             remember_s: keep its counterparties on the owner's list for this many seconds.
+            member_of: groups that the author was found to be in.
+            digest: what the author was shown; None where he looked it up by the id alone.
+            reason: what he says to it, for the record.
 
         Raises:
             NotFound: there is no such request.
             Forbidden: the author is none of the approvers, or must not write the owner's list.
-            Conflict: it cannot be answered any more, or there is nothing to agree to or remember.
-            Malformed: to be remembered for longer than a year and a day.
+            Conflict: it cannot be answered any more, it is not what was shown, or there is nothing
+                to agree to or remember.
+            Malformed: to be remembered for longer than a year and a day, or a reason too long.
         """
         async with self._turn:
-            request = await self._get(approval_id)
-            roles = self._stands_for(request, author)
+            request = await self._get(approval_id, digest=digest)
+            roles = self._stands_for(request, author, member_of)
             opened = await self._sealer.open_arguments(request.arguments)
             if opened is None and request.state is ApprovalState.PENDING:
                 raise Conflict(
@@ -144,54 +184,93 @@ class ApprovalDesk:
                     hint="Refuse it, or let it expire.",
                 )
             values = endorsed(opened[0], request.shown.flow) if opened is not None else ()
-            self._check_remember(request, values, author, remember_s)
-            answer = self._answer(author, roles, yes=True, remember_s=remember_s)
+            self._check_remember(request, values, author, remember_s, member_of)
+            answer = self._answer(author, roles, yes=True, remember_s=remember_s, reason=reason)
             after = await self._give(request, answer, values)
-            if after.state is ApprovalState.APPROVED:
-                await self._endorse(after, values)
+            try:
+                if after.state is ApprovalState.APPROVED:
+                    await self._endorse(after, values)
+            finally:  # it is decided, whatever became of its values
+                self._tell(after)
         return _status(after, now=self._clock.now(), opened=opened)
 
-    async def refuse(self, approval_id: str, *, author: Author) -> ApprovalStatus:
+    async def refuse(
+        self,
+        approval_id: str,
+        *,
+        author: Author,
+        member_of: Sequence[str] = (),
+        digest: str | None = None,
+        reason: str = "",
+    ) -> ApprovalStatus:
         """Refuse: this very action is not asked about again in this run. Raises as `approve`."""
         async with self._turn:
-            request = await self._get(approval_id)
-            roles = self._stands_for(request, author)
-            after = await self._give(request, self._answer(author, roles, yes=False), ())
+            request = await self._get(approval_id, digest=digest)
+            roles = self._stands_for(request, author, member_of)
+            answer = self._answer(author, roles, yes=False, reason=reason)
+            after = await self._give(request, answer, ())
+            self._tell(after)
         return _status(
             after, now=self._clock.now(), opened=await self._sealer.open_arguments(after.arguments)
         )
 
-    def check_owner(self, author: Author, owner: str) -> None:
+    def check_owner(self, author: Author, owner: str, *, member_of: Sequence[str] = ()) -> None:
         """Raise `Forbidden` unless the author answers for this owner."""
-        if not stands_for(author.name, (OWNER,), owner=owner, groups=self._groups):
+        if not stands_for(
+            author.name, (OWNER,), owner=owner, groups=self._groups, member_of=member_of
+        ):
             raise Forbidden(
                 f"{author.name} does not answer for the owner {owner}.",
                 hint=_groups_hint(owner),
             )
 
+    def roles(
+        self, request: ApprovalRequest, author: Author, *, member_of: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        """The approvers of a request that somebody may answer for."""
+        return stands_for(
+            author.name,
+            request.approvers,
+            owner=request.owner,
+            groups=self._groups,
+            member_of=member_of,
+        )
+
     # Inside
 
-    async def _get(self, approval_id: str) -> ApprovalRequest:
+    async def _get(self, approval_id: str, *, digest: str | None = None) -> ApprovalRequest:
         request = await self._store.get_approval(approval_id)
         if request is None:
-            raise NotFound(
-                f"There is no approval {approval_id}.", hint="midflight approval list shows them."
+            raise _missing(approval_id)
+        if digest is not None and digest != request.digest:
+            raise Conflict(
+                f"What was shown is not what {request.id} asks about.", hint="Look at it again."
             )
         return request
 
-    def _stands_for(self, request: ApprovalRequest, author: Author) -> tuple[str, ...]:
-        roles = stands_for(author.name, request.approvers, owner=request.owner, groups=self._groups)
+    def _stands_for(
+        self, request: ApprovalRequest, author: Author, member_of: Sequence[str]
+    ) -> tuple[str, ...]:
+        roles = self.roles(request, author, member_of=member_of)
         if roles:
             return roles
-        wanted = [request.owner if name == OWNER else name for name in request.approvers]
+        wanted = [request.owner if name == OWNER else name for name in people(request.approvers)]
         raise Forbidden(
             f"{author.name} is none of the approvers of {request.id}: {', '.join(wanted)}.",
             hint=_groups_hint(wanted[0]),
         )
 
     def _answer(
-        self, author: Author, roles: tuple[str, ...], *, yes: bool, remember_s: int = 0
+        self,
+        author: Author,
+        roles: tuple[str, ...],
+        *,
+        yes: bool,
+        remember_s: int = 0,
+        reason: str = "",
     ) -> Answer:
+        if len(reason) > MAX_REASON:
+            raise Malformed(f"A reason is at most {MAX_REASON} characters.")
         return Answer(
             author=author.name,
             proof=author.proof,
@@ -199,6 +278,7 @@ class ApprovalDesk:
             yes=yes,
             stands_for=roles,
             remember_s=remember_s,
+            reason=reason,
         )
 
     def _check_remember(
@@ -207,12 +287,13 @@ class ApprovalDesk:
         values: Sequence[Endorsed],
         author: Author,
         remember_s: int,
+        member_of: Sequence[str],
     ) -> None:
         if remember_s == 0:
             return
         if not 0 < remember_s <= MAX_REMEMBER_S:
             raise Malformed("A counterparty is remembered for 1 second to 366 days.")
-        self.check_owner(author, request.owner)
+        self.check_owner(author, request.owner, member_of=member_of)
         if not remembered(values):
             raise Conflict(
                 f"{request.id} has no recipient, account or address to remember.",
@@ -239,10 +320,15 @@ class ApprovalDesk:
                 stands_for=answer.stands_for,
                 endorses=tuple(dict.fromkeys(value.path for value in values)),
                 remember_s=answer.remember_s,
+                reason=answer.reason,
             )
         )
         await ticket.durable()
         return await self._store.answer_approval(request.id, answer)
+
+    def _tell(self, request: ApprovalRequest) -> None:
+        if self._settled is not None and request.state is not ApprovalState.PENDING:
+            self._settled(request.id)
 
     async def _endorse(self, request: ApprovalRequest, values: Sequence[Endorsed]) -> None:
         if values and self._endorser is not None:
@@ -287,6 +373,12 @@ def _status(
         answers=request.answers,
         created_at=request.created_at,
         expires_at=request.expires_at,
+    )
+
+
+def _missing(approval_id: str) -> NotFound:
+    return NotFound(
+        f"There is no approval {approval_id}.", hint="midflight approval list shows them."
     )
 
 

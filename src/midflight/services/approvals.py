@@ -19,6 +19,7 @@ from midflight.domain.approval import (
     ApprovalState,
     Shown,
     has_agreed,
+    still_missing,
     worse,
 )
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit
@@ -31,6 +32,7 @@ from midflight.services.flow import Flow
 from midflight.services.guard_case import Case
 from midflight.services.monitors import Monitors
 from midflight.services.ports.clock import Clock
+from midflight.services.ports.glass import Glass
 from midflight.services.ports.policy import PolicyEngine
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
@@ -91,6 +93,33 @@ class Approvals:
         self._workload = workload
         self._max_pending = max_pending
         self._refresh = refresh
+        self._filed: list[Callable[[ApprovalRequest], None]] = []
+        self._settled: list[Callable[[str], None]] = []
+        self._glass: Glass | None = None
+
+    def break_with(self, glass: Glass) -> None:
+        """Ask this whether break-glass is open for a workload."""
+        self._glass = glass
+
+    def on_filed(self, listener: Callable[[ApprovalRequest], None]) -> None:
+        """Call `listener` with each question that was filed, in the turn it was recorded.
+
+        It waits for nothing and raises nothing: the action that asked is on its way to an answer.
+        """
+        self._filed.append(listener)
+
+    def on_settled(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the id of each request that is settled: decided, expired or void.
+
+        After the store has it. A request that was agreed to and then expires, or becomes void, is
+        told of again. Of an answer after which others must still agree nobody hears.
+        """
+        self._settled.append(listener)
+
+    def settled(self, approval_id: str) -> None:
+        """Tell who listens. For `ApprovalDesk`, where people decide."""
+        for listener in self._settled:
+            listener(approval_id)
 
     # For the guard
 
@@ -104,11 +133,12 @@ class Approvals:
             StoreUnavailable, LedgerUnavailable: so the answer is no.
         """
         found = await self._store.last_approval(case.digest)
-        if found is None:
-            return await self._file(case, question, challenge)
-        if found.state is ApprovalState.REFUSED:
+        if found is not None and found.state is ApprovalState.REFUSED:
             return _refused(found, challenge)
-        if not found.is_live(self._clock.now()):
+        broken = self._break(case, question)
+        if broken is not None:
+            return broken
+        if found is None or not found.is_live(self._clock.now()):
             return await self._file(case, question, challenge)
         question = self._again(case, question)
         why = self._worse(found, case, question, challenge)
@@ -162,11 +192,7 @@ class Approvals:
             return None
         # Others acted while this waited, so everything is looked at once more; there is no wait
         # between here and the record of the intent.
-        is_as_judged = (
-            self._target(case.action) == case.target
-            and self._workload(question.workload.id) == question.workload
-        )
-        if not is_as_judged:
+        if not self._is_as_judged(case, question):
             return deny(
                 DenyCode.APPROVAL_REQUIRED,
                 "changed-meanwhile",
@@ -186,11 +212,41 @@ class Approvals:
         case.run_facts, case.asked_at, case.flow = question.run, question.at, question.flow
         return decision
 
+    def _break(self, case: Case, question: Question) -> Decision | None:
+        """A permit where break-glass is open and an approval would give one; else None, or a no.
+
+        What people have refused, and what policy denies, it does not touch. There is no wait
+        between here and the record of the intent, which names the opening.
+        """
+        glass, workload = self._glass, question.workload.id
+        opening = "" if glass is None else glass.lets_pass(workload)
+        if glass is None or not opening or not self._is_as_judged(case, question):
+            return None
+        question = self._again(case, question)
+        decision = self._engine.decide(question)
+        if isinstance(decision, Challenge):
+            decision = self._engine.decide(_approved(question))
+        if isinstance(decision, Challenge):
+            return None
+        if isinstance(decision, Permit):
+            case.approval = opening
+            case.run_facts, case.asked_at, case.flow = question.run, question.at, question.flow
+            glass.used(workload)
+        return decision
+
+    def _is_as_judged(self, case: Case, question: Question) -> bool:
+        """Whether what is called, and who calls, are what they were before the wait."""
+        return (
+            self._target(case.action) == case.target
+            and self._workload(question.workload.id) == question.workload
+        )
+
     def _again(self, case: Case, question: Question) -> Question:
         """The question with the facts of now."""
         now = int(self._clock.now())
         counted = question.run.monitors if self._refresh is None else self._refresh(case)
-        facts = _run_of(case).facts(now=now, monitors=counted)
+        through = case.caller.acting
+        facts = _run_of(case).facts(now=now, monitors=counted, through=through)
         return msgspec.structs.replace(question, run=facts, at=now, flow=case.flow)
 
     def _worse(
@@ -262,6 +318,8 @@ class Approvals:
                     instead=instead,
                 )
             )
+            for listener in self._filed:
+                listener(request)
         return self._waiting(filed, challenge)
 
     def _waiting(self, request: ApprovalRequest, challenge: Challenge) -> Challenge:
@@ -271,6 +329,8 @@ class Approvals:
             approvers=request.approvers,
             expires_s=max(0, request.expires_at - int(self._clock.now())),
             approval=request.id,
+            asked=asked_of(request),
+            expires_at=request.expires_at,
         )
 
     async def _void(self, request: ApprovalRequest, why: str) -> None:
@@ -278,6 +338,7 @@ class Approvals:
             self._ended(request, ApprovalState.VOID, why)
 
     def _ended(self, request: ApprovalRequest, state: ApprovalState, why: str) -> None:
+        self.settled(request.id)
         try:
             self._recorder.append(
                 ApprovalEnded(
@@ -291,6 +352,12 @@ class Approvals:
             )
         except LedgerUnavailable:
             return  # the ledger counts what it could not take; an end only takes away
+
+
+def asked_of(request: ApprovalRequest) -> tuple[str, ...]:
+    """Who has still to agree, by name: the owner as whoever that is."""
+    missing = still_missing(request.approvers, request.answers)
+    return tuple(request.owner if name == OWNER else name for name in missing)
 
 
 def _refused(request: ApprovalRequest, challenge: Challenge) -> Deny:
@@ -322,6 +389,8 @@ def _shown(question: Question, challenge: Challenge) -> Shown:
         pin=question.target.pin,
         traits=question.target.traits,
         version=challenge.version,
+        risk=question.run.risk,
+        response=question.run.response,
     )
 
 
@@ -334,4 +403,4 @@ def _run_of(case: Case) -> LiveRun:
     return case.live
 
 
-__all__ = ["MAX_PENDING", "Approvals", "rejudging"]
+__all__ = ["MAX_PENDING", "Approvals", "asked_of", "rejudging"]

@@ -137,7 +137,7 @@ class AuthorizedTokens:
                 raise AuthorizationRefused(
                     Refusal.INVALID_SCOPE,
                     f"The scope cannot be had: {error}.",
-                    hint="mcp, mcp:<upstream>, mcp:<upstream>/<tool>, effect:<effect>.",
+                    hint="mcp, mcp:<upstream>, mcp:<upstream>/<tool>, effect:<effect>, ssf.<verb>.",
                 ) from None
             excess = beyond(have, asked)
             if excess:

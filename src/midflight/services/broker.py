@@ -29,6 +29,7 @@ from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.run import RunState
 from midflight.domain.traits import Traits
 from midflight.services.credentials import Credentials
+from midflight.services.flights import FlightKind, FlightStatus
 from midflight.services.lease_asking import LeaseAsking
 from midflight.services.lease_book import MARGIN_S, Held, Key, LeaseBook
 from midflight.services.lease_ending import CLAIM_S, MIDFLIGHT, LeaseEnding
@@ -269,6 +270,25 @@ class Broker:
         """Leases that this process holds in a scope, by id. No I/O."""
         wanted = covered(scope.kind, scope.id)
         return sorted(entry.lease.id for entry in self._book.matching(wanted))
+
+    def lent(self) -> Sequence[FlightStatus]:
+        """The leases in use, as what is in flight is shown. No I/O."""
+        now = self._clock.now()
+        return [
+            FlightStatus(
+                record=entry.lease.id,
+                run=entry.lease.run,
+                workload=entry.lease.workload,
+                upstream=entry.lease.backend,
+                name=entry.lease.credential,
+                age_s=max(0.0, now - entry.lease.created_at),
+                bytes_out=0,
+                bytes_in=0,
+                kind=FlightKind.LEASE,
+            )
+            for entry in self._book
+            if not entry.is_gone
+        ]
 
     def revoked(self, revocation: Revocation) -> None:
         """A revocation took effect: deny in this turn, and end what it covers beside it."""

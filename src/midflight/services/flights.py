@@ -1,19 +1,40 @@
-"""One action in flight: what it touches, what has left, and how to cut it.
+"""One piece of work in flight: what it touches, what has left, and how to cut it.
 
-The registry is `interruption.py`; adapters see the `Flight` protocol of `ports/upstream.py`.
+The registry is `interruption.py`, in which order flights are cut is `cutting.py`; adapters see the
+`Flight` protocol of `ports/upstream.py`.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 
+from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Interrupted
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.value import Value
 
 
+class FlightKind(enum.StrEnum):
+    """What goes on. Shown to people, and counted in impact records: append, never change."""
+
+    CALL = "call"
+    STDIO = "stdio"
+    """A call that a child process of ours works on."""
+    STREAM = "stream"
+    """Something listens: a client's stream of notices, a subscription, a control stream."""
+    TASK = "task"
+    """An upstream works on for a call that it has answered (MCP tasks)."""
+    POLL = "poll"
+    """A call that waits for what another one has begun."""
+    APPROVAL = "approval"
+    """An action waits for people."""
+    LEASE = "lease"
+    """A credential is lent."""
+
+
 class FlightStatus(Value):
-    """A flight as shown to people."""
+    """A flight as shown to people. `record` is empty for what is no action of its own."""
 
     record: str
     run: str
@@ -23,26 +44,38 @@ class FlightStatus(Value):
     age_s: float
     bytes_out: int
     bytes_in: int
+    kind: FlightKind = FlightKind.CALL
+    note: str = ""
+    """What it waits for, in words; empty of what is acting."""
 
 
 class Flight:
-    """An action between its intent and its outcome.
+    """An action between its intent and its outcome, or what goes on beside actions.
 
-    Mutable, owned by one guard call, and used on one event loop. Entering the registry costs
+    Mutable, owned by whoever entered it, and used on one event loop. Entering the registry costs
     0.7 µs; a cancel scope would cost 5.5 (measured), so cutting is a callback.
+
+    It ends early in two steps: once it is denied (`deny`) nothing of it leaves and nothing that
+    comes back is delivered; then it is severed (`sever`), which wakes whoever waits for it.
     """
 
     __slots__ = (
         "_cut",
         "_on_cut",
+        "_severed",
         "began",
         "completed",
+        "credentials",
+        "departed",
+        "effectful",
+        "kind",
         "name",
         "received",
         "record",
         "run",
         "scopes",
         "sent",
+        "token",
         "upstream",
         "workload",
     )
@@ -57,8 +90,15 @@ class Flight:
         name: str,
         scopes: frozenset[tuple[ScopeKind, str]],
         began: float,
+        kind: FlightKind = FlightKind.CALL,
+        effectful: bool = False,
+        token: str = "",
     ) -> None:
-        """`scopes` are all scopes whose revocation cuts it; `began` is monotonic seconds."""
+        """What is in flight.
+
+        `scopes` are all scopes whose revocation cuts it; `began` is monotonic seconds; what is
+        `effectful` is cut before what only reads; `token` is the one that it came with.
+        """
         self.record = record
         self.run = run
         self.workload = workload
@@ -66,11 +106,19 @@ class Flight:
         self.name = name
         self.scopes = scopes
         self.began = began
+        self.kind = kind
+        self.effectful = effectful
+        self.token = token
+        self.credentials: tuple[str, ...] = ()
+        """Names of the credentials that go with it."""
         self.sent = 0
         self.received = 0
+        self.departed = False
+        """Whether anything of it may have reached the upstream."""
         self.completed = False
         self._cut: Interrupted | None = None
         self._on_cut: Callable[[str], None] | None = None
+        self._severed = False
 
     def look(self) -> None:
         """Raise `Interrupted` if the action may no longer act."""
@@ -81,28 +129,45 @@ class Flight:
         """Register what cuts it; called at once if it is cut already."""
         self._on_cut = cut
         if self._cut is not None:
+            self._severed = True
             cut(self._cut.message)
 
     def left(self, nbytes: int) -> None:
-        """Count bytes that have left towards the upstream."""
+        """Count bytes of messages that have left towards the upstream; see `ports/upstream.py`."""
         self.sent += nbytes
+        self.departed = True
 
     def came(self, nbytes: int) -> None:
         """Count bytes that have come back."""
         self.received += nbytes
 
-    def cut(self, why: Interrupted) -> None:
-        """Cut it: what is pending fails at once with `why`. The first cut stands."""
-        if self._cut is not None:
+    def deny(self, why: Interrupted) -> None:
+        """From now on nothing of it leaves, and nothing is delivered. The first reason stands."""
+        if self._cut is None:
+            self._cut = why
+
+    def sever(self) -> None:
+        """Wake whoever waits for it, if it is denied. Once."""
+        if self._cut is None or self._severed:
             return
-        self._cut = why
+        self._severed = True
         if self._on_cut is not None:
-            self._on_cut(why.message)
+            self._on_cut(self._cut.message)
+
+    def cut(self, why: Interrupted) -> None:
+        """Deny and sever it: what is pending fails at once with `why`. The first cut stands."""
+        self.deny(why)
+        self.sever()
 
     @property
     def interrupted(self) -> Interrupted | None:
         """Why it was cut, or None."""
         return self._cut
+
+    @property
+    def severed(self) -> bool:
+        """Whether it has been cut through, and not only been denied."""
+        return self._severed
 
     def status(self, now: float) -> FlightStatus:
         """For people; `now` is monotonic seconds."""
@@ -115,37 +180,17 @@ class Flight:
             age_s=max(0.0, now - self.began),
             bytes_out=self.sent,
             bytes_in=self.received,
+            kind=self.kind,
         )
 
 
-class Touch:
-    """What a run has done since this process began: for impact records, not for decisions."""
-
-    __slots__ = ("_tally", "scopes")
-
-    def __init__(self, flight: Flight) -> None:
-        """Begin with the scopes of the run's first flight; every further flight adds its own."""
-        self.scopes = flight.scopes
-        self._tally: dict[tuple[str, str], list[int]] = {}
-
-    def add(self, flight: Flight) -> None:
-        """Add a landed flight; cut ones are counted by the revocation that cut them."""
-        if flight.interrupted is not None:
-            return
-        if not flight.scopes <= self.scopes:
-            self.scopes |= flight.scopes
-        tally = self._tally.setdefault((flight.upstream, flight.name), [0, 0])
-        tally[0] += flight.completed
-        tally[1] += flight.sent
-
-    def within(self, kind: ScopeKind, name: str) -> list[tuple[str, int, int]]:
-        """(upstream, actions completed, bytes sent) of what this run did inside a scope."""
-        return [
-            (upstream, completed, sent)
-            for (upstream, tool), (completed, sent) in self._tally.items()
-            if (kind is not ScopeKind.UPSTREAM or upstream == name)
-            and (kind is not ScopeKind.TOOL or f"{upstream}/{tool}" == name)
-        ]
+def kind_of(action: Action, *, child: bool) -> FlightKind:
+    """What an action is in the registry; `child` if a child process of ours is its upstream."""
+    if action.kind is ActionKind.SUBSCRIBE and action.method == "subscriptions/listen":
+        return FlightKind.STREAM
+    if action.method == "tasks/result":
+        return FlightKind.POLL
+    return FlightKind.STDIO if child else FlightKind.CALL
 
 
-__all__ = ["Flight", "FlightStatus", "Touch"]
+__all__ = ["Flight", "FlightKind", "FlightStatus", "kind_of"]

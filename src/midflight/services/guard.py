@@ -12,7 +12,7 @@ Below: `guard_observing.py` (what comes back), `guard_records.py` (what is on re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from midflight.domain.action import Action, digest
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit
@@ -24,15 +24,17 @@ from midflight.domain.errors import (
 from midflight.domain.identity import Caller
 from midflight.domain.question import Question, Target
 from midflight.domain.records import Terminal
+from midflight.domain.revocation import ScopeKind
 from midflight.domain.run import Run
 from midflight.domain.tool import PinState
 from midflight.domain.value import JSONObject, Value
 from midflight.services.approvals import Approvals
 from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue, why_unpinned
+from midflight.services.cuttable import Cuttable
 from midflight.services.detection import Detection
-from midflight.services.flights import Flight
-from midflight.services.flow import Flow
+from midflight.services.flights import Flight, kind_of
+from midflight.services.flow import Flow, RunFlow
 from midflight.services.guard_case import Case, is_closed_read
 from midflight.services.guard_observing import ObservedSink, Observing, is_undone
 from midflight.services.guard_records import CaseRecords, settle
@@ -42,8 +44,9 @@ from midflight.services.inventory import Inventory
 from midflight.services.monitors import Monitors
 from midflight.services.obligations import Obligations
 from midflight.services.ports.clock import Clock
+from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.policy import PolicyEngine
-from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.recorder import Recorder, Ticket
 from midflight.services.ports.telemetry import Spans, Telemetry
 from midflight.services.ports.upstream import (
     Reply,
@@ -52,8 +55,11 @@ from midflight.services.ports.upstream import (
     Upstream,
 )
 from midflight.services.refusing import deny, from_error, narrowed, out_of_scope, revoked, terminal
-from midflight.services.runs import Runs
+from midflight.services.responses import Responses
+from midflight.services.runs import LiveRun, Runs
 from midflight.services.sealing import Sealer
+from midflight.services.second_look import SecondLook
+from midflight.services.task_flights import TaskFlights
 
 
 class Performed(Value):
@@ -64,10 +70,16 @@ class Performed(Value):
 
 
 class Refused(Value):
-    """The answer is no. `record` is the id of the terminal record, empty if none could be kept."""
+    """The answer is no. `record` is the id of the terminal record, empty if none could be kept.
+
+    Of an action that waits for a person, `run` is the run it was judged in, and `scopes` are all
+    whose revocation ends the waiting.
+    """
 
     record: str
     decision: Deny | Challenge
+    run: str = ""
+    scopes: frozenset[tuple[ScopeKind, str]] = frozenset()
 
 
 class Guard:
@@ -90,18 +102,27 @@ class Guard:
         flow: Flow,
         obligations: Obligations,
         canaries: Canaries,
+        task_flights: TaskFlights,
         spans: Spans | None = None,
         approvals: Approvals | None = None,
         injecting: Injecting | None = None,
         detection: Detection | None = None,
+        children: Collection[str] = (),
+        responses: Responses | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
         """All parts are shared with the control plane; the guard owns none of them.
 
         `max_in_flight` bounds what runs at once; beyond it actions are refused. Without
         `approvals` a challenge is a refusal that nobody can answer; without `injecting` no
-        credential goes upstream but those of the settings. `detection` sees every step.
+        credential goes upstream but those of the settings. `detection` sees every step;
+        `task_flights` keeps what upstreams work on for calls they have answered; `children` are
+        upstreams that are processes of ours; `responses` hold what follows from findings.
         """
+        self._responses = responses
+        self._second_look = SecondLook(engine=engine, clock=clock)
+        self.task_flights = task_flights
+        self._children = frozenset(children)
         self._injecting = injecting
         self._approvals = approvals
         self._max_in_flight = max_in_flight
@@ -188,7 +209,11 @@ class Guard:
             return self._refused(case, deny(DenyCode.INTERNAL, "internal-error", text))
 
     def _refused(self, case: Case, decision: Deny | Challenge) -> Refused:
-        return Refused(record=self._records.refuse(case, decision), decision=decision)
+        record = self._records.refuse(case, decision)
+        if not isinstance(decision, Challenge) or not decision.approval or case.live is None:
+            return Refused(record=record, decision=decision)
+        scopes = frozenset(case.scopes())
+        return Refused(record=record, decision=decision, run=case.live.run.id, scopes=scopes)
 
     # gather and decide
 
@@ -224,9 +249,9 @@ class Guard:
             return inherited
         state = case.flow_run = await self._flow.ready(found)
         # Before anything that is kept for the action: refused ones use the budget up as well.
-        exhausted = await self._runs.take_step(found)
-        if exhausted is not None:
-            return exhausted
+        spent = await self._step(found, caller)
+        if spent is not None:
+            return spent
         target = case.target = self._catalogue.target(action)
         if target is None:
             return deny(
@@ -247,7 +272,9 @@ class Guard:
         # What is counted for a run is counted for its family: delegation gives no new count.
         counted = found.first().run
         reservation = case.reservation = self._monitors.reserve(action, target, workload, counted)
-        facts = case.run_facts = found.facts(now=int(now), monitors=reservation.values)
+        facts = case.run_facts = found.facts(
+            now=int(now), monitors=reservation.values, through=caller.acting
+        )
         question = Question(
             kind=action.kind,
             workload=workload,
@@ -274,6 +301,13 @@ class Guard:
         if revocation is None:
             return None
         return revoked(revocation.id, f"Revoked by {revocation.author}: {revocation.reason}")
+
+    async def _step(self, live: LiveRun, caller: Caller) -> Deny | None:
+        """Take a step of the run's budget and of its throttles, or say which has none left."""
+        exhausted = await self._runs.take_step(live)
+        if exhausted is not None or self._responses is None:
+            return exhausted
+        return self._responses.throttled(live, caller.acting)
 
     async def _barred(self, case: Case, run: Run, target: Target) -> Deny | None:
         """The refusal by a rule of Midflight's own about what is to be sent where, or None."""
@@ -320,7 +354,8 @@ class Guard:
         # Before the first wait, so that parallel calls are counted with this one.
         self._flow.depart(flow, target, action)
         ticket = self._records.intend(case, permit)
-        flight = Flight(
+        closed_read = is_closed_read(action, target)
+        flight = case.flight = Flight(
             record=ticket.id,
             run=live.run.id,
             workload=caller.workload,
@@ -328,27 +363,32 @@ class Guard:
             name=action.name,
             scopes=frozenset(case.scopes()),
             began=case.began,
+            kind=kind_of(action, child=action.upstream in self._children),
+            effectful=not closed_read,
+            token=caller.token,
         )
         state, detail, code = Terminal.FAILED, "", None
+        stopped: Deny | None = None
         live.flying += 1
         try:
             # In flight before the first wait, so that a revocation meanwhile is not missed.
             self._interruption.take_off(flight)
-            live.look()
-            if case.advances or not is_closed_read(action, target):
-                await ticket.durable()
-            elif not self._records.available:
-                raise LedgerUnavailable("The ledger cannot be written.")  # noqa: TRY301 -- ends below
-            await self._flow.keep(flow, target, action)
-            await self._flow.mark(live, target, action)
-            for answer in answers:
-                await self.judge_answer(case, answer, flight=flight)
-            said = await self._send(case, flight, sink=sink, client_info=client_info)
-            if said.removed:
-                detail = "The upstream repeated a credential; it was taken out."
-            reply = await self.observing.result(case, flow, said)
-            flight.look()  # what came back after the cut is not delivered
-            live.look()  # nor into what follows an ended run, which has not its labels
+            with Cuttable(flight) as cuttable:
+                live.look()
+                stopped = self._second_look.stopped(case, permit)
+                if stopped is not None:
+                    state, detail, code = Terminal.DENIED, stopped.reasons[0].text, stopped.code
+                    return Refused(record=ticket.id, decision=stopped)
+                await self._write_down(case, flow, ticket, reads=closed_read)
+                for answer in answers:
+                    await self.judge_answer(case, answer, flight=flight)
+                said = await self._send(case, flight, sink=sink, client_info=client_info)
+                cuttable.again()
+                if said.removed:
+                    detail = "The upstream repeated a credential; it was taken out."
+                reply = await self.observing.result(case, flow, said)
+                flight.look()  # what came back after the cut is not delivered
+                live.look()  # nor into what follows an ended run, which has not its labels
             flight.completed = True
             # As the upstream says it: an error in place of what is not delivered undoes nothing.
             case.undone = is_undone(said)
@@ -373,7 +413,31 @@ class Guard:
         finally:
             self._interruption.land(flight)
             self._runs.landed(live)
-            self._records.outcome(case, state, detail=detail, code=code, flight=flight)
+            self._records.outcome(
+                case,
+                state,
+                detail=detail,
+                code=code,
+                decided="" if stopped is None else stopped.version,
+                reasons=() if stopped is None else stopped.reasons,
+                flight=flight,
+                whole=stopped is not None,
+            )
+
+    async def _write_down(self, case: Case, flow: RunFlow, ticket: Ticket, *, reads: bool) -> None:
+        """What must not be lost of an action, before anything of it leaves.
+
+        Raises:
+            LedgerUnavailable, StoreUnavailable: so nothing leaves.
+        """
+        assert case.live is not None
+        assert case.target is not None
+        if case.advances or not reads:
+            await ticket.durable()
+        elif not self._records.available:
+            raise LedgerUnavailable("The ledger cannot be written.")
+        await self._flow.keep(flow, case.target, case.action)
+        await self._flow.mark(case.live, case.target, case.action)
 
     async def _send(
         self, case: Case, flight: Flight, *, sink: Sink, client_info: JSONObject
@@ -392,18 +456,33 @@ class Guard:
         injecting = self._injecting
         leased = None if injecting is None else await injecting.take(case, flight)
         if injecting is None or leased is None:
-            return await call(action, seat=seat, flight=flight, sink=guarded)
+            said = await call(action, seat=seat, flight=flight, sink=guarded)
+            return self._heard(flight, action, said, seat=seat)
         try:
             live.look()  # the run may have ended while the credential was made
-            return await call(
+            said = await call(
                 action,
                 seat=seat,
                 flight=leased.flight,
                 sink=guarded,
                 attachment=leased.attachment,
             )
+            return self._heard(flight, action, said, seat=seat, attachment=leased.attachment)
         finally:
             injecting.done(leased, flight)
+
+    def _heard(
+        self,
+        flight: Flight,
+        action: Action,
+        said: Reply,
+        *,
+        seat: RunSeat,
+        attachment: Attachment = NOTHING,
+    ) -> Reply:
+        # Before anything else: a task goes on there, whatever becomes of this answer.
+        self.task_flights.heard(flight, action, said.result, seat=seat, attachment=attachment)
+        return said
 
     async def judge_answer(
         self, case: Case, action: Action, *, flight: Flight | None = None
@@ -422,6 +501,9 @@ class Guard:
                 judged = deny(DenyCode.RUN_NOT_OPEN, "run-not-open", text)
             if isinstance(judged, Permit):
                 ticket = self._records.intend(inner, judged)
+                stopped = self._second_look.stopped(inner, judged)
+                if stopped is not None:
+                    raise Conflict(stopped.reasons[0].text, hint=stopped.help)  # noqa: TRY301 -- ends below
                 await ticket.durable()
                 if flight is not None:
                     flight.look()

@@ -13,6 +13,7 @@ from midflight.domain.revocation import ScopeKind, scopes_over
 from midflight.domain.tool import PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.domain.value import JSON
+from midflight.services.flights import Flight
 from midflight.services.flow import RunFlow
 from midflight.services.limits import Use
 from midflight.services.live_run import LiveRun
@@ -33,6 +34,7 @@ class Case:
         "beyond",
         "caller",
         "digest",
+        "flight",
         "flow",
         "flow_run",
         "intent",
@@ -62,6 +64,8 @@ class Case:
         self.live: LiveRun | None = None
         self.target: Target | None = None
         self.digest = ""
+        self.flight: Flight | None = None
+        """It itself, once it is in flight."""
         self.flow: FlowFacts = NO_FLOW
         self.flow_run: RunFlow | None = None
         self.arguments: Sealed | None = None

@@ -97,6 +97,8 @@ class Observing:
         await self._canaries.arriving(case, said)
         await self._suspect(case, said, labels)
         case.live.look()
+        if case.flight is not None:
+            case.flight.look()
         return said
 
     async def result(self, case: Case, flow: RunFlow, said: Reply) -> Reply:

@@ -19,6 +19,7 @@ from midflight.services.detection import Detection
 from midflight.services.flights import Flight
 from midflight.services.guard_case import Case
 from midflight.services.obligations import Obligations
+from midflight.services.openers import is_pipeline
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder, Ticket
 from midflight.services.ports.telemetry import Spans, Telemetry
@@ -144,7 +145,7 @@ class CaseRecords:
                     advanced=attempted,
                     result=case.result,
                     shadow=None if case.intent else case.shadow,
-                    leases=case.leases if flight is not None and flight.sent else (),
+                    leases=case.leases if flight is not None and flight.departed else (),
                 )
             )
             record = ticket.id
@@ -165,6 +166,7 @@ class CaseRecords:
                 record=case.intent or record,
                 run=case.live.run.id if case.live is not None else "",
                 workload=case.caller.workload,
+                method=case.action.method,
                 traceparent=str(case.action.meta.get("traceparent", "")),
             )
         return record
@@ -214,6 +216,10 @@ class CaseRecords:
             proof=caller.proof,
             token=caller.token,
             approved=bool(case.approval),
+            pipeline=is_pipeline(
+                "" if workload is None else workload.kind,
+                opened_by="" if live is None else live.run.opened_by,
+            ),
         )
         self._detection.see(event)
 

@@ -126,6 +126,7 @@ class Injecting:
             for credential in wanted:
                 # In its scopes before the first wait, so that a revocation meanwhile cuts it.
                 flight.scopes |= {(ScopeKind.CREDENTIAL, credential.name)}
+                flight.credentials += (credential.name,)
                 self._not_revoked(credential)
                 one = await self._lease(case, credential)
                 held.append(one)

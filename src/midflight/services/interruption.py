@@ -1,33 +1,37 @@
 """Interruption: the revocation set, what is in flight, and cutting it.
 
-Order of one revocation (interruption.md): denied in this process's memory and cut at once; appended
-durably; told to every replica; acknowledged. If the append fails the scope stays denied here and
-the receipt says so. Everything here runs on one event loop, so "at once" needs no lock: whoever
-looks after `revoke` was entered sees it.
+Order of one revocation (interruption.md): denied in this process's memory in the turn in which it
+is asked for, with everything of it that is in flight; cut (`cutting.py`) while it is appended
+durably and told to every replica; acknowledged. If the append fails the scope stays denied here,
+the receipt says so, and the store is told again until it listens. Everything here runs on one event
+loop, so "at once" needs no lock: whoever looks after `strike` was entered sees it.
 
-It is not the guard (which asks it) and not the adapters (which make a flight cuttable).
+It is not the guard (which asks it) and not the adapters (which make a flight cuttable). Below:
+`revocation_set.py`, `cutting.py`, `tallies.py`, `revocation_log.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from midflight.domain.errors import Conflict, Interrupted, MidflightError, NotFound
 from midflight.domain.identity import Author
-from midflight.domain.labels import BOTTOM, Labels
-from midflight.domain.records import Impact, Revoked
+from midflight.domain.records import Impact
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.value import Value
-from midflight.services.flights import Flight, FlightStatus, Touch
+from midflight.services.cutting import Batch, Cutting
+from midflight.services.flight_registry import FlightRegistry
+from midflight.services.flights import Flight, FlightStatus
+from midflight.services.impact import Reached, Struck, Survey, recorded
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.fabric import Fabric
-from midflight.services.ports.recorder import Recorder
+from midflight.services.ports.recorder import Recorder, Ticket
 from midflight.services.ports.store import Store
-
-TOPIC = "revocations"
-SNAPSHOT = "revocations-recorded-v1"
+from midflight.services.revocation_log import TOPIC, RevocationLog
+from midflight.services.revocation_set import RevocationSet
+from midflight.services.tallies import Tallies
 
 
 class Receipt(Value):
@@ -48,73 +52,73 @@ class Receipt(Value):
     record: str = ""
 
 
-class Reached(Value):
-    """What else a scope reaches, as those know it who hold it; see `Impact`."""
-
-    runs: tuple[str, ...] = ()
-    leases: tuple[str, ...] = ()
-    labels: Labels = BOTTOM
-
-
-Survey = Callable[[Scope, Collection[str]], Reached]
-"""What a scope reaches, and the runs that are known to have acted in it. No I/O: it is asked
-between the denial and the cuts."""
-
-
 class Interruption:
     """The revocation set and the registry of flights of one process."""
 
-    def __init__(self, *, store: Store, fabric: Fabric, recorder: Recorder, clock: Clock) -> None:
-        """`start` must be called before the first action."""
-        self._store = store
-        self._fabric = fabric
+    def __init__(
+        self,
+        *,
+        store: Store,
+        fabric: Fabric,
+        recorder: Recorder,
+        clock: Clock,
+        patience_s: float = 30.0,
+    ) -> None:
+        """`start` must be called before the first action.
+
+        A store that is silent for `patience_s` has not taken a revocation as far as its receipt
+        goes: whoever revokes is told that it is in force here alone, and need not wait.
+        """
         self._recorder = recorder
         self.clock = clock
-        self._applied = 0
-        self._active: dict[tuple[ScopeKind, str], dict[str, Revocation]] = {}
-        self._flights: set[Flight] = set()
-        self._streams = 0
-        self._touches: dict[str, Touch] = {}
+        self._in_force = RevocationSet(clock)
+        self._log = RevocationLog(store=store, fabric=fabric, recorder=recorder, clock=clock)
+        self._patience_s = patience_s
+        self._tallies = Tallies()
+        self._cutting = Cutting(clock.monotonic)
+        self._flights = FlightRegistry(cutting=self._cutting, tallies=self._tallies, clock=clock)
         self._listeners: list[Callable[[Revocation], None]] = []
+        self._watchers: list[Callable[[Revocation], None]] = []
         self._survey: Survey = lambda _scope, acted: Reached(runs=tuple(sorted(acted)))
+        self._beside: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Apply every revocation in the store, then follow the log.
 
         What others appended while nobody ran (`midflight panic`) is recorded now.
         """
-        kept = await self._store.get_snapshot(SNAPSHOT)
-        for stored in await self._store.revocations(after=0):
-            self._applied = stored.position
-            impact = self._apply(stored.revocation)
-            if kept is not None and stored.position > int(kept):
-                self._note(stored.revocation, impact)
-        await self._keep_position()
-        await self._fabric.subscribe(TOPIC, self._told)
+        await self._log.start(self._applied)
+        await self._log.subscribe(self._told)
 
     async def follow(self) -> None:
-        """Apply and record what others have appended to the log since.
+        """Apply and record what others have appended to the log since, and cut what it covers.
 
         Asked for every second, so that whoever can write to the store stops everything though this
-        process answers nobody. `StoreUnavailable` if the log cannot be read.
+        process answers nobody. The store is told what it has not taken, too. `StoreUnavailable` if
+        the log cannot be read.
         """
-        began = self._applied
-        for stored in await self._store.revocations(after=began):
-            self._applied = stored.position
-            known = self._knows(stored.revocation)
-            impact = self._apply(stored.revocation)
-            if not known:
-                self._note(stored.revocation, impact)
-        if self._applied != began:
-            await self._keep_position()
+        await self._log.repay()
+        await self._log.follow(self._applied)
 
     def on_revoked(self, listener: Callable[[Revocation], None]) -> None:
-        """Call `listener` for each revocation that takes effect, after the flights are cut."""
+        """Call `listener` for each revocation that takes effect, once all of it is denied."""
         self._listeners.append(listener)
+
+    def watch(self, watcher: Callable[[Revocation], None]) -> None:
+        """Call `watcher` for each entry that takes effect, lifts included, in the same turn."""
+        self._watchers.append(watcher)
+
+    def on_lifted(self, listener: Callable[[Revocation], None]) -> None:
+        """Call `listener` for each entry that ends a revocation which was in force here."""
+        self.watch(lambda entry: None if entry.lifts is None else listener(entry))
 
     def survey_with(self, survey: Survey) -> None:
         """Ask this what else a scope reaches, for impact records."""
         self._survey = survey
+
+    def show_lent(self, lent: Callable[[], Sequence[FlightStatus]]) -> None:
+        """Ask this for the leases in use, which are shown with what is in flight."""
+        self._flights.show_lent(lent)
 
     # Looking
 
@@ -125,18 +129,21 @@ class Interruption:
             Conflict: it is no scope.
         """
         _check(scope)
-        return self._impact("", scope, self._hit(scope), self._reached(scope))
+        aboard = self._flights.within(scope)
+        struck = Struck(
+            Revocation(id="", scope=scope, reason="", author="", proof="", at=self.clock.now()),
+            began=self.clock.monotonic(),
+            batch=Batch(0, self.clock.monotonic),
+            aboard=aboard,
+            fresh=[flight for flight in aboard if flight.interrupted is None],
+            done=self._tallies.within(scope),
+            reached=self._survey(scope, self._acted(scope, aboard)),
+        )
+        return struck.impact(self.clock.now())
 
     def covering(self, scopes: Iterable[tuple[ScopeKind, str]]) -> Revocation | None:
         """The revocation that covers any of the scopes now, or None. O(1) each."""
-        if not self._active:
-            return None
-        now = self.clock.now()
-        for scope in scopes:
-            for revocation in self._active.get(scope, {}).values():
-                if revocation.until is None or revocation.until > now:
-                    return revocation
-        return None
+        return self._in_force.covering(scopes)
 
     def revocation_of(self, run: str) -> Revocation | None:
         """The revocation of this very run that is in force, or None."""
@@ -144,26 +151,16 @@ class Interruption:
 
     def listing(self) -> Sequence[Revocation]:
         """Revocations in force, oldest first."""
-        now = self.clock.now()
-        found = [
-            revocation
-            for entries in self._active.values()
-            for revocation in entries.values()
-            if revocation.until is None or revocation.until > now
-        ]
-        return sorted(found, key=lambda revocation: revocation.at)
+        return self._in_force.listing()
 
     @property
     def in_flight(self) -> int:
-        """How many actions are in flight; streams that carry none are not counted."""
-        return len(self._flights) - self._streams
+        """How many actions are in flight; what carries none of its own is not counted."""
+        return self._flights.in_flight
 
     def flights(self) -> Sequence[FlightStatus]:
-        """What is in flight, oldest first."""
-        now = self.clock.monotonic()
-        return sorted(
-            (flight.status(now) for flight in self._flights), key=lambda status: -status.age_s
-        )
+        """All that goes on, oldest first: actions, streams, tasks at upstreams, leases in use."""
+        return self._flights.statuses()
 
     # The registry of flights
 
@@ -176,30 +173,26 @@ class Interruption:
         revocation = self.covering(flight.scopes)
         if revocation is not None:
             raise refusal(revocation)
-        self._flights.add(flight)
-        self._streams += not flight.record
+        self._flights.enter(flight)
 
     def leave(self, flight: Flight) -> None:
-        """Leave the registry without a trace: for streams that carry no action."""
-        if flight in self._flights:
-            self._flights.discard(flight)
-            self._streams -= not flight.record
+        """Leave the registry without a trace: for what carries no action."""
+        self._flights.leave(flight)
 
     def land(self, flight: Flight) -> None:
-        """Leave the registry, and remember what the run has done, for impact records."""
-        self._flights.discard(flight)
-        touch = self._touches.get(flight.run)
-        if touch is None:
-            if len(self._touches) >= 100_000:  # bound: the oldest run is forgotten first
-                del self._touches[next(iter(self._touches))]
-            touch = self._touches[flight.run] = Touch(flight)
-        touch.add(flight)
+        """Leave the registry, and remember what was done, for impact records."""
+        self._flights.land(flight)
 
     def run_ended(self, run: str, why: Interrupted) -> None:
-        """The run is over: cut what of it is still in flight, and forget what it did."""
-        for flight in [flight for flight in self._flights if flight.run == run]:
-            flight.cut(why)
-        self._touches.pop(run, None)
+        """The run is over: cut what of it is still in flight."""
+        self._flights.run_ended(run, why)
+
+    def cut(self, hit: Callable[[Flight], bool], why: Interrupted) -> tuple[str, ...]:
+        """Cut what is in flight and `hit`, and revoke nothing; record ids of what was cut.
+
+        For what ends by itself: what carries no action stays.
+        """
+        return self._flights.cut(hit, why)
 
     # Verbs
 
@@ -219,7 +212,7 @@ class Interruption:
     def strike(
         self, scope: Scope, *, reason: str, author: Author, until: float | None = None
     ) -> Coroutine[Any, Any, Receipt]:
-        """As `revoke`, denied and cut when this returns; what it returns makes it durable.
+        """As `revoke`, denied when this returns; what it returns makes it durable.
 
         For whoever finds something in the middle of an action, which must not leave any more.
 
@@ -238,7 +231,7 @@ class Interruption:
             at=self.clock.now(),
             until=until,
         )
-        return self._settle(revocation, self._apply(revocation))
+        return self._make_durable(self._apply(revocation))
 
     async def lift(self, revocation_id: str, *, reason: str, author: Author) -> Receipt:
         """End a revocation by a new entry; the old one stays in the log."""
@@ -262,122 +255,106 @@ class Interruption:
             at=self.clock.now(),
             lifts=found.id,
         )
-        # The other way round than revoking: durable first, since a lift that is lost must deny.
-        await self._append(lifting)
-        return await self._settle(lifting, self._apply(lifting), appended=True)
+        return await self._to_the_end(self._lift(lifting))
 
     # Inside
 
-    async def _append(self, revocation: Revocation) -> None:
-        position = await self._store.append_revocation(revocation)
-        await self._fabric.publish(TOPIC, position)
+    async def _make_durable(self, struck: Struck) -> Receipt:
+        return await self._to_the_end(self._settle(struck))
 
-    async def _settle(
-        self, revocation: Revocation, impact: Impact, *, appended: bool = False
-    ) -> Receipt:
+    async def _to_the_end(self, work: Coroutine[Any, Any, Receipt]) -> Receipt:
+        """Do it whole, though whoever asked for it goes away meanwhile."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+        return await asyncio.shield(task)
+
+    async def _lift(self, lifting: Revocation) -> Receipt:
+        # The other way round than revoking: durable first, since a lift that is lost must deny.
+        await self._log.append_lift(lifting)
+        return await self._keep(self._apply(lifting), durable=True, note="")
+
+    async def _settle(self, struck: Struck) -> Receipt:
         durable, note = True, ""
-        if not appended:
-            try:
-                await self._append(revocation)
-            except MidflightError as error:
-                durable = False
-                note = (
-                    f"In force in this process only: {error.message} "
-                    "It ends with the process unless you repeat it."
-                )
-        for record in (_record(revocation), impact):
-            try:
-                ticket = self._recorder.append(record)
+        appending = asyncio.get_running_loop().create_task(self._log.owe(struck.revocation))
+        self._beside.add(appending)
+        appending.add_done_callback(self._beside.discard)
+        appending.add_done_callback(_looked_at)
+        await asyncio.wait({appending}, timeout=self._patience_s)
+        if not appending.done():
+            durable, note = False, _here_only(f"The store is silent for {self._patience_s:g} s.")
+        elif (error := appending.exception()) is not None:
+            if not isinstance(error, MidflightError):
+                raise error
+            durable, note = False, _here_only(error.message)
+        await struck.batch.done()
+        return await self._keep(struck, durable=durable, note=note)
+
+    async def _keep(self, struck: Struck, *, durable: bool, note: str) -> Receipt:
+        """Record an entry and its impact, and say what came of it."""
+        impact = struck.impact(self.clock.now())
+        revocation, record = struck.revocation, ""
+        try:
+            for each in (recorded(revocation), impact):
+                ticket = self._recorder.append(each)
                 await ticket.durable()
-            except MidflightError as error:
-                note = f"{note} The ledger did not take it: {error.message}".strip()
-                return Receipt(revocation=revocation, impact=impact, durable=durable, note=note)
+                record = ticket.id
+            await self._log.settled(revocation)
+        except MidflightError as error:
+            note, record = f"{note} The ledger did not take it: {error.message}".strip(), ""
         return Receipt(
-            revocation=revocation, impact=impact, durable=durable, note=note, record=ticket.id
+            revocation=revocation, impact=impact, durable=durable, note=note, record=record
         )
 
     async def _told(self, _position: int) -> None:
-        await self.follow()
+        await self._log.follow(self._applied)
 
-    async def _keep_position(self) -> None:
-        await self._store.put_snapshot(SNAPSHOT, b"%d" % self._applied)
+    def _applied(
+        self, revocation: Revocation, *, note: bool
+    ) -> Coroutine[Any, Any, Sequence[Ticket]]:
+        """An entry of the log takes effect now; what it returns waits for the cuts, and records."""
+        return self._noted(self._apply(revocation), note=note)
 
-    def _knows(self, revocation: Revocation) -> bool:
-        """Whether an entry has been applied here; what it lifts is in force no longer, then."""
-        entries = self._active.get((revocation.scope.kind, revocation.scope.id), {})
-        if revocation.lifts is not None:
-            return revocation.lifts not in entries
-        return revocation.id in entries
+    async def _noted(self, struck: Struck, *, note: bool) -> Sequence[Ticket]:
+        await struck.batch.done()
+        if not (note and struck.is_new):
+            return ()
+        both = (recorded(struck.revocation), struck.impact(self.clock.now()))
+        return [self._recorder.append(each) for each in both]
 
-    def _note(self, revocation: Revocation, impact: Impact) -> None:
-        """Record an entry of somebody else, and what it cut here. It is in force either way."""
-        for record in (_record(revocation), impact):
-            with contextlib.suppress(MidflightError):
-                self._recorder.append(record)
-
-    def _apply(self, revocation: Revocation) -> Impact:
+    def _apply(self, revocation: Revocation) -> Struck:
         """Put an entry into force. Idempotent: the log may bring again what was applied here."""
         began = self.clock.monotonic()
-        key = (revocation.scope.kind, revocation.scope.id)
-        entries = self._active.setdefault(key, {})
-        if revocation.lifts is not None:
-            entries.pop(revocation.lifts, None)
-            if not entries:
-                del self._active[key]
-            return self._impact(revocation.id, revocation.scope, [], Reached(), since=began)
-        if revocation.id in entries:
-            return self._impact(revocation.id, revocation.scope, [], Reached(), since=began)
-        entries[revocation.id] = revocation
-        hit = self._hit(revocation.scope)
-        for flight in hit:
-            flight.cut(refusal(revocation))
-        # Before the listeners, who end what it reaches.
-        reached = self._reached(revocation.scope)
+        is_new = self._in_force.put(revocation)
+        if is_new:
+            for watcher in self._watchers:
+                watcher(revocation)
+        if not is_new or revocation.lifts is not None:
+            batch = Batch(0, self.clock.monotonic)
+            return Struck(revocation, began=began, batch=batch, is_new=is_new)
+        aboard = self._flights.within(revocation.scope)
+        fresh = [flight for flight in aboard if flight.interrupted is None]
+        why = refusal(revocation)
+        for flight in fresh:
+            flight.deny(why)
+        batch = self._cutting.sever([flight for flight in aboard if not flight.severed])
+        done = self._tallies.within(revocation.scope)
+        reached = self._survey(revocation.scope, self._acted(revocation.scope, aboard))
         for listener in self._listeners:
             listener(revocation)
-        return self._impact(revocation.id, revocation.scope, hit, reached, since=began)
-
-    def _hit(self, scope: Scope) -> list[Flight]:
-        key = (scope.kind, scope.id)
-        return [flight for flight in self._flights if key in flight.scopes]
-
-    def _reached(self, scope: Scope) -> Reached:
-        key = (scope.kind, scope.id)
-        acted = {run for run, touch in self._touches.items() if key in touch.scopes}
-        return self._survey(scope, acted | {flight.run for flight in self._hit(scope)})
-
-    def _impact(
-        self,
-        revocation: str,
-        scope: Scope,
-        hit: list[Flight],
-        reached: Reached,
-        *,
-        since: float | None = None,
-    ) -> Impact:
-        key = (scope.kind, scope.id)
-        bytes_out: dict[str, int] = {}
-        completed = 0
-        for flight in hit:
-            bytes_out[flight.upstream] = bytes_out.get(flight.upstream, 0) + flight.sent
-        for touch in self._touches.values():
-            if key in touch.scopes:
-                for upstream, done, sent in touch.within(*key):
-                    completed += done
-                    bytes_out[upstream] = bytes_out.get(upstream, 0) + sent
-        return Impact(
-            at=self.clock.now(),
-            revocation=revocation,
-            scope=scope,
-            cut=tuple(flight.record for flight in hit if flight.record),
-            completed=completed,
-            bytes_out=bytes_out,
-            unknown=tuple(flight.record for flight in hit if flight.sent),
-            took_us=0 if since is None else int((self.clock.monotonic() - since) * 1e6),
-            runs=reached.runs,
-            leases=reached.leases,
-            labels=reached.labels.described() if reached.runs else "",
+        return Struck(
+            revocation,
+            began=began,
+            batch=batch,
+            aboard=aboard,
+            fresh=fresh,
+            done=done,
+            reached=reached,
         )
+
+    def _acted(self, scope: Scope, aboard: Sequence[Flight]) -> set[str]:
+        """Runs that have done something in a scope, or are about to."""
+        return self._tallies.acted(scope) | {flight.run for flight in aboard if flight.run}
 
 
 def _check(scope: Scope) -> None:
@@ -398,17 +375,17 @@ def refusal(revocation: Revocation) -> Interrupted:
     )
 
 
-def _record(revocation: Revocation) -> Revoked:
-    return Revoked(
-        at=revocation.at,
-        revocation=revocation.id,
-        scope=revocation.scope,
-        reason=revocation.reason,
-        author=revocation.author,
-        proof=revocation.proof,
-        until=revocation.until,
-        lifts=revocation.lifts,
+def _here_only(why: str) -> str:
+    return (
+        f"In force in this process only: {why} The store is told again until it listens; "
+        "until then it ends with the process."
     )
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    """A failure after the receipt is told to nobody: the log tries again, and must not warn."""
+    if not task.cancelled():
+        task.exception()
 
 
 __all__ = ["TOPIC", "Interruption", "Reached", "Receipt", "Survey", "refusal"]

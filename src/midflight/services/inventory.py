@@ -68,6 +68,11 @@ class Inventory:
             return found
         return in_force(found, self._clock.now())
 
+    @property
+    def size(self) -> int:
+        """How many workloads are registered. No I/O."""
+        return len(self._current)
+
     def by_uid(self, uid: int) -> Workload | None:
         """A workload, disabled ones included, that runs as this local user, or None. No I/O.
 

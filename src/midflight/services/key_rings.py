@@ -29,8 +29,9 @@ from midflight.services.ports.recorder import Recorder
 log = structlog.get_logger(__name__)
 
 SWEEPER = Author(name="midflight", proof="key-rotation")
-PUBLISHED = (Purpose.ACCESS_TOKEN, Purpose.TRANSACTION_TOKEN, Purpose.SET, Purpose.CLIENT)
-"""What `/.well-known/jwks.json` serves. Keys of JWT-SVIDs are in the SPIFFE bundle instead."""
+PUBLISHED = (Purpose.ACCESS_TOKEN, Purpose.TRANSACTION_TOKEN, Purpose.CLIENT)
+"""What `/.well-known/jwks.json` serves. Keys of JWT-SVIDs are in the SPIFFE bundle instead, and
+those of SETs in a set of their own, so that no verifier of tokens takes a SET for one."""
 
 
 class KeyView(Value):

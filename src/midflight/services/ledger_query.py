@@ -12,6 +12,7 @@ from midflight.domain.chain import Damaged, Entry, decode
 from midflight.domain.errors import Malformed
 from midflight.domain.outline import outline
 from midflight.domain.records import (
+    Acknowledged,
     ApprovalAnswered,
     ApprovalAsked,
     ApprovalEnded,
@@ -24,9 +25,11 @@ from midflight.domain.records import (
     Issued,
     LabelRaised,
     LeaseMoved,
+    Notified,
     Observed,
     Outcome,
     Record,
+    Responded,
     Revoked,
     RunEnded,
     RunOpened,
@@ -94,19 +97,27 @@ class RecordFilter:
                 | ApprovalEnded()
                 | Issued()
                 | LeaseMoved()
+                | Notified()
+                | Acknowledged()
             ):
                 belongs = record.run == run
             case Revoked() | Impact():
                 belongs = record.scope.kind is ScopeKind.RUN and record.scope.id == run
             case Observed():
                 belongs = record.subject == run
-            case Found():
-                belongs = record.finding.run == run
+            case Found() | Responded():
+                belongs = _is_about(record, run)
             case Changed() | Started():
                 belongs = False
             case _:
                 assert_never(record)
         return belongs
+
+
+def _is_about(record: Found | Responded, run: str) -> bool:
+    if isinstance(record, Found):
+        return record.finding.run == run
+    return run in (record.response.run, record.response.scope.id)
 
 
 def _is_of(facts: Facts | None, run: str) -> bool:

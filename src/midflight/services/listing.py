@@ -20,7 +20,7 @@ from midflight.domain.scopes import narrowing
 from midflight.domain.tool import Definition, PinnedKind
 from midflight.domain.value import Value
 from midflight.services.catalogue import Catalogue
-from midflight.services.flights import Flight
+from midflight.services.flights import Flight, FlightKind
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ports.clock import Clock
@@ -90,7 +90,7 @@ class Listing:
             )
         return Seat(
             workload=workload,
-            run=live.facts(now=int(now)),
+            run=live.facts(now=int(now), through=caller.acting),
             narrowed=live.run.narrowed,
             scopes=scopes,
             expires_at=caller.expires_at,
@@ -188,6 +188,7 @@ class Stream:
             name=name,
             scopes=seat.scopes,
             began=interruption.clock.monotonic(),
+            kind=FlightKind.STREAM,
         )
         interruption.take_off(self.flight)
         self.flight.on_cut(lambda _: self._ended())

@@ -6,13 +6,15 @@ It is not the registry of runs (`runs.py`, which owns every one of these), and d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from midflight.domain.errors import Interrupted
 from midflight.domain.labels import BOTTOM
 from midflight.domain.question import RunFacts
+from midflight.domain.response import CLEAR, Standing
 from midflight.domain.run import RunState
 from midflight.services.ports.store import Store, StoredRun
+from midflight.services.standings import Standings
 
 STEP_BLOCK = 64
 """Steps reserved at a time: one store write for 64 actions; a crash loses at most 63 of them."""
@@ -33,13 +35,25 @@ class LiveRun:
         "parent",
         "run",
         "spread_labels",
+        "standings",
         "state",
         "steps",
         "stored_labels",
     )
 
-    def __init__(self, stored: StoredRun, *, now: float, parent: LiveRun | None = None) -> None:
-        """`now` is monotonic seconds. Steps reserved before are taken as used."""
+    def __init__(
+        self,
+        stored: StoredRun,
+        *,
+        now: float,
+        parent: LiveRun | None = None,
+        standings: Standings | None = None,
+    ) -> None:
+        """`now` is monotonic seconds. Steps reserved before are taken as used.
+
+        `standings` is where the standing of every run of the process is looked up.
+        """
+        self.standings = standings
         self.run = stored.run
         self.state = stored.state
         self.labels = stored.labels
@@ -94,8 +108,22 @@ class LiveRun:
             self.steps += count
             return True
 
-    def facts(self, *, now: int, monitors: dict[str, int] | None = None) -> RunFacts:
-        """What policy may know of the run; `monitors` is what each says with this action."""
+    def standing(self, now: float, through: Iterable[str] = ()) -> Standing:
+        """What holds for it at `now` (Unix seconds), with what holds for those acting through."""
+        return CLEAR if self.standings is None else self.standings.of(self, now, through)
+
+    def facts(
+        self,
+        *,
+        now: int,
+        monitors: dict[str, int] | None = None,
+        through: Iterable[str] = (),
+    ) -> RunFacts:
+        """What policy may know of the run.
+
+        `monitors` is what each says with this action, `through` are workloads that act in it.
+        """
+        standing = self.standing(now, through)
         return RunFacts(
             id=self.run.id,
             has_intent=self.run.intent is not None,
@@ -105,6 +133,9 @@ class LiveRun:
             labels=self.labels,
             labels_source=self.labels_source,
             monitors=monitors or {},
+            risk=standing.risk,
+            response=standing.level.value,
+            findings=standing.findings,
         )
 
     def ancestors(self) -> Iterator[LiveRun]:

@@ -17,6 +17,16 @@ BY_OAUTH = "oauth:"
 
 BY_JOB = "federation"
 """The proof of a job (`job_runs.py`)."""
+_BY_JOB = f" ({BY_JOB})"
+
+
+PIPELINE = "pipeline"
+"""The kind of a workload that is a job of a CI system (`Workload.kind`)."""
+
+
+def is_pipeline(kind: str, *, opened_by: str) -> bool:
+    """Whether a job acts, by the kind of its workload or by who opened the run."""
+    return kind == PIPELINE or opened_by.endswith(_BY_JOB)
 
 
 def point_of(opener: str, proof: str, *, workload: str) -> str:
@@ -28,4 +38,4 @@ def point_of(opener: str, proof: str, *, workload: str) -> str:
     return "implicit" if opener.startswith("midflight:") else "control"
 
 
-__all__ = ["BY_JOB", "BY_OAUTH", "point_of"]
+__all__ = ["BY_JOB", "BY_OAUTH", "PIPELINE", "is_pipeline", "point_of"]

@@ -24,6 +24,7 @@ from midflight.domain.monitor import Monitor
 from midflight.domain.provenance import NO_FLOW
 from midflight.domain.question import Question, Target
 from midflight.domain.records import Changed, Facts, Observed
+from midflight.domain.response_rules import STANDARD, ResponseRules
 from midflight.domain.value import JSONObject, Value
 from midflight.services.monitor_files import is_declaring
 from midflight.services.policy_cases import Broken, read_cases, run_cases
@@ -45,6 +46,8 @@ from midflight.services.ports.policy_sets import (
     Severity,
 )
 from midflight.services.ports.recorder import Recorder
+from midflight.services.response_files import FILE as RESPONSES
+from midflight.services.response_files import is_responding
 
 NO_VERSION = "none"
 
@@ -129,6 +132,7 @@ class Policies:
         self._history = History(history)
         self._recorder = recorder
         self._clock = clock
+        self._respond: list[Callable[[ResponseRules], None]] = []
         self._active: PolicySet | None = None
         self._stamp = ""
         self._inspected = -1
@@ -139,6 +143,10 @@ class Policies:
     def version(self) -> str:
         """Version of the active set; `none` when there is none."""
         return self._switch.version
+
+    def respond_by(self, use: Callable[[ResponseRules], None]) -> None:
+        """Tell this the responses of a set, or the usual ones, when it becomes active."""
+        self._respond.append(use)
 
     async def load(self) -> str:
         """Activate what the directory holds when the plane starts, and return its version.
@@ -259,6 +267,8 @@ class Policies:
         self._switch.activate(policies)
         if self._declare is not None:
             self._declare(policies.monitors)
+        for use in self._respond:
+            use(STANDARD if policies.responses is None else policies.responses)
         self._active = policies
         self.problems = ()
         self._inspected = -1
@@ -419,7 +429,7 @@ def _look_at(
     compiler: PolicyCompiler, directory: Path, targets: Sequence[Target]
 ) -> _Candidate | None:
     sources = read_sources(directory)
-    if all(is_declaring(source) for source in sources):
+    if all(is_declaring(source) or is_responding(source) for source in sources):
         return None
     policies = compiler.parse(sources)
     cases = read_cases(directory)
@@ -432,11 +442,18 @@ def _look_at(
 
 
 def _uncounted(directory: Path, policies: PolicySet) -> Iterator[PolicyProblem]:
-    """Monitors in a set of observers: nobody would advance them, so they would stay at 0."""
+    """Monitors in a set of observers: nobody would advance them, so they would stay at 0.
+
+    And responses, which do nothing there.
+    """
     if directory.name == OBSERVE:
         for monitor in policies.monitors:
             text = f"declares the monitor {monitor.name}, and only the set around it is counted for"
             yield PolicyProblem(file="monitors.toml", line=0, policy="", text=text)
+        if policies.responses is not None:
+            text = "declares responses, and nothing stops a workload that is only observed: what"
+            text += " the set around it says is recorded"
+            yield PolicyProblem(file=RESPONSES, line=0, policy="", text=text)
 
 
 def _demand_usable(candidate: _Candidate) -> None:

@@ -1,4 +1,4 @@
-"""Policy sets on disk: `*.cedar` files, declarations of monitors, and the history of both.
+"""Policy sets on disk: `*.cedar` files, monitors and responses, and the history of them.
 
 Reading is strict (UTF-8, regular files, bounded) and reports every problem. The history keeps the
 text of each set that was active, and the input schemas of the tools it was validated against, so
@@ -23,6 +23,7 @@ from midflight.domain.value import JSONObject
 from midflight.services.monitor_files import SUFFIX as MONITORS_SUFFIX
 from midflight.services.monitor_files import concerns_monitors
 from midflight.services.ports.policy_sets import PolicySource
+from midflight.services.response_files import is_responding
 
 SUFFIX = ".cedar"
 OBSERVE = "observe"
@@ -36,7 +37,7 @@ _HEX = re.compile(r"[0-9a-f]{64}\Z")
 def read_sources(directory: Path) -> tuple[PolicySource, ...]:
     """The files of a set below a directory, policies first: none at all if it holds none.
 
-    Those are all `*.cedar` files, and the `*.toml` files that declare monitors.
+    Those are all `*.cedar` files, `responses.toml`, and the `*.toml` files that declare monitors.
 
     Raises:
         Misconfigured: with every file that cannot be read.
@@ -53,8 +54,9 @@ def read_sources(directory: Path) -> tuple[PolicySource, ...]:
             raw = path.read_bytes()
             total += len(raw)
             text = raw.decode("utf-8")
-            if name.endswith(SUFFIX) or concerns_monitors(name, text):
-                sources.append(PolicySource(name=name, text=text))
+            source = PolicySource(name=name, text=text)
+            if name.endswith(SUFFIX) or is_responding(source) or concerns_monitors(name, text):
+                sources.append(source)
         except OSError as error:
             problems.append(f"{name}: cannot be read: {error.strerror}")
         except UnicodeDecodeError as error:

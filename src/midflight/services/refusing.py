@@ -135,7 +135,7 @@ def terminal(error: MidflightError, flight: Flight) -> Terminal:
     if flight.interrupted is not None:
         return Terminal.INTERRUPTED
     before = LedgerUnavailable | StoreUnavailable | LeaseUnavailable | Interrupted
-    if isinstance(error, before) and not flight.sent:
+    if isinstance(error, before) and not flight.departed:
         return Terminal.DENIED
     return Terminal.FAILED
 

@@ -30,6 +30,7 @@ from midflight.services.run_ends import Ending, RunEnds
 from midflight.services.run_labels import RunLabels, raise_labels
 from midflight.services.run_status import RunStatus, statuses
 from midflight.services.sealing import Sealer
+from midflight.services.standings import Standings
 
 
 class Runs:
@@ -59,6 +60,8 @@ class Runs:
         self._entitled = entitled
         self._labels = RunLabels(store=store, recorder=recorder, clock=clock, known=self._known)
         self._ends = RunEnds(store=store, recorder=recorder, clock=clock)
+        self.standings = Standings()
+        """What holds for these runs because of findings; `responses.py` enters it."""
         self._live: dict[str, LiveRun] = {}
         self._revoking: dict[str, Revocation] = {}
         self._implicit = ImplicitRuns(
@@ -345,7 +348,7 @@ class Runs:
             steps_reserved=0,
         )
         alike = () if parent is None else await self._labels.alike(run)
-        live = LiveRun(stored, now=self._clock.monotonic(), parent=parent)
+        live = self._made(stored, parent)
         if parent is not None and parent.state is not RunState.OPEN:
             await self._fall(live, parent.run.id, parent.state)
             raise Conflict(f"Run {parent.run.id} has ended ({parent.state.value}).")
@@ -362,8 +365,12 @@ class Runs:
         """A run that lives in this process or has ended in it."""
         return self._ends.of(run_id) or self._live.get(run_id)
 
+    def _made(self, stored: StoredRun, parent: LiveRun | None) -> LiveRun:
+        now = self._clock.monotonic()
+        return LiveRun(stored, now=now, parent=parent, standings=self.standings)
+
     def _lone(self, stored: StoredRun) -> LiveRun:
-        return LiveRun(stored, now=self._clock.monotonic())
+        return self._made(stored, None)
 
     def _enter(self, live: LiveRun) -> None:
         self._live[live.run.id] = live
@@ -385,7 +392,7 @@ class Runs:
         known = self._known(run_id)
         if known is not None:
             return known
-        live = LiveRun(stored, now=self._clock.monotonic(), parent=parent)
+        live = self._made(stored, parent)
         if stored.state is not RunState.OPEN:
             return live
         if stored.run.parent is not None and (parent is None or parent.state is not RunState.OPEN):

@@ -22,6 +22,7 @@ from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.compose_detectors import watch
+from midflight.apps.compose_responses import Responding
 from midflight.domain.decision import Decision, Permit
 from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Workload
@@ -32,6 +33,7 @@ from midflight.domain.run import RunState
 from midflight.domain.traits import Reach, Traits
 from midflight.services.approval_desk import ApprovalDesk
 from midflight.services.approvals import MAX_PENDING, Approvals, rejudging
+from midflight.services.baselines import Baselines
 from midflight.services.canaries import Canaries
 from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
@@ -60,6 +62,8 @@ from midflight.services.ports.store import Store
 from midflight.services.ports.upstream import Upstream
 from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
+from midflight.services.survey import Surveyor
+from midflight.services.task_flights import TaskFlights
 from midflight.services.telling import Findings
 from midflight.services.turns import Turns
 from midflight.testing.clock import FakeClock
@@ -159,7 +163,6 @@ class MemoryPlane:
         self.broker, self.credentials = leasing.broker, leasing.credentials
         self.reaper, self.sealed_secrets = leasing.reaper, leasing.sealed
         self.logins = leasing.logins
-        upstreams = {upstream.name: upstream}
         self.echoes = Echoes(recorder=self.ledger, clock=self.clock, telemetry=self.telemetry)
         upstreams: dict[str, Upstream] = {upstream.name: ScrubbedUpstream(upstream, self.echoes)}
         self.catalogue = Catalogue(
@@ -204,6 +207,7 @@ class MemoryPlane:
             endorser=endorser or self.flow,
             counterparties=self.counterparties,
             groups=groups or {},
+            settled=self.approvals.settled,
         )
         self.turns = Turns(
             runs=self.runs,
@@ -238,21 +242,34 @@ class MemoryPlane:
         if self.injecting is not None and lists_with is not None:
             names = {upstream.name: lists_with} if lists_with else {}
             self.lending = leasing.lending(self.injecting, to=self.catalogue, names=names)
-        beside = Plain() if plain is None else plain
         self.detection = Detection(
             (*detectors, *(() if plain is None else plain.all)),
             recorder=self.ledger,
             clock=self.clock,
             telemetry=self.telemetry,
         )
-        self.findings = Findings(self.detection, clock=self.clock, current=self.inventory.current)
-        watch(
-            beside,
-            self.findings,
+        self.findings = watch(
+            plain or Plain(),
+            Findings(self.detection, clock=self.clock, current=self.inventory.current),
             canaries=self.canaries,
             catalogue=self.catalogue,
             broker=self.broker,
         )
+        self.baselines = Baselines(
+            detectors, store=self.store, recorder=self.ledger, clock=self.clock
+        )
+        self.detection.respond_with(self.baselines.found)
+        responding = Responding(
+            store=self.store,
+            recorder=self.ledger,
+            interruption=self.interruption,
+            runs=self.runs,
+            inventory=self.inventory,
+            clock=self.clock,
+            telemetry=self.telemetry,
+        )
+        self.responses, self.response_desk = responding.responses, responding.desk
+        self.detection.respond_with(self.responses.found)
         self.guard = Guard(
             catalogue=self.catalogue,
             runs=self.runs,
@@ -271,6 +288,13 @@ class MemoryPlane:
             canaries=self.canaries,
             injecting=self.injecting,
             detection=self.detection,
+            task_flights=TaskFlights(
+                interruption=self.interruption,
+                upstreams=upstreams,
+                recorder=self.ledger,
+                clock=self.clock,
+            ),
+            responses=self.responses,
         )
         self.listing = Listing(
             catalogue=self.catalogue,
@@ -296,7 +320,12 @@ class MemoryPlane:
         self.runs.on_ended(self.flow.ended)
         self.runs.on_returned(self.flow.returned)
         await self.monitor_history.start()
+        await self.baselines.start()
+        await self.responses.start()
         self.interruption.on_revoked(self.broker.revoked)
+        self.interruption.survey_with(Surveyor(runs=self.runs, leases=self.broker).reached)
+        self.interruption.show_lent(self.broker.lent)
+        self.broker.on_gone(self.guard.task_flights.lease_gone)
         self.runs.on_ended(self.broker.run_ended)
         await self.broker.start()
         await self.runs.start()
@@ -322,6 +351,7 @@ class MemoryPlane:
     async def close(self) -> None:
         """Stop."""
         await asyncio.gather(*self._beside)
+        await self.responses.close()
         if self.lending is not None:
             await self.lending.close()
         await self.broker.close()
@@ -329,6 +359,8 @@ class MemoryPlane:
         await self.fabric.close()
         with contextlib.suppress(MidflightError):  # the ledger has everything
             await self.monitor_history.close()
+        with contextlib.suppress(MidflightError):  # they are learned anew
+            await self.baselines.save()
         await self.ledger.close()
         await self.store.close()
 
@@ -350,9 +382,14 @@ class MemoryPlane:
         self.interruption.run_ended(run, over(run, state))
         self._aside(self.approvals.run_ended(run))
         self.monitors.run_ended(run)
+        self.baselines.run_ends(run, state)
         self.detection.run_ended(run)
         self.obligations.run_ended(run)
-        self._aside(self.upstream.end_run(run))
+        self._aside(self._leave_upstream(run))
+
+    async def _leave_upstream(self, run: str) -> None:
+        await self.guard.task_flights.told(run)
+        await self.upstream.end_run(run)
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

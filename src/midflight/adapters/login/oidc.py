@@ -12,7 +12,7 @@ import asyncio
 import hmac
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -32,15 +32,18 @@ MAX_BYTES = 262_144
 KEPT_S = 300.0
 AGAIN_S = 30.0
 """How soon keys are asked for again because of a key id that is not among them."""
+LEEWAY_S = 60
+"""How far its clock may be from ours."""
 RETRY_S = 5.0
 """How soon it is asked again after it did not answer."""
 _URL = re.compile(r"[\x21-\x7e]{1,2048}\Z")
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity"}
-_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
 class OidcLogin:
     """`LoginProvider` over HTTP."""
+
+    _endpoints: Sequence[str] = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
     def __init__(
         self,
@@ -51,14 +54,22 @@ class OidcLogin:
         claim: Literal["sub", "email"],
         redirect_uri: str,
         clock: Clock,
+        groups_claim: str = "",
+        max_age_s: int | None = None,
     ) -> None:
-        """`client_secret` reads the secret when it is needed; it is kept nowhere."""
+        """`client_secret` reads the secret when it is needed; it is kept nowhere.
+
+        `groups_claim` is what says in which groups a person is. With `max_age_s` the provider has
+        to have seen him in that time, and to say when (OpenID Connect Core §3.1.2.1).
+        """
         self._issuer = issuer
         self._client_id = client_id
         self._client_secret = client_secret
         self._claim = claim
         self._redirect_uri = redirect_uri
         self._clock = clock
+        self._groups_claim = groups_claim
+        self._max_age_s = max_age_s
         self._metadata: tuple[float, JSONObject] | None = None
         self._keys: tuple[float, JSONObject] | None = None
         self._turn, self._turn_of_keys = asyncio.Lock(), asyncio.Lock()
@@ -72,8 +83,10 @@ class OidcLogin:
     async def begin(self, *, state: str, nonce: str, verifier: str) -> str:
         """Where to send the browser."""
         endpoint = (await self._discovered())["authorization_endpoint"]
+        more = {} if self._max_age_s is None else {"max_age": str(self._max_age_s)}
         query = urlencode(
             {
+                **more,
                 "response_type": "code",
                 "client_id": self._client_id,
                 "redirect_uri": self._redirect_uri,
@@ -139,7 +152,30 @@ class OidcLogin:
             raise Unauthenticated("The provider has not verified the address.")
         if not isinstance(name, str) or not is_person_name(name):
             raise Unauthenticated("The ID token names nobody that can be recorded.")
-        return Person(name=name, proof=f"oidc:{self._issuer}")
+        return Person(
+            name=name,
+            proof=f"oidc:{self._issuer}",
+            groups=self._groups(token),
+            at=self._proved_at(token),
+        )
+
+    def _groups(self, token: OutsideToken) -> tuple[str, ...]:
+        """A list of texts, or nothing: a text is no list of its letters."""
+        said: Any = token.claims.get(self._groups_claim) if self._groups_claim else None
+        if not isinstance(said, list):
+            return ()
+        return tuple(each for each in cast("list[Any]", said) if isinstance(each, str))
+
+    def _proved_at(self, token: OutsideToken) -> int | None:
+        if self._max_age_s is None:
+            return None
+        at: Any = token.claims.get("auth_time")
+        now = self._clock.now()
+        if not isinstance(at, int) or isinstance(at, bool):
+            raise Unauthenticated("The provider does not say when you logged in.")
+        if not now - self._max_age_s - LEEWAY_S <= at <= now + LEEWAY_S:
+            raise Unauthenticated("The provider saw you too long ago.")
+        return at
 
     async def _discovered(self) -> JSONObject:
         async with self._turn:
@@ -152,7 +188,7 @@ class OidcLogin:
             found = await self._asked("GET", where)
             if found.get("issuer") != self._issuer:
                 raise Unauthenticated("The provider's metadata is of another issuer.")
-            if not all(self._usable(found.get(name)) for name in _ENDPOINTS):
+            if not all(self._usable(found.get(name)) for name in self._endpoints):
                 raise Unauthenticated("The provider's metadata names no endpoints to be used.")
             self._metadata = (now + KEPT_S, found)
             return found
@@ -200,36 +236,49 @@ class OidcLogin:
         # RFC 6749 §2.3.1 has both parts form-encoded first.
         auth = None
         if data is not None:
-            auth = httpx2.BasicAuth(_encoded(self._client_id), _encoded(self._client_secret()))
-        try:
-            async with (
-                # The client's own limits are for each step.
-                asyncio.timeout(TIMEOUT_S),
-                httpx2.AsyncClient(
-                    timeout=TIMEOUT_S, trust_env=False, follow_redirects=False, auth=auth
-                ) as http,
-                http.stream(method, url, data=data, headers=_HEADERS) as answer,
-            ):
-                raw = b""
-                if answer.headers.get("content-encoding", "identity").lower() != "identity":
-                    raise UpstreamUnavailable("The identity provider answers in a strange coding.")
-                async for piece in answer.aiter_raw():
-                    raw += piece
-                    if len(raw) > MAX_BYTES:
-                        raise UpstreamUnavailable("The identity provider says too much.")
-                if answer.status_code in {400, 401}:
-                    raise Unauthenticated("The identity provider refused the sign-in.")
-                if answer.status_code != 200:
-                    raise UpstreamUnavailable("The identity provider does not answer as it should.")
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError):  # TimeoutError is among these
-            raise UpstreamUnavailable("The identity provider cannot be reached.") from None
-        try:
-            found = json.decode(raw)
-        except Malformed:
-            found = None
-        if not isinstance(found, dict):
+            auth = httpx2.BasicAuth(encoded(self._client_id), encoded(self._client_secret()))
+        status, found = await sent(method, url, data=data, auth=auth)
+        if status in {400, 401}:
+            raise Unauthenticated("The identity provider refused the sign-in.")
+        if status != 200:
+            raise UpstreamUnavailable("The identity provider does not answer as it should.")
+        if found is None:
             raise UpstreamUnavailable("The identity provider answers without JSON.")
         return found
+
+
+async def sent(
+    method: str, url: str, *, data: dict[str, str] | None, auth: httpx2.BasicAuth | None
+) -> tuple[int, JSONObject | None]:
+    """One request to a provider: the status, and the JSON object if there is one.
+
+    Raises:
+        UpstreamUnavailable: it cannot be reached, or says too much.
+    """
+    try:
+        async with (
+            # The client's own limits are for each step.
+            asyncio.timeout(TIMEOUT_S),
+            httpx2.AsyncClient(
+                timeout=TIMEOUT_S, trust_env=False, follow_redirects=False, auth=auth
+            ) as http,
+            http.stream(method, url, data=data, headers=_HEADERS) as answer,
+        ):
+            raw = b""
+            if answer.headers.get("content-encoding", "identity").lower() != "identity":
+                raise UpstreamUnavailable("The identity provider answers in a strange coding.")
+            async for piece in answer.aiter_raw():
+                raw += piece
+                if len(raw) > MAX_BYTES:
+                    raise UpstreamUnavailable("The identity provider says too much.")
+            status = answer.status_code
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError):  # TimeoutError is among these
+        raise UpstreamUnavailable("The identity provider cannot be reached.") from None
+    try:
+        found = json.decode(raw)
+    except Malformed:
+        found = None
+    return status, found if isinstance(found, dict) else None
 
 
 def _pause(tried: float, now: float) -> None:
@@ -238,8 +287,9 @@ def _pause(tried: float, now: float) -> None:
         raise UpstreamUnavailable("The identity provider did not answer a moment ago.")
 
 
-def _encoded(text: str) -> str:
+def encoded(text: str) -> str:
+    """A part of HTTP Basic as RFC 6749 §2.3.1 has it."""
     return urlencode({"": text})[1:]
 
 
-__all__ = ["OidcLogin"]
+__all__ = ["OidcLogin", "encoded", "sent"]

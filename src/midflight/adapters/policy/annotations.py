@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from midflight.domain.approval import NOT_OWNER, people
 from midflight.domain.decision import Obligation
 from midflight.domain.obligation import owed, problem
 from midflight.domain.value import Value
@@ -75,8 +76,12 @@ def _approval_problems(annotations: Mapping[str, str], *, asks: bool) -> Iterabl
     for name in ("approvers", "expires"):
         if name in annotations and not asks:
             yield f"has @{name}, and its condition never looks at context.approval"
-    if "approvers" in annotations and not _names(annotations["approvers"]):
+    named = _names(annotations.get("approvers", ""))
+    if "approvers" in annotations and not people(named):
         yield "has @approvers that name nobody"
+    for name in named:
+        if name.startswith("!") and name != NOT_OWNER:
+            yield f"has @approvers with {name!r}: only {NOT_OWNER} can be left out"
     if "expires" in annotations:
         found = _DURATION.match(annotations["expires"])
         if found is None or int(found[1]) * _SECONDS[found[2]] > MAX_EXPIRES_S:

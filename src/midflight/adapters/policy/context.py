@@ -55,6 +55,9 @@ def facts_context(run: RunFacts, source: Source, at: int, *, seen: Mentions) -> 
             "confidentiality": int(run.labels.confidentiality),
             "compartments": sorted(run.labels.compartments),
             "labels_source": run.labels_source,
+            "risk": run.risk,
+            "response": run.response,
+            "findings": list(run.findings),
         }
     if seen.group("source"):
         context["source"] = {"point": source.point, "proof": source.proof, "peer": source.peer}

@@ -22,9 +22,11 @@ from midflight.adapters.policy.schema import CONTEXT, Mentions
 from midflight.domain.canonical import sha256_hex
 from midflight.domain.errors import Misconfigured
 from midflight.domain.monitor import Monitor
+from midflight.domain.response_rules import ResponseRules
 from midflight.domain.value import JSON, Value
 from midflight.services.monitor_files import is_declaring, parse_monitors
 from midflight.services.ports.policy_sets import PolicyProblem, PolicySource
+from midflight.services.response_files import is_responding, parse_responses
 
 # Tagged, so that a set never has the digest of something else.
 _VERSION_TAG = "midflight/policy/v1"
@@ -77,13 +79,17 @@ class CedarSet:
         sources: Sequence[PolicySource],
         policies: Sequence[Policy],
         monitors: Iterable[Monitor] = (),
+        responses: ResponseRules | None = None,
     ) -> None:
         self.sources = tuple(sources)
         self.policies = {policy.id: policy for policy in policies}
         self.monitors = tuple(monitors)
+        self.responses = responses
         meaning = [self.policies[i].canonical for i in sorted(self.policies)]
         if self.monitors:
             meaning.append(["monitors", *(monitor.canonical() for monitor in self.monitors)])
+        if responses is not None:
+            meaning.append(["responses", responses.canonical()])
         self.version = sha256_hex([_VERSION_TAG, *meaning])
 
     def __len__(self) -> int:
@@ -103,8 +109,10 @@ def parse_set(sources: Sequence[PolicySource]) -> CedarSet:
     first: dict[str, Statement] = {}
     declaring = [source for source in sources if is_declaring(source)]
     monitors, problems = parse_monitors(declaring, taken=CONTEXT["run"])
+    responses, wrong = parse_responses(sources)
+    problems.extend(wrong)
     for source in sources:
-        if is_declaring(source):
+        if is_declaring(source) or is_responding(source):
             continue
         for statement in split_statements(source):
             found, wrong = _parse_statement(statement)
@@ -123,7 +131,7 @@ def parse_set(sources: Sequence[PolicySource]) -> CedarSet:
             [str(problem) for problem in problems],
             hint="The set was not activated.",
         )
-    return CedarSet(sources, policies, monitors)
+    return CedarSet(sources, policies, monitors, responses)
 
 
 def split_statements(source: PolicySource) -> Iterator[Statement]:

@@ -1,4 +1,4 @@
-"""What policies say about monitors, held against what is declared.
+"""What policies say about monitors and responses, held against what is declared.
 
 Cedar would call an undeclared monitor an attribute that is not there, and take `has` for false,
 which makes a `forbid` vanish; so it is found here first, and said in the operator's words.
@@ -13,11 +13,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from cedarpy import pst
 
 from midflight.adapters.policy.mentions import attributes_of
-from midflight.adapters.policy.schema import CONTEXT
+from midflight.adapters.policy.schema import CONTEXT, Mentions
 from midflight.domain.action import ActionKind
 from midflight.domain.monitor import Monitor, Selection
 from midflight.domain.question import Target
+from midflight.domain.response import Level
+from midflight.domain.response_rules import ResponseRules
 from midflight.services.ports.policy_sets import PolicyProblem, Severity
+from midflight.services.response_files import FILE
 
 _RUN = pst.GetAttr(base=pst.Var(name="context"), attr="run")
 
@@ -62,6 +65,30 @@ def idle_monitors(
                 )
 
 
+def unheeded(
+    responses: ResponseRules | None, mentions: Iterable[Mentions]
+) -> Iterator[PolicyProblem]:
+    """Responses that policies are to enforce, in a set that looks nowhere at what holds."""
+    if responses is None or any(_heeds(seen) for seen in mentions):
+        return
+    for rule in responses.rules:
+        if rule.respond in (Level.CHALLENGE, Level.QUARANTINE):
+            yield PolicyProblem(
+                file=FILE,
+                line=rule.line,
+                policy="",
+                text=f"responds with {rule.respond.value}, and no policy looks at "
+                "context.run.response, so nothing would follow; the standard pack has "
+                "65-responses.cedar for that",
+                severity=Severity.WARNING,
+            )
+
+
+def _heeds(seen: Mentions) -> bool:
+    inside = seen.inside("run")
+    return seen.group("run") and (inside is None or "response" in inside)
+
+
 def _is_served(step: Selection, name: str, tools: Collection[tuple[str, str]]) -> bool:
     return any(
         tool == name and (not step.upstreams or upstream in step.upstreams)
@@ -69,4 +96,4 @@ def _is_served(step: Selection, name: str, tools: Collection[tuple[str, str]]) -
     )
 
 
-__all__ = ["idle_monitors", "undeclared"]
+__all__ = ["idle_monitors", "undeclared", "unheeded"]

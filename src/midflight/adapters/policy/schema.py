@@ -44,6 +44,9 @@ CONTEXT: Mapping[str, JSONObject] = {
         "confidentiality": _LONG,
         "compartments": _STRINGS,
         "labels_source": _STRING,
+        "risk": _LONG,
+        "response": _STRING,
+        "findings": _STRINGS,
     },
     "flow": {
         "origin": _STRING,

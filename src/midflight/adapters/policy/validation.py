@@ -18,7 +18,7 @@ from cedarpy import pst
 from midflight.adapters.policy.calls import validate
 from midflight.adapters.policy.names import tool_action_id
 from midflight.adapters.policy.parsing import CedarSet, Policy
-from midflight.adapters.policy.remembered import idle_monitors, undeclared
+from midflight.adapters.policy.remembered import idle_monitors, undeclared, unheeded
 from midflight.adapters.policy.worlds import (
     Name,
     World,
@@ -67,7 +67,12 @@ def inspect_set(policies: CedarSet, targets: Sequence[Target]) -> list[PolicyPro
     problems.extend(_covered(sound))
     order = {identifier: position for position, identifier in enumerate(policies.policies)}
     problems.sort(key=lambda p: (p.severity is not Severity.ERROR, order[p.policy]))
-    return [*problems, *idle_monitors(policies.monitors, targets)]
+    looked_at = [policy.mentions for policy in policies.policies.values()]
+    return [
+        *problems,
+        *idle_monitors(policies.monitors, targets),
+        *unheeded(policies.responses, looked_at),
+    ]
 
 
 def _without(policy: Policy, missing: Iterable[Name]) -> Policy | None:

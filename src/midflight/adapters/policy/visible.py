@@ -1,8 +1,9 @@
 """What a workload may see in a list: all but what no argument and no approval could permit.
 
 Asked by Cedar's partial evaluation, with everything unknown that can differ between listing and
-calling: arguments, approval, the time, age, steps and monitors, the caller's address. Hiding is a
-courtesy to the agent and no protection, so doubt means visible; `decide` judges the call anyway.
+calling: arguments, approval, the time, age, steps, standing and monitors, the caller's address.
+Hiding is a courtesy to the agent and no protection, so doubt means visible; `decide` judges the
+call anyway.
 Answers are kept per workload and coarse facts, for as long as the set and the registration last.
 Below: `seats.py`. Above: `cedar.py`.
 """
@@ -29,6 +30,9 @@ from midflight.domain.value import JSONObject, Value
 
 MAX_VIEWS = 1_024
 MAX_KNOWN = 16_384
+
+_CHANGING = ("age_s", "steps", "labels_source", "risk", "response", "findings")
+"""Of a run: what is another value when one of the listed things is called."""
 
 _ENCODER = msgspec.json.Encoder()
 _Key: TypeAlias = tuple[object, ...]
@@ -104,7 +108,7 @@ class View:
         seen = policies.mentions
         context = facts_context(self._run, self._source, 0, seen=seen)
         if "run" in context:
-            context["run"] |= {name: _unknown(name) for name in ("age_s", "steps", "labels_source")}
+            context["run"] |= {name: _unknown(name) for name in _CHANGING}
             context["run"] |= {name: _unknown(f"monitor {name}") for name in policies.monitors}
         if "source" in context:
             context["source"]["peer"] = _unknown("peer")

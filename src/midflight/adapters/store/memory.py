@@ -10,11 +10,16 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from midflight.adapters.store.memory_approvals import MemoryApprovals
+from midflight.adapters.store.memory_approvers import MemoryApprovers
 from midflight.adapters.store.memory_authorization import MemoryAuthorization
 from midflight.adapters.store.memory_canaries import MemoryCanaries
+from midflight.adapters.store.memory_escalation import MemoryEscalation
 from midflight.adapters.store.memory_flow import MemoryFlow
+from midflight.adapters.store.memory_held import MemoryHeld
 from midflight.adapters.store.memory_leases import MemoryLeases
 from midflight.adapters.store.memory_registration import MemoryRegistration
+from midflight.adapters.store.memory_responses import MemoryResponses
+from midflight.adapters.store.memory_ssf import MemorySharedSignals
 from midflight.adapters.store.rows import join_sources
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
@@ -28,10 +33,15 @@ from midflight.services.ports.store import StoredRevocation, StoredRun
 class MemoryStore(
     MemoryFlow,
     MemoryApprovals,
+    MemoryApprovers,
     MemoryCanaries,
+    MemoryHeld,
     MemoryLeases,
     MemoryRegistration,
     MemoryAuthorization,
+    MemoryEscalation,
+    MemoryResponses,
+    MemorySharedSignals,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0009_oauth"
+REVISION = "0015_ssf"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")
@@ -203,6 +203,28 @@ counterparties = Table(
     Column("approval", Text, nullable=False),
 )
 
+# `seq` is the order in which they were given out.
+held = Table(
+    "held",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("form", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("approval", Text, nullable=False),
+    Column("workload", Text, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("bound", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("shown", Boolean, nullable=False),
+    Column("rounds", WIDE, nullable=False),
+    Column("created_at", WIDE, nullable=False),
+    Column("expires_at", WIDE, nullable=False),
+    Index(None, "run", "seq"),
+    Index(None, "workload", "seq"),
+    Index(None, "expires_at"),
+)
+
 canaries = Table(
     "canaries",
     METADATA,
@@ -212,6 +234,17 @@ canaries = Table(
     Column("windows", Text, nullable=False),
     Column("by", Text, nullable=False),
     Column("at", WIDE, nullable=False),
+)
+
+# `seq` is the order in which entries were appended.
+responses = Table(
+    "responses",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("until", Double, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "until"),
 )
 
 credentials = Table(
@@ -359,11 +392,34 @@ oauth_tokens = Table(
     Index(None, "expires_at"),
 )
 
+notices = Table(
+    "notices",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("subject", Text, nullable=False, unique=True),
+    Column("version", WIDE, nullable=False),
+    Column("ended_at", WIDE, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "ended_at"),
+)
+
+break_glass = Table(
+    "break_glass",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("reviewed", Boolean, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "reviewed"),
+)
+
 __all__ = [
     "METADATA",
     "REVISION",
     "WIDE",
     "approvals",
+    "break_glass",
     "canaries",
     "counterparties",
     "credentials",
@@ -371,15 +427,18 @@ __all__ = [
     "flow_effects",
     "flow_marks",
     "flows",
+    "held",
     "join_tokens",
     "launches",
     "leases",
+    "notices",
     "oauth_clients",
     "oauth_codes",
     "oauth_grants",
     "oauth_refreshes",
     "oauth_tokens",
     "pins",
+    "responses",
     "revocations",
     "runs",
     "seal_keys",

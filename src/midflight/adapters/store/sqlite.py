@@ -38,12 +38,17 @@ from midflight.adapters.store.schema import (
     workloads,
 )
 from midflight.adapters.store.sqlite_approvals import SqliteApprovals
+from midflight.adapters.store.sqlite_approvers import SqliteApprovers
 from midflight.adapters.store.sqlite_authorization import SqliteAuthorization
 from midflight.adapters.store.sqlite_canaries import SqliteCanaries
+from midflight.adapters.store.sqlite_escalation import SqliteEscalation
 from midflight.adapters.store.sqlite_file import SqliteFile, empty_log
 from midflight.adapters.store.sqlite_flow import SqliteFlow
+from midflight.adapters.store.sqlite_held import SqliteHeld
 from midflight.adapters.store.sqlite_leases import SqliteLeases
 from midflight.adapters.store.sqlite_registration import SqliteRegistration
+from midflight.adapters.store.sqlite_responses import SqliteResponses
+from midflight.adapters.store.sqlite_ssf import SqliteSharedSignals
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
@@ -87,10 +92,15 @@ _PRUNE = delete(used_once).where(used_once.c.until < bindparam("now"))
 class SqliteStore(
     SqliteFlow,
     SqliteApprovals,
+    SqliteApprovers,
     SqliteCanaries,
+    SqliteHeld,
     SqliteLeases,
     SqliteRegistration,
     SqliteAuthorization,
+    SqliteEscalation,
+    SqliteResponses,
+    SqliteSharedSignals,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from midflight.domain.errors import Misconfigured
 from midflight.domain.records import Terminal
+from midflight.wire.export.conventions import conventional, span_name
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 SLOW_S: Final = 1.0
 """From how many seconds on an action is slow."""
+
+MAX_NAME: Final = 256
+"""Characters of a name in a span."""
 
 _PATH: Final = "/v1/traces"
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -83,6 +87,7 @@ class Tracing:
         record: str = "",
         run: str = "",
         workload: str = "",
+        method: str = "",
         traceparent: str = "",
     ) -> None:
         """One action ended at `ended_at` (Unix seconds) after `seconds`; a span if it is worth one.
@@ -97,12 +102,20 @@ class Tracing:
             return
         self._span(
             tracer,
-            f"{kind} {upstream}",
+            span_name(method, name[:MAX_NAME]) or f"{kind} {upstream}",
             (ended_at - seconds, ended_at),
             {
+                **conventional(
+                    method=method,
+                    name=name[:MAX_NAME],
+                    upstream=upstream,
+                    workload=workload,
+                    run=run,
+                    error=code or ("" if state in _QUIET_STATES else state),
+                ),
                 "midflight.kind": kind,
                 "midflight.upstream": upstream,
-                "midflight.name": name[:256],
+                "midflight.name": name[:MAX_NAME],
                 "midflight.state": state,
                 "midflight.code": code,
                 "midflight.challenged": challenged,

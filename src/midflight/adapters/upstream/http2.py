@@ -76,7 +76,6 @@ class Http2Client:
         except BaseException:
             self._room.release()
             raise
-        size = len(lines) + len(body)
 
         async def trace(event: str, info: dict[str, Any]) -> None:
             # Between this look and the write httpx2 only awaits what a cut would end.
@@ -85,9 +84,10 @@ class Http2Client:
             if event.endswith("send_request_headers.started"):
                 gate.look()
                 sent = True
-                gate.left(size)
+                gate.left(0)
             elif event.endswith("send_request_body.started"):
                 gate.look()
+                gate.left(len(body))
 
         connect = self.timeouts.connect
         timeout = {"connect": connect, "pool": connect, "read": None, "write": None}

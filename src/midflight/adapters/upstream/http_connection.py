@@ -64,6 +64,8 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._write_paused = False
         self._finish: asyncio.TimerHandle | None = None
+        # Whose body was written last, and how much of it was handed over.
+        self._unsure: tuple[Gate, int] | None = None
 
     # What the pool does
 
@@ -80,6 +82,7 @@ class Connection(asyncio.Protocol):
     def begin(self, gate: Gate) -> Response:
         """Get ready for one exchange."""
         self.exchanges += 1
+        self._unsure = None
         self.written = False
         self._sent = False
         self._reusable = False
@@ -118,13 +121,15 @@ class Connection(asyncio.Protocol):
             gate.look()
             self.written = True
             transport.write(head + body)
-            gate.left(len(head) + len(body))
+            gate.left(len(body))
+            self._unsure = (gate, len(body))
             self._sent = True
             return
         gate.look()
         self.written = True
         transport.write(head)
-        gate.left(len(head))
+        gate.left(0)
+        written = 0
         view = memoryview(body)
         for start in range(0, len(view), SLICE):
             if self._write_paused:
@@ -138,11 +143,14 @@ class Connection(asyncio.Protocol):
             piece = bytes(view[start : start + SLICE])
             transport.write(piece)
             gate.left(len(piece))
+            written += len(piece)
+            self._unsure = (gate, written)
         self._sent = True
 
     def abort(self) -> None:
         """Drop the connection at once; bytes still in its buffer do not leave."""
         if self._transport is not None:
+            self._take_back(self._transport)
             self._transport.abort()
         self._end(broken(self._peer, "was hung up on"))
 
@@ -150,7 +158,17 @@ class Connection(asyncio.Protocol):
         """Drop the connection and let the reader see `error`."""
         self._end(error)
         if self._transport is not None:
+            self._take_back(self._transport)
             self._transport.abort()
+
+    def _take_back(self, transport: asyncio.Transport) -> None:
+        """What still waits in our own buffer does not leave, so it is not counted."""
+        unsure, self._unsure = self._unsure, None
+        if unsure is not None and transport.get_extra_info("ssl_object") is None:
+            gate, body = unsure
+            waiting = min(transport.get_write_buffer_size(), body)
+            if waiting:
+                gate.left(-waiting)
 
     def resume_reading(self) -> None:
         """The reader has taken what was buffered."""

@@ -347,7 +347,7 @@ class _Line:
                 )
             passage.look()
             child.write(line)
-            passage.left(len(line))
+            passage.left(len(line) - 1)
             passage.abandon = lambda reason: self._cancel(request_id, reason, method)
 
             async def answer(body: bytes) -> None:
@@ -444,7 +444,7 @@ class _Line:
         passage.look()
         if self.alive:
             child.write(body + b"\n")
-            passage.left(len(body) + 1)
+            passage.left(len(body))
 
     def _tell(self, body: bytes) -> None:
         """Write without an action: cancellations and refusals."""

@@ -15,7 +15,7 @@ from typing import Any
 from midflight.apps.cli.output import visible
 from midflight.apps.cli.run import labels
 from midflight.apps.durations import iso
-from midflight.domain.approval import OWNER
+from midflight.domain.approval import NOT_OWNER, OWNER
 from midflight.domain.provenance import Concern, Origin
 from midflight.domain.traits import KEY_ROLES
 
@@ -89,6 +89,8 @@ def _head(found: dict[str, Any], facts: dict[str, Any]) -> list[str]:
 
 
 def _approver(approver: str, found: dict[str, Any]) -> str:
+    if approver == NOT_OWNER:
+        return f"and nobody for them who answers for {found['owner']}"
     who = f"{approver} ({found['owner']})" if approver == OWNER else approver
     return who if approver in found["missing"] else f"{who}, has agreed"
 
@@ -100,9 +102,9 @@ def _arguments(found: dict[str, Any], flow: dict[str, Any]) -> Iterator[str]:
     known: dict[str, list[dict[str, Any]]] = {}
     for entry in flow["arguments"]:
         known.setdefault(entry["path"], []).append(entry)
-    values = [*_leaves(found["arguments"], "", "")]
+    values = [*leaves(found["arguments"], "", "")]
     values.sort(key=lambda leaf: leaf[0] not in known)
-    values += [("", f"(parameter) {shown}", v) for _, shown, v in _leaves(found["params"], "", "")]
+    values += [("", f"(parameter) {shown}", v) for _, shown, v in leaves(found["params"], "", "")]
     if not values:
         yield "  (none)"
     seen: set[str] = set()
@@ -121,8 +123,8 @@ def _arguments(found: dict[str, Any], flow: dict[str, Any]) -> Iterator[str]:
             yield from (f"  {name(path)}: {origin(entry)}" for entry in known[path][:MAX_LINES])
 
 
-def _leaves(value: Any, path: str, shown: str) -> Iterator[tuple[str, str, Any]]:
-    """Every value with its path, and with the path as it is shown."""
+def leaves(value: Any, path: str = "", shown: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Every value of an action with its path, and with the path as it is shown."""
     match value:
         case dict() if value:
             for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]
@@ -130,12 +132,12 @@ def _leaves(value: Any, path: str, shown: str) -> Iterator[tuple[str, str, Any]]
                 is_plain = key_text.isascii() and key_text.isidentifier()
                 told = key_text if is_plain else visible(json.dumps(key_text, ensure_ascii=False))
                 dot = "." if path else ""
-                yield from _leaves(
+                yield from leaves(
                     inner, f"{path}{dot}{key_text}", f"{shown}{dot}{_cut(told, MAX_NAME, 0)}"
                 )
         case list() if value:
             for number, inner in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-                yield from _leaves(inner, f"{path}[{number}]", f"{shown}[{number}]")
+                yield from leaves(inner, f"{path}[{number}]", f"{shown}[{number}]")
         case _ if path:
             yield path, _cut(shown, 2 * MAX_NAME, 0), value
         case _:
@@ -169,7 +171,9 @@ def concern(word: str) -> str:
 
 def _answer(answer: dict[str, Any]) -> str:
     said = "yes" if answer["yes"] else "no"
-    return f"{said} by {name(answer['author'])} ({name(answer['proof'])}), {iso(answer['at'])}"
+    by = f"{name(answer['author'])} ({name(answer['proof'])}), {iso(answer['at'])}"
+    reason = f": {quoted(answer['reason'])}" if answer["reason"] else ""
+    return f"{said} by {by}{reason}"
 
 
 def _on_yes(found: dict[str, Any]) -> list[str]:
@@ -212,6 +216,7 @@ __all__ = [
     "MAX_NAME",
     "TAIL",
     "concern",
+    "leaves",
     "name",
     "origin",
     "quoted",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from midflight.apps.cli.checkup_open import open_questions
 from midflight.apps.cli.finding import Finding, fail, ok, warn
 from midflight.apps.control.client import ControlClient
 from midflight.domain.errors import MidflightError, Unavailable
@@ -44,6 +45,7 @@ def plane(settings: Settings, client: ControlClient) -> Iterator[Finding]:
         yield from _leases(health)
         yield _memory(health)
         yield from _reached(client)
+        yield from open_questions(client)
     if not settings.upstream:
         yield warn("upstreams", "none is configured", "Add an [[upstream]] to midflight.toml.")
     yield _ledger(settings)

@@ -14,6 +14,9 @@ from typer.core import TyperGroup
 from midflight import __version__
 from midflight.apps.cli import (
     approval,
+    approver,
+    baseline,
+    break_glass,
     bundle,
     canary,
     check,
@@ -26,6 +29,7 @@ from midflight.apps.cli import (
     doctor,
     entry,
     explain,
+    findings,
     init,
     join_token,
     keys,
@@ -33,12 +37,15 @@ from midflight.apps.cli import (
     ledger,
     mark,
     monitor,
+    notice,
     operator,
     panic,
     policy,
     redteam,
+    response,
     revoke,
     run,
+    ssf,
     status,
     svid,
     tool,
@@ -47,6 +54,7 @@ from midflight.apps.cli import (
     workload,
 )
 from midflight.apps.cli import exec as exec_verb
+from midflight.apps.cli import export as export_verbs
 from midflight.apps.cli.output import EXIT_CANNOT, report
 from midflight.apps.cli.session import Session
 from midflight.domain.errors import MidflightError
@@ -95,18 +103,27 @@ app.command("exec", epilog=exec_verb.EXAMPLE, context_settings={"allow_intersper
 app.add_typer(tool.app, name="tool")
 app.add_typer(traits.app, name="traits")
 app.add_typer(approval.app, name="approval")
+app.add_typer(approver.app, name="approver")
+app.command("open", epilog=notice.EXAMPLE)(notice.open_questions)
+app.add_typer(notice.app, name="notice")
+app.add_typer(break_glass.app, name="break-glass")
 app.add_typer(counterparty.app, name="counterparty")
 app.add_typer(mark.app, name="mark")
 app.command("revoke", epilog=revoke.EXAMPLE)(revoke.revoke)
 app.add_typer(revoke.app, name="revocation")
+app.add_typer(response.app, name="response")
 app.command("panic", epilog=panic.EXAMPLE)(panic.panic)
 app.command("check", epilog=check.EXAMPLE)(check.check)
 app.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 app.add_typer(redteam.app, name="redteam")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(export_verbs.app, name="export")
 app.add_typer(policy.app, name="policy")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(canary.app, name="canary")
+app.add_typer(baseline.app, name="baseline")
+app.add_typer(findings.app, name="finding")
+app.add_typer(ssf.app, name="ssf")
 app.add_typer(keys.app, name="keys")
 credential.app.command("login", epilog="Example: midflight credential login crm")(
     credential_login.login

@@ -61,6 +61,12 @@ def _observed(record: dict[str, Any]) -> list[Any]:
     return [record["what"], record["subject"]]
 
 
+def _found(record: dict[str, Any]) -> list[Any]:
+    finding = record["finding"]
+    about = finding["run"] or finding["workload"]
+    return [finding["detector"], "says of", f"{about}:", finding["seen"]]
+
+
 def _started(record: dict[str, Any]) -> list[Any]:
     return ["Midflight", record["version"], "with policies", record["policy"][:12]]
 
@@ -76,6 +82,15 @@ def _approval_answered(record: dict[str, Any]) -> list[Any]:
 
 def _approval_ended(record: dict[str, Any]) -> list[Any]:
     return [record["approval"], record["state"], record["reason"]]
+
+
+def _notified(record: dict[str, Any]) -> list[Any]:
+    how = ", ".join(record["channels"]) or record["error"]
+    return [record["subject"], "told" if record["channels"] else "not told", record["contact"], how]
+
+
+def _acknowledged(record: dict[str, Any]) -> list[Any]:
+    return [record["subject"], "acknowledged by", record["author"]]
 
 
 def _unknown(record: dict[str, Any]) -> list[Any]:
@@ -103,10 +118,13 @@ _WORDS: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
     "impact": _impact,
     "changed": _changed,
     "observed": _observed,
+    "found": _found,
     "started": _started,
     "approval_asked": _approval_asked,
     "approval_answered": _approval_answered,
     "approval_ended": _approval_ended,
+    "notified": _notified,
+    "acknowledged": _acknowledged,
 }
 
 __all__ = ["summary"]

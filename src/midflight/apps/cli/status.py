@@ -24,7 +24,16 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
         if flights:
             typer.echo("")
             print_table(
-                ("record", "run", "workload", "upstream", "name", "age s", "bytes out"),
+                (
+                    "record",
+                    "run",
+                    "workload",
+                    "upstream",
+                    "name",
+                    "age s",
+                    "bytes out",
+                    "waits for",
+                ),
                 [
                     (
                         f["record"],
@@ -34,6 +43,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
                         f["name"],
                         f"{f['age_s']:.1f}",
                         f"{f['bytes_out']:,}",
+                        f["note"],
                     )
                     for f in flights
                 ],

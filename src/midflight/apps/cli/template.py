@@ -124,6 +124,31 @@ listen = "127.0.0.1:8600"
 # algorithms = ["RS256"]
 # tenant = "acme"                     # the one whose people are let in, if it has tenants
 
+[ssf]
+# Security events to others and from others (Shared Signals, CAEP): docs/shared-signals.md.
+# transmit = false                    # true: registered clients may have streams of our events
+# queue = 10000                       # events that wait in one stream at most
+# streams_per_client = 1
+# push_to_private = false             # true: events may be pushed into private networks
+
+# [[ssf.receive]]                     # a transmitter that is listened to, and whom it may reach
+# name = "idp"
+# issuer = "https://idp.example.org"
+# audience = "https://midflight.example.org"
+# push_secret = "file:/run/secrets/idp-push"   # what it sends as Bearer to /ssf/receive/idp
+# max_age = "7d"
+# workloads = ["spiffe://midflight.internal/agents/*"]
+# names = { "ann@example.org" = "owner ann" }  # or "workload ID", "credential NAME"
+# tokens = false                      # true: it may revoke single tokens of ours
+# effects = { "credential-change" = "revoke" } # or "finding", "note"
+# [ssf.receive.poll]                  # for one that is polled
+# endpoint = "https://idp.example.org/ssf/poll/1"
+# interval = "30s"
+# token_url = "https://idp.example.org/token"  # or token = REFERENCE
+# client_id = "midflight"
+# client_secret = "file:/run/secrets/idp-client"
+# scope = "ssf.read"
+
 [runs]
 # ttl = "1h"
 # idle_timeout = "15m"
@@ -142,6 +167,79 @@ listen = "127.0.0.1:8600"
 # name. Operators are named as in [control]; "owner" stands for the owner of every workload.
 # groups = { "security" = ["alice", "bob"] }
 # max_pending = 20                    # questions of one run that may wait at a time
+# page = true                         # /approve, where `midflight approver add` lets people answer
+
+# [approvals.login]                   # people of the provider of [oauth.login] answer there, too
+# people = { "alice@example.org" = "alice" }          # its name for a person, and the approver
+# groups_claim = "groups"             # default: none is read
+# groups = { "oncall@example.org" = "payments-oncall" }
+
+# [approvals.ciba]                    # questions go to people's own devices (OpenID CIBA, poll)
+# issuer = "https://login.example.org"
+# client_id = "midflight-approvals"
+# client_secret = "file:/run/secrets/ciba"   # default: private_key_jwt, keys at our jwks_uri
+# [approvals.ciba.people.alice]
+# login_hint = "alice@example.org"
+# subject = "248289761001"            # the `sub` that an answer must be of
+
+[escalation]
+# Who is told of open questions that have no owner who can be reached: docs/escalation.md.
+# default = "security"
+# per_minute = 6                      # messages to one contact; what is more comes as a digest
+# group = "60s"                       # between two messages about one kind of question of a run
+# repeat = "24h"                      # when the last of all contacts is told again
+# link = "https://midflight.example.org/approve"   # an approval's id is put behind it
+
+# [channels.chat]                     # ways to tell people
+# kind = "slack"                      # or webhook, email, pagerduty, opsgenie
+# url = "file:/run/secrets/slack"     # whoever knows a Slack webhook's address can post
+# arguments = false                   # true: messages show what an action would do
+# ca = "tls/chat-ca.pem"              # default: the system's authorities
+#
+# [channels.page]
+# kind = "pagerduty"
+# key = "file:/run/secrets/pagerduty"
+#
+# [channels.mail]
+# kind = "email"
+# host = "smtp.example.org"
+# port = 587
+# tls = "starttls"                    # or implicit; none for a server on this machine
+# sender = "midflight@example.org"
+# recipients = ["oncall@example.org"]
+# username = "midflight"
+# password = "file:/run/secrets/smtp"
+
+# [contacts.security]                 # an owner, approver or escalation contact of this name
+# channels = ["chat", "mail"]         # in order, until one takes it
+# every = false                       # true: on all of them
+# next = "page"                       # who is told if nobody answers
+# answer_within = "15m"
+#
+# [contacts.page]
+# channels = ["page"]
+
+# [hooks.chat]                        # what comes back from a channel, at /hooks/chat
+# kind = "slack"                      # or webhook, pagerduty
+# secret = "file:/run/secrets/slack-signing"
+# team = "T0123ABCD"
+# may_answer = false                  # true: yes and no are taken, not only "I have it"
+# people = { "U012AB3CD" = "alice" }
+
+[break_glass]
+# midflight break-glass open: for a time, what people would be asked about passes.
+# max = "1h"
+# four_eyes = false                   # true: nobody opens it for what he answers for
+# unreviewed = 3                      # openings of a workload that may wait for their review
+# review_within = "3d"
+
+# How an agent waits while a person is asked.
+# [approvals.wait]
+# hold = "50s"                        # one call, at most; then it is told to come again
+# forms = ["task", "round", "page", "hold"]   # tasks and rounds (2026-07-28), page (2025-11-25)
+# max_of_run = 20                     # waits at a time; beyond it the answer comes at once
+# max_of_workload = 200
+# max_of_all = 5000
 
 # [[signals]]                         # who may say by webhook that a run looks wrong
 # name = "classifier"                 # at /signals/classifier; docs/detectors.md
@@ -164,6 +262,25 @@ listen = "127.0.0.1:8600"
 [telemetry]
 # otlp_endpoint = "http://127.0.0.1:4318"
 # metrics = true
+
+# Who is told of all that happens: a collector of security events. What it does not take waits in
+# the ledger (`midflight export list`).
+#
+# [[export]]
+# name = "siem"
+# syslog = "tls://logs.example.org:6514"   # or tcp://host:601, unix:///dev/log
+# ca = "tls/logs-ca.pem"              # default: the system's authorities
+# form = "cef"                        # default: ocsf
+# kinds = ["found", "revoked", "impact", "outcome"]   # default: all records
+# whole = true                        # begin with the whole ledger; default: with what comes now
+#
+# [[export]]
+# name = "archive"
+# file = "events.jsonl"
+#
+# [[export]]
+# name = "collector"
+# otlp = "http://127.0.0.1:4318"
 
 # One table for each tool server. Secrets are never written here, only where they are:
 # env:NAME or file:PATH, with a scheme word before it if the header wants one.

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from midflight.apps.compose_escalation import Escalating
     from midflight.apps.compose_oauth import OAuthParts
     from midflight.apps.compose_parts import Parts
+    from midflight.apps.compose_people import ApproverParts
     from midflight.apps.compose_spiffe import Spiffe
+    from midflight.apps.compose_ssf import SharedSignalParts
+    from midflight.apps.compose_watching import Watching
     from midflight.apps.settings import Settings
     from midflight.services.approval_desk import ApprovalDesk
     from midflight.services.broker import Broker
@@ -52,6 +56,11 @@ class Plane(Protocol):
         ...
 
     @property
+    def watching(self) -> Watching:
+        """What watches, and who is told of it."""
+        ...
+
+    @property
     def telemetry(self) -> Telemetry:
         """Counters."""
         ...
@@ -59,6 +68,16 @@ class Plane(Protocol):
     @property
     def parts(self) -> Parts:
         """The adapters, for what no service offers."""
+        ...
+
+    @property
+    def approvers(self) -> ApproverParts:
+        """Accounts of approvers."""
+        ...
+
+    @property
+    def signals(self) -> SharedSignalParts:
+        """Security events to others and from others."""
         ...
 
     @property
@@ -189,6 +208,11 @@ class Plane(Protocol):
     @property
     def approval_desk(self) -> ApprovalDesk:
         """Answering what policies ask."""
+        ...
+
+    @property
+    def escalating(self) -> Escalating:
+        """Open questions, and break-glass."""
         ...
 
     @property

@@ -5,6 +5,7 @@
     /.well-known/oauth-authorization-server, /oauth/…     the authorization server, `apps/oauth`
     /attest/…                                             proving from elsewhere who one is
     /.well-known/jwks.json                                keys of the workload tokens
+    /freeze                                               the control stream of in-process clients
     /ci/end                                               a job says that it has ended
     /spiffe/bundle                                        our trust bundle, for federation
     /signals/NAME                                         signed words about a run: `signals.py`

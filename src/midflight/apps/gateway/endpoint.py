@@ -6,11 +6,13 @@ everything that carries a workload's data or will through the guard. It knows no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from midflight import __version__
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.gateway.routing import Routes
+from midflight.apps.gateway.waiting_call import Interim
+from midflight.apps.gateway.waiting_clients import WaitingClients
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Deny
 from midflight.domain.errors import Malformed, MidflightError
@@ -62,11 +64,14 @@ class Endpoint:
         listing: Listing,
         guard: Guard,
         noise: Noise,
+        waiting: WaitingClients | None = None,
     ) -> None:
         """`upstreams` in configured order; more than one makes names collide, see `routing.py`.
 
-        `noise` is told of what decoded as a message and makes no action.
+        `noise` is told of what decoded as a message and makes no action. Without `waiting` what a
+        person has to approve is refused at once.
         """
+        self._waiting = waiting
         self.path = path
         self.upstreams = tuple(upstreams)
         self.routes = Routes(self.upstreams, catalogue)
@@ -84,6 +89,8 @@ class Endpoint:
     async def discover(self) -> JSONObject:
         """The `server/discover` result."""
         capabilities, instructions = await self._describe(modern=True)
+        if self._waiting is not None:
+            capabilities = self._waiting.declared(capabilities)
         return translate.discover_result(
             capabilities=capabilities, server_info=SERVER_INFO, instructions=instructions
         )
@@ -194,17 +201,83 @@ class Endpoint:
             missing = missing_extension(sink.capabilities, TASKS_EXTENSION)
             if missing is not None:
                 return Answered(error=missing, status=translate.status_for_modern(missing))
-        upstream, routed = await self.routes.route(request, self._resource_owner(caller, sink))
-        action = actions.to_action(routed, upstream=upstream)
+            if self._waiting is not None and self._waiting.knows(request):
+                return await self._own_task(self._waiting, request, caller, sink, client_info)
+        return await self._act(request, caller, sink, client_info, modern=modern)
+
+    async def _act(
+        self,
+        request: Request,
+        caller: Caller,
+        sink: Sink,
+        client_info: JSONObject | None,
+        *,
+        modern: bool,
+    ) -> Answered:
+        """Take what is asked through the guard, and wait for a person where one has to agree."""
+        waiting = self._waiting
+        resumed = None if waiting is None else await waiting.take(request, caller, self.covers)
+        if resumed is not None:
+            action = resumed.action
+        else:
+            upstream, routed = await self.routes.route(request, self._resource_owner(caller, sink))
+            action = actions.to_action(routed, upstream=upstream)
         self._check(action, request)
-        outcome = await self._guard.perform(
+
+        def act() -> Awaitable[Performed | Refused]:
+            return self._perform(action, caller, sink, client_info)
+
+        outcome = await act() if resumed is None else None
+        if waiting is not None:
+            outcome = await waiting.settle(
+                outcome, request, caller, sink, modern=modern, again=act, resumed=resumed
+            )
+        if isinstance(outcome, Interim):
+            return self._interim(request.method, outcome, modern=modern)
+        assert outcome is not None
+        return self._shape(request.method, outcome, caller, modern=modern, upstream=action.upstream)
+
+    def _perform(
+        self, action: Action, caller: Caller, sink: Sink, client_info: JSONObject | None
+    ) -> Awaitable[Performed | Refused]:
+        return self._guard.perform(
             action,
             caller,
             sink=sink,
             client_info=client_info,
             answers=actions.answers_in(action),
         )
-        return self._shape(method, outcome, caller, modern=modern, upstream=upstream)
+
+    async def _own_task(
+        self,
+        waiting: WaitingClients,
+        request: Request,
+        caller: Caller,
+        sink: Sink,
+        client_info: JSONObject | None,
+    ) -> Answered:
+        """Answer for a task of Midflight's own, or of what the upstream has made of it."""
+        # No action that the guard would judge, but nothing for who is revoked or unknown.
+        seat = await self._listing.seat(caller)
+        if isinstance(seat, Deny):
+            return Answered(error=refusal.as_error(seat, ""))
+        beyond = await waiting.beyond(request, caller)
+        if beyond is not None:
+            answered = await self._act(beyond, caller, sink, client_info, modern=True)
+            if answered.result is None or "taskId" not in answered.result:
+                return answered
+            named = {**answered.result, "taskId": request.params["taskId"]}
+            return Answered(result=named)
+
+        def act(action: Action, job: Sink) -> Awaitable[Performed | Refused]:
+            return self._perform(action, caller, job, client_info)
+
+        def shape(outcome: Performed | Refused, upstream: str) -> Interim:
+            made = self._shape("tools/call", outcome, caller, modern=True, upstream=upstream)
+            return Interim(result=made.result, error=made.error)
+
+        said = await waiting.task(request, caller, sink, act=act, shape=shape)
+        return self._interim(request.method, said, modern=True)
 
     async def notify(self, notification: Notification, caller: Caller, *, sink: Sink) -> None:
         """Pass a notification of a client to every upstream of the endpoint, judged each time."""
@@ -337,6 +410,11 @@ class Endpoint:
                 self.routes.note_task(caller, upstream, result)
             return Answered(result=self._dress(method, result, modern=modern))
         return Answered(result=self._dress(method, outcome, modern=modern))
+
+    def _interim(self, method: str, interim: Interim, *, modern: bool) -> Answered:
+        if interim.result is None:
+            return Answered(error=interim.error)
+        return Answered(result=self._dress(method, interim.result, modern=modern))
 
     def _dress(self, method: str, result: JSONObject, *, modern: bool) -> JSONObject:
         if modern:

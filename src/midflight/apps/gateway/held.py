@@ -13,18 +13,15 @@ from collections.abc import Callable
 
 from midflight.apps.gateway.endpoint import Answered
 from midflight.apps.gateway.sinks import ASK_DEADLINE_S, ModernSink
-from midflight.domain.canonical import sha256_hex
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
 from midflight.wire import json
 from midflight.wire.jsonrpc import Request
 from midflight.wire.malformed import INVALID_PARAMS, MalformedMessage
 from midflight.wire.mcp import translate
+from midflight.wire.mcp.retries import subject_of
 
 MAX_HELD = 10_000
-
-# What differs between a request and its retry.
-_RETRY_MEMBERS = frozenset({"inputResponses", "requestState", "_meta"})
 
 
 class _Held:
@@ -50,7 +47,7 @@ class HeldCalls:
         self, request: Request, caller: Caller, sink: ModernSink, task: asyncio.Task[Answered]
     ) -> Answered:
         """Wait for the answer of a call, or for its first question."""
-        held = _Held(caller, _subject(request), sink, task)
+        held = _Held(caller, subject_of(request), sink, task)
         return await self._wait(held)
 
     def knows(self, request: Request) -> bool:
@@ -69,7 +66,7 @@ class HeldCalls:
             held is None
             or held.caller.workload != caller.workload
             or held.caller.run != caller.run
-            or held.subject != _subject(request)
+            or held.subject != subject_of(request)
         ):
             raise MalformedMessage(
                 "The requestState is not one of this request.",
@@ -127,11 +124,6 @@ class HeldCalls:
         held = self._held.pop(handle, None)
         if held is not None:
             held.task.cancel()
-
-
-def _subject(request: Request) -> str:
-    params = {k: v for k, v in request.params.items() if k not in _RETRY_MEMBERS}
-    return sha256_hex([request.method, params])
 
 
 __all__ = ["MAX_HELD", "HeldCalls"]

@@ -20,6 +20,8 @@ from midflight.apps.control.main import control_app
 from midflight.apps.gateway.app import GatewayApp, Page
 from midflight.apps.gateway.attest import AttestFront
 from midflight.apps.gateway.endpoint import Endpoint
+from midflight.apps.gateway.freezing import PATH as FREEZE
+from midflight.apps.gateway.freezing import FreezeFront
 from midflight.apps.gateway.held import HeldCalls
 from midflight.apps.gateway.job_end import JobEnd
 from midflight.apps.gateway.legacy import LegacyFront
@@ -27,12 +29,15 @@ from midflight.apps.gateway.listen import Listens
 from midflight.apps.gateway.modern import ModernFront
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.gateway.sessions import Sessions
+from midflight.apps.hooks.main import hook_fronts
 from midflight.apps.oauth.main import oauth_app
+from midflight.apps.server.asgi import App
 from midflight.apps.server.listeners import Bound, Listener, TcpListener, UnixListener
 from midflight.apps.server.origin import OriginPolicy
 from midflight.apps.server.serve import serving
 from midflight.apps.server.tls import server_context, trust
 from midflight.apps.settings import Settings
+from midflight.apps.ssf.main import ssf_fronts, ssf_pages
 from midflight.wire import json
 
 NOISE_S = 10.0
@@ -59,6 +64,7 @@ async def serving_plane(plane: Plane) -> AsyncGenerator[tuple[Bound, ...]]:
         *control_listeners(plane),
     ]
     ticking = asyncio.ensure_future(_tick(noise))
+    waking = asyncio.ensure_future(plane.waiting[1].run())
     try:
         async with (
             plane.spiffe.serving(),
@@ -69,6 +75,8 @@ async def serving_plane(plane: Plane) -> AsyncGenerator[tuple[Bound, ...]]:
             yield bound
     finally:
         ticking.cancel()
+        waking.cancel()
+        plane.waiting[1].close()
         held.close()
         sessions.close()
         noise.flush()
@@ -112,6 +120,7 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
             listing=plane.listing,
             guard=plane.guard,
             noise=noise,
+            waiting=plane.waiting[1],
         )
         for path, covered in together.items()
     }
@@ -133,9 +142,22 @@ def gateway_app(plane: Plane, *, noise: Noise, sessions: Sessions, held: HeldCal
         max_body=settings.gateway.limits.body_bytes,
         oauth=oauth_app(plane, noise=noise),
         attest=AttestFront(plane.attesting.joining, noise),
-        fronts=signal_fronts(plane, noise=noise),
         job_end=JobEnd(identity=plane.identity, job_runs=plane.job_runs),
+        fronts=fronts(plane, noise=noise),
     )
+
+
+def fronts(plane: Plane, *, noise: Noise) -> dict[str, App]:
+    """Doors that find out themselves who calls, by first segment."""
+    found: dict[str, App] = {
+        **hook_fronts(plane, noise=noise),
+        **ssf_fronts(plane, noise=noise),
+        **signal_fronts(plane, noise=noise),
+        FREEZE: FreezeFront(plane, public_url=plane.settings.public_url, noise=noise),
+    }
+    if plane.settings.approvals.page:
+        found["/approve"] = plane.approvers.front(noise=noise)
+    return found
 
 
 def pages(plane: Plane) -> dict[str, Page]:
@@ -157,13 +179,14 @@ def pages(plane: Plane) -> dict[str, Page]:
         return (503 if problems else 200), b"application/json", body
 
     async def metrics() -> tuple[int, bytes, bytes]:
-        plane.telemetry.gauge("flights", len(plane.interruption.flights()))
+        plane.telemetry.gauge("flights", plane.interruption.in_flight)
         return 200, b"text/plain; version=0.0.4; charset=utf-8", plane.parts.exposition()
 
     async def bundle() -> tuple[int, bytes, bytes]:
         return 200, b"application/json", plane.spiffe.bundle_page()
 
     found: dict[str, Page] = {"/healthz": health, "/readyz": ready, "/spiffe/bundle": bundle}
+    found |= ssf_pages(plane)
     if plane.settings.telemetry.metrics:
         found["/metrics"] = metrics
     return found

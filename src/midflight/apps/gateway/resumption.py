@@ -156,6 +156,13 @@ class ResumableWriter(ResponseWriter):
         async with self._lock:
             await self._write(await self._begun(), message)
 
+    async def keep_alive(self) -> None:
+        """Say nothing; it is not kept."""
+        async with self._lock:
+            log = await self._begun()
+            if log.readers == 1:
+                await send_sse_chunk(self._send, sse.COMMENT)
+
     async def finish(self, message: bytes, *, status: int = 200) -> None:
         """Send the final message, now or when the client comes back."""
         self._timer.cancel()

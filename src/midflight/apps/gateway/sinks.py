@@ -7,6 +7,7 @@ JSON document, otherwise an event stream that the final answer ends. `ResponseWr
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from midflight.apps.server.asgi import Send
@@ -47,6 +48,19 @@ class ResponseWriter:
         if not self._streaming:
             await self._start()
         await send_sse_chunk(self._send, sse.encode(message))
+
+    async def keep_alive(self) -> None:
+        """Say nothing, so that whoever is between does not take the client for gone."""
+        if not self._accepts_stream or self._over:
+            return
+        if not self._streaming:
+            await self._start()
+        await send_sse_chunk(self._send, sse.COMMENT)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the client takes messages before the final one."""
+        return self._accepts_stream
 
     def close(self) -> None:
         """Whatever has happened, nothing more will be written."""
@@ -89,6 +103,10 @@ class ModernSink:
             return
         await self.writer.event(jsonrpc.encode_notification(method, params))
 
+    async def keep_alive(self) -> None:
+        """Show the client that its request is still looked after."""
+        await self.writer.keep_alive()
+
     async def ask(self, request: ClientRequest) -> JSONObject:
         """Wait until a retry of the request brings the answer."""
         future: asyncio.Future[JSONObject] = asyncio.get_running_loop().create_future()
@@ -110,7 +128,7 @@ class LegacySink:
 
     def __init__(self, session: Session, writer: ResponseWriter) -> None:
         """`writer` is the response to the call."""
-        self._session = session
+        self.session = session
         self._writer = writer
         self.capabilities = session.capabilities
 
@@ -118,9 +136,29 @@ class LegacySink:
         """Pass it on the response stream."""
         await self._writer.event(jsonrpc.encode_notification(method, params))
 
+    async def keep_alive(self) -> None:
+        """Show the client that its call is still looked after."""
+        await self._writer.keep_alive()
+
+    @property
+    def streams(self) -> bool:
+        """Whether the client can be asked in the middle of this call."""
+        return self._writer.streams
+
+    async def show(self, method: str, params: JSONObject) -> Callable[[], None]:
+        """Ask something whose answer means nothing here; what is returned forgets the question."""
+        request_id, future = self.session.question()
+        future.add_done_callback(_unheeded)
+        await self._writer.event(jsonrpc.encode_request(request_id, method, params))
+
+        def forget() -> None:
+            self.session.answered(request_id)
+
+        return forget
+
     async def ask(self, request: ClientRequest) -> JSONObject:
         """Ask on the response stream; the answer comes by a POST of its own."""
-        request_id, future = self._session.question()
+        request_id, future = self.session.question()
         await self._writer.event(jsonrpc.encode_request(request_id, request.method, request.params))
         try:
             async with asyncio.timeout(ASK_DEADLINE_S):
@@ -128,7 +166,12 @@ class LegacySink:
         except TimeoutError:
             raise Conflict("The client did not answer in time.") from None
         finally:
-            self._session.answered(request_id)
+            self.session.answered(request_id)
+
+
+def _unheeded(future: asyncio.Future[JSONObject]) -> None:
+    if not future.cancelled():
+        future.exception()  # an error is an answer as well, and means as little
 
 
 def _answer(result: JSONObject) -> JSONObject:

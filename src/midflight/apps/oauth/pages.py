@@ -23,6 +23,7 @@ import structlog
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.oauth.forms import read_form
 from midflight.apps.server.asgi import Receive, Scope, Send, header_values
+from midflight.apps.server.cookies import read_cookies
 from midflight.apps.server.peer import scope_peer
 from midflight.domain.authorization import AuthorizationRefused, Person, Refusal
 from midflight.domain.errors import Forbidden, MidflightError, Unauthenticated
@@ -100,7 +101,7 @@ class Pages:
             return
         try:
             _check_site(scope)
-            await step(await _parameters(scope, receive), _cookies(scope), send)
+            await step(await _parameters(scope, receive), read_cookies(scope), send)
         except SentBack as error:
             self._noise.refused(f"oauth {error.refusal.value}: {error.message}", peer=peer)
             parameters = described(error.refusal, error.message)
@@ -265,17 +266,6 @@ async def _parameters(scope: Scope, receive: Receive) -> dict[str, str]:
     if query:
         raise Forbidden("Parameters belong into the form.")
     return await read_form(scope, receive)
-
-
-def _cookies(scope: Scope) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for header in header_values(scope["headers"], b"cookie"):
-        for pair in header.decode("latin-1").split(";"):
-            name, _, value = pair.strip().partition("=")
-            # The first counts: one that was planted for a narrower path would come before ours,
-            # and then nothing matches; it can only keep a person out.
-            found.setdefault(name, value)
-    return found
 
 
 def _digest(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from midflight.domain.monitor import Monitor
 from midflight.domain.question import Target
+from midflight.domain.response_rules import ResponseRules
 from midflight.domain.value import Value
 from midflight.services.ports.policy import PolicyEngine
 
@@ -68,6 +69,11 @@ class PolicySet(Protocol):
     @property
     def monitors(self) -> Sequence[Monitor]:
         """The monitors that it declares, by name."""
+        ...
+
+    @property
+    def responses(self) -> ResponseRules | None:
+        """What follows from findings; None where it declares nothing about that."""
         ...
 
     def __len__(self) -> int:

@@ -17,11 +17,16 @@ from midflight.domain.run import Run, RunState
 from midflight.domain.tool import Pin, PinnedKind
 from midflight.domain.value import Value
 from midflight.services.ports.approval_store import ApprovalStore
+from midflight.services.ports.approver_store import ApproverStore
 from midflight.services.ports.authorization_store import AuthorizationStore
 from midflight.services.ports.canary_store import CanaryStore
+from midflight.services.ports.escalation_store import EscalationStore
 from midflight.services.ports.flow_store import FlowStore
+from midflight.services.ports.held_store import HeldStore
 from midflight.services.ports.lease_store import LeaseStore
 from midflight.services.ports.registration_store import RegistrationStore
+from midflight.services.ports.response_store import ResponseStore
+from midflight.services.ports.ssf_store import SharedSignalStore
 
 
 class StoredRun(Value):
@@ -47,10 +52,15 @@ class StoredRevocation(Value):
 class Store(
     FlowStore,
     ApprovalStore,
+    ApproverStore,
     CanaryStore,
+    HeldStore,
     LeaseStore,
     RegistrationStore,
     AuthorizationStore,
+    EscalationStore,
+    ResponseStore,
+    SharedSignalStore,
     Protocol,
 ):
     """See the module."""

@@ -42,6 +42,7 @@ class Spans(Protocol):
         record: str = "",
         run: str = "",
         workload: str = "",
+        method: str = "",
         traceparent: str = "",
     ) -> None:
         """One action ended at `ended_at` (Unix seconds) after `seconds`."""

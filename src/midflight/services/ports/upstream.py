@@ -92,7 +92,13 @@ class Flight(Protocol):
         ...
 
     def left(self, nbytes: int) -> None:
-        """Count bytes that have left towards the upstream."""
+        """Count bytes of messages that have left towards the upstream.
+
+        Those of the encoded JSON-RPC messages of the action and of answers in it: bodies of
+        requests, lines without their end. The head of a request says nothing that the body does
+        not, and is left out, so that an upstream can count the same whatever carries it. 0 says
+        that something has left; a negative number takes back what never did.
+        """
         ...
 
     def came(self, nbytes: int) -> None:

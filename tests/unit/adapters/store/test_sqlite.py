@@ -143,6 +143,8 @@ async def test_a_run_that_was_opened_before_delegation_is_read_as_whole(path: Pa
             for name in ("clients", "codes", "refreshes", "grants", "tokens")
         ),
         "DROP TABLE canaries",
+        *(f"DROP TABLE {name}" for name in ("notices", "break_glass")),
+        *(f"DROP TABLE {name}" for name in ("responses", "held")),
         *(f"ALTER TABLE workloads DROP COLUMN {name}" for name in ("waiver_by", "waiver_until")),
         "DROP INDEX ix_runs_parent_seq",
         *(
@@ -153,6 +155,8 @@ async def test_a_run_that_was_opened_before_delegation_is_read_as_whole(path: Pa
         *(f"DROP TABLE {name}" for name in ("approvals", "counterparties")),
         *(f"DROP TABLE {name}" for name in ("credentials", "sealed_secrets", "leases")),
         *(f"DROP TABLE {name}" for name in ("flow_effects", "flow_marks", "flows")),
+        *(f"DROP TABLE approver{name}" for name in ("s", "_passkeys", "_enrolments")),
+        "DROP TABLE backchannel_requests",
         "UPDATE alembic_version SET version_num = '0002_monitors'",
     )
     await store.open()

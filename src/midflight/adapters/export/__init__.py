@@ -1,0 +1,1 @@
+"""Where exported events go: files, syslog, OpenTelemetry. The port: `services/ports/export.py`."""

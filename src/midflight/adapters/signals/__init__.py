@@ -1,0 +1,1 @@
+"""Adapters that carry security events: pushes to receivers, polls of transmitters."""

@@ -1,0 +1,1 @@
+"""The approval page: where people with an account answer what policies ask."""

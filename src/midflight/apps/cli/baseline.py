@@ -1,0 +1,61 @@
+"""`midflight baseline …`: what is usual for a workload, as detectors have learned it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from midflight.apps.cli.output import JsonFlag, YesFlag, note, print_json, print_table
+from midflight.apps.cli.session import Session, workload_id
+
+app = typer.Typer(help="What is usual for a workload.", no_args_is_help=True)
+
+Workload = Annotated[str, typer.Argument(help="SPIFFE ID, or a path such as agents/triage.")]
+
+
+@app.command(epilog="Example: midflight baseline show agents/triage")
+def show(context: typer.Context, workload: Workload, as_json: JsonFlag = False) -> None:
+    """Show what is usual for a workload, as its ended runs have shown.
+
+    A detector that is still warming up says at most that something is unusual.
+    """
+    client = Session.of(context).client()
+    found = client.get("/v1/baseline", workload=workload_id(client, workload))
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("detector", "runs", "days", "warm", "usual"),
+        [
+            (each["detector"], each["runs"], each["days"], each["warm"], words)
+            for each in found["detectors"]
+            for words in each["usual"]
+        ],
+        empty="Nothing is known yet.",
+    )
+
+
+@app.command(epilog="Example: midflight baseline forget ci/release --yes")
+def forget(
+    context: typer.Context,
+    workload: Workload,
+    yes: YesFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let a workload be learned anew, as after a change of what it is for.
+
+    Until it has warmed up again, what it does is hardly found unusual. It is recorded who did.
+    """
+    client = Session.of(context).client()
+    named = workload_id(client, workload)
+    if not yes:
+        typer.confirm(f"Forget what is usual for {named}?", abort=True, err=True)
+    done = client.post("/v1/baseline/forget", workload=named)
+    if as_json:
+        print_json(done)
+        return
+    note(f"{named} is learned anew, from its next run on.")
+
+
+__all__ = ["app"]

@@ -1,0 +1,1 @@
+"""`/hooks/<channel>` of the gateway: what comes back from the channels that tell people."""

@@ -1,0 +1,109 @@
+"""In which order flights are cut, and how many in one turn of the event loop.
+
+What is revoked is denied in one turn, however much it is. Cutting wakes a task for each flight,
+which answers its caller and writes its record; a thousand of them in one turn would hold up
+everybody's calls. So flights are severed in slices, one slice a turn, and a slice takes from each
+workload in turn: neither do the calls of others wait for all of them, nor does a revocation of one
+workload wait for the thousand streams of another. Within a workload what has effects goes first,
+and the oldest of it.
+
+Above: `interruption.py`. It denies nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from midflight.services.flights import Flight
+
+log = structlog.get_logger(__name__)
+
+SLICE = 32
+"""Flights that are severed in one turn."""
+
+
+class Batch:
+    """What one revocation has to cut."""
+
+    __slots__ = ("_done", "_left", "_now", "ended")
+
+    def __init__(self, count: int, now: Callable[[], float]) -> None:
+        """`now` says monotonic seconds."""
+        self._left = count
+        self._now = now
+        self._done: asyncio.Future[None] | None = None
+        self.ended = now()
+        """Monotonic seconds when the last of it was severed."""
+
+    def severed(self) -> None:
+        """One more of it is."""
+        self._left -= 1
+        if not self._left:
+            self.ended = self._now()
+            if self._done is not None and not self._done.done():
+                self._done.set_result(None)
+
+    async def done(self) -> None:
+        """Wait until all of it is severed."""
+        if self._left:
+            if self._done is None:
+                self._done = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._done)
+
+
+class Cutting:
+    """What is denied and not yet severed. One event loop."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        """`now` says monotonic seconds."""
+        self._now = now
+        # By workload, in the order in which they are served next.
+        self._queues: collections.OrderedDict[str, collections.deque[tuple[Flight, Batch]]] = (
+            collections.OrderedDict()
+        )
+        self._is_due = False
+
+    def sever(self, flights: Sequence[Flight]) -> Batch:
+        """Sever these, which are denied: the first of them now, all of them in the next turns."""
+        batch = Batch(len(flights), self._now)
+        for flight in sorted(flights, key=_urgency):
+            queue = self._queues.get(flight.workload)
+            if queue is None:
+                queue = self._queues[flight.workload] = collections.deque()
+            queue.append((flight, batch))
+        if flights:
+            self._slice()
+        return batch
+
+    def _slice(self) -> None:
+        for _ in range(SLICE):
+            if not self._queues:
+                break
+            workload, queue = self._queues.popitem(last=False)
+            flight, batch = queue.popleft()
+            if queue:
+                self._queues[workload] = queue
+            try:
+                flight.sever()
+            except Exception as error:  # noqa: BLE001 -- one that fails must not keep the others
+                log.warning("cut_failed", error=type(error).__name__, kind=flight.kind.value)
+            batch.severed()
+        if self._queues and not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        self._is_due = False
+        self._slice()
+
+
+def _urgency(flight: Flight) -> tuple[bool, bool, float]:
+    """What has effects before what reads, actions before what only listens, the oldest first."""
+    return (not flight.effectful, not flight.record, flight.began)
+
+
+__all__ = ["SLICE", "Batch", "Cutting"]

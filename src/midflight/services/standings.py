@@ -1,0 +1,124 @@
+"""Standings in memory: which responses hold for which runs, looked up on the hot path.
+
+A response to a run is entered for its family and the workload that it is about, one to a workload
+for all of its runs. A run has what is entered for itself, for the runs that it descends from and
+for those who act through it. Nothing entered costs one look at an empty dict. No I/O and no clock.
+Above: `live_run.py` (facts), `responses.py` (which enters and takes out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
+
+from midflight.domain.response import CLEAR, Response, Standing, stand
+from midflight.domain.revocation import Scope, ScopeKind
+from midflight.services.openers import BY_JOB, BY_OAUTH
+
+if TYPE_CHECKING:
+    from midflight.domain.run import Run
+    from midflight.services.live_run import LiveRun
+
+Key: TypeAlias = tuple[str, str]
+"""(a run or one of the two words below, a workload)."""
+
+EVERY_RUN = "*"
+OWN_RUNS = "own"
+
+
+def is_own(run: Run) -> bool:
+    """Whether a workload got this run by itself: nobody stands between it and the next one.
+
+    That is an implicit run, one that it opened at the authorization server, and one of a CI job.
+    """
+    opener, _, proof = run.opened_by.rpartition(" (")
+    return (
+        run.implicit
+        or proof == f"{BY_JOB})"
+        or (opener == run.workload and proof.startswith(BY_OAUTH))
+    )
+
+
+def key_of(scope: Scope, workload: str) -> Key:
+    """Where a response of this scope is entered first of all."""
+    return (EVERY_RUN if scope.kind is ScopeKind.WORKLOAD else scope.id), workload
+
+
+def keys_of(response: Response) -> tuple[Key, ...]:
+    """Everywhere a response is entered."""
+    first = key_of(response.scope, response.workload)
+    return (first, (OWN_RUNS, response.workload)) if response.own else (first,)
+
+
+def keys_over(live: LiveRun, through: Iterable[str] = ()) -> Iterator[Key]:
+    """What holds for a run; `through` are workloads that act for its own in this action."""
+    first = live.run.lineage[-1]
+    own = is_own(live.first().run)
+    for each in (live, *live.ancestors()):
+        workload = each.run.workload
+        yield EVERY_RUN, workload
+        yield first, workload
+        if each.run.id != first:
+            yield each.run.id, workload
+        if own:
+            yield OWN_RUNS, workload
+    for workload in through:
+        yield EVERY_RUN, workload
+
+
+class Standings:
+    """See the module. One event loop."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, dict[str, Response]] = {}
+
+    def __bool__(self) -> bool:
+        """Whether anything is entered."""
+        return bool(self._entries)
+
+    def enter(self, response: Response) -> None:
+        """Let a response hold; what it replaces does no longer."""
+        for key in keys_of(response):
+            held = self._entries.setdefault(key, {})
+            held.pop(response.replaces, None)
+            held[response.id] = response
+
+    def remove(self, response: Response) -> None:
+        """Let a response hold no longer."""
+        for key in keys_of(response):
+            held = self._entries.get(key)
+            if held is not None:
+                held.pop(response.id, None)
+                if not held:
+                    del self._entries[key]
+
+    def at(self, key: Key, now: float) -> list[Response]:
+        """What is entered at one place and holds at `now` (Unix seconds)."""
+        return [each for each in self._entries.get(key, {}).values() if each.is_in_force(now)]
+
+    def over(self, live: LiveRun, now: float, through: Iterable[str] = ()) -> list[Response]:
+        """Everything that holds for a run at `now`."""
+        if not self._entries:
+            return []
+        found: dict[str, Response] = {}
+        for key in keys_over(live, through):
+            for response in self._entries.get(key, {}).values():
+                # Who is only observed is stopped by nothing, and stops nobody else either.
+                foreign = response.observed and response.workload != live.run.workload
+                if response.is_in_force(now) and not foreign:
+                    found[response.id] = response
+        return list(found.values())
+
+    def of(self, live: LiveRun, now: float, through: Iterable[str] = ()) -> Standing:
+        """The standing of a run at `now`."""
+        if not self._entries:
+            return CLEAR
+        return stand(self.over(live, now, through))
+
+    def all(self) -> list[Response]:
+        """Everything that is entered, ended or not, oldest first."""
+        found = {each.id: each for held in self._entries.values() for each in held.values()}
+        return sorted(found.values(), key=lambda each: (each.at, each.id))
+
+
+__all__ = ["EVERY_RUN", "OWN_RUNS", "Key", "Standings", "is_own", "key_of", "keys_of", "keys_over"]
