@@ -189,7 +189,7 @@ async def test_a_canary_is_no_answer_to_a_question() -> None:
     assert (await labels(plane, run)).compartments == MET
 
 
-async def test_a_closed_read_may_look_for_it_and_a_result_that_holds_it_marks_the_run() -> None:
+async def test_a_closed_read_may_look_for_it_and_a_result_that_holds_it_ends_the_run() -> None:
     plane, run, value = await plane_with()
 
     async def tell(action: Any, flight: Any, sink: Any) -> Reply:
@@ -197,9 +197,9 @@ async def test_a_closed_read_may_look_for_it_and_a_result_that_holds_it_marks_th
 
     plane.upstream.scripts["look"] = tell
     done = await plane.guard.perform(call("look", q=value), caller(run), sink=ListSink())
-    assert isinstance(done, Performed)
-    assert done.reply.result is not None
-    assert value in done.reply.result["content"][0]["text"]
+    # What is found is answered before the result is delivered: the run is over, and marked.
+    assert isinstance(done, Refused)
+    assert [each.name for each in plane.upstream.received] == ["look"]
     assert (await labels(plane, run)).compartments == MET
     records = await plane.records()
     [seen] = [r for r in records if isinstance(r, Observed) and r.what == "canary.read"]
@@ -215,7 +215,7 @@ async def test_what_is_said_beside_all_calls_marks_the_run_too() -> None:
     assert (seen.what, seen.details["name"]) == ("canary.read", "notifications/message")
 
 
-async def test_what_is_said_early_marks_the_run_before_it_is_heard() -> None:
+async def test_what_is_said_early_marks_the_run_and_is_not_heard() -> None:
     plane, run, value = await plane_with()
     seen: list[Labels] = []
 
@@ -229,7 +229,8 @@ async def test_what_is_said_early_marks_the_run_before_it_is_heard() -> None:
 
     plane.upstream.scripts["look"] = tell
     await plane.guard.perform(call("look"), caller(run), sink=Listening())
-    assert [found.compartments for found in seen] == [MET]
+    assert seen == []
+    assert (await labels(plane, run)).compartments == MET
 
 
 async def test_what_is_no_canary_passes_and_a_removed_one_is_nothing() -> None:

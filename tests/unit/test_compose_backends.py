@@ -31,7 +31,7 @@ KEYS = {"access_key_id": "AKID", "secret_access_key": MARKER, "session_token": "
 def test_every_kind_has_a_maker_that_refuses_settings_it_does_not_know() -> None:
     made = backend_makers()
     assert made.keys() == {"aws", "github_app", "oauth", "openbao", "ssh"}
-    assert made.keys() | {"postgres", "sealed"} == MAKERS.keys()
+    assert made.keys() | {"decoy", "postgres", "sealed"} == MAKERS.keys()
     for kind, maker in made.items():
         with pytest.raises(Misconfigured) as refused:
             maker(setup(credential(kind, {"no_such_setting": MARKER})))

@@ -108,6 +108,8 @@ def test_every_setting_stands_in_the_template(tmp_path: Path) -> None:
         "escalation",
         "break_glass",
         "telemetry",
+        "elsewhere",
+        "injection_text",
     ):
         check(getattr(settings, section), section)
     told = {name for entry in settings.export for name in entry.model_fields_set}

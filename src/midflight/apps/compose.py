@@ -26,6 +26,7 @@ from midflight.apps.compose_attestation import Attesting
 from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
 from midflight.apps.compose_ci import job_federation
+from midflight.apps.compose_detectors import watch_plane
 from midflight.apps.compose_escalation import Escalating
 from midflight.apps.compose_injection import Placing
 from midflight.apps.compose_interruption import children_of, leave_upstreams
@@ -299,6 +300,7 @@ class Plane:
                 telemetry=made.telemetry,
                 policies=self.policies,
             ),
+            current=self.inventory.current,
         )
         self.guard = Guard(
             catalogue=self.catalogue,
@@ -462,6 +464,7 @@ class Plane:
         self.broker.on_gone(self.guard.task_flights.lease_gone)
         self.runs.on_ended(self.broker.run_ended)
         self.runs.on_ended(self.watching.run_ended)
+        watch_plane(self)
 
     def _entitled(self, workload: Workload, opener: str, proof: str) -> Decision:
         return self.engine.decide(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from midflight.adapters.credentials.decoy import DecoyBackend
 from midflight.adapters.credentials.oauth import SubjectToken
 from midflight.adapters.credentials.postgres import PostgresBackend
 from midflight.adapters.credentials.references import References
 from midflight.adapters.credentials.sealed import SealedBackend
 from midflight.apps.compose_backends import backend_makers
+from midflight.domain.lease import DECOY
 from midflight.services.broker import Broker
 from midflight.services.catalogue import Catalogue
 from midflight.services.catalogue_lending import CatalogueLending
@@ -32,6 +34,7 @@ from midflight.services.sealed_secrets import SealedSecrets
 
 MAKERS: Mapping[str, BackendMaker] = {
     **backend_makers(),
+    DECOY: DecoyBackend,
     "postgres": PostgresBackend,
     "sealed": SealedBackend,
 }

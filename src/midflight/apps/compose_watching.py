@@ -5,24 +5,30 @@ One part a line, each in a `compose_*.py` of its own once it needs more than tha
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
 import structlog
 
+from midflight.apps.compose_detectors import sequence_rules
 from midflight.apps.compose_export import Exporting
 from midflight.apps.compose_responses import Responding
 from midflight.apps.settings import Settings
 from midflight.domain.errors import MidflightError
+from midflight.domain.identity import Workload
 from midflight.domain.run import RunState
 from midflight.services.baselines import Baselines
 from midflight.services.detection import Detection
+from midflight.services.detectors.elsewhere import Elsewhere
+from midflight.services.detectors.plain import Plain
 from midflight.services.detectors.standard import standard
 from midflight.services.ledger import Ledger
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
+from midflight.services.suspicion import Suspicion
+from midflight.services.telling import Findings
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +57,19 @@ class Watching:
         clock: Clock,
         telemetry: Telemetry,
         responding: Responding,
+        current: Callable[[str], Workload | None],
     ) -> None:
-        """Wire it; nothing is started."""
+        """Wire it; nothing is started. `current` gives a workload as it is registered now."""
         self.settings = settings
-        detectors = standard()
+        self.plain = Plain(
+            sequence_rules(settings.policy.directory),
+            elsewhere=Elsewhere(one_place=settings.elsewhere.one_place),
+        )
+        detectors = (*standard(), *self.plain.all)
         self.detection = Detection(detectors, recorder=ledger, clock=clock, telemetry=telemetry)
+        self.suspicion: Suspicion | None = None
+        """Looks at results for instructions, where the settings ask for it."""
+        self.findings = Findings(self.detection, clock=clock, current=current)
         self.responses, self.response_desk = responding.responses, responding.desk
         self.detection.respond_with(self.responses.found)
         self.baselines = Baselines(detectors, store=store, recorder=ledger, clock=clock)
@@ -77,6 +91,7 @@ class Watching:
             undo.push_async_callback(self.responses.close)
             await self.baselines.start()
             undo.push_async_callback(self._keep_baselines)
+            undo.push_async_callback(self._settle)
             for part in self._parts:
                 await undo.enter_async_context(part.running())
             yield
@@ -92,6 +107,10 @@ class Watching:
         """Let go of what is kept for a run."""
         self.baselines.run_ends(run, state)
         self.detection.run_ended(run)
+
+    async def _settle(self) -> None:
+        if self.suspicion is not None:
+            await self.suspicion.close()
 
     async def _keep_baselines(self) -> None:
         try:

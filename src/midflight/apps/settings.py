@@ -25,6 +25,7 @@ from pydantic_settings import (
 from midflight.apps.settings_approvals import ApprovalSettings
 from midflight.apps.settings_attestation import AttestationSettings
 from midflight.apps.settings_ci import CiSection
+from midflight.apps.settings_elsewhere import ElsewherePlaces
 from midflight.apps.settings_escalation import (
     BreakGlassSection,
     ChannelSection,
@@ -44,6 +45,7 @@ from midflight.apps.settings_file import (
     find,
     parse,
 )
+from midflight.apps.settings_injection_text import InjectionTextRules
 from midflight.apps.settings_keys import Keys
 from midflight.apps.settings_oauth import OAuth
 from midflight.apps.settings_sections import (
@@ -59,6 +61,7 @@ from midflight.apps.settings_sections import (
     TraitsFiles,
     Upstream,
 )
+from midflight.apps.settings_signals import Signals
 from midflight.apps.settings_spiffe import (
     BROKER_SOCKET,
     WORKLOAD_SOCKET,
@@ -108,6 +111,9 @@ class Settings(BaseSettings):
     export: tuple[Export, ...] = ()
     upstream: tuple[Upstream, ...] = ()
     ci: CiSection = CiSection()
+    signals: Signals = ()
+    elsewhere: ElsewherePlaces = ElsewherePlaces()
+    injection_text: InjectionTextRules = InjectionTextRules()
     ssf: SharedSignals = SharedSignals()
 
     @classmethod

@@ -5,6 +5,7 @@
     │   ├── TooLarge          more bytes than are read
     │   └── Unsupported       bytes of a kind that is not read
     ├── Unauthenticated       no proof, or one that does not hold
+    │   └── NotHolder             a good token, shown by somebody who has not what it is bound to
     ├── Forbidden             an operator or opener who may not do this
     ├── NotFound              a thing named by a person that is not there
     ├── Conflict              the state of a thing does not allow this
@@ -83,6 +84,14 @@ class Unauthenticated(MidflightError):
     def __init__(self, message: str, *, hint: str = "", challenge: str = "invalid_token") -> None:
         super().__init__(message, hint=hint)
         self.challenge = challenge
+
+
+class NotHolder(Unauthenticated):
+    """A token that holds, shown without what it is bound to: its key, its certificate.
+
+    To whoever shows it the same as any other refusal. For detection it is not: the token is real,
+    so somebody has it who should not.
+    """
 
 
 class Forbidden(MidflightError):
@@ -195,6 +204,7 @@ __all__ = [
     "Misconfigured",
     "NoDocument",
     "NotFound",
+    "NotHolder",
     "StoreUnavailable",
     "TooLarge",
     "Unauthenticated",

@@ -33,6 +33,7 @@ class Event(Value):
         digest: of the judged action; equal digests are the same action in the same run.
         labels: of the run when it was judged.
         bytes_out, bytes_in: what has left and come back, once it has ended.
+        undone: it has ended, and the upstream says that it did nothing: an error, also as a result.
         peer, proof, token: where and by which proof it came in.
         approved: whether a person has said yes to it.
         pipeline: whether a job of a CI system acts: the workload is registered as a pipeline, or a
@@ -62,6 +63,7 @@ class Event(Value):
     labels: Labels = BOTTOM
     bytes_out: int = 0
     bytes_in: int = 0
+    undone: bool = False
     peer: str = ""
     proof: str = ""
     token: str = ""

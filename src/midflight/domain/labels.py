@@ -57,7 +57,10 @@ class Labels(Value):
         return " ".join([*parts, *sorted(self.compartments)])
 
 
+SUSPECTED = "suspected-injection"
+"""The compartment of runs that have read what looks like instructions: a mark, and no data."""
+
 BOTTOM = Labels()
 UNTRUSTED = Labels(untrusted=True)
 
-__all__ = ["BOTTOM", "UNTRUSTED", "Confidentiality", "Labels"]
+__all__ = ["BOTTOM", "SUSPECTED", "UNTRUSTED", "Confidentiality", "Labels"]

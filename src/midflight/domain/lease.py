@@ -79,13 +79,17 @@ class Injection(Value):
     template: str = "{token}"
 
 
+DECOY = "decoy"
+"""The kind of backend that lends nothing: a planted credential, and whoever leases it is found."""
+
+
 class Credential(Value):
     """A source of leases, as an operator configured it. Holds references to secrets, never one.
 
     Attributes:
         name: lower-case letters, digits and dashes.
         backend: kind of backend: `postgres`, `openbao`, `aws`, `oauth`, `github_app`, `ssh`,
-            `sealed`.
+            `sealed`, `decoy`.
         upstreams: the upstreams it is for; for no other it is injected or replaced.
         injections: how it is placed.
         settings: of the backend, plain JSON; secrets in it are references (`env:NAME`,

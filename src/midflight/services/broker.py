@@ -21,8 +21,9 @@ import structlog
 
 from midflight.domain.decision import Deny, DenyCode
 from midflight.domain.errors import Conflict, MidflightError
+from midflight.domain.finding import Sighting, Strength
 from midflight.domain.identity import Author, Workload
-from midflight.domain.lease import Credential, Lease, LeaseState
+from midflight.domain.lease import DECOY, Credential, Lease, LeaseState
 from midflight.domain.question import Source
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.run import RunState
@@ -39,6 +40,7 @@ from midflight.services.live_run import LiveRun
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.store import Store
 from midflight.services.refusing import deny
+from midflight.services.telling import Tell
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +86,11 @@ class Broker:
         )
 
         reaper.on_claimed(self._claimed)
+        self._tell: Tell | None = None
+
+    def tell(self, tell: Tell) -> None:
+        """Say through this that a decoy was asked for."""
+        self._tell = tell
 
     def _claimed(self, leases: Sequence[Lease]) -> None:
         """The store has them in `revoking`, whatever this process's clock says."""
@@ -115,6 +122,31 @@ class Broker:
                 await self._retiring.settle()
         await self._retiring.stop()
         await self.credentials.close()
+
+    def _nothing(self, live: LiveRun, credential: Credential, upstream: str) -> Deny:
+        """Of a decoy nothing is lent, and who asks is found; nor of anything after the end."""
+        if credential.backend != DECOY:
+            return deny(DenyCode.OVERLOADED, "stopping", "Midflight is stopping.", "Try again.")
+        if self._tell is not None:
+            self._tell(
+                "canary",
+                Sighting(
+                    strength=Strength.STRONG,
+                    usual="nobody has a reason to lease it",
+                    seen=f"the planted credential {credential.name} was asked for",
+                    after=1,
+                ),
+                workload=live.run.workload,
+                run=live.run.id,
+                upstream=upstream,
+                name=credential.name,
+            )
+        return deny(
+            DenyCode.CANARY,
+            "canary",
+            f"Credential {credential.name} lends nothing.",
+            "Whoever planted it wants to know how the run came by it.",
+        )
 
     # For the guard
 
@@ -168,8 +200,8 @@ class Broker:
                 f"There is no credential {credential}.",
                 "midflight credential list shows them.",
             )
-        if not self._is_open:
-            return deny(DenyCode.OVERLOADED, "stopping", "Midflight is stopping.", "Try again.")
+        if known.backend == DECOY or not self._is_open:
+            return self._nothing(live, known, upstream)
         revocability = self.credentials.backend(credential).revocability
         granted = self._asking.ask(
             live,

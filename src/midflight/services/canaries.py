@@ -2,7 +2,8 @@
 
 A canary that leaves is refused by Midflight's own rule, whatever policy says, and the run that
 sent it is marked; one that comes in marks the run that read it. Both are recorded by the canary's
-name. Its value is handed out once and kept nowhere. Nothing is revoked here.
+name, and told as a strong finding in the same turn, so that what follows (`services/responses.py`)
+is in force before anything else of the run leaves. Its value is handed out once and kept nowhere.
 Below: `domain/canary.py`, `ports/canary_store.py`. Above: `guard.py`, the control API.
 """
 
@@ -26,6 +27,7 @@ from midflight.domain.canary import (
 )
 from midflight.domain.decision import Deny, DenyCode
 from midflight.domain.errors import Malformed, NotFound
+from midflight.domain.finding import Sighting, Strength
 from midflight.domain.identity import Author
 from midflight.domain.labels import Labels
 from midflight.domain.question import Target
@@ -40,10 +42,14 @@ from midflight.services.ports.recorder import Recorder
 from midflight.services.refusing import deny
 from midflight.services.runs import Runs
 from midflight.services.sealing import Sealer
+from midflight.services.telling import Tell
 
 MAX_HERE = 16_384
 """Characters that are looked through on the event loop; more goes to a thread."""
 
+DETECTOR = "canary"
+"""What findings and responses call it."""
+_HOW = {"canary.leaving": "was about to leave", "canary.read": "was read"}
 _SECRET = "midflight:canaries"  # noqa: S105 -- the name of a secret
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}\Z")
@@ -73,6 +79,11 @@ class Canaries:
         self._watch = Watch(bytes(32))
         self._key = b""
         self._changing = asyncio.Lock()
+        self._tell: Tell | None = None
+
+    def tell(self, tell: Tell) -> None:
+        """Say through this that one was touched."""
+        self._tell = tell
 
     async def start(self) -> None:
         """Read which there are.
@@ -211,6 +222,22 @@ class Canaries:
                 },
             )
         )
+        if self._tell is not None:
+            planted = ", ".join(sorted(found))
+            self._tell(
+                DETECTOR,
+                Sighting(
+                    strength=Strength.STRONG,
+                    usual="nobody has a reason to touch it",
+                    seen=f"{planted} {_HOW[what]}",
+                    after=1,
+                    records=(ticket.id,),
+                ),
+                workload=live.run.workload,
+                run=run,
+                upstream=upstream,
+                name=name,
+            )
         await self._runs.join_labels(live, _MET, source=ticket.id)
 
     async def _look(self) -> None:
@@ -265,4 +292,4 @@ def _size(value: JSON, enough: int) -> int:
     return total
 
 
-__all__ = ["Canaries", "Planted"]
+__all__ = ["DETECTOR", "Canaries", "Planted"]

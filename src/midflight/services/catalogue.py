@@ -207,6 +207,14 @@ class Catalogue:
         """The pin of a definition, whether or not it is served."""
         return self._pins.get((upstream, kind, name))
 
+    def drifted(self, upstream: str, kind: PinnedKind) -> Mapping[str, str]:
+        """What is served otherwise than it is pinned: the digest that is served, by name."""
+        return {
+            key[2]: self._digests[key]
+            for key in self._pins
+            if key[:2] == (upstream, kind) and self._state(key) is PinState.DRIFTED
+        }
+
     async def ensure(self, upstream: str) -> None:
         """Have the catalogue of an upstream younger than `max_age_s`, if the upstream lets us.
 

@@ -391,7 +391,8 @@ class Guard:
                 live.look()  # nor into what follows an ended run, which has not its labels
             flight.completed = True
             # As the upstream says it: an error in place of what is not delivered undoes nothing.
-            if is_undone(said):
+            case.undone = is_undone(said)
+            if case.undone:
                 await self._flow.undone(flow, target, action)
             case.result = self._obligations.keep(case, reply)
             state = Terminal.FAILED if reply.error is not None else Terminal.DONE

@@ -48,6 +48,7 @@ class Case:
         "run_facts",
         "shadow",
         "target",
+        "undone",
         "unnamed",
         "use",
         "workload",
@@ -86,6 +87,8 @@ class Case:
         """Ids of the leases whose credentials go with it."""
         self.placeholders: frozenset[str] = frozenset()
         """Credentials that its arguments name, where they may."""
+        self.undone = False
+        """The upstream says that it did nothing."""
         self.unnamed = False
         """Its name is the caller's, and holds what must be kept nowhere."""
 

@@ -28,6 +28,7 @@ from midflight.services.guard_case import Case
 from midflight.services.obligations import Obligations
 from midflight.services.ports.upstream import ClientRequest, Reply, Sink
 from midflight.services.runs import Runs
+from midflight.services.suspicion import Suspicion
 
 Judge: TypeAlias = Callable[[Case, Action], Awaitable[None]]
 
@@ -54,6 +55,11 @@ class Observing:
         self._flow = flow
         self._obligations = obligations
         self._canaries = canaries
+        self._suspicion: Suspicion | None = None
+
+    def suspect_with(self, suspicion: Suspicion) -> None:
+        """Look at what strangers wrote for instructions, too."""
+        self._suspicion = suspicion
 
     async def notice(self, run: str, upstream: str, method: str, params: JSONObject) -> JSONObject:
         """A message of an upstream that belongs to no action is about to reach a run.
@@ -73,6 +79,8 @@ class Observing:
             labels = labels.join(self._flow.told(upstream))
         await self._runs.join_labels(live, labels, source=f"notice of {upstream}")
         await self._canaries.told(live, upstream, method, params)
+        if self._suspicion is not None and labels.untrusted:
+            await self._suspicion.look(live, params, upstream=upstream, name=method, record="")
         live.look()
         return params
 
@@ -87,6 +95,7 @@ class Observing:
         )
         await self._runs.join_labels(case.live, labels, source=case.intent)
         await self._canaries.arriving(case, said)
+        await self._suspect(case, said, labels)
         case.live.look()
         if case.flight is not None:
             case.flight.look()
@@ -109,8 +118,18 @@ class Observing:
         )
         await self._runs.join_labels(case.live, labels, source=case.intent)
         await self._canaries.arriving(case, result)
+        await self._suspect(case, result, labels)
         await self._flow.mark_made(case.live, case.target, case.action, said.result or {})
         return reply
+
+    async def _suspect(self, case: Case, said: JSONObject, labels: Labels) -> None:
+        if self._suspicion is None or not labels.untrusted:
+            return
+        assert case.live is not None
+        action = case.action
+        await self._suspicion.look(
+            case.live, said, upstream=action.upstream, name=case.name, record=case.intent
+        )
 
 
 class ObservedSink:

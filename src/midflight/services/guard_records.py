@@ -211,6 +211,7 @@ class CaseRecords:
             labels=BOTTOM if live is None else live.labels,
             bytes_out=0 if flight is None else flight.sent,
             bytes_in=0 if flight is None else flight.received,
+            undone=case.undone,
             peer=caller.peer,
             proof=caller.proof,
             token=caller.token,

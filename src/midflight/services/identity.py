@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from midflight.domain.errors import Misconfigured, Unauthenticated, Unavailable
+from midflight.domain.errors import Misconfigured, NotHolder, Unauthenticated, Unavailable
 from midflight.domain.identity import Author, Caller, spiffe_id
 from midflight.domain.value import JSONObject
 from midflight.services.ports.clock import Clock
@@ -23,7 +23,7 @@ from midflight.services.ports.keys import TokenSigner
 from midflight.services.ports.proofs import Proofs, TokenClaims
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
-from midflight.services.presented import Credentials, presented, refuse_needless_proof
+from midflight.services.presented import Credentials, Stolen, presented, refuse_needless_proof
 from midflight.services.svid_callers import SvidCallers, SvidProof
 from midflight.services.token_mint import DEFAULT_TTL_S, Given, MintedToken, TokenMint
 
@@ -100,10 +100,15 @@ class Identity:
         self._bound = cached_tokens
         self._svids: SvidCallers | None = None
         self._verified: dict[bytes, TokenClaims] = {}
+        self._stolen: list[Stolen] = []
 
     def believe(self, svids: SvidCallers) -> None:
         """Let callers prove themselves by an SVID, too; before this none does."""
         self._svids = svids
+
+    def on_stolen(self, listener: Stolen) -> None:
+        """Tell of tokens that hold and were shown by somebody who is not their holder."""
+        self._stolen.append(listener)
 
     # For the gateway
 
@@ -128,15 +133,11 @@ class Identity:
             if self._svids is not None and not self._proofs.is_access_token(token):
                 return self._by_jwt_svid(self._svids, scheme, token, credentials, now=now)
             claims = self._verify(token, key, now)
-        if claims.certificate is not None:
-            self._check_certificate(claims.certificate, credentials)
-        else:
-            self._refuse_strange_certificate(claims.workload, credentials, now)
-        bound_to = claims.thumbprint
-        if bound_to is not None:
-            await self._spend_proof(scheme, token, bound_to, credentials, now)
-        else:
-            refuse_needless_proof(scheme, credentials)
+        try:
+            await self._check_holder(scheme, token, claims, credentials, now=now)
+        except NotHolder as error:
+            self._not_holder(claims, credentials, error)
+            raise
         return Caller(
             workload=claims.workload,
             run=claims.run,
@@ -263,19 +264,43 @@ class Identity:
     ) -> Caller:
         refuse_needless_proof(scheme, credentials)
         proof = svids.of_token(token, now)
-        self._refuse_strange_certificate(proof.workload, credentials, now)
+        try:
+            self._refuse_strange_certificate(proof.workload, credentials, now)
+        except NotHolder as error:
+            self._not_holder(proof, credentials, error)
+            raise
         return _caller(proof, how="jwt-svid", credentials=credentials)
+
+    async def _check_holder(
+        self, scheme: str, token: str, claims: TokenClaims, credentials: Credentials, *, now: float
+    ) -> None:
+        """Whether whoever shows the token has what it is bound to."""
+        if claims.certificate is not None:
+            self._check_certificate(claims.certificate, credentials)
+        else:
+            self._refuse_strange_certificate(claims.workload, credentials, now)
+        if claims.thumbprint is not None:
+            await self._spend_proof(scheme, token, claims.thumbprint, credentials, now)
+        else:
+            refuse_needless_proof(scheme, credentials)
+
+    def _not_holder(
+        self, shown: TokenClaims | SvidProof, credentials: Credentials, error: NotHolder
+    ) -> None:
+        run, peer, why = shown.run or "", credentials.peer, error.message
+        for tell in self._stolen:
+            tell(workload=shown.workload, run=run, token=shown.token, peer=peer, why=why)
 
     def _check_certificate(self, bound_to: str, credentials: Credentials) -> None:
         """RFC 8705 §3: the certificate of the connection is the one that the token is bound to."""
         if not credentials.certificates:
-            raise Unauthenticated(
+            raise NotHolder(
                 "This access token is bound to a certificate, and none was shown.",
                 hint="Connect with the certificate that it was issued for (RFC 8705).",
             )
         shown = self._proofs.certificate_thumbprint(credentials.certificates[0])
         if not hmac.compare_digest(shown, bound_to):
-            raise Unauthenticated(
+            raise NotHolder(
                 "This access token is bound to another certificate than was shown.",
                 hint="Connect with the certificate that it was issued for (RFC 8705).",
             )
@@ -294,7 +319,7 @@ class Identity:
         except Unauthenticated:
             return
         if shown.workload != workload:
-            raise Unauthenticated(
+            raise NotHolder(
                 "The token is of another workload than the client certificate.",
                 hint="Use a token of the workload that connects.",
             )
@@ -303,13 +328,14 @@ class Identity:
         self, scheme: str, token: str, bound_to: str, credentials: Credentials, now: float
     ) -> None:
         if scheme != "dpop":
-            raise Unauthenticated(
+            raise NotHolder(
                 "This access token is bound to a key and is no bearer token.",
                 hint="Present it with the DPoP scheme and a proof (RFC 9449).",
             )
         presented = list(credentials.dpop)
         if len(presented) != 1:
-            raise Unauthenticated(
+            refusal = Unauthenticated if presented else NotHolder
+            raise refusal(
                 "The request needs exactly one DPoP header.", challenge="invalid_dpop_proof"
             )
         proof = self._proofs.verify_proof(
@@ -324,7 +350,7 @@ class Identity:
             REPLAY_PURPOSE, proof.replay_key, until=proof.until, now=int(now)
         )
         if not fresh:
-            raise Unauthenticated(
+            raise NotHolder(
                 "The DPoP proof has been used before.",
                 hint="Make a new proof with a new jti for each request.",
                 challenge="invalid_dpop_proof",

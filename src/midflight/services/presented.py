@@ -5,7 +5,7 @@ Values and rules without I/O. Above: `identity.py`, which says whether it holds.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from midflight.domain.errors import Unauthenticated
 from midflight.domain.value import Value
@@ -39,6 +39,14 @@ class Credentials(Value):
 
     def __rich_repr__(self) -> Any:
         yield "peer", self.peer
+
+
+class Stolen(Protocol):
+    """Is told of a token that holds, and was shown by somebody who is not its holder."""
+
+    def __call__(self, *, workload: str, run: str, token: str, peer: str, why: str) -> None:
+        """`token` is its id, `why` the refusal's sentence; `run` is empty for none."""
+        ...
 
 
 def presented(credentials: Credentials) -> tuple[str, str]:
@@ -82,4 +90,4 @@ def refuse_needless_proof(scheme: str, credentials: Credentials) -> None:
         )
 
 
-__all__ = ["Credentials", "presented", "refuse_needless_proof"]
+__all__ = ["Credentials", "Stolen", "presented", "refuse_needless_proof"]

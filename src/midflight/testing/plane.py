@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
+from midflight.adapters.credentials.decoy import DecoyBackend
 from midflight.adapters.credentials.memory import MemoryServer
 from midflight.adapters.credentials.oauth import SubjectToken
 from midflight.adapters.credentials.sealed import SealedBackend
@@ -20,10 +21,12 @@ from midflight.adapters.store.memory import MemoryStore
 from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.apps.compose_backends import RequestSigners
 from midflight.apps.compose_broker import BrokerParts
+from midflight.apps.compose_detectors import watch
 from midflight.apps.compose_responses import Responding
 from midflight.domain.decision import Decision, Permit
 from midflight.domain.errors import MidflightError
 from midflight.domain.identity import Workload
+from midflight.domain.lease import DECOY
 from midflight.domain.records import Record
 from midflight.domain.revocation import Revocation
 from midflight.domain.run import RunState
@@ -36,6 +39,7 @@ from midflight.services.catalogue import Catalogue
 from midflight.services.counterparties import Counterparties
 from midflight.services.delegation import Delegation
 from midflight.services.detection import Detection, Detector
+from midflight.services.detectors.plain import Plain
 from midflight.services.echoes import Echoes, ScrubbedUpstream
 from midflight.services.flow import Flow
 from midflight.services.flow_marks import Marks
@@ -60,6 +64,7 @@ from midflight.services.runs import Bounds, Runs, over
 from midflight.services.sealing import Sealer
 from midflight.services.survey import Surveyor
 from midflight.services.task_flights import TaskFlights
+from midflight.services.telling import Findings
 from midflight.services.turns import Turns
 from midflight.testing.clock import FakeClock
 from midflight.testing.engine import FixedEngine
@@ -90,8 +95,9 @@ class MemoryPlane:
         subject_token: SubjectToken | None = None,
         lists_with: str | None = None,
         detectors: Sequence[Detector] = (),
+        plain: Plain | None = None,
     ) -> None:
-        """Wire it; `start` it before use.
+        """Wire it; `start` it before use. `plain`: detectors beside `detectors`.
 
         Leases of its own broker are placed with `lists_with`, which is as of `[[upstream]]`, and
         those of `leases` otherwise.
@@ -150,13 +156,13 @@ class MemoryPlane:
             engine=self.engine,
             interruption=self.interruption,
             monitors=self.monitors,
-            makers=makers or {"memory": self.server.maker, "sealed": SealedBackend},
+            makers=makers
+            or {"memory": self.server.maker, "sealed": SealedBackend, DECOY: DecoyBackend},
             subject_token=subject_token,
         )
         self.broker, self.credentials = leasing.broker, leasing.credentials
         self.reaper, self.sealed_secrets = leasing.reaper, leasing.sealed
         self.logins = leasing.logins
-        upstreams = {upstream.name: upstream}
         self.echoes = Echoes(recorder=self.ledger, clock=self.clock, telemetry=self.telemetry)
         upstreams: dict[str, Upstream] = {upstream.name: ScrubbedUpstream(upstream, self.echoes)}
         self.catalogue = Catalogue(
@@ -237,7 +243,17 @@ class MemoryPlane:
             names = {upstream.name: lists_with} if lists_with else {}
             self.lending = leasing.lending(self.injecting, to=self.catalogue, names=names)
         self.detection = Detection(
-            detectors, recorder=self.ledger, clock=self.clock, telemetry=self.telemetry
+            (*detectors, *(() if plain is None else plain.all)),
+            recorder=self.ledger,
+            clock=self.clock,
+            telemetry=self.telemetry,
+        )
+        self.findings = watch(
+            plain or Plain(),
+            Findings(self.detection, clock=self.clock, current=self.inventory.current),
+            canaries=self.canaries,
+            catalogue=self.catalogue,
+            broker=self.broker,
         )
         self.baselines = Baselines(
             detectors, store=self.store, recorder=self.ledger, clock=self.clock

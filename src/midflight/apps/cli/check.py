@@ -40,11 +40,13 @@ def check(
     """
     import msgspec
 
+    from midflight.apps.compose_detectors import sequence_rules
     from midflight.apps.compose_offline import policy_compiler
     from midflight.services.policy import check_directory
 
     session = Session.of(context)
     where = session.settings().policy.directory if directory is None else directory
+    sequence_rules(where)  # says what is wrong with `sequences.toml`, as the start would
     targets, trouble = _pinned(session)
     report = check_directory(policy_compiler(), where, targets or [])
     if as_json:

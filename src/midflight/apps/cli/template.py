@@ -241,6 +241,24 @@ listen = "127.0.0.1:8600"
 # max_of_workload = 200
 # max_of_all = 5000
 
+# [[signals]]                         # who may say by webhook that a run looks wrong
+# name = "classifier"                 # at /signals/classifier; docs/detectors.md
+# secret = "env:CLASSIFIER_SECRET"    # whsec_..., as Standard Webhooks writes it
+# previous_secret = "env:CLASSIFIER_SECRET_BEFORE"
+# workloads = ["spiffe://midflight.internal/agents/*"]
+# owners = ["*"]                      # where both are given, both must match
+# max_strength = "fair"               # weak, fair or strong: how much its word counts at most
+# per_minute = 60
+
+[elsewhere]
+# Networks that are one place each when a token is used from several addresses.
+# one_place = ["10.0.0.0/8"]
+
+[injection_text]
+# Rules that notice instructions in results: a label and a weak finding, nothing is blocked by them.
+# rules = "off"                       # or "toolwall": pip install 'midflight[injection]'
+# threshold = 0.6
+
 [telemetry]
 # otlp_endpoint = "http://127.0.0.1:4318"
 # metrics = true

@@ -10,7 +10,7 @@ from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
 from midflight.domain.errors import Conflict, Forbidden, Malformed, MidflightError, NotFound
-from midflight.domain.lease import Credential, Injection, Revocability
+from midflight.domain.lease import DECOY, Credential, Injection, Revocability
 from midflight.domain.value import JSON, JSONObject, Value
 from midflight.services.lease_ending import limited
 from midflight.services.ports.logins import LogsIn
@@ -204,7 +204,7 @@ class CredentialVerbs:
             added_at=credential.added_at,
             age_s=max(0, int(self._clock.now()) - credential.added_at),
             revocability=revocability,
-            is_static=revocability is Revocability.NEVER,
+            is_static=revocability is Revocability.NEVER and credential.backend != DECOY,
         )
 
     def operations(self) -> Sequence[Operation[Any]]:

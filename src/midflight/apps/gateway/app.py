@@ -8,6 +8,7 @@
     /freeze                                               the control stream of in-process clients
     /ci/end                                               a job says that it has ended
     /spiffe/bundle                                        our trust bundle, for federation
+    /signals/NAME                                         signed words about a run: `signals.py`
     /healthz, /readyz; /metrics from this machine only    for operators; no secrets
 
 Every request: Host and Origin first, then the proof, then the body; so a stranger costs no parsing.

@@ -15,6 +15,7 @@ import uvloop
 from midflight.apps.compose import Plane
 from midflight.apps.compose_injection import keep_memory_private
 from midflight.apps.compose_parts import parts
+from midflight.apps.compose_signals import signal_fronts
 from midflight.apps.control.main import control_app
 from midflight.apps.gateway.app import GatewayApp, Page
 from midflight.apps.gateway.attest import AttestFront
@@ -151,6 +152,7 @@ def fronts(plane: Plane, *, noise: Noise) -> dict[str, App]:
     found: dict[str, App] = {
         **hook_fronts(plane, noise=noise),
         **ssf_fronts(plane, noise=noise),
+        **signal_fronts(plane, noise=noise),
         FREEZE: FreezeFront(plane, public_url=plane.settings.public_url, noise=noise),
     }
     if plane.settings.approvals.page:

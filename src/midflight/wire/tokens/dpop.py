@@ -14,7 +14,7 @@ import re
 import msgspec
 
 from midflight.domain import jose
-from midflight.domain.errors import Malformed, Unauthenticated
+from midflight.domain.errors import Malformed, NotHolder, Unauthenticated
 from midflight.domain.value import Value
 from midflight.wire.tokens.htu import same_target
 from midflight.wire.tokens.jwk import public_key, thumbprint
@@ -69,15 +69,16 @@ def verify_proof(
         now: Unix seconds.
 
     Raises:
-        Unauthenticated: with challenge `invalid_dpop_proof`.
+        Unauthenticated: with challenge `invalid_dpop_proof`; `NotHolder` if it proves another key
+            or was made for something else.
     """
     claims = _signed_claims(text, bound_to)
     if claims is None:
-        raise _refused("The DPoP proof does not verify with the key that the token is bound to.")
+        raise _borrowed("does not verify with the key that the token is bound to")
     if claims.htm != method or not same_target(claims.htu, url):
-        raise _refused("The DPoP proof is for another request.")
+        raise _borrowed("is for another request")
     if claims.ath != jose.token_hash(token):
-        raise _refused("The DPoP proof is for another access token.")
+        raise _borrowed("is for another access token")
     return _proof(claims, bound_to, now)
 
 
@@ -152,6 +153,10 @@ def _header_is_plain(jws: Jws) -> bool:
         and header["alg"] in ALGORITHMS
         and isinstance(header["jwk"], dict)
     )
+
+
+def _borrowed(how: str) -> NotHolder:
+    return NotHolder(f"The DPoP proof {how}.", challenge="invalid_dpop_proof")
 
 
 def _refused(message: str, *, hint: str = "") -> Unauthenticated:

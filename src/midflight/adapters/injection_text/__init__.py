@@ -1,0 +1,1 @@
+"""Rules that notice instructions in text, of libraries that do."""

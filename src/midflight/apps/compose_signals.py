@@ -1,0 +1,52 @@
+"""Wires signals from elsewhere: sources of the settings, their secrets, and the door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from midflight.apps.gateway.noise import Noise
+from midflight.apps.gateway.signals import PREFIX, SignalFront
+from midflight.apps.server.asgi import App
+from midflight.services.signals import Signals
+from midflight.wire.webhook import secret_of
+
+if TYPE_CHECKING:
+    from midflight.apps.compose import Plane
+
+
+def signal_fronts(plane: Plane, *, noise: Noise) -> dict[str, App]:
+    """The door for signals, where any source is set up.
+
+    Raises:
+        Misconfigured: a secret cannot be read, or is none.
+    """
+    sections = plane.settings.signals
+    if not sections:
+        return {}
+    store = plane.parts.store
+
+    async def workload_of(run: str) -> str:
+        stored = await store.get_run(run)
+        return "" if stored is None else stored.run.workload
+
+    signals = Signals(
+        [section.source() for section in sections],
+        tell=plane.watching.findings.tell,
+        store=store,
+        recorder=plane.ledger,
+        clock=plane.clock,
+        current=plane.inventory.current,
+        workload_of=workload_of,
+    )
+    secrets = {
+        section.name: [
+            secret_of(each.read(), named=f"signals.{section.name}: {each}")
+            for each in (section.secret, section.previous_secret)
+            if each is not None
+        ]
+        for section in sections
+    }
+    return {PREFIX: SignalFront(signals, secrets=secrets, noise=noise, clock=plane.clock)}
+
+
+__all__ = ["signal_fronts"]

@@ -1,0 +1,88 @@
+"""`[[signals]]`: who may say by webhook that a run looks wrong, and of whom.
+
+    [[signals]]
+    name = "classifier"
+    secret = "file:/run/secrets/classifier"
+    workloads = ["spiffe://example.org/agents/*"]
+
+`secret` is where the secret is, never the secret. While it is changed, `previous_secret` holds too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from midflight.apps.settings_sections import BASE, Section
+from midflight.apps.settings_values import Reference, reference
+from midflight.domain.finding import Strength
+from midflight.domain.signal import SignalSource
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}\Z")
+
+
+def _secret(value: Any) -> Reference:
+    if isinstance(value, Reference):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("is not where a secret is: env:NAME or file:PATH")  # noqa: TRY004 -- pydantic collects ValueError only
+    found = reference(value, named="secret", base=BASE.get())
+    if not found.secret:
+        raise ValueError("is not where a secret is: env:NAME or file:PATH")
+    return found
+
+
+Secret = Annotated[Reference, BeforeValidator(_secret)]
+
+
+class SignalSection(Section):
+    """`[[signals]]`: one source."""
+
+    name: str
+    # Where its secret is: whsec_ and base64, as Standard Webhooks writes it.
+    secret: Secret
+    # The one before, while senders change to the new one.
+    previous_secret: Secret | None = None
+    # Patterns of those it may speak of; where both are given, both must match.
+    workloads: tuple[str, ...] = Field(default=(), max_length=64)
+    owners: tuple[str, ...] = Field(default=(), max_length=64)
+    max_strength: Literal["weak", "fair", "strong"] = "fair"
+    per_minute: int = Field(default=60, ge=1, le=6_000)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if _NAME.match(value) is None:
+            raise ValueError("is not 1 to 32 lower-case letters, digits and dashes")
+        return value
+
+    @model_validator(mode="after")
+    def _check_about(self) -> Self:
+        if not self.workloads and not self.owners:
+            raise ValueError("names nobody to speak of: give workloads, owners or both")
+        return self
+
+    def source(self) -> SignalSource:
+        """The source as a value."""
+        return SignalSource(
+            name=self.name,
+            workloads=self.workloads,
+            owners=self.owners,
+            max_strength=Strength[self.max_strength.upper()],
+            per_minute=self.per_minute,
+        )
+
+
+def _check_names(sections: tuple[SignalSection, ...]) -> tuple[SignalSection, ...]:
+    names = [section.name for section in sections]
+    if len(set(names)) != len(names):
+        raise ValueError("two of them have the same name")
+    return sections
+
+
+Signals = Annotated[tuple[SignalSection, ...], AfterValidator(_check_names)]
+"""All `[[signals]]`."""
+
+__all__ = ["SignalSection", "Signals"]

@@ -1,0 +1,60 @@
+"""What detectors keep of runs, workloads and tokens: so many and no more.
+
+Whoever makes a million runs costs no memory: what was looked at longest ago goes first. What goes
+is forgotten, so a bound is also how many can be watched at once; detectors say theirs.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+RUNS = 10_000
+"""Runs, tokens or tools of runs that one detector keeps something of."""
+WORKLOADS = 4_096
+"""Workloads or owners that it does."""
+
+
+class Kept(Generic[K, V]):
+    """Values by key, at most `bound`; made when first asked for."""
+
+    __slots__ = ("_bound", "_make", "_values")
+
+    def __init__(self, make: Callable[[], V], *, bound: int) -> None:
+        """`make` is what a key begins with."""
+        self._make = make
+        self._bound = bound
+        self._values: OrderedDict[K, V] = OrderedDict()
+
+    def of(self, key: K) -> V:
+        """The value of a key, which is now the one that was looked at last."""
+        found = self._values.get(key)
+        if found is not None:
+            self._values.move_to_end(key)
+            return found
+        while len(self._values) >= self._bound:
+            self._values.popitem(last=False)
+        made = self._values[key] = self._make()
+        return made
+
+    def get(self, key: K) -> V | None:
+        """The value of a key, if it is kept."""
+        return self._values.get(key)
+
+    def drop(self, key: K) -> None:
+        """Forget a key."""
+        self._values.pop(key, None)
+
+    def items(self) -> Iterator[tuple[K, V]]:
+        """All that is kept, oldest look first."""
+        return iter(list(self._values.items()))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+__all__ = ["RUNS", "WORKLOADS", "Kept"]
