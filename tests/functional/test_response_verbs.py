@@ -17,7 +17,6 @@ from midflight.domain.identity import Caller
 from midflight.services.guard import Performed, Refused
 from midflight.testing import ListSink, call
 
-
 BROKEN = '[[response]]\nrespond = "sleep"\nscope = "owner"\n'
 MILD = '[[response]]\ndetector = "probing"\nrespond = "note"\n'
 
