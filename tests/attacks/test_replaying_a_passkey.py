@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -23,6 +24,8 @@ from hypothesis import strategies as st
 
 from midflight.adapters.login.passkeys import WebauthnPasskeys
 from midflight.domain.errors import Unauthenticated
+from midflight.services.sign_in_challenges import SignInChallenges
+from midflight.testing import FakeClock
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +54,40 @@ async def test_a_response_is_good_once(served: Approving, one: Device) -> None:
     own = Form((await thief.get("/approve")).text).to("/approve/sign-in", passkey=True)
     mixed = {**own["fields"], "response": fields["response"]}
     assert (await thief.post(own["action"], **mixed)).status_code == 401
+
+
+async def test_strangers_however_many_push_no_challenge_out(served: Approving, one: Device) -> None:
+    browser = await with_passkey(served, "ada", one, "team-one")
+    form = Form((await browser.get("/approve")).text).to("/approve/sign-in", passkey=True)
+    for _ in range(10_001):
+        await served.plane.approvers.factors.ask_passkey()
+    fields = {**form["fields"], "response": one.ask(form)}
+    assert (await browser.post(form["action"], **fields)).status_code == 303
+
+
+async def test_one_response_sent_twice_at_once_signs_one_in(served: Approving, one: Device) -> None:
+    browser = await with_passkey(served, "ada", one, "team-one")
+    form = Form((await browser.get("/approve")).text).to("/approve/sign-in", passkey=True)
+    # As from an authenticator without a counter, so that nothing but the challenge tells.
+    fields = {**form["fields"], "response": one.ask(form, count=-1)}
+    tried = [served.browser().post(form["action"], **fields) for _ in range(5)]
+    answers = [answer.status_code for answer in await asyncio.gather(*tried)]
+    assert sorted(answers) == [303, 401, 401, 401, 401]
+
+
+@pytest.mark.parametrize("ticket", ["", "x", "AAAA", "A" * 75, "A" * 10_000, "\u00e9"])
+def test_a_ticket_that_is_none_has_no_challenge(ticket: str) -> None:
+    clock = FakeClock()
+    mine, others = SignInChallenges(clock=clock), SignInChallenges(clock=clock)
+    assert mine.of(ticket) is None
+    made, challenge = mine.new()
+    assert mine.of(made) == challenge
+    assert others.of(made) is None
+    for at in range(0, len(made), 7):
+        bent = made[:at] + ("B" if made[at] == "A" else "A") + made[at + 1 :]
+        assert mine.of(bent) is None
+    clock.advance(121)
+    assert mine.of(made) is None
 
 
 async def test_a_challenge_is_short_lived(served: Approving, one: Device) -> None:

@@ -245,6 +245,12 @@ async def test_pages_load_nothing_cannot_be_framed_and_run_one_script(tmp_path: 
         assert "http" not in script.text
 
 
+async def test_it_is_not_there_where_it_is_not_wanted(tmp_path: Path) -> None:
+    async with approving(tmp_path, approvals={"page": False}) as served:
+        for path in ("/approve", "/approve/enroll", "/approve/passkey.js"):
+            assert (await served.browser().get(path)).status_code == 404
+
+
 async def test_what_was_enrolled_and_by_whom_is_on_record(tmp_path: Path) -> None:
     async with approving(tmp_path) as served:
         await served.person("ada", "team-one")

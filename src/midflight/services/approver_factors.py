@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Sequence
 
 from pyotp import random_base32
 from pyotp.exceptions import OTPVerificationError
@@ -27,12 +28,11 @@ from midflight.services.ports.clock import Clock
 from midflight.services.ports.passkeys import Passkeys
 from midflight.services.ports.recorder import Recorder
 from midflight.services.sealing import Sealer
+from midflight.services.sign_in_challenges import SignInChallenges
 
 CHALLENGE_S = 120.0
 ENROLLING_S = 600.0
 STEP_S = 30
-SIGN_IN = "sign-in"
-"""What a challenge is for that nobody has been signed in for yet."""
 _CODE = re.compile(r"[0-9]{6}\Z")
 _NOBODY = random_base32()
 
@@ -101,8 +101,7 @@ class Factors:
         self._passkeys = passkeys
         self._attempts = attempts
         self._issuer = issuer
-        # Apart: strangers, however many, forget no challenge of somebody who is signed in.
-        self._strangers: Held[_Challenge] = Held(clock=clock, seconds=CHALLENGE_S)
+        self._sign_in = SignInChallenges(clock=clock)
         self._signed_in: Held[_Challenge] = Held(clock=clock, seconds=CHALLENGE_S)
         self._secrets: Held[_NewSecret] = Held(clock=clock, seconds=ENROLLING_S)
 
@@ -143,22 +142,24 @@ class Factors:
         await self._store.add_passkey(passkey, limit=MAX_PASSKEYS)
         await self._enrolled(approver, proof, {"factor": passkey.proof})
 
-    async def ask_passkey(
-        self, approver: Approver | None = None, *, use: str = SIGN_IN
-    ) -> Question:
-        """Options to show a passkey: any, or one of an account for what `use` names."""
-        challenge = secrets.token_bytes(32)
-        held = self._strangers if approver is None else self._signed_in
-        known = () if approver is None else await self._store.list_passkeys(approver.name)
+    async def ask_passkey(self, approver: Approver | None = None, *, use: str = "") -> Question:
+        """Options to show a passkey: any, to sign in; or one of an account, for a `use`."""
+        if approver is None:
+            ticket, challenge = self._sign_in.new()
+            known: Sequence[Passkey] = ()
+        else:
+            challenge = secrets.token_bytes(32)
+            ticket = self._signed_in.put(_Challenge(challenge=challenge, use=use))
+            known = await self._store.list_passkeys(approver.name)
         return Question(
-            ticket=held.put(_Challenge(challenge=challenge, use=use)),
+            ticket=ticket,
             options=self._passkeys.request(
                 challenge=challenge, allowed=[each.id for each in known]
             ),
         )
 
     async def by_passkey(
-        self, response: str, *, ticket: str, use: str = SIGN_IN, of: Approver | None = None
+        self, response: str, *, ticket: str, use: str = "", of: Approver | None = None
     ) -> Proved:
         """Whose passkey answered; `of` somebody, if it must be his.
 
@@ -166,7 +167,11 @@ class Factors:
             Unauthenticated: it does not answer a challenge that was made for this, is nobody's
                 here, or its counter went back: then it may have been copied.
         """
-        challenge = self._taken(self._strangers if of is None else self._signed_in, ticket, use)
+        challenge = (
+            self._sign_in.of(ticket) if of is None else self._taken(self._signed_in, ticket, use)
+        )
+        if challenge is None:
+            raise _over()
         credential, handle = self._passkeys.named(response)
         passkey = await self._store.get_passkey(credential)
         approver = None if passkey is None else await self._store.get_approver(passkey.approver)
@@ -179,6 +184,8 @@ class Factors:
         count = self._passkeys.asserted(
             response, challenge=challenge, key=passkey.key, count=passkey.count
         )
+        if of is None and not self._sign_in.spend(ticket):
+            raise _over()
         if not await self._store.count_passkey(passkey.id, before=passkey.count, after=count):
             raise Unauthenticated("This passkey was shown twice at once.")
         return Proved(approver=approver, proof=passkey.proof)
@@ -268,7 +275,7 @@ class Factors:
     def _taken(held: Held[_Challenge], ticket: str, use: str) -> bytes:
         found = held.take(ticket)
         if found is None or not hmac.compare_digest(found.use.encode(), use.encode()):
-            raise Unauthenticated("This challenge is over.", hint="Try again.")
+            raise _over()
         return found.challenge
 
     async def _enrolled(self, approver: Approver, proof: str, details: JSONObject) -> None:
@@ -284,6 +291,10 @@ class Factors:
         await ticket.durable()
 
 
+def _over() -> Unauthenticated:
+    return Unauthenticated("This challenge is over.", hint="Try again.")
+
+
 def _handle(name: str) -> bytes:
     """The user handle (WebAuthn §4): says nothing to who does not know the names here."""
     return hashlib.sha256(b"midflight approver " + name.encode()).digest()
@@ -294,4 +305,4 @@ def _seal_key(name: str) -> str:
     return f"approver:{name}"
 
 
-__all__ = ["CHALLENGE_S", "SIGN_IN", "STEP_S", "CodeSecret", "Factors", "Proved", "Question"]
+__all__ = ["CHALLENGE_S", "STEP_S", "CodeSecret", "Factors", "Proved", "Question"]

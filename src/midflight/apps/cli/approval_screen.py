@@ -15,7 +15,7 @@ from typing import Any
 from midflight.apps.cli.output import visible
 from midflight.apps.cli.run import labels
 from midflight.apps.durations import iso
-from midflight.domain.approval import NOT_OWNER, OWNER
+from midflight.domain.approval import NOT_OWNER, OWNER, binding_code
 from midflight.domain.provenance import Concern, Origin
 from midflight.domain.traits import KEY_ROLES
 
@@ -84,6 +84,7 @@ def _head(found: dict[str, Any], facts: dict[str, Any]) -> list[str]:
         "run labels": labels(facts["labels"]) + (f", raised by {source}" if source else ""),
         "must agree": ", ".join(_approver(a, found) for a in found["approvers"]),
         "digest": found["digest"],
+        "code": binding_code(found["id"], found["digest"]),
     }
     return [f"{key.ljust(10)}  {_cut(visible(text), HEAD, TAIL)}" for key, text in fields.items()]
 
