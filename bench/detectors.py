@@ -20,7 +20,7 @@ from midflight.services.detection import Detector
 from midflight.services.detectors.standard import standard
 
 WORKLOADS = 100
-RUNS = 25
+RUNS = 40
 """Ended runs of each workload before anything is measured."""
 CALLS = 12
 TOOLS = 15

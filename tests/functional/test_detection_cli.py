@@ -122,6 +122,24 @@ def test_a_baseline_is_there_after_a_restart(
         assert [r for r in second.records("observed") if r["what"] == "baselines.lost"] == []
 
 
+def test_a_run_that_was_fine_is_accepted(plane: RunningPlane) -> None:
+    run = plane.open_run()
+    find(plane, run=run)
+    who = Caller(
+        workload=WORKLOAD, run=run, token="tok_1", proof="bearer", expires_at=4_000_000_000
+    )
+    action = call("read_ticket", upstream="desk", id=1)
+    plane.do(lambda: plane.plane.guard.perform(action, who, sink=ListSink()))
+    assert midflight("baseline", "accept", run).exit_code == 1
+    plane.client.post(f"/v1/runs/{run}/close")
+    assert midflight("baseline", "show", "agents/triage").exit_code == 1
+    assert said("baseline", "accept", run) == {"workload": WORKLOAD}
+    assert said("baseline", "show", "agents/triage")["detectors"][0]["runs"] == 1
+    assert midflight("baseline", "accept", run).exit_code == 1
+    [record] = [r for r in plane.records("changed") if r["what"] == "baseline.accept"]
+    assert record["author"] == OPERATOR
+
+
 def test_findings_are_listed_newest_first(plane: RunningPlane) -> None:
     find(plane, seen="first", strength=Strength.WEAK)
     find(plane, seen="second", detector="canary", run="run_2")

@@ -9,7 +9,9 @@ from detector_kit import AGENT, Worker
 from midflight.adapters.store.memory import MemoryStore
 from midflight.domain.errors import LedgerUnavailable, NotFound, StoreUnavailable
 from midflight.domain.records import Changed, Observed, Record
+from midflight.domain.traits import Effect
 from midflight.services.baselines import (
+    ACCEPT,
     FORGET,
     LOST,
     PARTS_PER_SWEEP,
@@ -18,6 +20,7 @@ from midflight.services.baselines import (
 )
 from midflight.services.detection import Detector
 from midflight.services.detectors.learning import PARTS, part_of
+from midflight.services.detectors.pipeline import WARM_JOBS
 from midflight.services.detectors.standard import standard
 from midflight.testing import OPERATOR, FakeClock
 
@@ -225,3 +228,23 @@ async def test_nobody_forgets_what_is_not_known() -> None:
     with pytest.raises(NotFound):
         await house.baselines.forget(AGENT, OPERATOR)
     assert house.book.records == []
+
+
+async def test_a_run_that_was_fine_is_accepted_and_it_is_recorded_who_did() -> None:
+    house = House()
+    pipeline = Worker(*house.detectors, pipeline=True)
+    for _ in range(WARM_JOBS):
+        pipeline.work(["checkout"])
+    run = pipeline.open()
+    for _ in range(2):
+        pipeline.call("announce", run, effect=Effect.SEND)
+    with pytest.raises(NotFound):
+        await house.baselines.accept(run, OPERATOR)  # it goes on
+    pipeline.end(run)
+    assert await house.baselines.accept(run, OPERATOR) == AGENT
+    [record] = house.book.records
+    assert isinstance(record, Changed)
+    assert (record.what, record.details) == (ACCEPT, {"run": run, "workload": AGENT})
+    assert pipeline.work(["announce"], effects=["announce"]) == []
+    with pytest.raises(NotFound, match="no run"):
+        await house.baselines.accept(run, OPERATOR)

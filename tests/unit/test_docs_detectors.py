@@ -45,6 +45,10 @@ def test_what_is_said_of_baselines_is_so() -> None:
         assert said in words
 
 
+def test_how_many_runs_can_be_accepted_is_so() -> None:
+    assert f"The last {learning.MAX_DOUBTFUL} since the plane was started" in " ".join(TEXT.split())
+
+
 def test_what_is_said_of_burst_is_so() -> None:
     words = section("burst")
     for measure in burst.MEASURES:

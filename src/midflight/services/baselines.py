@@ -20,7 +20,7 @@ from midflight.domain.finding import Finding
 from midflight.domain.identity import Author
 from midflight.domain.records import Changed, Observed
 from midflight.domain.run import RunState
-from midflight.domain.value import Value
+from midflight.domain.value import JSONObject, Value
 from midflight.services.detection import Detector
 from midflight.services.detectors.learning import PARTS, Learner, part_of
 from midflight.services.ports.clock import Clock
@@ -32,6 +32,7 @@ VERSION = 1
 PARTS_PER_SWEEP = 4
 """So many parts are written in one sweep, in turns: all of them may be large."""
 FORGET = "baseline.forget"
+ACCEPT = "baseline.accept"
 LOST = "baselines.lost"
 
 _MAX_OPEN = 1_000_000
@@ -159,19 +160,45 @@ class Baselines:
             StoreUnavailable: it is forgotten here, and stays so once the store answers.
         """
         self.show(workload)
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=FORGET,
-                author=author.name,
-                proof=author.proof,
-                details={"workload": workload},
-            )
-        )
-        await ticket.durable()
+        await self._record(FORGET, author, {"workload": workload})
         for learner in self._learners:
             learner.memory.forget(workload)
         await self._save(part_of(workload))
+
+    async def accept(self, run: str, author: Author) -> str:
+        """Learn from an ended run although something was found in it; its workload.
+
+        On an operator's word, who has looked at it: from then on what it did is as usual as what
+        any other run does.
+
+        Raises:
+            NotFound: nothing is known of it, or not any more: a restart forgets such runs, and
+                only the last ones are kept.
+            LedgerUnavailable: it cannot be recorded, so nothing changes.
+        """
+        workload = next((w for each in self._learners if (w := each.memory.doubtful(run))), "")
+        if not workload:
+            raise NotFound(
+                f"There is no run {run} that was found out and may be learned from.",
+                hint="It must have ended, since the plane was started, and not long ago;"
+                " `midflight finding list` shows runs.",
+            )
+        await self._record(ACCEPT, author, {"run": run, "workload": workload})
+        for learner in self._learners:
+            learner.memory.accept(run)
+        return workload
+
+    async def _record(self, what: str, author: Author, details: JSONObject) -> None:
+        ticket = self._recorder.append(
+            Changed(
+                at=self._clock.now(),
+                what=what,
+                author=author.name,
+                proof=author.proof,
+                details=details,
+            )
+        )
+        await ticket.durable()
 
     def _dirty(self) -> list[int]:
         return sorted({part for learner in self._learners for part in learner.memory.dirty})
@@ -229,6 +256,7 @@ def _unknown(workload: str) -> NotFound:
 
 
 __all__ = [
+    "ACCEPT",
     "FORGET",
     "LOST",
     "PARTS_PER_SWEEP",

@@ -7,7 +7,14 @@ import pytest
 from detector_kit import AGENT, DAY_S, event
 
 from midflight.domain.finding import Finding, Strength
-from midflight.services.detectors.learning import Kept, Memory, Tally, Usual, part_of
+from midflight.services.detectors.learning import (
+    MAX_DOUBTFUL,
+    Kept,
+    Memory,
+    Tally,
+    Usual,
+    part_of,
+)
 
 
 class Counted(Usual):
@@ -167,6 +174,39 @@ def test_days_are_counted_whatever_the_clock_does() -> None:
         calls(kept, f"{run}", at=day * DAY_S)
         kept.run_ended(f"{run}")
     assert (known(kept).days, known(kept).day) == (4, 12)
+
+
+def test_a_doubtful_run_is_learned_from_once_it_is_accepted() -> None:
+    kept = memory()
+    calls(kept, "a", 5)
+    kept.found(finding("a"))
+    kept.accept("a")
+    assert kept.doubtful("a") == ""  # it has not ended
+    kept.run_ended("a")
+    assert kept.doubtful("a") == AGENT
+    kept.accept("a")
+    kept.accept("a")
+    assert (known(kept).runs, known(kept).most) == (1, 5)
+
+
+def test_the_last_doubtful_runs_can_be_accepted() -> None:
+    kept = memory()
+    for number in range(MAX_DOUBTFUL + 1):
+        calls(kept, f"run_{number}")
+        kept.suspect([f"run_{number}"])
+        kept.run_ended(f"run_{number}")
+    assert kept.doubtful("run_0") == ""
+    assert kept.doubtful("run_1") == AGENT
+
+
+def test_what_was_forgotten_meanwhile_stays_so() -> None:
+    kept = memory()
+    calls(kept, "a", 5)
+    kept.suspect(["a"])
+    kept.run_ended("a")
+    kept.forget(AGENT)
+    kept.accept("a")
+    assert kept.usual(AGENT) is None
 
 
 def test_what_is_saved_is_loaded() -> None:

@@ -43,7 +43,7 @@ def test_a_new_call_that_changes_something_is_found_at_once() -> None:
     [said] = worker.work(["checkout", "build", "publish"], effects=["publish"])
     assert said.strength is Strength.FAIR
     assert said.seen == "first call of crm/publish by a job of this pipeline"
-    assert said.usual == "5 tools, in 10 jobs on 1 days"
+    assert said.usual == f"5 tools, in {WARM_JOBS} jobs on 1 days"
     assert said.after == 3
 
 
@@ -61,7 +61,7 @@ def test_what_was_found_is_not_learned() -> None:
 
 def test_a_pipeline_that_is_never_the_same_gets_notes() -> None:
     worker = Worker(Pipeline(), pipeline=True)
-    for number in range(40):
+    for number in range(80):
         worker.work(["checkout", f"step_{number}"], effects=[f"step_{number}"])
     assert worker.said
     assert fair([each for _, each in worker.said]) == []
@@ -87,7 +87,7 @@ def test_a_tool_that_is_called_more_often_is_found() -> None:
     [found] = fair(worker.work(["checkout"] + ["build"] * 40))
     assert found.after == 1 + (1 + MORE) + 1
     assert found.seen == f"{MORE + 2} calls of crm/build by one job"
-    assert found.usual.startswith("at most 1, in 10 jobs")
+    assert found.usual.startswith(f"at most 1, in {WARM_JOBS} jobs")
 
 
 def test_a_new_tool_that_reads_is_found_when_it_is_called_often() -> None:
@@ -147,5 +147,5 @@ def test_what_is_usual_is_said_in_words() -> None:
     usual = pipeline.memory.usual(worker.workload)
     assert usual is not None
     said = list(pipeline.say(usual))
-    assert said[0] == "crm/build: at most 1 calls a job, in 10 jobs"
-    assert said[-1] == "a tool that is new once in 11 jobs"
+    assert said[0] == f"crm/build: at most 1 calls a job, in {WARM_JOBS} jobs"
+    assert said[-1] == f"a tool that is new once in {WARM_JOBS + 1} jobs"

@@ -56,5 +56,9 @@ def test_honest_jobs_are_hardly_ever_more_than_a_note(seed: int) -> None:
         if chance.random() < 0.8:  # the others fail
             names += ["package", "publish"] + ["announce"] * (chance.random() < 0.1)
         said = worker.work(names, effects=["package", "publish", "announce"], pause=2.0)
-        above += any(each.strength >= Strength.FAIR for each in said)
+        if any(each.strength >= Strength.FAIR for each in said):
+            above += 1
+            for detector in worker.detectors:  # an operator has looked at it
+                if isinstance(detector, Learner):
+                    detector.memory.accept(f"run_one_{worker.runs}")
     assert above <= runs // 100

@@ -58,4 +58,22 @@ def forget(
     note(f"{named} is learned anew, from its next run on.")
 
 
+@app.command(epilog="Example: midflight baseline accept run_4kq0wz6m2c")
+def accept(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="The run, as `midflight finding list` names it.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Learn from an ended run although something was found in it: you have looked, and it is fine.
+
+    It counts as any other run from then on. Possible for the last of them since the plane started.
+    It is recorded who did.
+    """
+    done = Session.of(context).client().post("/v1/baseline/accept", run=run)
+    if as_json:
+        print_json(done)
+        return
+    note(f"What it did is usual for {done['workload']}.")
+
+
 __all__ = ["app"]

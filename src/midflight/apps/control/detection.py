@@ -21,6 +21,12 @@ class BaselineOf(Input):
     workload: str
 
 
+class AcceptedRun(Input):
+    """Which run."""
+
+    run: str
+
+
 class WantedFindings(Input):
     """Which findings; `since` is Unix seconds, `strength` the least, 1 (weak) to 3 (strong)."""
 
@@ -48,6 +54,10 @@ class DetectionVerbs:
         """Let a workload be learned anew."""
         await self._baselines.forget(given.workload, operator.author)
         return given
+
+    async def accept_run(self, given: AcceptedRun, operator: Operator) -> BaselineOf:
+        """Learn from a run although something was found in it; whose it was."""
+        return BaselineOf(workload=await self._baselines.accept(given.run, operator.author))
 
     async def list_findings(self, given: WantedFindings, operator: Operator) -> Findings:
         """The last findings, newest first."""
@@ -82,6 +92,14 @@ class DetectionVerbs:
                 act=self.forget_baseline,
             ),
             Operation(
+                method="POST",
+                path="/v1/baseline/accept",
+                summary="Learn from an ended run although something was found in it.",
+                input=AcceptedRun,
+                answer=BaselineOf,
+                act=self.accept_run,
+            ),
+            Operation(
                 method="GET",
                 path="/v1/findings",
                 summary="The last findings, newest first.",
@@ -92,4 +110,4 @@ class DetectionVerbs:
         )
 
 
-__all__ = ["BaselineOf", "DetectionVerbs", "WantedFindings"]
+__all__ = ["AcceptedRun", "BaselineOf", "DetectionVerbs", "WantedFindings"]

@@ -30,6 +30,8 @@ MAX_RUNS = 4_096
 """Open runs with a tally, a detector."""
 MAX_SUSPECTS = 65_536
 """Runs that are remembered as ones to learn nothing from."""
+MAX_DOUBTFUL = 64
+"""Ended runs that taught nothing and may still be accepted, a detector."""
 PARTS = 16
 """Parts that baselines are stored in, so that a change writes a sixteenth of them."""
 
@@ -119,6 +121,7 @@ class Memory(Generic[UsualT, TallyT]):
         self._workloads: OrderedDict[str, Kept[UsualT]] = OrderedDict()
         self._runs: OrderedDict[str, TallyT] = OrderedDict()
         self._suspects: OrderedDict[str, None] = OrderedDict()
+        self._doubtful: OrderedDict[str, TallyT] = OrderedDict()
         self.dirty: set[int] = set()
         """Parts that have changed since they were stored."""
 
@@ -145,10 +148,22 @@ class Memory(Generic[UsualT, TallyT]):
         kept = tally.kept
         if tally.suspect:
             kept.generation += 1
-        elif kept.generation == tally.generation and self._workloads.get(kept.workload) is kept:
-            kept.usual.learned_on(tally.at)
-            self._learn(kept.usual, tally)
-            self.dirty.add(part_of(kept.workload))
+            self._doubtful[run] = tally
+            if len(self._doubtful) > MAX_DOUBTFUL:
+                self._doubtful.popitem(last=False)
+        elif kept.generation == tally.generation:
+            self._take_in(tally)
+
+    def doubtful(self, run: str) -> str:
+        """The workload of an ended run that taught nothing for what was found in it, or empty."""
+        tally = self._doubtful.get(run)
+        return "" if tally is None else tally.kept.workload
+
+    def accept(self, run: str) -> None:
+        """Learn from such a run after all, as from any other."""
+        tally = self._doubtful.pop(run, None)
+        if tally is not None:
+            self._take_in(tally)
 
     def found(self, finding: Finding) -> None:
         """Learn nothing from what something was found in."""
@@ -212,6 +227,13 @@ class Memory(Generic[UsualT, TallyT]):
         """How many workloads, runs and suspects are held, for tests of the bounds."""
         return len(self._workloads), len(self._runs), len(self._suspects)
 
+    def _take_in(self, tally: TallyT) -> None:
+        kept = tally.kept
+        if self._workloads.get(kept.workload) is kept:
+            kept.usual.learned_on(tally.at)
+            self._learn(kept.usual, tally)
+            self.dirty.add(part_of(kept.workload))
+
     def _begin(self, event: Event) -> TallyT:
         kept = self._workloads.get(event.workload)
         if kept is None:
@@ -256,6 +278,7 @@ def part_of(workload: str) -> int:
 
 
 __all__ = [
+    "MAX_DOUBTFUL",
     "MAX_RUNS",
     "MAX_SUSPECTS",
     "MAX_WORKLOADS",

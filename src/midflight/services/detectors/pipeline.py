@@ -7,7 +7,7 @@ settled: hardly any of its jobs brought something new. Otherwise it is `WEAK`; i
 said.
 
 A pipeline that was changed by its people looks like one that was taken over: the finding says what
-is new, and a `midflight baseline forget` after a change makes it learn anew.
+is new, and `midflight baseline accept` that the job was fine.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from midflight.services.detectors.novelty import (
 )
 from midflight.services.detectors.peaks import DAY_S, Peak, at_random
 
-WARM_JOBS = 10
+WARM_JOBS = 30
 """Ended jobs after which something is said."""
-SETTLED = 0.1
+SETTLED = 1 / 30
 """With at most this many new tools a job, one that changes something is `FAIR` at once."""
 NEW_ORDER = 3
 """So many calls in an order that never was are `FAIR`, if they are not to be expected."""
