@@ -176,6 +176,7 @@ class Parts:
         try:
             yield self
         finally:
+            await self.emitting.settle()
             await self.pushing.close()
             await self.fabric.close()
             await self.ledger.close()
@@ -214,14 +215,14 @@ async def send_and_die(folder: Path, moment: str, url: str) -> None:
                 author=OPERATOR,
             )
         while True:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
 
 
 async def take_and_die(folder: Path, moment: str, text: str) -> None:
     async with Parts(folder, Mortal(moment)).running() as parts:
         await parts.receiving.take("idp", text)
         while True:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("moment", moments(SENDING))
@@ -233,7 +234,7 @@ async def test_a_transmitter_that_is_killed_says_everything_to_the_end(
         async with Parts(tmp_path).running() as parts:
             async with asyncio.timeout(20):
                 while await parts.store.count_ssf_events("one"):
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0)
             durable = [each.revocation.id for each in await parts.store.revocations()]
             assert len(durable) >= 1
             kept = await parts.store.get_snapshot(SNAPSHOT)
