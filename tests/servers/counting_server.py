@@ -4,7 +4,7 @@ What it counts are the bytes of the messages of actions: bodies of requests, lin
 end, cut ones included. Tools: `note` answers at once; `hold` never, and heeds no cancellation;
 `late` answers when the test lets it; `work` answers with a task that runs until it is cancelled.
 
-As a program it writes what it counted into the file that it is given, after every line.
+As a program it writes what it counted into the file that it is given, a line for each message.
 """
 
 from __future__ import annotations
@@ -172,31 +172,36 @@ def command(journal: Path) -> dict[str, Any]:
 
 
 def counted_in(journal: Path) -> dict[str, Any]:
-    """What the program over stdio has counted."""
+    """What the program over stdio has counted, in all its processes: one runs for each run."""
     text = journal.read_text(encoding="utf-8") if journal.exists() else ""
-    lines = text.splitlines()
-    return json.loads(lines[-1]) if lines else {"bytes": 0, "calls": [], "cancelled": []}
+    lines = [json.loads(line) for line in text.splitlines()]
+    return {
+        "bytes": sum(line["bytes"] for line in lines),
+        "calls": [line["call"] for line in lines if line["call"]],
+        "cancelled": [line["cancelled"] for line in lines if line["cancelled"]],
+    }
 
 
 def main() -> None:
     """Serve over stdio."""
     counted = Counted()
-    total = 0
-    # Of all children of all runs: each adds lines of its own.
     with Path(sys.argv[1]).open("a", encoding="utf-8") as journal:
         for line in sys.stdin.buffer:
             message = json.loads(line)
-            if message.get("method", "") not in OWN | {"notifications/cancelled"}:
-                total += len(line.rstrip(b"\n"))
-            if "id" in message:
-                result = counted.answer(message)
-                said = {"bytes": total, "calls": counted.calls, "cancelled": counted.cancelled}
-                journal.write(json.dumps(said) + "\n")
-                journal.flush()
-                if result is not None:
-                    answer = {"jsonrpc": "2.0", "id": message["id"], "result": result}
-                    sys.stdout.write(json.dumps(answer) + "\n")
-                    sys.stdout.flush()
+            method, params = message.get("method", ""), message.get("params", {})
+            own = method in OWN | {"notifications/cancelled"}
+            said = {
+                "bytes": 0 if own else len(line.rstrip(b"\n")),
+                "call": params.get("name", ""),
+                "cancelled": params["taskId"] if method == "tasks/cancel" else "",
+            }
+            journal.write(json.dumps(said) + "\n")
+            journal.flush()
+            result = counted.answer(message) if "id" in message else None
+            if result is not None:
+                answer = {"jsonrpc": "2.0", "id": message["id"], "result": result}
+                sys.stdout.write(json.dumps(answer) + "\n")
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":

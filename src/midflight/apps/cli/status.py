@@ -24,9 +24,10 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
         if flights:
             typer.echo("")
             print_table(
-                ("record", "run", "workload", "upstream", "name", "age s", "bytes out"),
+                ("kind", "record", "run", "workload", "upstream", "name", "age s", "bytes out"),
                 [
                     (
+                        f["kind"],
                         f["record"],
                         f["run"],
                         f["workload"],
