@@ -155,7 +155,7 @@ async def test_the_example_of_the_documentation_works(gateway_factory: Any) -> N
     text = (Path(__file__).parents[2] / "docs" / "freeze.md").read_text(encoding="utf-8")
     _, _, rest = text.partition("```python\n")
     given: dict[str, Any] = {}
-    exec(rest.partition("```")[0], given)  # noqa: S102 -- our own documentation
+    exec(rest.partition("```")[0], given)
     async with gateway_factory([]) as gateway:
         run = await gateway.open_run()
         token, steps = await gateway.token(run), list[str]()
