@@ -48,6 +48,7 @@ class Echo(asyncio.Protocol):
     """One connection."""
 
     listed: bytes = b""
+    bytes_of_calls = 0
 
     def __init__(self) -> None:
         self._body = b""
@@ -64,12 +65,16 @@ class Echo(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         message = msgspec.json.decode(self._body)
+        if message["method"] == "tools/call":
+            Echo.bytes_of_calls += len(self._body)
         self._body = b""
         match message["method"]:
             case "server/discover":
                 result: Any = DISCOVERED
             case "tools/list":
                 result = self._tools()
+            case "bench/bytes":
+                result = {"bytes": Echo.bytes_of_calls}
             case "tools/call" if message["params"]["name"] == "hang":
                 return
             case "tools/call":

@@ -1,4 +1,7 @@
-"""The bench's stdio server, of the legacy generation: `look` answers about 1 KB at once."""
+"""The bench's stdio server, of the legacy generation.
+
+`look` answers about 1 KB at once, `hang` never.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,8 @@ def answer(message: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     for line in sys.stdin.buffer:
         message = msgspec.json.decode(line)
+        if message.get("params", {}).get("name") == "hang":
+            continue
         if "id" in message:
             reply = {"jsonrpc": "2.0", "id": message["id"], "result": answer(message)}
             sys.stdout.buffer.write(msgspec.json.encode(reply) + b"\n")

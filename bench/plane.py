@@ -83,8 +83,8 @@ def upstream(*, tools: int = 0) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def plane(url: str, *, count: int = 1_000) -> Iterator[Running]:
-    """A plane in front of the upstream."""
+def plane(url: str, *, count: int = 1_000, more: str = "") -> Iterator[Running]:
+    """A plane in front of the upstream; `more` is TOML."""
     with tempfile.TemporaryDirectory(prefix="midflight-bench-") as name:
         folder = Path(name)
         (folder / "policies").mkdir()
@@ -93,7 +93,7 @@ def plane(url: str, *, count: int = 1_000) -> Iterator[Running]:
         (folder / "midflight.toml").write_text(
             f'[gateway]\nlisten = "127.0.0.1:{port}"\n[identity]\ntrust_domain = "{DOMAIN}"\n'
             "[runs]\nmax_steps = 1000000\n"
-            f'[[upstream]]\nname = "up"\nurl = "{url}"\nreach = "closed"\ntimeout = 600\n'
+            f'[[upstream]]\nname = "up"\nurl = "{url}"\nreach = "closed"\ntimeout = 600\n{more}'
         )
         log = (folder / "log").open("w")
         process = subprocess.Popen(
@@ -132,7 +132,7 @@ def _await(control: ControlClient, process: subprocess.Popen[bytes], folder: Pat
         effect, reach = REVIEWED.get(tool["name"], ("read", "closed"))
         control.post(
             "/v1/tools/pin",
-            upstream="up",
+            upstream=tool["upstream"],
             name=tool["name"],
             digest=tool["digest"],
             effect=effect,

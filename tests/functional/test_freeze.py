@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -148,6 +149,35 @@ async def test_a_stranger_gets_no_stream_and_a_workload_only_so_many(gateway_fac
                 await asyncio.sleep(0)
             async with http.stream("GET", url, headers=headers) as answer:
                 assert answer.status_code == 200
+
+
+async def test_the_example_of_the_documentation_works(gateway_factory: Any) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "freeze.md").read_text(encoding="utf-8")
+    _, _, rest = text.partition("```python\n")
+    given: dict[str, Any] = {}
+    exec(rest.partition("```")[0], given)
+    async with gateway_factory([]) as gateway:
+        run = await gateway.open_run()
+        token, steps = await gateway.token(run), list[str]()
+        loop = asyncio.get_running_loop()
+
+        def revoke() -> None:
+            steps.append("one")
+            scope = Scope(kind=ScopeKind.RUN, id=run)
+            revoking = gateway.plane.interruption.revoke(scope, reason="odd", author=OPERATOR)
+            asyncio.run_coroutine_threadsafe(revoking, loop).result(WAIT_S)
+
+        def again() -> Any:
+            while True:
+                yield lambda: steps.append("more")
+
+        def plan() -> Any:
+            yield revoke
+            yield from again()
+
+        with pytest.raises(Frozen, match="odd"):
+            await asyncio.to_thread(given["work"], gateway.url, token, plan())
+        assert steps[0] == "one"
 
 
 async def test_closed_it_is_frozen(gateway_factory: Any) -> None:

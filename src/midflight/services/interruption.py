@@ -14,9 +14,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from midflight.domain.errors import Conflict, Interrupted, MidflightError, NotFound
+from midflight.domain.errors import (
+    Conflict,
+    Interrupted,
+    MidflightError,
+    NotFound,
+    StoreUnavailable,
+)
 from midflight.domain.identity import Author
 from midflight.domain.records import Impact
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
@@ -32,6 +38,8 @@ from midflight.services.ports.store import Store
 from midflight.services.revocation_log import TOPIC, RevocationLog
 from midflight.services.revocation_set import RevocationSet
 from midflight.services.tallies import Tallies
+
+T = TypeVar("T")
 
 
 class Receipt(Value):
@@ -264,22 +272,30 @@ class Interruption:
 
     async def _to_the_end(self, work: Coroutine[Any, Any, Receipt]) -> Receipt:
         """Do it whole, though whoever asked for it goes away meanwhile."""
+        return await asyncio.shield(self._aside(work))
+
+    def _aside(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
-        return await asyncio.shield(task)
+        task.add_done_callback(_looked_at)
+        return task
 
     async def _lift(self, lifting: Revocation) -> Receipt:
         # The other way round than revoking: durable first, since a lift that is lost must deny.
-        await self._log.append_lift(lifting)
+        appending = self._aside(self._log.append_lift(lifting))
+        await asyncio.wait({appending}, timeout=self._patience_s)
+        if not appending.done():
+            raise StoreUnavailable(
+                f"The store is silent for {self._patience_s:g} s, so nothing is lifted yet.",
+                hint="It is as soon as the store takes it; midflight revocation list shows that.",
+            )
+        appending.result()
         return await self._keep(self._apply(lifting), durable=True, note="")
 
     async def _settle(self, struck: Struck) -> Receipt:
         durable, note = True, ""
-        appending = asyncio.get_running_loop().create_task(self._log.owe(struck.revocation))
-        self._beside.add(appending)
-        appending.add_done_callback(self._beside.discard)
-        appending.add_done_callback(_looked_at)
+        appending = self._aside(self._log.owe(struck.revocation))
         await asyncio.wait({appending}, timeout=self._patience_s)
         if not appending.done():
             durable, note = False, _here_only(f"The store is silent for {self._patience_s:g} s.")
@@ -382,7 +398,7 @@ def _here_only(why: str) -> str:
     )
 
 
-def _looked_at(task: asyncio.Task[None]) -> None:
+def _looked_at(task: asyncio.Task[Any]) -> None:
     """A failure after the receipt is told to nobody: the log tries again, and must not warn."""
     if not task.cancelled():
         task.exception()

@@ -123,9 +123,13 @@ def _scope(held: dict[str, Any]) -> dict[str, Any]:
 
 def _impact(impact: dict[str, Any]) -> dict[str, Any]:
     sent: dict[str, int] = impact["bytes_out"]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(impact["kinds"].items()))
     within = f", within {impact['took_us'] / 1000:.1f} ms" if impact["revocation"] else ""
     return {
-        "cut" if impact["revocation"] else "would cut": f"{len(impact['cut'])} in flight{within}",
+        "cut"
+        if impact["revocation"]
+        else "would cut": f"{sum(impact['kinds'].values())} in flight{within}",
+        "of them": kinds or None,
         "runs": impact["runs"],
         "leases": impact["leases"],
         "had seen": impact["labels"] or None,

@@ -25,6 +25,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
             typer.echo("")
             print_table(
                 (
+                    "kind",
                     "record",
                     "run",
                     "workload",
@@ -36,6 +37,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
                 ),
                 [
                     (
+                        f["kind"],
                         f["record"],
                         f["run"],
                         f["workload"],

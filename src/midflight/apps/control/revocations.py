@@ -81,7 +81,7 @@ class RevocationVerbs:
         return await self._interruption.lift(given.id, reason=given.reason, author=operator.author)
 
     async def list_flights(self, given: Empty, operator: Operator) -> Sequence[FlightStatus]:
-        """What is in flight, oldest first."""
+        """All that goes on, oldest first: actions, streams, tasks at upstreams, leases in use."""
         del given, operator
         return self._interruption.flights()
 
@@ -123,7 +123,7 @@ class RevocationVerbs:
             Operation(
                 method="GET",
                 path="/v1/flights",
-                summary="Actions in flight.",
+                summary="All that goes on: actions, streams, tasks at upstreams, leases in use.",
                 input=Empty,
                 answer=list[FlightStatus],
                 act=self.list_flights,

@@ -26,7 +26,8 @@ class Health(Value):
         ledger: whether the last flush reached the disk.
         trust_domain: where workloads are named.
         url: where agents reach it.
-        flights, revocations: how many, now.
+        flights: how many actions are in flight, now; streams and the like are none.
+        revocations: how many are in force.
         upstreams: configured names.
         leases: how many credentials are lent, now.
         leases_stuck: how many could not be taken back, and need somebody to look.
@@ -81,7 +82,7 @@ class StandingVerbs:
             ledger=ledger,
             trust_domain=plane.settings.identity.trust_domain,
             url=plane.settings.public_url,
-            flights=len(plane.interruption.flights()),
+            flights=plane.interruption.in_flight,
             revocations=len(plane.interruption.listing()),
             upstreams=[entry.name for entry in plane.settings.upstream],
             leases=plane.broker.held,

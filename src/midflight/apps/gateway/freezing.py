@@ -224,6 +224,7 @@ class _Held:
         self._interruption = interruption
         self._seat = seat
         self._frozen = ""
+        self._reason = ""
         self.flight = self._take_off()
 
     def look(self) -> None:
@@ -234,9 +235,11 @@ class _Held:
             return
         self._frozen = revocation
         if covering is not None:
-            reason = f"Revoked by {covering.author}: {covering.reason}"
-            self._say("freeze", {"revocation": covering.id, "reason": reason, "final": False})
+            self._reason = f"Revoked by {covering.author}: {covering.reason}"
+            said = {"revocation": covering.id, "reason": self._reason, "final": False}
+            self._say("freeze", said)
             return
+        self._reason = ""
         self.leave()
         self.flight = self._take_off()
         self._say("thaw", {})
@@ -246,7 +249,9 @@ class _Held:
         if not self.is_over:
             self.is_over = True
             if why:
-                self._say("freeze", {"revocation": self._frozen, "reason": why, "final": True})
+                # What ended it is what was said first: a run that was revoked has ended, too.
+                said = {"revocation": self._frozen, "reason": self._reason or why, "final": True}
+                self._say("freeze", said)
             self.wake.set()
 
     def take(self) -> Sequence[tuple[str, dict[str, Any]]]:
