@@ -135,16 +135,8 @@ class WaitingTasks:
         """A task for a call that waits for a person."""
         challenge = challenge_of(refused)
         now = int(self._clock.now())
-        task_id = await self._waits.handles.give(
-            HeldForm.TASK,
-            call.caller,
-            approval=challenge.approval,
-            run=refused.run,
-            subject=call.subject,
-            ends_at=challenge.expires_at,
-        )
+        task_id = await self._waits.handle(HeldForm.TASK, refused, call)
         held = await self._waits.handles.task(task_id, call.caller)
-        self._waits.holding.park(refused, call.caller)
         outline = _outline(task_id, held, "working", message_of(challenge), now)
         way = refusal.Way(url=self._waits.pages.url(challenge.approval))
         carried = refusal.as_data(challenge, refused.record, way)
