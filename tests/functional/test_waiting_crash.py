@@ -100,6 +100,8 @@ async def test_what_waits_goes_on_after_a_crash(tmp_path: Path) -> None:
             retry = {**call_of("round"), "requestState": rounds["requestState"]}
             again = (await send(client, OPENS_PAGES, **retry))["result"]
             assert again["resultType"] == "input_required"
+            # What was held in that moment was the same question, too.
+            assert len(plane.control.get("/v1/approvals", state="pending")) == 4
             assert again["_meta"][REFUSAL]["approval"] == rounds["_meta"][REFUSAL]["approval"]
             said = await send(client, POLLS_TASKS, "tasks/get", taskId=task["taskId"])
             assert said["result"]["status"] == "working"

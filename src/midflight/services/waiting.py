@@ -284,6 +284,7 @@ class WaitingRoom:
 
 __all__ = [
     "BEAT_S",
+    "LOOKS",
     "TICK_S",
     "Wait",
     "WaitLimits",

@@ -152,6 +152,7 @@ class Waits:
 
     async def settle(self, refused: Refused, call: Call) -> Performed | Refused | Interim:
         """What to answer a call that waits for a person, now or when it is settled."""
+        await self.keep(refused)
         is_round = self.form(call) is HeldForm.ROUND
         if is_round and call.held is None:
             return await self._round(refused, call, is_shown=False, rounds=0)
@@ -210,10 +211,13 @@ class Waits:
             return Interim(result=refusal.as_result(challenge, refused.record, way))
         return Interim(error=refusal.as_error(challenge, refused.record, way))
 
+    async def keep(self, refused: Refused) -> None:
+        """Have the question be the same one when it is asked again after a crash."""
+        await self._keep(refused.run)
+
     async def handle(self, form: HeldForm, refused: Refused, call: Call, *, rounds: int = 0) -> str:
         """A handle to go on with, which outlives the process from now on."""
         challenge = challenge_of(refused)
-        await self._keep(refused.run)
         handle = await self.handles.give(
             form,
             call.caller,

@@ -135,6 +135,7 @@ class WaitingTasks:
         """A task for a call that waits for a person."""
         challenge = challenge_of(refused)
         now = int(self._clock.now())
+        await self._waits.keep(refused)
         task_id = await self._waits.handle(HeldForm.TASK, refused, call)
         held = await self._waits.handles.task(task_id, call.caller)
         outline = _outline(task_id, held, "working", message_of(challenge), now)
