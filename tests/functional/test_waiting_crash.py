@@ -76,6 +76,10 @@ def answer(plane: ProcessPlane, verb: str, nonce_of: dict[str, Any] | str) -> No
     plane.control.post(f"/v1/approvals/{approval}/{verb}")
 
 
+def pending_of(plane: ProcessPlane) -> list[dict[str, Any]]:
+    return list(plane.control.get("/v1/approvals", state="pending"))
+
+
 def call_of(nonce: str, tool: str = "send") -> dict[str, Any]:
     return {"name": tool, "arguments": {"nonce": nonce}}
 
@@ -89,8 +93,8 @@ async def test_what_waits_goes_on_after_a_crash(tmp_path: Path) -> None:
             no = (await send(client, OPENS_PAGES, **call_of("no")))["result"]
             # One more is held in the very moment.
             held = asyncio.ensure_future(send(client, {}, **call_of("held")))
-            while len(plane.control.get("/v1/approvals", state="pending")) < 5:
-                await asyncio.sleep(0.01)
+            while len(await asyncio.to_thread(pending_of, plane)) < 5:
+                pass
             await asyncio.to_thread(answer, plane, "refuse", no)
             await restart(plane)
             with pytest.raises(httpx2.HTTPError):
@@ -101,7 +105,7 @@ async def test_what_waits_goes_on_after_a_crash(tmp_path: Path) -> None:
             again = (await send(client, OPENS_PAGES, **retry))["result"]
             assert again["resultType"] == "input_required"
             # What was held in that moment was the same question, too.
-            assert len(plane.control.get("/v1/approvals", state="pending")) == 4
+            assert len(await asyncio.to_thread(pending_of, plane)) == 4
             assert again["_meta"][REFUSAL]["approval"] == rounds["_meta"][REFUSAL]["approval"]
             said = await send(client, POLLS_TASKS, "tasks/get", taskId=task["taskId"])
             assert said["result"]["status"] == "working"
