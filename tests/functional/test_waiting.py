@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from bare_client import Legacy, Stream, final, legacy, modern
 from waiting_kit import (
+    ONCALL,
     OPENS_PAGES,
     POLLS_TASKS,
     PUBLIC_URL,
@@ -17,12 +18,17 @@ from waiting_kit import (
     waiting_gateway,
 )
 
+from conformance.reference_server import reference
 from midflight.apps.gateway.waiting import MAX_ROUNDS
 from midflight.domain.identity import Author
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.wire.refusal import HANDLE, REFUSAL
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # What is deprecated in the modern generation is what legacy clients have.
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
 
 ECHO: dict[str, Any] = {"name": "echo", "arguments": {"text": "hi"}}
 OLIVIA = Author(name="olivia", proof="test")
@@ -520,3 +526,29 @@ async def test_it_is_judged_anew_when_it_is_done(tmp_path: Path) -> None:
         said = await task
         assert refusal_of(said)["policies"][0] == "never"
         assert waiting.served.calls == []
+
+
+async def test_a_task_that_the_upstream_makes_of_it_goes_on_behind_the_same_id(
+    gateway_factory: Any,
+) -> None:
+    policy = (
+        '@id("permit-all") permit(principal, action, resource);\n'
+        '@id("ask") @reason("r") @approvers("payments-oncall") @expires("20m")\n'
+        'forbid(principal, action in Action::"call_tool", resource)\n'
+        'when { resource == Tool::"one/slow_compute" } unless { context.approval.granted };\n'
+    )
+    async with (
+        reference() as url,
+        gateway_factory([{"name": "one", "url": url, "reach": "closed"}], policy=policy) as gateway,
+    ):
+        await gateway.pin_all()
+        async with modern(gateway) as client:
+            slow = {"name": "slow_compute", "arguments": {"seconds": 0, "label": "x"}}
+            task = (await send(client, POLLS_TASKS, **slow))["result"]["taskId"]
+            (asked,) = await gateway.plane.approval_desk.list()
+            await gateway.plane.approval_desk.approve(asked.id, author=ONCALL)
+            said = await poll(client, POLLS_TASKS, task)
+            while said["status"] == "working":
+                said = await poll(client, POLLS_TASKS, task)
+            assert (said["taskId"], said["status"]) == (task, "completed")
+            assert said["result"]["content"][0]["text"] == "Computed x."

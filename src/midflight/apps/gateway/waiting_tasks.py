@@ -326,6 +326,8 @@ def _outline(task_id: str, held: Held, status: str, message: str, now: int) -> J
 
 def _view(task_id: str, held: Held, job: Job, now: int) -> JSONObject:
     """What a poll says of an action that was begun."""
+    if job.upstream_task is not None:  # which the next poll asks about
+        return _outline(task_id, held, "working", "The upstream has begun it.", now)
     if job.outcome is not None:
         return _done(task_id, held, job.outcome, now)
     if job.is_cancelled:
