@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bare_client import Legacy, Stream, final, legacy, modern
+from bare_client import Legacy, Stream, final, legacy, messages, modern
 from waiting_kit import (
     ONCALL,
     OPENS_PAGES,
@@ -19,6 +19,7 @@ from waiting_kit import (
 )
 
 from conformance.reference_server import reference
+from midflight.apps.gateway import waiting_tasks
 from midflight.apps.gateway.waiting import MAX_ROUNDS
 from midflight.domain.identity import Author
 from midflight.domain.revocation import Scope, ScopeKind
@@ -236,6 +237,20 @@ async def test_with_no_time_to_hold_the_answer_comes_at_once(tmp_path: Path) -> 
         assert "extensions" not in found
 
 
+async def test_no_call_of_a_batch_holds_up_the_others(tmp_path: Path) -> None:
+    async with (
+        waiting_gateway(tmp_path) as waiting,
+        legacy(waiting.gateway, version="2025-03-26") as client,
+    ):
+        add = {"name": "add", "arguments": {"a": 1, "b": 2}}
+        batch = [client.request("tools/call", **each) for each in (ECHO, add, ECHO)]
+        first, second, third = messages(await client.post(batch))
+        for said in (first, third):
+            assert refusal_of(said)["state"] == "pending"
+            assert HANDLE in said["result"]["_meta"]
+        assert text_of(second) == "3"
+
+
 # 2025-11-25: the page
 
 
@@ -416,6 +431,61 @@ async def test_what_the_upstream_asks_in_a_task_is_asked_by_the_task(tmp_path: P
         done = await poll(client, able, task)
         assert done["status"] == "completed"
         assert done["result"]["content"][0]["text"] == "hello Ann"
+
+
+async def test_a_task_whose_facts_got_worse_waits_for_another_answer(tmp_path: Path) -> None:
+    async with waiting_gateway(tmp_path) as waiting, modern(waiting.gateway) as client:
+        task = (await begin(client, POLLS_TASKS))["taskId"]
+        await waiting.approve()
+        policies = tmp_path / "policies" / "test.cedar"
+        policies.write_text(policies.read_text().replace("payments-oncall", "security"))
+        assert await waiting.plane.policies.reload_if_changed()
+        said = await poll(client, POLLS_TASKS, task)
+        assert (said["status"], said["statusMessage"]) == ("working", "It is looked at again.")
+        said = await poll(client, POLLS_TASKS, task)
+        assert said["statusMessage"].startswith("Waiting for approval by security")
+        security = Author(name="security", proof="test")
+        await waiting.plane.approval_desk.approve(await waiting.pending(), author=security)
+        assert (await poll(client, POLLS_TASKS, task))["status"] == "completed"
+        assert await waiting.states() == ["used", "void"]
+        assert waiting.served.calls == ["echo"]
+
+
+async def test_a_task_that_is_being_done_is_cancelled_at_the_upstream(tmp_path: Path) -> None:
+    slow: dict[str, Any] = {"name": "slow", "arguments": {"tag": "x"}}
+    async with waiting_gateway(tmp_path) as waiting, modern(waiting.gateway) as client:
+        task = (await send(client, POLLS_TASKS, **slow))["result"]["taskId"]
+        await waiting.approve()
+        said = await poll(client, POLLS_TASKS, task)
+        assert (said["status"], said["statusMessage"]) == ("working", "Approved; it is being done.")
+        await waiting.served.slow_started.wait()
+        await send(client, POLLS_TASKS, "tasks/cancel", taskId=task)
+        await waiting.served.until_cancelled("x")
+        assert (await poll(client, POLLS_TASKS, task))["status"] == "cancelled"
+
+
+async def test_results_that_nobody_fetches_make_room_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_tasks, "MAX_JOBS", 1)
+    slow: dict[str, Any] = {"name": "slow", "arguments": {}}
+    async with waiting_gateway(tmp_path) as waiting, modern(waiting.gateway) as client:
+        first = (await begin(client, POLLS_TASKS))["taskId"]
+        await waiting.approve()
+        assert (await poll(client, POLLS_TASKS, first))["status"] == "completed"
+        second = (await send(client, POLLS_TASKS, **slow))["result"]["taskId"]
+        await waiting.approve()
+        assert (await poll(client, POLLS_TASKS, second))["status"] == "working"
+        said = await poll(client, POLLS_TASKS, first)
+        assert said["status"] == "failed"
+        assert "keeps its result no longer" in said["error"]["message"]
+        # While all that there is room for is being done, the next one waits for its turn.
+        third = (await begin(client, POLLS_TASKS))["taskId"]
+        await waiting.approve()
+        said = await poll(client, POLLS_TASKS, third)
+        assert said["statusMessage"] == "Approved; it waits for its turn."
+        await send(client, POLLS_TASKS, "tasks/cancel", taskId=second)
+        assert waiting.served.calls == ["echo", "slow"]
 
 
 # Ends

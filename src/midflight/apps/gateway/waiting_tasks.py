@@ -352,7 +352,8 @@ def _done(task_id: str, held: Held, outcome: Interim, now: int) -> JSONObject:
 
 def _lost(task_id: str, held: Held, now: int) -> JSONObject:
     text = (
-        "Midflight stopped while this was being done. It is not done again; its record says more."
+        "Midflight stopped while this was being done, or keeps its result no longer. "
+        "It is not done again; its record says what came of it."
     )
     outline = _outline(task_id, held, "failed", text, now)
     return {**outline, "error": {"code": INTERNAL_ERROR, "message": text}}
