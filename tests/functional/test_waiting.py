@@ -451,6 +451,18 @@ async def test_a_task_whose_facts_got_worse_waits_for_another_answer(tmp_path: P
         assert waiting.served.calls == ["echo"]
 
 
+async def test_of_many_polls_at_once_one_does_it_and_all_hear_the_same(tmp_path: Path) -> None:
+    async with waiting_gateway(tmp_path) as waiting, modern(waiting.gateway) as client:
+        task = (await begin(client, POLLS_TASKS))["taskId"]
+        await waiting.approve()
+        said = await asyncio.gather(*(poll(client, POLLS_TASKS, task) for _ in range(20)))
+        assert {each["status"] for each in said} <= {"working", "completed"}
+        done = await poll(client, POLLS_TASKS, task)
+        assert done["result"]["content"][0]["text"] == "hi"
+        assert all(each["result"] == done["result"] for each in said if "result" in each)
+        assert waiting.served.calls == ["echo"]
+
+
 async def test_a_task_that_is_being_done_is_cancelled_at_the_upstream(tmp_path: Path) -> None:
     slow: dict[str, Any] = {"name": "slow", "arguments": {"tag": "x"}}
     async with waiting_gateway(tmp_path) as waiting, modern(waiting.gateway) as client:
