@@ -143,6 +143,7 @@ async def test_a_run_that_was_opened_before_delegation_is_read_as_whole(path: Pa
             for name in ("clients", "codes", "refreshes", "grants", "tokens")
         ),
         "DROP TABLE canaries",
+        "DROP TABLE held",
         *(f"ALTER TABLE workloads DROP COLUMN {name}" for name in ("waiver_by", "waiver_until")),
         "DROP INDEX ix_runs_parent_seq",
         *(
