@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bare_client import Legacy, Stream, final, legacy, modern
+from bare_client import Legacy, Stream, final, legacy, messages, modern
 from waiting_kit import (
+    ONCALL,
     OPENS_PAGES,
     POLLS_TASKS,
     PUBLIC_URL,
@@ -17,12 +18,18 @@ from waiting_kit import (
     waiting_gateway,
 )
 
+from conformance.reference_server import reference
+from midflight.apps.gateway import waiting_tasks
 from midflight.apps.gateway.waiting import MAX_ROUNDS
 from midflight.domain.identity import Author
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.wire.refusal import HANDLE, REFUSAL
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # What is deprecated in the modern generation is what legacy clients have.
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
 
 ECHO: dict[str, Any] = {"name": "echo", "arguments": {"text": "hi"}}
 OLIVIA = Author(name="olivia", proof="test")
@@ -230,6 +237,20 @@ async def test_with_no_time_to_hold_the_answer_comes_at_once(tmp_path: Path) -> 
         assert "extensions" not in found
 
 
+async def test_no_call_of_a_batch_holds_up_the_others(tmp_path: Path) -> None:
+    async with (
+        waiting_gateway(tmp_path) as waiting,
+        legacy(waiting.gateway, version="2025-03-26") as client,
+    ):
+        add = {"name": "add", "arguments": {"a": 1, "b": 2}}
+        batch = [client.request("tools/call", **each) for each in (ECHO, add, ECHO)]
+        first, second, third = messages(await client.post(batch))
+        for said in (first, third):
+            assert refusal_of(said)["state"] == "pending"
+            assert HANDLE in said["result"]["_meta"]
+        assert text_of(second) == "3"
+
+
 # 2025-11-25: the page
 
 
@@ -412,6 +433,73 @@ async def test_what_the_upstream_asks_in_a_task_is_asked_by_the_task(tmp_path: P
         assert done["result"]["content"][0]["text"] == "hello Ann"
 
 
+async def test_a_task_whose_facts_got_worse_waits_for_another_answer(tmp_path: Path) -> None:
+    async with waiting_gateway(tmp_path) as waiting, modern(waiting.gateway) as client:
+        task = (await begin(client, POLLS_TASKS))["taskId"]
+        await waiting.approve()
+        policies = tmp_path / "policies" / "test.cedar"
+        policies.write_text(policies.read_text().replace("payments-oncall", "security"))
+        assert await waiting.plane.policies.reload_if_changed()
+        said = await poll(client, POLLS_TASKS, task)
+        assert (said["status"], said["statusMessage"]) == ("working", "It is looked at again.")
+        said = await poll(client, POLLS_TASKS, task)
+        assert said["statusMessage"].startswith("Waiting for approval by security")
+        security = Author(name="security", proof="test")
+        await waiting.plane.approval_desk.approve(await waiting.pending(), author=security)
+        assert (await poll(client, POLLS_TASKS, task))["status"] == "completed"
+        assert await waiting.states() == ["used", "void"]
+        assert waiting.served.calls == ["echo"]
+
+
+async def test_of_many_polls_at_once_one_does_it_and_all_hear_the_same(tmp_path: Path) -> None:
+    async with waiting_gateway(tmp_path) as waiting, modern(waiting.gateway) as client:
+        task = (await begin(client, POLLS_TASKS))["taskId"]
+        await waiting.approve()
+        said = await asyncio.gather(*(poll(client, POLLS_TASKS, task) for _ in range(20)))
+        assert {each["status"] for each in said} <= {"working", "completed"}
+        done = await poll(client, POLLS_TASKS, task)
+        assert done["result"]["content"][0]["text"] == "hi"
+        assert all(each["result"] == done["result"] for each in said if "result" in each)
+        assert waiting.served.calls == ["echo"]
+
+
+async def test_a_task_that_is_being_done_is_cancelled_at_the_upstream(tmp_path: Path) -> None:
+    slow: dict[str, Any] = {"name": "slow", "arguments": {"tag": "x"}}
+    async with waiting_gateway(tmp_path) as waiting, modern(waiting.gateway) as client:
+        task = (await send(client, POLLS_TASKS, **slow))["result"]["taskId"]
+        await waiting.approve()
+        said = await poll(client, POLLS_TASKS, task)
+        assert (said["status"], said["statusMessage"]) == ("working", "Approved; it is being done.")
+        await waiting.served.slow_started.wait()
+        await send(client, POLLS_TASKS, "tasks/cancel", taskId=task)
+        await waiting.served.until_cancelled("x")
+        assert (await poll(client, POLLS_TASKS, task))["status"] == "cancelled"
+
+
+async def test_results_that_nobody_fetches_make_room_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_tasks, "MAX_JOBS", 1)
+    slow: dict[str, Any] = {"name": "slow", "arguments": {}}
+    async with waiting_gateway(tmp_path) as waiting, modern(waiting.gateway) as client:
+        first = (await begin(client, POLLS_TASKS))["taskId"]
+        await waiting.approve()
+        assert (await poll(client, POLLS_TASKS, first))["status"] == "completed"
+        second = (await send(client, POLLS_TASKS, **slow))["result"]["taskId"]
+        await waiting.approve()
+        assert (await poll(client, POLLS_TASKS, second))["status"] == "working"
+        said = await poll(client, POLLS_TASKS, first)
+        assert said["status"] == "failed"
+        assert "keeps its result no longer" in said["error"]["message"]
+        # While all that there is room for is being done, the next one waits for its turn.
+        third = (await begin(client, POLLS_TASKS))["taskId"]
+        await waiting.approve()
+        said = await poll(client, POLLS_TASKS, third)
+        assert said["statusMessage"] == "Approved; it waits for its turn."
+        await send(client, POLLS_TASKS, "tasks/cancel", taskId=second)
+        assert waiting.served.calls == ["echo", "slow"]
+
+
 # Ends
 
 
@@ -520,3 +608,29 @@ async def test_it_is_judged_anew_when_it_is_done(tmp_path: Path) -> None:
         said = await task
         assert refusal_of(said)["policies"][0] == "never"
         assert waiting.served.calls == []
+
+
+async def test_a_task_that_the_upstream_makes_of_it_goes_on_behind_the_same_id(
+    gateway_factory: Any,
+) -> None:
+    policy = (
+        '@id("permit-all") permit(principal, action, resource);\n'
+        '@id("ask") @reason("r") @approvers("payments-oncall") @expires("20m")\n'
+        'forbid(principal, action in Action::"call_tool", resource)\n'
+        'when { resource == Tool::"one/slow_compute" } unless { context.approval.granted };\n'
+    )
+    async with (
+        reference() as url,
+        gateway_factory([{"name": "one", "url": url, "reach": "closed"}], policy=policy) as gateway,
+    ):
+        await gateway.pin_all()
+        async with modern(gateway) as client:
+            slow = {"name": "slow_compute", "arguments": {"seconds": 0, "label": "x"}}
+            task = (await send(client, POLLS_TASKS, **slow))["result"]["taskId"]
+            (asked,) = await gateway.plane.approval_desk.list()
+            await gateway.plane.approval_desk.approve(asked.id, author=ONCALL)
+            said = await poll(client, POLLS_TASKS, task)
+            while said["status"] == "working":
+                said = await poll(client, POLLS_TASKS, task)
+            assert (said["taskId"], said["status"]) == (task, "completed")
+            assert said["result"]["content"][0]["text"] == "Computed x."

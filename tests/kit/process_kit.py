@@ -57,6 +57,8 @@ class ProcessPlane:
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self.url = ""
+        if "[approvals.wait]" not in extra:
+            extra += '\n[approvals.wait]\nhold = "0s"\n'  # nobody answers here: told at once
         pack = Path(midflight.__file__).parent / "policies" / "standard"
         shutil.copytree(pack, folder / "policies" / "standard")
         self.config.write_text(

@@ -25,7 +25,7 @@ POLICY = (
     '@id("ask") @reason("Somebody looks at it first.")\n'
     '@approvers("payments-oncall") @expires("20m")\n'
     'forbid(principal, action in Action::"call_tool", resource) when {\n'
-    '  [Tool::"one/echo", Tool::"one/tell", Tool::"one/ask"].contains(resource)\n'
+    '  [Tool::"one/echo", Tool::"one/tell", Tool::"one/ask", Tool::"one/slow"].contains(resource)\n'
     "} unless { context.approval.granted };\n"
 )
 TASKS = f"{PREFIX}tasks"

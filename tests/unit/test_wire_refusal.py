@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from mcp_types import methods as sdk
 
@@ -81,3 +82,33 @@ def test_the_official_sdk_reads_a_refusal_as_a_tool_error(version: str) -> None:
         result = translate.result_for_modern("tools/call", result, server_info=None, private=True)
     parsed = sdk.parse_server_result("tools/call", version, result)
     assert parsed.is_error is True  # type: ignore[union-attr]
+
+
+_PENDING = Challenge(
+    version="v",
+    reasons=(Reason(policy="ask", text="Somebody looks."),),
+    approvers=("owner",),
+    expires_s=600,
+    approval="apr_1",
+    asked=("payments-oncall",),
+    expires_at=1_800_000_600,
+)
+
+
+def test_what_waits_says_for_whom_until_when_and_how_to_go_on() -> None:
+    way = refusal.Way(url="https://m.example/approve/apr_1", handle="mfa_x")
+    result = refusal.as_result(_PENDING, "r", way)
+    first, why, how, record = result["content"][0]["text"].splitlines()
+    assert first.startswith("Waiting for approval by payments-oncall, expires 08:10 UTC; ")
+    assert (why, record) == ("- ask: Somebody looks.", "Record: r")
+    assert "payments-oncall answers at https://m.example/approve/apr_1, or `midflight" in how
+    assert how.endswith("do exactly the same again, with 'dev.midflight/handle' in _meta.")
+    assert result["_meta"][refusal.HANDLE] == "mfa_x"
+    told = result["_meta"][refusal.REFUSAL]
+    assert (told["state"], told["asked"]) == ("pending", ["payments-oncall"])
+    assert told["expires_at"] == "2027-01-15T08:10:00Z"
+
+
+def test_a_question_that_waits_for_days_has_its_date() -> None:
+    far = msgspec.structs.replace(_PENDING, expires_s=86_400)
+    assert refusal.waiting(far).endswith("expires 2027-01-15 08:10 UTC")

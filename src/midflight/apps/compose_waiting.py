@@ -36,6 +36,7 @@ def waiting_of(plane: Plane) -> tuple[WaitingRoom, WaitingClients]:
         clock=plane.clock,
         public_url=plane.settings.public_url,
         hold_s=settings.hold,
+        keep=plane.flow.save_run,
         forms=settings.forms,
     )
     return room, WaitingClients(waits, WaitingTasks(waits, plane.clock), room)

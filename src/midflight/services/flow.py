@@ -383,19 +383,18 @@ class Flow:
             await self._store.delete_flow(self._over[-1])
             self._over.pop()
         for run_id, state in list(self._runs.items()):
-            if not state.unsaved:
-                continue
-            chunk = state.pending = (state.pending + state.index.unsaved())[-MAX_INDEX:]
-            state.unsaved = False
-            try:
-                await self._store.add_flow(
-                    run_id,
-                    StoredFlow(index=chunk, phrase_seen=state.index.phrase_seen),
-                )
-            except BaseException:
-                state.unsaved = True
-                raise
-            state.pending = state.pending.removeprefix(chunk)
+            if state.unsaved:
+                await self._write(run_id, state)
+
+    async def save_run(self, run_id: str) -> None:
+        """Write what is known of one run, though nothing has changed.
+
+        For what is to go on after a crash: a run of which nothing is written is taken for one that
+        may have read anything. Raises as `save`.
+        """
+        state = self._runs.get(run_id)
+        if state is not None:
+            await self._write(run_id, state)
 
     def ended(self, run_id: str, state: RunState) -> None:
         """A run is over; nothing asks about it any more."""
@@ -404,6 +403,18 @@ class Flow:
         self._over.append(run_id)
 
     # Inside
+
+    async def _write(self, run_id: str, state: RunFlow) -> None:
+        chunk = state.pending = (state.pending + state.index.unsaved())[-MAX_INDEX:]
+        state.unsaved = False
+        try:
+            await self._store.add_flow(
+                run_id, StoredFlow(index=chunk, phrase_seen=state.index.phrase_seen)
+            )
+        except BaseException:
+            state.unsaved = True
+            raise
+        state.pending = state.pending.removeprefix(chunk)
 
     async def _count(self, first: RunFlow, tool: tuple[str, str]) -> None:
         # The store takes writes in the order in which they are given.

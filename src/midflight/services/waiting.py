@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from midflight.domain.errors import MidflightError
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.value import Value
@@ -84,17 +86,7 @@ class WaitingFlight(Flight):
 
     def status(self, now: float) -> FlightStatus:
         """For people; `now` is monotonic seconds."""
-        return FlightStatus(
-            record="",
-            run=self.run,
-            workload=self.workload,
-            upstream=self.upstream,
-            name=self.name,
-            age_s=max(0.0, now - self.began),
-            bytes_out=0,
-            bytes_in=0,
-            note=self.note,
-        )
+        return msgspec.structs.replace(super().status(now), note=self.note)
 
 
 class Wait:
@@ -284,6 +276,7 @@ class WaitingRoom:
 
 __all__ = [
     "BEAT_S",
+    "LOOKS",
     "TICK_S",
     "Wait",
     "WaitLimits",

@@ -132,10 +132,10 @@ class LegacyFront:
             await send_empty(send, status=202)
             return
         for request in requests[:-1]:
-            answered = await self._call(request, session, caller, endpoint, writer)
+            answered = await self._call(request, session, caller, endpoint, writer, holds=False)
             await writer.event(_encoded(request, answered))
         last = requests[-1]
-        answered = await self._call(last, session, caller, endpoint, writer)
+        answered = await self._call(last, session, caller, endpoint, writer, holds=False)
         await finish(writer, last, answered)
 
     async def stream(
@@ -231,6 +231,8 @@ class LegacyFront:
         caller: Caller,
         endpoint: Endpoint,
         writer: ResponseWriter,
+        *,
+        holds: bool = True,
     ) -> Answered:
         if request.method == "ping":
             return Answered(result={})
@@ -244,7 +246,7 @@ class LegacyFront:
             endpoint.answer(
                 request,
                 caller,
-                sink=LegacySink(session, writer),
+                sink=LegacySink(session, writer, holds=holds),
                 modern=False,
                 client_info=session.client_info,
             )

@@ -126,8 +126,12 @@ class LegacySink:
 
     takes_input_required = False
 
-    def __init__(self, session: Session, writer: ResponseWriter) -> None:
-        """`writer` is the response to the call."""
+    def __init__(self, session: Session, writer: ResponseWriter, *, holds: bool = True) -> None:
+        """`writer` is the response to the call, which `holds` until a person has answered, or not.
+
+        A call of a batch does not: all that stand behind it would wait as well.
+        """
+        self.holds = holds
         self.session = session
         self._writer = writer
         self.capabilities = session.capabilities

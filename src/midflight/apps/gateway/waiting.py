@@ -15,7 +15,7 @@ Above: `endpoint.py`. Below: `holding.py`, `services/handles.py`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from midflight.apps.gateway.approver_pages import ApproverPages
@@ -73,14 +73,20 @@ class Waits:
         clock: Clock,
         public_url: str,
         hold_s: float,
+        keep: Callable[[str], Awaitable[None]],
         forms: Collection[str] = FORMS,
     ) -> None:
-        """`hold_s` bounds how long one request is held; `forms` are those that are used."""
+        """`hold_s` bounds how long one request is held; `forms` are those that are used.
+
+        `keep` makes durable what is known of a run, so that a question is still the same one when
+        it is asked again after a crash.
+        """
         self.handles = handles
         self.approvals = approvals
         self.pages = ApproverPages(public_url)
         self.holding = Holding(room=room, approvals=approvals, pages=self.pages, clock=clock)
         self._sealer = sealer
+        self._keep = keep
         self._hold_s = hold_s
         self._forms = frozenset(forms)
         room.on_settled(self.pages.settled)
@@ -146,6 +152,7 @@ class Waits:
 
     async def settle(self, refused: Refused, call: Call) -> Performed | Refused | Interim:
         """What to answer a call that waits for a person, now or when it is settled."""
+        await self.keep(refused)
         is_round = self.form(call) is HeldForm.ROUND
         if is_round and call.held is None:
             return await self._round(refused, call, is_shown=False, rounds=0)
@@ -174,7 +181,7 @@ class Waits:
     async def _round(self, refused: Refused, call: Call, *, is_shown: bool, rounds: int) -> Interim:
         """`input_required`: with the page once, and then only to come again."""
         challenge = challenge_of(refused)
-        state = await self._handle(HeldForm.ROUND, refused, call, rounds=rounds)
+        state = await self.handle(HeldForm.ROUND, refused, call, rounds=rounds)
         url = self.pages.url(challenge.approval)
         asked: JSONObject = {}
         if not is_shown:
@@ -188,7 +195,7 @@ class Waits:
         """The answer to a client that has waited long enough: it may come again by a handle."""
         challenge = challenge_of(refused)
         rounds = 0 if call.held is None else call.held.rounds + 1
-        handle = await self._handle(HeldForm.CALL, refused, call, rounds=rounds)
+        handle = await self.handle(HeldForm.CALL, refused, call, rounds=rounds)
         way = refusal.Way(url=self.pages.url(challenge.approval), handle=handle)
         session = call.session
         if session is not None and self._shows_pages(call):
@@ -204,7 +211,12 @@ class Waits:
             return Interim(result=refusal.as_result(challenge, refused.record, way))
         return Interim(error=refusal.as_error(challenge, refused.record, way))
 
-    async def _handle(self, form: HeldForm, refused: Refused, call: Call, *, rounds: int) -> str:
+    async def keep(self, refused: Refused) -> None:
+        """Have the question be the same one when it is asked again after a crash."""
+        await self._keep(refused.run)
+
+    async def handle(self, form: HeldForm, refused: Refused, call: Call, *, rounds: int = 0) -> str:
+        """A handle to go on with, which outlives the process from now on."""
         challenge = challenge_of(refused)
         handle = await self.handles.give(
             form,

@@ -68,7 +68,8 @@ class Call:
     def may_wait(self) -> bool:
         """Whether its answer may take as long as a person does."""
         row = CLIENT_REQUESTS.get(self.request.method)
-        return row is not None and row.may_ask
+        holds = not isinstance(self.sink, LegacySink) or self.sink.holds
+        return holds and row is not None and row.may_ask
 
     @property
     def opens_pages(self) -> bool:

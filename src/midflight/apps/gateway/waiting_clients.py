@@ -76,13 +76,14 @@ class WaitingClients:
 
         `again` takes the action through the guard once more.
         """
+        if resumed is None and (not isinstance(outcome, Refused) or not is_pending(outcome)):
+            assert outcome is not None
+            return outcome  # nearly always
         held = None if resumed is None else resumed.held
         call = Call(request, caller, sink, modern=modern, again=again, held=held)
         if resumed is not None:
             return await self._waits.resume(resumed, call)
-        assert outcome is not None
-        if not isinstance(outcome, Refused) or not is_pending(outcome):
-            return outcome
+        assert isinstance(outcome, Refused)
         if self._waits.form(call) is HeldForm.TASK:
             return await self._tasks.begin(outcome, call)
         return await self._waits.settle(outcome, call)

@@ -30,7 +30,7 @@ from midflight.apps.gateway.waiting_call import (
 )
 from midflight.domain.action import Action
 from midflight.domain.approval import ApprovalRequest, ApprovalState
-from midflight.domain.errors import Conflict, NotFound
+from midflight.domain.errors import Conflict, MidflightError, NotFound
 from midflight.domain.held import Held, HeldForm, HeldState, waiting_words
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
@@ -135,16 +135,9 @@ class WaitingTasks:
         """A task for a call that waits for a person."""
         challenge = challenge_of(refused)
         now = int(self._clock.now())
-        task_id = await self._waits.handles.give(
-            HeldForm.TASK,
-            call.caller,
-            approval=challenge.approval,
-            run=refused.run,
-            subject=call.subject,
-            ends_at=challenge.expires_at,
-        )
+        await self._waits.keep(refused)
+        task_id = await self._waits.handle(HeldForm.TASK, refused, call)
         held = await self._waits.handles.task(task_id, call.caller)
-        self._waits.holding.park(refused, call.caller)
         outline = _outline(task_id, held, "working", message_of(challenge), now)
         way = refusal.Way(url=self._waits.pages.url(challenge.approval))
         carried = refusal.as_data(challenge, refused.record, way)
@@ -206,12 +199,17 @@ class WaitingTasks:
         # Another poll had just begun it; or facts became worse, and another question was asked.
         return _outline(task_id, held, "working", "It is looked at again.", now)
 
-    async def _standing(
+    async def _standing(  # noqa: PLR0911 -- a return a state, in order
         self, task_id: str, held: Held, request: Request, poll: Poll
     ) -> JSONObject | None:
         """What a poll says of an action that has not begun; None if it begins it."""
         now = int(self._clock.now())
+        if held.state is HeldState.ACTING:
+            # Another poll may have been at it when this one read its state.
+            held = await self._waits.handles.task(task_id, poll.caller)
         found = await self._waits.approvals.get_approval(held.approval)
+        if held.key in self._jobs:
+            return None
         if held.state is HeldState.CANCELLED:
             return _outline(task_id, held, "cancelled", "Its client cancelled it.", now)
         if found is None or held.state is HeldState.ACTING:
@@ -249,10 +247,20 @@ class WaitingTasks:
         if action is None:
             raise foreign(request, "Its arguments were erased. Send the call again.")
         acting = msgspec.structs.replace(held, state=HeldState.ACTING)
-        if not await self._waits.handles.change(acting, was=HeldState.WAITING):
+        # Here first: a poll in between must not take it for one that a crash has left.
+        job = self._jobs[held.key] = Job(held.workload, poll.sink.capabilities, held.expires_at)
+        is_mine = False
+        try:
+            is_mine = await self._waits.handles.change(acting, was=HeldState.WAITING)
+        finally:
+            if not is_mine:
+                del self._jobs[held.key]
+        if not is_mine:
             return True
         self._waits.holding.unpark(held.approval)
-        job = self._jobs[held.key] = Job(held.workload, poll.sink.capabilities, held.expires_at)
+        if job.is_cancelled:
+            await self._give_up(acting)
+            return True
         job.work = asyncio.get_running_loop().create_task(self._work(acting, job, action, poll))
         return True
 
@@ -262,15 +270,19 @@ class WaitingTasks:
         except asyncio.CancelledError:
             job.is_cancelled = True
             raise
-        if isinstance(outcome, Refused) and is_pending(outcome):
-            challenge = challenge_of(outcome)
-            del self._jobs[held.key]
+        if not isinstance(outcome, Refused) or not is_pending(outcome):
+            job.outcome = poll.shape(outcome, action.upstream)
+            return
+        challenge = challenge_of(outcome)
+        try:
             await self._waits.handles.rebind(
                 held, approval=challenge.approval, ends_at=challenge.expires_at
             )
-            self._waits.holding.park(outcome, poll.caller)
+        except MidflightError:  # then it ends here, with what was said
+            job.outcome = poll.shape(outcome, action.upstream)
             return
-        job.outcome = poll.shape(outcome, action.upstream)
+        self._jobs.pop(held.key, None)
+        self._waits.holding.park(outcome, poll.caller)
 
     # The other two
 
@@ -290,11 +302,16 @@ class WaitingTasks:
         job = self._jobs.get(held.key)
         if job is not None and job.outcome is not None:
             return  # it has ended
-        if job is not None and job.work is not None:
-            job.work.cancel()
+        if job is not None:
+            job.is_cancelled = True
+            if job.work is not None:
+                job.work.cancel()
+        await self._give_up(held)
+        self._waits.holding.unpark(held.approval)
+
+    async def _give_up(self, held: Held) -> None:
         cancelled = msgspec.structs.replace(held, state=HeldState.CANCELLED)
         await self._waits.handles.change(cancelled, was=held.state)
-        self._waits.holding.unpark(held.approval)
 
     # Inside
 
@@ -333,6 +350,8 @@ def _outline(task_id: str, held: Held, status: str, message: str, now: int) -> J
 
 def _view(task_id: str, held: Held, job: Job, now: int) -> JSONObject:
     """What a poll says of an action that was begun."""
+    if job.upstream_task is not None:  # which the next poll asks about
+        return _outline(task_id, held, "working", "The upstream has begun it.", now)
     if job.outcome is not None:
         return _done(task_id, held, job.outcome, now)
     if job.is_cancelled:
@@ -357,7 +376,8 @@ def _done(task_id: str, held: Held, outcome: Interim, now: int) -> JSONObject:
 
 def _lost(task_id: str, held: Held, now: int) -> JSONObject:
     text = (
-        "Midflight stopped while this was being done. It is not done again; its record says more."
+        "Midflight stopped while this was being done, or keeps its result no longer. "
+        "It is not done again; its record says what came of it."
     )
     outline = _outline(task_id, held, "failed", text, now)
     return {**outline, "error": {"code": INTERNAL_ERROR, "message": text}}
