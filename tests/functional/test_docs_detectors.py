@@ -1,4 +1,4 @@
-"""docs/detectors-more.md: its numbers are the detectors' own, its rules and settings load."""
+"""docs/detectors-plain.md: its numbers are the detectors' own, its rules and settings load."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from midflight.wire.sequences_file import parse
 from midflight.wire.signals import decode_signal
 from midflight.wire.webhook import TOLERANCE_S
 
-TEXT = (Path(__file__).parents[2] / "docs" / "detectors-more.md").read_text("utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "detectors-plain.md").read_text("utf-8")
 
 
 def row(detector: str) -> str:
