@@ -176,7 +176,7 @@ class ApprovalDesk:
         """
         async with self._turn:
             request = await self._get(approval_id, digest=digest)
-            roles = self._stands_for(request, author, member_of)
+            roles = await self._stands_for(request, author, member_of)
             opened = await self._sealer.open_arguments(request.arguments)
             if opened is None and request.state is ApprovalState.PENDING:
                 raise Conflict(
@@ -206,7 +206,7 @@ class ApprovalDesk:
         """Refuse: this very action is not asked about again in this run. Raises as `approve`."""
         async with self._turn:
             request = await self._get(approval_id, digest=digest)
-            roles = self._stands_for(request, author, member_of)
+            roles = await self._stands_for(request, author, member_of)
             answer = self._answer(author, roles, yes=False, reason=reason)
             after = await self._give(request, answer, ())
             self._tell(after)
@@ -248,10 +248,18 @@ class ApprovalDesk:
             )
         return request
 
-    def _stands_for(
+    async def _stands_for(
         self, request: ApprovalRequest, author: Author, member_of: Sequence[str]
     ) -> tuple[str, ...]:
+        """The same by every way: what an account says against somebody counts wherever he is."""
         roles = self.roles(request, author, member_of=member_of)
+        account = await self._store.get_approver(author.name)
+        if account is not None:
+            if account.disabled:
+                raise Forbidden(f"The account of {author.name} is disabled, so he answers nothing.")
+            # Its groups take away here (`!owner`); they give only where he has signed in to it.
+            known = self.roles(request, author, member_of=(*member_of, *account.groups))
+            roles = tuple(role for role in roles if role in known)
         if roles:
             return roles
         wanted = [request.owner if name == OWNER else name for name in people(request.approvers)]
