@@ -223,3 +223,31 @@ def test_any_answer_is_an_error_or_a_word(body: Any, status: int) -> None:
                 assert polled.word is not Word.AGREED
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("where", ["https://[", "https://[::1", "https://a]b/", "http://[x]/"])
+@pytest.mark.parametrize("name", ["backchannel_authentication_endpoint", "jwks_uri"])
+async def test_metadata_with_an_address_that_is_none_ends_nothing(
+    where: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with lying_provider() as provider:
+        answer = provider._answer
+
+        def bent(path: str, form: dict[str, str]) -> tuple[int, Any]:
+            status, body = answer(path, form)
+            return status, {**body, name: where} if "well-known" in path else body
+
+        monkeypatch.setattr(provider, "_answer", bent)
+
+        async def nothing(_: str) -> str:
+            return ""
+
+        ciba = CibaProvider(
+            issuer=provider.issuer,
+            client_id=CLIENT,
+            client_secret=None,
+            assertion=nothing,
+            clock=FakeClock(),
+        )
+        with pytest.raises((Unauthenticated, UpstreamUnavailable)):
+            await ciba.start(login_hint="ada", binding_message="MF-1", expires_s=60)

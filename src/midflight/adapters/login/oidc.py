@@ -195,9 +195,14 @@ class OidcLogin:
 
     def _usable(self, url: object) -> bool:
         # It may become a `Location`, so nothing that ends a line.
-        if not isinstance(url, str) or _URL.match(url) is None or "@" in urlsplit(url).netloc:
+        if not isinstance(url, str) or _URL.match(url) is None:
             return False
-        parts, own = urlsplit(url), urlsplit(self._issuer)
+        try:
+            parts, own = urlsplit(url), urlsplit(self._issuer)
+        except ValueError:  # brackets around what is no address
+            return False
+        if "@" in parts.netloc:
+            return False
         return parts.scheme == "https" or (parts.scheme, parts.netloc) == (own.scheme, own.netloc)
 
     async def _jwks(self, kid: str) -> JSONObject:
