@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from identity_kit import Key
 
 from midflight.adapters.login.ciba import AUTH_REQ_ID, CibaProvider
-from midflight.domain.errors import Unauthenticated, UpstreamUnavailable
+from midflight.domain.errors import StoreUnavailable, Unauthenticated, UpstreamUnavailable
 from midflight.domain.identity import Author
 from midflight.domain.records import ApprovalAnswered, Observed
 from midflight.services.backchannel import MAX_EACH
@@ -251,3 +251,50 @@ async def test_metadata_with_an_address_that_is_none_ends_nothing(
         )
         with pytest.raises((Unauthenticated, UpstreamUnavailable)):
             await ciba.start(login_hint="ada", binding_message="MF-1", expires_s=60)
+
+
+async def test_a_question_outlasts_a_store_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asked(tmp_path) as (served, provider, first):
+        store = served.plane.parts.store
+        await served.desk.refuse(first, author=Author(name="team-one", proof="test"))
+        second = await served.ask(await served.run(), to="else@x.org")
+
+        async def gone(*_: Any) -> None:
+            raise StoreUnavailable("It is gone.")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(store, "list_backchannel", gone)
+            with pytest.raises(StoreUnavailable):
+                await tick(served)
+        await tick(served)
+        await tick(served, seconds=0)
+        assert [row.approval for row in await store.list_backchannel()] == [second]
+        assert [path for path, _ in provider.told].count("/start") == 2  # one a question
+
+
+async def test_an_odd_answer_does_not_end_asking_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asked(tmp_path) as (served, _, _):
+        people = served.plane.approvers
+        assert people.backchannel is not None
+        again, ticks = asyncio.Event(), 0
+
+        async def odd() -> None:
+            nonlocal ticks
+            ticks += 1
+            if ticks > 1:
+                again.set()
+            raise ValueError("Invalid IPv6 URL")
+
+        monkeypatch.setattr(people.backchannel, "tick", odd)
+        monkeypatch.setattr("midflight.apps.compose_people.TICK_S", 0.0)
+        running = asyncio.ensure_future(people.run())
+        over = asyncio.ensure_future(again.wait())
+        await asyncio.wait({running, over}, return_when=asyncio.FIRST_COMPLETED)
+        assert not running.done()
+        running.cancel()
+        over.cancel()
+        await asyncio.gather(running, over, return_exceptions=True)

@@ -77,6 +77,8 @@ class ApproverParts:
                 await self.backchannel.tick()
             except MidflightError as error:  # what is on its way is in the store, for the next one
                 log.warning("backchannel_failed", why=error.message)
+            except Exception as error:  # noqa: BLE001 -- one odd answer must not end asking for good
+                log.warning("backchannel_failed", why=type(error).__name__)
 
     def front(self, *, noise: Noise) -> ApproveFront:
         """The page, for the gateway."""

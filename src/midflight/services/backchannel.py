@@ -89,7 +89,9 @@ class Backchannel:
                 await self._catch_up()
                 self._is_started = True
             while self._filed:
-                await self._ask(self._filed.popleft())
+                # What fails in between, while the store is gone, is asked at the next one.
+                await self._ask(self._filed[0])
+                self._filed.popleft()
             for request in await self._store.list_backchannel():
                 await self._look(request)
 
@@ -113,7 +115,8 @@ class Backchannel:
             if groups is None or not self._desk.roles(request, author, member_of=groups):
                 continue
             on_their_way = await self._store.list_backchannel()
-            if len([each for each in on_their_way if each.approver == name]) >= MAX_EACH:
+            his = [each.approval for each in on_their_way if each.approver == name]
+            if len(his) >= MAX_EACH or request.id in his:
                 continue
             try:
                 started = await self._provider.start(
