@@ -17,7 +17,7 @@ from control_kit import running_plane
 from glass_kit import BOB, OLIVIA, GlassPlane
 
 from midflight.domain.decision import DenyCode
-from midflight.domain.errors import Conflict, Forbidden, LedgerUnavailable
+from midflight.domain.errors import Conflict, Forbidden, LedgerUnavailable, MidflightError
 from midflight.domain.identity import Author, Workload
 from midflight.domain.records import Intent, Record
 from midflight.domain.revocation import Scope, ScopeKind
@@ -306,3 +306,16 @@ async def test_rules_bound_an_opening() -> None:
         await plane.break_open(for_s=120, author=Author(name="team-one", proof="u9"))
     await plane.break_open(for_s=120, author=BOB)
     await plane.close()
+
+
+def test_four_eyes_count_the_groups_of_the_openers_account(tmp_path: Path) -> None:
+    with running_plane(tmp_path, extra="[break_glass]\nfour_eyes = true\n") as running:
+        running.register(owner="payments")
+        client = running.client
+        client.post("/v1/approvers", name="olivia", groups=["payments"])
+        asked_for = {"workload": REGISTERED, "reason": "mine", "for_s": 600}
+        with pytest.raises(MidflightError, match="answers for"):
+            client.post("/v1/break-glass", **asked_for)
+        assert client.get("/v1/break-glass") == []
+        client.post("/v1/approvers/change", name="olivia", groups=["others"])
+        assert client.post("/v1/break-glass", **asked_for)["author"] == "olivia"

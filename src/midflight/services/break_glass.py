@@ -129,7 +129,13 @@ class BreakGlassDesk:
     # Verbs of people
 
     async def open(
-        self, workload_id: str, *, reason: str, for_s: int, author: Author
+        self,
+        workload_id: str,
+        *,
+        reason: str,
+        for_s: int,
+        author: Author,
+        member_of: Sequence[str] = (),
     ) -> BreakGlass:
         """Open it for a workload.
 
@@ -138,6 +144,7 @@ class BreakGlassDesk:
             reason: why, in words.
             for_s: for how many seconds.
             author: who, as the control socket established.
+            member_of: groups that an account of his name is in.
 
         Raises:
             NotFound: there is no such workload.
@@ -150,7 +157,8 @@ class BreakGlassDesk:
             raise NotFound(
                 f"There is no workload {workload_id}.", hint="midflight workload list shows them."
             )
-        self._check(workload, reason, for_s, author)
+        self._check_eyes(workload, author, member_of)
+        self._check(workload, reason, for_s)
         await self._check_reviews(workload, author)
         now, mono = self._clock.now(), self._clock.monotonic()
         entry = BreakGlass(
@@ -174,7 +182,7 @@ class BreakGlassDesk:
         )
         await self._store.put_break_glass(entry)
         try:
-            self._check(workload, reason, for_s, author)  # revoked, or opened, while this waited
+            self._check(workload, reason, for_s)  # revoked, or opened, while this waited
         except MidflightError as error:
             never = closed(entry, at=int(now), by="midflight", why=error.message)
             await self._store.put_break_glass(never)
@@ -245,7 +253,17 @@ class BreakGlassDesk:
 
     # Inside
 
-    def _check(self, workload: Workload, reason: str, for_s: int, author: Author) -> None:
+    def _check_eyes(self, workload: Workload, author: Author, member_of: Sequence[str]) -> None:
+        owner, groups = workload.owner, self._groups
+        if self._rules.four_eyes and stands_for(
+            author.name, (OWNER,), owner=owner, groups=groups, member_of=member_of
+        ):
+            raise Forbidden(
+                f"{author.name} answers for {workload.id}, so somebody else opens it.",
+                hint="[break_glass] four_eyes asks for another operator.",
+            )
+
+    def _check(self, workload: Workload, reason: str, for_s: int) -> None:
         if not reason.strip() or len(reason) > MAX_REASON:
             raise Malformed(
                 f"Opening it takes a reason of at most {MAX_REASON} characters.",
@@ -255,13 +273,6 @@ class BreakGlassDesk:
             raise Malformed(
                 f"It is opened for {MIN_S} to {self._rules.max_s} seconds.",
                 hint="[break_glass] max says for how long at most.",
-            )
-        if self._rules.four_eyes and stands_for(
-            author.name, (OWNER,), owner=workload.owner, groups=self._groups
-        ):
-            raise Forbidden(
-                f"{author.name} answers for {workload.id}, so somebody else opens it.",
-                hint="[break_glass] four_eyes asks for another operator.",
             )
         if self.lets_pass(workload.id):
             raise Conflict(f"{self._open[workload.id].id} is open for {workload.id} already.")

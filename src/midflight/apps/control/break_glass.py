@@ -44,11 +44,17 @@ class BreakGlassVerbs:
 
     def __init__(self, plane: Plane) -> None:
         self._glass = plane.escalating.glass
+        self._accounts = plane.parts.store
 
     async def open_it(self, given: Opening, operator: Operator) -> BreakGlass:
         """Open it."""
+        account = await self._accounts.get_approver(operator.author.name)
         return await self._glass.open(
-            given.workload, reason=given.reason, for_s=given.for_s, author=operator.author
+            given.workload,
+            reason=given.reason,
+            for_s=given.for_s,
+            author=operator.author,
+            member_of=() if account is None else account.groups,
         )
 
     async def list_openings(
