@@ -19,6 +19,7 @@ from glass_kit import BOB, OLIVIA, GlassPlane
 from midflight.domain.decision import DenyCode
 from midflight.domain.errors import Conflict, Forbidden, LedgerUnavailable, MidflightError
 from midflight.domain.identity import Author, Workload
+from midflight.domain.notice import NoticeState
 from midflight.domain.records import Intent, Record
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.services.break_glass import GlassRules
@@ -319,3 +320,19 @@ def test_four_eyes_count_the_groups_of_the_openers_account(tmp_path: Path) -> No
         assert client.get("/v1/break-glass") == []
         client.post("/v1/approvers/change", name="olivia", groups=["others"])
         assert client.post("/v1/break-glass", **asked_for)["author"] == "olivia"
+
+
+async def test_who_opens_it_does_not_silence_its_alarm(plane: GlassPlane) -> None:
+    await plane.begin()
+    opened = await plane.break_open(author=BOB)
+    notice = await plane.escalation.show(opened.id)
+    for name in (notice.id, opened.id):
+        with pytest.raises(Forbidden, match="somebody else"):
+            await plane.escalation.acknowledge(
+                name, author=Author(name="bob", proof="slack:T0OURS/U0BOB")
+            )
+    assert (await plane.escalation.show(opened.id)).state is NoticeState.OPEN
+    await plane.telling.tick()
+    assert any(channel.told for channel in plane.channels.values())
+    after = await plane.escalation.acknowledge(notice.id, author=OLIVIA)
+    assert after.by == "olivia"

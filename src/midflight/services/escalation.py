@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from midflight.domain.errors import Conflict, LedgerUnavailable, NotFound
+from midflight.domain.errors import Conflict, Forbidden, LedgerUnavailable, NotFound
 from midflight.domain.identity import Author, Workload
 from midflight.domain.notice import (
     MAX_CHAIN,
     Contact,
     Notice,
+    NoticeKind,
     NoticeState,
     acknowledged,
     chain_of,
@@ -178,8 +179,11 @@ class Escalation:
         Raises:
             NotFound: there is no such notice.
             Conflict: somebody has it already, or it has ended.
+            Forbidden: it tells others of what the author himself has opened.
         """
         notice = await self.show(notice_id)
+        if notice.kind is NoticeKind.BREAK_GLASS:
+            await self._check_not_own(notice, author)
         now = int(self._clock.now())
         after = await self._change(
             notice, lambda each: acknowledged(each, by=author.name, proof=author.proof, now=now)
@@ -219,6 +223,14 @@ class Escalation:
             return
         self._queue.append(entry)
         self.stirred.set()
+
+    async def _check_not_own(self, notice: Notice, author: Author) -> None:
+        for entry in await self._store.list_break_glass(settled=False):
+            if entry.id == notice.subject and author.name == entry.author:
+                raise Forbidden(
+                    f"{author.name} opened {entry.id}, so somebody else takes note of it.",
+                    hint="The others who answer for it are told.",
+                )
 
     async def _end(self, subject: str, why: str) -> None:
         notice = await self._store.notice_about(subject)
