@@ -183,9 +183,12 @@ def test_the_commands(running: RunningPlane) -> None:
     doctor = midflight("doctor").stdout
     assert "can be told to nobody" in doctor
     assert f"{entry['id']} is open" in doctor
-    had = midflight("notice", "ack", entry["id"])
-    assert had.exit_code == 0, had.stderr
-    assert "olivia has it" in midflight("open").stdout
+    own = midflight("notice", "ack", entry["id"])
+    assert own.exit_code == 1
+    assert "somebody else takes note of it" in own.stderr
+    escalation = running.plane.escalating.escalation
+    running.do(lambda: escalation.acknowledge(entry["id"], author=BOB))
+    assert "bob has it" in midflight("open").stdout
     assert "acknowledged" in midflight("notice", "list").stdout
     assert "outage" in midflight("notice", "show", entry["id"]).stdout
     assert midflight("break-glass", "close", entry["id"]).exit_code == 0
