@@ -28,7 +28,7 @@ from midflight.domain.response_rules import (
     add_up,
 )
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
-from midflight.services.flights import Flight
+from midflight.services.flights import Flight, FlightKind
 from midflight.services.interruption import Interruption, Receipt
 from midflight.services.inventory import Inventory
 from midflight.services.live_run import LiveRun
@@ -367,7 +367,8 @@ class Responses:
         keys = set(keys_of(response))
 
         def hit(flight: Flight) -> bool:
-            if (not flight.effectful and not everything) or (flight.sent and not late):
+            gone = flight.sent or flight.kind is FlightKind.TASK
+            if (not flight.effectful and not everything) or (gone and not late):
                 return False
             if response.scope.kind is ScopeKind.WORKLOAD:
                 return (ScopeKind.WORKLOAD, response.workload) in flight.scopes
