@@ -1,4 +1,4 @@
-"""A detector that can be made to fail must not keep runs from ending, nor other detectors silent."""
+"""A detector that can be made to fail must not keep runs from ending, nor silence the others."""
 
 from __future__ import annotations
 
