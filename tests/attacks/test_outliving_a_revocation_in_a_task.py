@@ -15,7 +15,9 @@ from cut_kit import begin, call, caller, records
 
 from gateways import AGENT, OPERATOR, Gateway, running_gateway
 from midflight.domain.records import Observed
+from midflight.domain.response import Level
 from midflight.domain.revocation import Scope, ScopeKind
+from midflight.domain.traits import Reach
 from midflight.services.flights import FlightKind
 from midflight.services.guard import Performed, Refused
 from midflight.services.task_flights import MAX_A_RUN
@@ -150,3 +152,29 @@ async def test_a_task_of_a_child_process_ends_as_well(tmp_path: Path) -> None:
         )
         assert await said_of_tasks(gateway, 1) == ["task.cancelled"]
         assert counted_in(journal)["cancelled"] == ["task-1"]
+
+
+@pytest.mark.parametrize("level", [Level.QUARANTINE, Level.CHALLENGE])
+async def test_what_has_effects_does_not_go_on_in_a_task_under_quarantine(
+    tmp_path: Path, level: Level
+) -> None:
+    """The call would have been cut, had the upstream not answered it with a task.
+
+    Under a challenge nothing is cut that has left, and a task has.
+    """
+    async with (
+        counting() as counted,
+        running_gateway(tmp_path, [{"name": "up", "url": counted.url}]) as gateway,
+    ):
+        await gateway.pin_all(Reach.OPEN)  # so it may have effects
+        run = await gateway.open_run()
+        await start(gateway, run)
+        scope = Scope(kind=ScopeKind.RUN, id=run)
+        desk = gateway.plane.watching.response_desk
+        await desk.add(scope, level, reason="turned", author=OPERATOR)
+        if level is Level.CHALLENGE:
+            assert kinds(gateway) == {FlightKind.TASK: 1}
+            return
+        assert await said_of_tasks(gateway, 1) == ["task.cancelled"]
+        assert counted.cancelled == ["task-1"]
+        assert not kinds(gateway)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from midflight.apps.compose_issuers import key_sets
 from midflight.apps.compose_keys import mint
 from midflight.apps.settings_ssf import PollSource, ReceiveSection
 from midflight.domain.response import Level, Response, highest
+from midflight.domain.revocation import ScopeKind
 from midflight.domain.shared_receiver import Reachable
 from midflight.services.interruption import TOPIC
 from midflight.services.key_sets import KeySource
@@ -69,7 +70,11 @@ class Transmitting:
         )
         self.polls = PollAnswers(store=made.store, outbox=self.outbox)
         self.pushing = Pushing(
-            store=made.store, outbox=self.outbox, sealed=plane.sealed_secrets, pushes=pushes
+            store=made.store,
+            outbox=self.outbox,
+            sealed=plane.sealed_secrets,
+            pushes=pushes,
+            in_standing=in_standing(plane),
         )
         self.streams.on_changed(self.pushing.changed)
         self.emitting = Emitting(
@@ -158,6 +163,22 @@ def shared_signals(plane: Plane) -> SharedSignalParts:
 
     plane.watching.responses.on_responded(responded)
     return made
+
+
+def in_standing(plane: Plane) -> Callable[[str], Awaitable[bool]]:
+    """Whether a client of ours is registered, enabled, and its workload in order."""
+
+    async def is_so(client_id: str) -> bool:
+        client = await plane.parts.store.get_client(client_id)
+        if client is None or client.disabled:
+            return False
+        workload = plane.inventory.current(client.workload)
+        missing = plane.inventory.standing(workload, int(plane.clock.now()))
+        # Not of wider scopes: that everything is revoked is what receivers must hear of.
+        revoked = plane.interruption.covering(((ScopeKind.WORKLOAD, client.workload),))
+        return missing is None and revoked is None
+
+    return is_so
 
 
 def risk_of(level: Level) -> RiskLevel:

@@ -110,7 +110,10 @@ class Detection:
     def run_ended(self, run: str) -> None:
         """Let every detector forget a run."""
         for detector in self._detectors:
-            detector.run_ended(run)
+            try:
+                detector.run_ended(run)
+            except Exception:  # noqa: BLE001 -- nor may it keep a run from ending
+                self._telemetry.count("detector_failures")
 
 
 __all__ = ["MAX_RECORDS", "Detection", "Detector", "Respond"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from midflight.domain.errors import Interrupted
 from midflight.domain.revocation import Scope
 from midflight.services.cutting import Cutting
-from midflight.services.flights import Flight, FlightStatus
+from midflight.services.flights import Flight, FlightKind, FlightStatus
 from midflight.services.ports.clock import Clock
 from midflight.services.tallies import Tallies
 
@@ -65,17 +65,17 @@ class FlightRegistry:
         self._tallies.end(run)
 
     def cut(self, hit: Callable[[Flight], bool], why: Interrupted) -> tuple[str, ...]:
-        """Cut the actions that `hit`; their record ids."""
+        """Cut the actions that `hit`, and what upstreams work on for some; ids of the actions."""
         found = [
             flight
             for aboard in self._aboard.values()
             for flight in aboard
-            if flight.record and hit(flight)
+            if (flight.record or flight.kind is FlightKind.TASK) and hit(flight)
         ]
         for flight in found:
             flight.deny(why)
         self._cutting.sever([flight for flight in found if not flight.severed])
-        return tuple(flight.record for flight in found)
+        return tuple(flight.record for flight in found if flight.record)
 
     def within(self, scope: Scope) -> list[Flight]:
         """Everything of a scope that is in flight."""

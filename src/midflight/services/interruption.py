@@ -198,7 +198,7 @@ class Interruption:
     def cut(self, hit: Callable[[Flight], bool], why: Interrupted) -> tuple[str, ...]:
         """Cut what is in flight and `hit`, and revoke nothing; record ids of what was cut.
 
-        For what ends by itself: what carries no action stays.
+        For what ends by itself: what carries no action stays, but for tasks at upstreams.
         """
         return self._flights.cut(hit, why)
 

@@ -28,7 +28,7 @@ from midflight.domain.response_rules import (
     add_up,
 )
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
-from midflight.services.flights import Flight
+from midflight.services.flights import Flight, FlightKind
 from midflight.services.interruption import Interruption, Receipt
 from midflight.services.inventory import Inventory
 from midflight.services.live_run import LiveRun
@@ -252,6 +252,8 @@ class Responses:
         base, risk = rule.respond, rule.risk or RISKS[finding.strength]
         until = now + rule.for_s
         own = scope.kind is ScopeKind.RUN and live is not None and is_own(live.first().run)
+        registered = self._inventory.current(workload)
+        observed = registered is not None and registered.mode is Mode.OBSERVE
         held = self.standings.at(key_of(scope, workload), now)
         if not alone:
             others = [e for e in held if e.detector not in ("", finding.detector)]
@@ -271,6 +273,7 @@ class Responses:
                 before.level.rank >= level.rank
                 and before.risk >= risk
                 and until - before.until < EXTENDS_S
+                and (observed or not before.observed)  # what was only observed stopped nothing
             )
             if same:
                 return None
@@ -279,7 +282,6 @@ class Responses:
             until, risk = max(until, before.until), max(risk, before.risk)
             rate = _slower(rate, before.rate)
             findings = (*before.findings, finding.id)[-MAX_FINDINGS:]
-        registered = self._inventory.current(workload)
         return Response(
             id=f"rsp_{self._clock.token()}",
             at=now,
@@ -299,7 +301,7 @@ class Responses:
             risk=risk,
             rate=rate,
             own=own,
-            observed=registered is not None and registered.mode is Mode.OBSERVE,
+            observed=observed,
             replaces="" if before is None else before.id,
         )
 
@@ -325,7 +327,9 @@ class Responses:
 
     def _level_at(self, response: Response) -> Level:
         now, keys = self._clock.now(), keys_of(response)
-        return highest(each.level for key in keys for each in self.standings.at(key, now))
+        entered = (each for key in keys for each in self.standings.at(key, now))
+        # What was only observed has cut nothing.
+        return highest(each.level for each in entered if response.observed or not each.observed)
 
     # Stopping
 
@@ -367,7 +371,8 @@ class Responses:
         keys = set(keys_of(response))
 
         def hit(flight: Flight) -> bool:
-            if (not flight.effectful and not everything) or (flight.sent and not late):
+            gone = flight.sent or flight.kind is FlightKind.TASK
+            if (not flight.effectful and not everything) or (gone and not late):
                 return False
             if response.scope.kind is ScopeKind.WORKLOAD:
                 return (ScopeKind.WORKLOAD, response.workload) in flight.scopes

@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 MAX_PAUSE = 32
 """How many times its interval a transmitter that fails is left alone at most."""
+MAX_ROUNDS = 20
+"""Polls in a row: a transmitter that always has more is asked for it after a pause."""
 
 
 class PollState(Value):
@@ -55,7 +57,9 @@ class Poller:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def once(self, name: str, polls: Polls) -> int:
-        """Take all that is there now, and acknowledge it; how many SETs were taken.
+        """Take what is there now, in at most `MAX_ROUNDS`; how many SETs were taken.
+
+        The last poll acknowledges what was taken, and what it answers comes again.
 
         Raises:
             MidflightError: the transmitter does not answer, or something could not be made durable.
@@ -63,7 +67,7 @@ class Poller:
         acks: list[str] = []
         errors: dict[str, SetRefused] = {}
         taken = 0
-        while True:
+        for _ in range(MAX_ROUNDS):
             sets, more = await polls.poll(acks=acks, errors=errors)
             acks, errors = [], {}
             stopped: MidflightError | None = None
@@ -86,6 +90,9 @@ class Poller:
                 raise stopped
             if not acks and not errors and not (more and sets):
                 return taken
+        # What this answers is not looked at, and comes again.
+        await polls.poll(acks=acks, errors=errors)
+        return taken
 
     async def _run(self, name: str, polls: Polls, interval: float) -> None:
         while True:
@@ -104,4 +111,4 @@ class Poller:
             await asyncio.sleep(interval * min(2 ** min(state.failures, 10), MAX_PAUSE))
 
 
-__all__ = ["MAX_PAUSE", "PollState", "Poller"]
+__all__ = ["MAX_PAUSE", "MAX_ROUNDS", "PollState", "Poller"]

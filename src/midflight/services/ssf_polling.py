@@ -55,14 +55,15 @@ class PollAnswers:
             await self._outbox.delivered(stream.id, acks)
         if most == 0:
             return {}, bool(await self._outbox.waiting(stream, limit=1))
-        if wait and self._outbox.waiters(stream.id) >= MAX_WAITING:
-            raise TooMany("Other polls of this stream wait already.")
         sets, more = await self._look(stream, most)
         if sets or not wait:
             return sets, more
         return await self._waited(stream.id, most)
 
     async def _waited(self, stream_id: str, most: int) -> tuple[Mapping[str, str], bool]:
+        # In the turn in which it begins to wait: many at once must not all find room.
+        if self._outbox.waiters(stream_id) >= MAX_WAITING:
+            raise TooMany("Other polls of this stream wait already.")
         with self._outbox.watching(stream_id) as woken:
             try:
                 async with asyncio.timeout(self._long):

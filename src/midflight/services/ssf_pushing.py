@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -37,8 +38,10 @@ class Pushing:
         sealed: SealedSecrets,
         pushes: Pushes,
         backoff_s: tuple[float, ...] = BACKOFF_S,
+        in_standing: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
-        """`start` begins."""
+        """`start` begins. `in_standing` says of a client whether it may be told anything now."""
+        self._in_standing = in_standing
         self._store = store
         self._outbox = outbox
         self._sealed = sealed
@@ -117,6 +120,9 @@ class Pushing:
         waiting = await self._outbox.waiting(stream, limit=AT_ONCE)
         if not waiting:
             return "", False
+        # Whoever polls shows a token each time; to whom is pushed shows nothing.
+        if self._in_standing is not None and not await self._in_standing(stream.client):
+            return "its client is gone, disabled or revoked", True
         authorization = (
             await self._sealed.open(stream.authorization) if stream.authorization else ""
         )

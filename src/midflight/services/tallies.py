@@ -19,6 +19,10 @@ MAX_ENDED = 10_000
 MAX_FOLDED = 10_000
 """Sums of ended runs; beyond it the oldest is forgotten, and that is counted."""
 
+MAX_NAMES = 256
+"""Tools and resources of one run that are counted by themselves: a run can read any number of
+resources, each by a name of its own choice. Those beyond are added up by their upstream."""
+
 _OF_A_RUN = frozenset({ScopeKind.RUN, ScopeKind.TOKEN})
 
 # upstream, name, token, credentials
@@ -76,13 +80,14 @@ class Tallies:
             if len(self._live) >= MAX_LIVE:
                 self.end(next(iter(self._live)))
             touch = self._live[run] = _Touch(flight.scopes)
-        elif not flight.scopes <= touch.scopes:
-            touch.scopes |= flight.scopes
-        touch.add(
-            (flight.upstream, flight.name, flight.token, flight.credentials),
-            flight.completed,
-            flight.sent,
-        )
+        key = (flight.upstream, flight.name, flight.token, flight.credentials)
+        scopes = flight.scopes
+        if len(touch.tally) >= MAX_NAMES and key not in touch.tally:
+            key = (flight.upstream, "", flight.token, flight.credentials)
+            scopes = frozenset(each for each in scopes if each[0] is not ScopeKind.TOOL)
+        if not scopes <= touch.scopes:
+            touch.scopes |= scopes
+        touch.add(key, flight.completed, flight.sent)
 
     def end(self, run: str) -> None:
         """A run has ended: what it did still counts, in fewer and fewer words."""
@@ -127,7 +132,10 @@ class Tallies:
                 self.forgotten += sum(completed for completed, _ in lost.tally.values())
             folded = self._folded[common] = _Touch(common)
         for (upstream, name, _, credentials), (completed, sent) in touch.tally.items():
-            folded.add((upstream, name, "", credentials), completed, sent)
+            key = (upstream, name, "", credentials)
+            if len(folded.tally) >= MAX_NAMES and key not in folded.tally:
+                key = (upstream, "", "", credentials)
+            folded.add(key, completed, sent)
 
 
 def _is_of(
@@ -147,4 +155,4 @@ def _is_of(
             return True
 
 
-__all__ = ["MAX_ENDED", "MAX_FOLDED", "MAX_LIVE", "Done", "Tallies"]
+__all__ = ["MAX_ENDED", "MAX_FOLDED", "MAX_LIVE", "MAX_NAMES", "Done", "Tallies"]
