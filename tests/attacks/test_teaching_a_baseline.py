@@ -174,9 +174,9 @@ async def test_a_restart_that_makes_a_finding_forgotten() -> None:
         Finding(
             id="fnd_1",
             at=clock.now(),
-            detector="canary",
-            strength=Strength.STRONG,
-            seen="a canary",
+            detector="probing",
+            strength=Strength.FAIR,
+            seen="8 refusals",
             workload=workload.id,
             run=run.id,
         )

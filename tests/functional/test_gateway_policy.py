@@ -31,7 +31,11 @@ async def gateway_of(
 ) -> AsyncIterator[Gateway]:
     async with (
         over_http(served) as url,
-        gateway_factory([{"name": "one", "url": url, "reach": "closed"}], policy=policy) as gateway,
+        gateway_factory(
+            [{"name": "one", "url": url, "reach": "closed"}],
+            policy=policy,
+            approvals={"wait": {"hold": "0s"}},  # nobody answers here
+        ) as gateway,
     ):
         await gateway.pin_all()
         yield gateway

@@ -91,7 +91,10 @@ async def test_a_challenge_is_a_refusal_that_says_who_may_approve() -> None:
     assert isinstance(refused.decision, Challenge)
     assert refused.decision.approval.startswith("apr_")
     assert refused.decision == msgspec.structs.replace(
-        challenge, approval=refused.decision.approval
+        challenge,
+        approval=refused.decision.approval,
+        asked=("payments",),
+        expires_at=int(plane.clock.now()) + 600,
     )
     (outcome,) = await outcomes(plane)
     assert outcome.code is DenyCode.APPROVAL_REQUIRED

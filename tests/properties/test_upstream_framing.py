@@ -66,6 +66,9 @@ class _Transport(asyncio.Transport):
     def write(self, data: Any) -> None:
         pass
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def pause_reading(self) -> None:
         pass
 

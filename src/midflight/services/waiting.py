@@ -19,7 +19,7 @@ import msgspec
 from midflight.domain.errors import MidflightError
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.value import Value
-from midflight.services.flights import Flight, FlightStatus
+from midflight.services.flights import Flight, FlightKind, FlightStatus
 from midflight.services.interruption import Interruption
 from midflight.services.ports.approval_store import ApprovalStore
 from midflight.services.ports.clock import Clock
@@ -68,7 +68,7 @@ class Waiter(Value):
 class WaitingFlight(Flight):
     """An action that waits for a person: nothing of it has left."""
 
-    __slots__ = ("kind", "note")
+    __slots__ = ("note",)
 
     def __init__(self, waiter: Waiter, *, began: float) -> None:
         """`began` is monotonic seconds."""
@@ -80,8 +80,8 @@ class WaitingFlight(Flight):
             name=waiter.name,
             scopes=waiter.scopes,
             began=began,
+            kind=FlightKind.APPROVAL,
         )
-        self.kind = "approval"
         self.note = waiter.note
 
     def status(self, now: float) -> FlightStatus:
