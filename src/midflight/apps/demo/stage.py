@@ -164,6 +164,9 @@ def _configure(built: Stage, office: str) -> None:
     environment = '{ PATH = "/usr/bin:/bin", no_proxy = "*" }'
     (built.folder / "midflight.toml").write_text(
         f"""
+[approvals.wait]
+hold = "0s"   # nobody is asked here while the agent waits
+
 [gateway]
 listen = "{built.gateway.removeprefix("http://")}"
 [state]
