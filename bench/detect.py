@@ -24,6 +24,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from bench.detectors import fresh
 from bench.report import Row, at_most
 from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.apps.compose_replay import House, open_house
@@ -34,7 +35,6 @@ from midflight.domain.event import Event
 from midflight.domain.finding import Finding, Sighting, Strength
 from midflight.services.detection import Detection, Detector
 from midflight.services.detectors.learning import Learner
-from midflight.services.detectors.standard import standard
 
 POLICIES = Path(__file__).parents[1] / "src/midflight/policies/standard"
 ORDERS = 5
@@ -83,7 +83,7 @@ def run(traces: Path) -> list[Row]:
         findings = sum((s.findings for s in said), Counter[tuple[str, Strength]]())
         for (detector, strength), count in sorted(findings.items()):
             example = next(s.examples[detector] for s in said if detector in s.examples)
-            told = f"{example.seen} ({example.usual})"
+            told = f"{example.seen} ({example.usual})" if example.usual else example.seen
             table.add_row(suite, detector, strength.name.lower(), f"{count:,}", told)
     if table.row_count:
         Console().print(table)
@@ -96,7 +96,7 @@ def gone_through(cases: Sequence[Events], chance: random.Random) -> Said:
     order: list[Events] = []
     while len(order) < max(LEAST, len(cases)):
         order += chance.sample(cases, len(cases))
-    detectors = standard()
+    detectors = fresh()
     findings: Counter[tuple[str, Strength]] = Counter()
     examples: dict[str, Sighting] = {}
     worst: dict[str, Strength] = {}

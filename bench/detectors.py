@@ -1,4 +1,4 @@
-"""What detectors cost an event, all the standard ones and each alone.
+"""What detectors cost an event, all that a plane has and each alone.
 
 A plane with many workloads, each with a baseline behind it, whose agents take turns: no event is
 about the run that the last one was about. Each action is seen twice: when it leaves and when it has
@@ -13,10 +13,12 @@ import tracemalloc
 from collections.abc import Sequence
 
 from bench.report import Row, at_most, percentile
+from midflight.apps.compose_detectors import sequence_rules
 from midflight.domain.event import Event
 from midflight.domain.records import Terminal
 from midflight.domain.traits import Effect, Reach
 from midflight.services.detection import Detector
+from midflight.services.detectors.plain import Plain
 from midflight.services.detectors.standard import standard
 
 WORKLOADS = 100
@@ -30,7 +32,7 @@ BUDGET_US = 20
 
 def run() -> list[Row]:
     """Every row."""
-    detectors = standard()
+    detectors = fresh()
     teach(detectors)
     events = [made(number, run="now") for number in range(EVENTS)]
     taken = measured(detectors, events)
@@ -43,6 +45,11 @@ def run() -> list[Row]:
         rows.append(Row(f"{detector.name}, p50", percentile(taken, 50), "µs"))
     rows.append(Row("memory of a workload, all detectors", held() / 1_000, "KB"))
     return rows
+
+
+def fresh() -> tuple[Detector, ...]:
+    """Those with a baseline and those without, as a plane wires them; they know nothing yet."""
+    return (*standard(), *Plain(sequence_rules()).all)
 
 
 def measured(detectors: Sequence[Detector], events: Sequence[Event]) -> list[float]:
@@ -77,7 +84,7 @@ def held() -> float:
     """Bytes that detectors hold for each workload with its run."""
     gc.collect()
     tracemalloc.start()
-    detectors = standard()
+    detectors = fresh()
     teach(detectors)
     gc.collect()
     size = tracemalloc.get_traced_memory()[0] / WORKLOADS

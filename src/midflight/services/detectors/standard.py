@@ -1,4 +1,4 @@
-"""The detectors that every plane has, in the order in which they look.
+"""The detectors with a baseline, in the order in which they look; `plain.py` has the others.
 
 A new one is a file beside this one and a line here. What each sees, after how many actions and what
 it cannot see is in docs/detectors.md. Above: `apps/compose_watching.py`, `bench/`.
