@@ -43,6 +43,7 @@ class SourcedPlane(GlassPlane):
         self.approvals.on_filed(self.sources.approval_filed)
         self.approvals.on_settled(self.sources.approval_settled)
         self.detection.respond_with(self.sources.found)
+        self.responses.on_beyond(self.sources.beyond)
         self.interruption.on_revoked(self.sources.revoked)
         await self.sources.settle()
         await self.sources.start()
@@ -158,6 +159,29 @@ async def test_a_finding_that_says_something_is_told_until_somebody_has_it(
     after = await plane.escalation.acknowledge("fnd_1", author=OPERATOR)
     assert after.state is NoticeState.RESOLVED
     assert await plane.waiting() == []
+
+
+@pytest.mark.parametrize(("strength", "told"), [(Strength.WEAK, 0), (Strength.STRONG, 1)])
+async def test_people_hear_when_less_was_done_than_policy_asks_for(
+    plane: SourcedPlane, strength: Strength, told: int
+) -> None:
+    await plane.begin()
+    await plane.listen()
+    plane.detection.found(
+        Finding(
+            id="fnd_1",
+            at=plane.clock.now(),
+            detector="classifier",
+            strength=strength,
+            seen="odd answers",
+            workload=WORKLOAD,
+        )
+    )
+    less = [each for each in await plane.waiting() if each.subject.startswith("rsp_")]
+    assert len(less) == told
+    for notice in less:
+        assert dict(notice.facts)["why not more"] == "It names no run, and policy holds runs."
+        assert notice.chain == ("team-one", "oncall", "boss")
 
 
 async def test_a_finding_that_the_last_process_did_not_tell_of_is_found_in_the_ledger(

@@ -142,6 +142,7 @@ class Escalating:
         plane.approvals.on_settled(self.sources.approval_settled)
         plane.approvals.break_with(self.glass)
         plane.watching.detection.respond_with(self.sources.found)
+        plane.watching.responses.on_beyond(self.sources.beyond)
         self._interruption = plane.interruption
         self._ticking = asyncio.Lock()
 

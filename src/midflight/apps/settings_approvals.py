@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from midflight.apps.settings_oauth import secret_reference
+from midflight.apps.settings_secrets import Secret
 from midflight.apps.settings_sections import HttpUrl, Section
-from midflight.apps.settings_values import Reference
 from midflight.apps.settings_waiting import ApprovalsAndWait
 from midflight.domain.approver import approver_name
 from midflight.domain.errors import Malformed
@@ -53,7 +52,7 @@ class Ciba(Section):
     issuer: HttpUrl
     client_id: str = Field(min_length=1, max_length=256)
     # env:NAME or file:PATH. Default: private_key_jwt with the key of purpose `client`.
-    client_secret: Annotated[Reference | None, BeforeValidator(secret_reference)] = None
+    client_secret: Secret | None = None
     # Approvers, by name, and how the provider knows them.
     people: dict[str, CibaPerson] = {}
 

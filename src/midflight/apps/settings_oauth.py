@@ -5,27 +5,15 @@ Clients are not settings: `midflight client add` registers them.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from midflight.apps.settings_issuers import KeyedIssuer
-from midflight.apps.settings_sections import BASE, HttpUrl, Section
-from midflight.apps.settings_values import Reference, reference
+from midflight.apps.settings_secrets import Secret
+from midflight.apps.settings_sections import HttpUrl, Section
 from midflight.domain.identity import spiffe_id
-
-
-def secret_reference(value: Any) -> Reference:
-    """`env:NAME` or `file:PATH`, for pydantic."""
-    if isinstance(value, Reference):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("is not env:NAME or file:PATH")  # noqa: TRY004 -- pydantic collects ValueError only
-    found = reference(value, named="client_secret", base=BASE.get())
-    if not found.secret:
-        raise ValueError("is not env:NAME or file:PATH")
-    return found
 
 
 class Login(Section):
@@ -34,7 +22,7 @@ class Login(Section):
     issuer: HttpUrl
     client_id: str = Field(min_length=1, max_length=256)
     # env:NAME or file:PATH.
-    client_secret: Annotated[Reference, BeforeValidator(secret_reference)]
+    client_secret: Secret
     # Which claim names a person to policies and in records: `sub`, or a verified address.
     claim: Literal["sub", "email"] = "sub"
 
@@ -88,4 +76,4 @@ class OAuth(Section):
         return None if value is None else spiffe_id(value)
 
 
-__all__ = ["AssertionIssuerSection", "Login", "OAuth", "secret_reference"]
+__all__ = ["AssertionIssuerSection", "Login", "OAuth"]

@@ -11,30 +11,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from midflight.apps.settings_sections import BASE, Section
-from midflight.apps.settings_values import Reference, reference
+from midflight.apps.settings_secrets import Secret
+from midflight.apps.settings_sections import Section
 from midflight.domain.finding import Strength
 from midflight.domain.signal import SignalSource
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}\Z")
-
-
-def _secret(value: Any) -> Reference:
-    if isinstance(value, Reference):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("is not where a secret is: env:NAME or file:PATH")  # noqa: TRY004 -- pydantic collects ValueError only
-    found = reference(value, named="secret", base=BASE.get())
-    if not found.secret:
-        raise ValueError("is not where a secret is: env:NAME or file:PATH")
-    return found
-
-
-Secret = Annotated[Reference, BeforeValidator(_secret)]
 
 
 class SignalSection(Section):

@@ -19,33 +19,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from midflight.apps.settings_issuers import KeyedIssuer
-from midflight.apps.settings_sections import BASE, HttpUrl, Seconds, Section
-from midflight.apps.settings_values import Reference, reference
+from midflight.apps.settings_secrets import Secret
+from midflight.apps.settings_sections import HttpUrl, Seconds, Section
 from midflight.domain.identity import spiffe_id
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.security_event import JUDGED_NAMES
 from midflight.domain.shared_receiver import DEFAULT_EFFECTS, MAY_NAME, Effect
 
 _NAME = re.compile(r"[a-z0-9-]{1,32}\Z")
-
-
-def _secret(value: Any) -> Reference:
-    if isinstance(value, Reference):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("is not env:NAME or file:PATH")  # noqa: TRY004 -- pydantic collects ValueError only
-    found = reference(value, named="secret", base=BASE.get())
-    if not found.secret:
-        raise ValueError("is not env:NAME or file:PATH")
-    return found
-
-
-Secret = Annotated[Reference, BeforeValidator(_secret)]
 
 
 class PollSource(Section):

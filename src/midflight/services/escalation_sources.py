@@ -22,6 +22,7 @@ from midflight.domain.identity import Workload
 from midflight.domain.lease import Lease
 from midflight.domain.notice import Notice, NoticeKind, Severity, facts_of
 from midflight.domain.records import Found, Record
+from midflight.domain.response import Response
 from midflight.domain.revocation import Revocation, ScopeKind
 from midflight.services.escalation import Escalation
 from midflight.services.interruption import Interruption
@@ -79,6 +80,11 @@ class EscalationSources:
         if finding.strength >= Strength.FAIR:
             with _quietly("finding"):
                 self._escalation.wanted(*self._of_finding(finding))
+
+    def beyond(self, response: Response) -> None:
+        """Less was done than policy asks for (`Responses.on_beyond`), so a person has to look."""
+        with _quietly("response"):
+            self._escalation.wanted(*self._of_beyond(response))
 
     def revoked(self, revocation: Revocation) -> None:
         """A revocation took effect (`Interruption.on_revoked`); `look` finds it."""
@@ -192,6 +198,31 @@ class EscalationSources:
             workload=finding.workload,
             run=finding.run,
             group=f"finding {finding.detector} {finding.run or finding.workload}",
+            ends_with_ack=True,
+        )
+        return notice, people
+
+    def _of_beyond(self, response: Response) -> tuple[Notice, tuple[str, ...]]:
+        owner, people = self._people(response.workload, owner=response.owner)
+        notice = Notice(
+            id="",
+            kind=NoticeKind.FINDING,
+            subject=response.id,
+            title="Less was done about a finding than policy asks for",
+            facts=facts_of(
+                {
+                    "workload": response.workload,
+                    "run": response.run,
+                    "holds": f"{response.level.value} for {response.scope}",
+                    "because": response.reason,
+                    "why not more": response.beyond,
+                }
+            ),
+            severity=Severity.ERROR,
+            owner=owner,
+            workload=response.workload,
+            run=response.run,
+            group=f"beyond {response.detector} {response.workload}",
             ends_with_ack=True,
         )
         return notice, people

@@ -54,6 +54,9 @@ EXTENDS_S = 60.0
 """A repeated finding is written down when it makes a response last so much longer, or worse."""
 
 
+_NO_RUN = "It names no run, and policy holds runs."
+
+
 class Responses:
     """All responses of one plane. One event loop."""
 
@@ -223,7 +226,7 @@ class Responses:
             made = self._made(finding, rule, scope, workload, live)
         else:
             # To hold the workload instead would be more than policy says.
-            beyond = beyond or "It names no run, and policy holds runs."
+            beyond = beyond or ("" if rule.respond is Level.NOTE else _NO_RUN)
             noted = msgspec.structs.replace(rule, respond=Level.NOTE, rate=None, risk=0)
             made = self._made(finding, noted, wide, workload, live, alone=True)
         if made is None:
