@@ -415,8 +415,7 @@ class Plane:
             await self.canaries.start()
             await self.obligations.limits.start(self.ledger)
             undo.push_async_callback(self.flow.save)
-            self.interruption.on_revoked(self._revoked)
-            await self.interruption.start()
+            await self._start_interruption(undo)
             self.keys.on_withdrawn(self.spiffe.bundles.drop_withdrawn)
             await self.spiffe.start()
             undo.callback(self.spiffe.authority.close)
@@ -450,6 +449,11 @@ class Plane:
             yield
 
     # Inside
+
+    async def _start_interruption(self, undo: contextlib.AsyncExitStack) -> None:
+        self.interruption.on_revoked(self._revoked)
+        await self.interruption.start()
+        undo.callback(self.interruption.close)
 
     async def _restore_monitors(self) -> None:
         await self.monitor_history.start()

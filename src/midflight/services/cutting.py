@@ -5,7 +5,8 @@ which answers its caller and writes its record; a thousand of them in one turn w
 everybody's calls. So flights are severed in slices, one slice a turn, and a slice takes from each
 workload in turn: neither do the calls of others wait for all of them, nor does a revocation of one
 workload wait for the thousand streams of another. Within a workload what has effects goes first,
-and the oldest of it.
+and the oldest of it. What there is to write down of them comes after the last of them is severed:
+it costs as much as the cutting and the answers together.
 
 Above: `interruption.py`. It denies nothing and decides nothing.
 """
@@ -65,6 +66,7 @@ class Cutting:
         self._queues: collections.OrderedDict[str, collections.deque[tuple[Flight, Batch]]] = (
             collections.OrderedDict()
         )
+        self._afterwards: collections.deque[Callable[[], object]] = collections.deque()
         self._is_due = False
 
     def sever(self, flights: Sequence[Flight]) -> Batch:
@@ -79,6 +81,18 @@ class Cutting:
             self._slice()
         return batch
 
+    def afterwards(self, work: Callable[[], object]) -> None:
+        """Do what is left to do about a flight that was cut, in turn, when all are severed."""
+        self._afterwards.append(work)
+        self._go_on()
+
+    def finish(self) -> None:
+        """Do all that is left now: there will be no further turn."""
+        while self._queues:
+            self._slice()
+        while self._afterwards:
+            self._afterwards.popleft()()
+
     def _slice(self) -> None:
         for _ in range(SLICE):
             if not self._queues:
@@ -92,13 +106,23 @@ class Cutting:
             except Exception as error:  # noqa: BLE001 -- one that fails must not keep the others
                 log.warning("cut_failed", error=type(error).__name__, kind=flight.kind.value)
             batch.severed()
-        if self._queues and not self._is_due:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if (self._queues or self._afterwards) and not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
         self._is_due = False
-        self._slice()
+        if self._queues:
+            self._slice()
+            return
+        try:
+            for _ in range(min(SLICE, len(self._afterwards))):
+                self._afterwards.popleft()()
+        finally:
+            self._go_on()
 
 
 def _urgency(flight: Flight) -> tuple[bool, bool, float]:

@@ -12,6 +12,7 @@ Below: `guard_observing.py` (what comes back), `guard_records.py` (what is on re
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Collection, Mapping, Sequence
 
 from midflight.domain.action import Action, digest
@@ -411,18 +412,37 @@ class Guard:
                 record=ticket.id, decision=deny(DenyCode.INTERNAL, "internal-error", detail)
             )
         finally:
-            self._interruption.land(flight)
-            self._runs.landed(live)
-            self._records.outcome(
-                case,
-                state,
-                detail=detail,
-                code=code,
-                decided="" if stopped is None else stopped.version,
-                reasons=() if stopped is None else stopped.reasons,
-                flight=flight,
-                whole=stopped is not None,
-            )
+            self._landed(case, flight, state, detail=detail, code=code, stopped=stopped)
+
+    def _landed(
+        self,
+        case: Case,
+        flight: Flight,
+        state: Terminal,
+        *,
+        detail: str,
+        code: DenyCode | None,
+        stopped: Deny | None,
+    ) -> None:
+        assert case.live is not None
+        self._interruption.land(flight)
+        self._runs.landed(case.live)
+        keep = functools.partial(
+            self._records.outcome,
+            case,
+            state,
+            detail=detail,
+            code=code,
+            decided="" if stopped is None else stopped.version,
+            reasons=() if stopped is None else stopped.reasons,
+            flight=flight,
+            whole=stopped is not None,
+        )
+        if flight.interrupted is None:
+            keep()
+        else:
+            # Those who are cut with it are answered first.
+            self._interruption.afterwards(keep)
 
     async def _write_down(self, case: Case, flow: RunFlow, ticket: Ticket, *, reads: bool) -> None:
         """What must not be lost of an action, before anything of it leaves.

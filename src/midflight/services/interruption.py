@@ -191,6 +191,14 @@ class Interruption:
         """Leave the registry, and remember what was done, for impact records."""
         self._flights.land(flight)
 
+    def afterwards(self, work: Callable[[], object]) -> None:
+        """Do what is left about a flight that was cut, when all others are cut too."""
+        self._cutting.afterwards(work)
+
+    def close(self) -> None:
+        """Do what is left about all that was cut."""
+        self._cutting.finish()
+
     def run_ended(self, run: str, why: Interrupted) -> None:
         """The run is over: cut what of it is still in flight."""
         self._flights.run_ended(run, why)

@@ -355,6 +355,7 @@ class MemoryPlane:
         if self.lending is not None:
             await self.lending.close()
         await self.broker.close()
+        self.interruption.close()
         await self.catalogue.close()
         await self.fabric.close()
         with contextlib.suppress(MidflightError):  # the ledger has everything
@@ -366,6 +367,7 @@ class MemoryPlane:
 
     async def records(self) -> list[Record]:
         """Every record so far."""
+        self.interruption.close()  # of what was cut, they come in later turns
         await self.ledger.flush()
         tail = await self.ledger.tail(1_000_000)
         return [found.record for found in tail if found.record is not None]
