@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from typing import Any
 
 import httptools
@@ -17,7 +18,7 @@ import uvloop
 
 FILLER = "x" * 900
 META = {"io.modelcontextprotocol/serverInfo": {"name": "echo", "version": "1"}}
-DISCOVERED = {
+DISCOVERED: dict[str, Any] = {
     "resultType": "complete",
     "supportedVersions": ["2026-07-28"],
     "capabilities": {"tools": {}},
@@ -49,6 +50,8 @@ class Echo(asyncio.Protocol):
 
     listed: bytes = b""
     bytes_of_calls = 0
+    last_call = 0.0
+    """Monotonic seconds, which all processes of a machine share."""
 
     def __init__(self) -> None:
         self._body = b""
@@ -67,6 +70,7 @@ class Echo(asyncio.Protocol):
         message = msgspec.json.decode(self._body)
         if message["method"] == "tools/call":
             Echo.bytes_of_calls += len(self._body)
+            Echo.last_call = time.monotonic()
         self._body = b""
         match message["method"]:
             case "server/discover":
@@ -74,7 +78,7 @@ class Echo(asyncio.Protocol):
             case "tools/list":
                 result = self._tools()
             case "bench/bytes":
-                result = {"bytes": Echo.bytes_of_calls}
+                result = {"bytes": Echo.bytes_of_calls, "last": Echo.last_call}
             case "tools/call" if message["params"]["name"] == "hang":
                 return
             case "tools/call":
