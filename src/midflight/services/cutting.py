@@ -91,7 +91,7 @@ class Cutting:
         while self._queues:
             self._slice()
         while self._afterwards:
-            self._afterwards.popleft()()
+            self._do_next()
 
     def _slice(self) -> None:
         for _ in range(SLICE):
@@ -118,11 +118,16 @@ class Cutting:
         if self._queues:
             self._slice()
             return
+        for _ in range(min(SLICE, len(self._afterwards))):
+            self._do_next()
+        self._go_on()
+
+    def _do_next(self) -> None:
+        work = self._afterwards.popleft()
         try:
-            for _ in range(min(SLICE, len(self._afterwards))):
-                self._afterwards.popleft()()
-        finally:
-            self._go_on()
+            work()
+        except Exception as error:  # noqa: BLE001 -- one that fails must not keep the others
+            log.warning("cut_not_written_down", error=type(error).__name__)
 
 
 def _urgency(flight: Flight) -> tuple[bool, bool, float]:
