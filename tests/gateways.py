@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from store_kit import with_schema
 
 from midflight.apps.compose import Plane
 from midflight.apps.compose_parts import parts
@@ -87,7 +88,7 @@ async def running_gateway(
     settings = Settings(
         **{
             "gateway": {"listen": "127.0.0.1:0", "public_url": "http://127.0.0.1:8600"},
-            "state": {"directory": folder / "state"},
+            "state": {"directory": with_schema(folder / "state")},
             "policy": {"directory": directory},
             "upstream": tuple(upstreams),
             **more,

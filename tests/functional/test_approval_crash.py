@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from approval_kit import OWNER, AskingPlane
+from store_kit import with_schema
 
 from midflight.adapters.clock import SystemClock
 from midflight.adapters.store.sqlite import SqliteStore
@@ -84,7 +85,7 @@ def test_a_yes_is_used_at_most_once_over_a_crash(
     here = Path(__file__).parent
     paths = f"{here}:{here.parent / 'kit'}"
     done = subprocess.run(
-        [sys.executable, "-c", code, paths, str(tmp_path), moment],
+        [sys.executable, "-c", code, paths, str(with_schema(tmp_path)), moment],
         check=False,
         capture_output=True,
         text=True,

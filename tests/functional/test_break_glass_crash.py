@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from glass_kit import GlassPlane
 from mortal_kit import killed
+from store_kit import with_schema
 
 from midflight.adapters.clock import SystemClock
 from midflight.adapters.store.sqlite import SqliteStore
@@ -62,7 +63,7 @@ async def open_and_die(folder: Path, moment: str) -> None:
 def test_it_is_open_and_everybody_is_told_or_it_is_not(
     tmp_path: Path, moment: str, is_open: bool
 ) -> None:
-    asyncio.run(killed(__file__, str(tmp_path), moment))
+    asyncio.run(killed(__file__, str(with_schema(tmp_path)), moment))
 
     async def comes_back() -> None:
         plane = plane_on(tmp_path)

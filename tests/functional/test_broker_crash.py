@@ -20,6 +20,7 @@ from backend_kit import connect, on_postgres
 from counterpart_kit import Postgres, postgres
 from lease_kit import LeasePlane, credential
 from mortal_kit import POINTS, Die, LateClock, Mortal, MortalBackend, MortalStore, killed
+from store_kit import with_schema
 
 from midflight.adapters.credentials.postgres import PostgresBackend
 from midflight.domain.errors import MidflightError
@@ -95,7 +96,7 @@ async def roles(server: Postgres) -> list[str]:
 
 async def child(folder: Path, settings: dict[str, Any], moment: str) -> None:
     words = [f"{key}={value}" for key, value in settings.items()]
-    await killed(__file__, str(folder), moment, *words)
+    await killed(__file__, str(with_schema(folder)), moment, *words)
 
 
 async def lease_dies_at(

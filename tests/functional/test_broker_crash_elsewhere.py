@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from lease_kit import LeasePlane, credential
 from mortal_kit import Die, LateClock, Mortal, MortalBackend, MortalStore, killed
+from store_kit import with_schema
 
 from midflight.apps.compose_broker import MAKERS
 from midflight.domain.lease import LeaseState
@@ -112,7 +113,7 @@ async def test_openbao_has_no_token_of_it_left(bao: OpenBao, tmp_path: Path, mom
             "auth": {"method": "token", "token": root},
         },
     }
-    await killed(__file__, str(tmp_path), json.dumps(fields), moment)
+    await killed(__file__, str(with_schema(tmp_path)), json.dumps(fields), moment)
     if moment in ("after issue", "after activate_lease"):
         assert len(marked(bao)) == 1, "the kill was to leave a token behind"
     after = await restarted(tmp_path)
@@ -131,7 +132,7 @@ async def test_a_certificate_is_used_no_more_and_waited_for(tmp_path: Path, mome
         "scopes": ["deploy"],
         "settings": {"ca_key": private(tmp_path, "ca", pem)},
     }
-    await killed(__file__, str(tmp_path), json.dumps(fields), moment)
+    await killed(__file__, str(with_schema(tmp_path)), json.dumps(fields), moment)
     after = await restarted(tmp_path)
     (left,) = await after.store.list_leases()
     assert (left.state, left.stuck) == (LeaseState.REVOKING, False)
@@ -148,7 +149,7 @@ async def test_a_certificate_is_used_no_more_and_waited_for(tmp_path: Path, mome
 async def test_a_static_secret_is_lent_to_nobody_any_more(tmp_path: Path, moment: str) -> None:
     settings = {"token": private(tmp_path, "static", "the-static-secret")}
     fields = {"backend": "sealed", "scopes": [], "settings": settings}
-    await killed(__file__, str(tmp_path), json.dumps(fields), moment)
+    await killed(__file__, str(with_schema(tmp_path)), json.dumps(fields), moment)
     after = await restarted(tmp_path)
     assert [lease.state for lease in await after.store.list_leases()] == [LeaseState.REVOKED]
     await stopped(after)

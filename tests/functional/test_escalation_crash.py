@@ -19,6 +19,7 @@ import pytest
 from escalation_kit import CONTACTS, OLIVIA, Told
 from mortal_kit import killed
 from notify_kit import ListChannel
+from store_kit import with_schema
 
 from midflight.adapters.clock import SystemClock
 from midflight.adapters.store.sqlite import SqliteStore
@@ -100,7 +101,7 @@ def journal(folder: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_process_is_gone_on_from(tmp_path: Path, moment: str) -> None:
-    asyncio.run(killed(__file__, str(tmp_path), moment))
+    asyncio.run(killed(__file__, str(with_schema(tmp_path)), moment))
     assert len(journal(tmp_path)) == MOMENTS[moment]
 
     async def comes_back() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from process_kit import DOMAIN, ProcessPlane, process_plane
 
+from midflight.apps.launcher.launching import PLANE_GRACE_S, STOP_GRACE_S, Order
 from midflight.domain.errors import Forbidden, NotFound
 
 MARKER = "planted-marker-7f3a"
@@ -28,6 +29,17 @@ import os, sys
 pid = os.getpid()
 print(pid, flush=True)
 sys.stdin.read()
+"""
+
+# `midflight exec`, but for how long it lets the plane be silent and a program ignore its end.
+OTHER_GRACES = """
+import functools, sys
+from midflight.apps.cli import exec as verb, main
+from midflight.apps.launcher import launching
+verb.TIMEOUT_S = 30.0
+plane_s, stop_s = float(sys.argv.pop(1)), float(sys.argv.pop(1))
+launching.Order = functools.partial(launching.Order, plane_grace_s=plane_s, stop_grace_s=stop_s)
+main.main()
 """
 
 
@@ -52,13 +64,22 @@ class Agent:
 
 
 class Launched:
-    """A running `midflight exec`."""
+    """A running `midflight exec`; `graces` are its seconds for the plane and for the program."""
 
-    def __init__(self, agent: Agent, *command: str, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        *command: str,
+        options: tuple[str, ...] = (),
+        graces: tuple[float, float] | None = None,
+    ) -> None:
         config = str(agent.plane.config)
+        program = ("-m", "midflight.apps.cli.main")
+        if graces is not None:
+            program = ("-c", OTHER_GRACES, *map(str, graces))
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "midflight.apps.cli.main", "--config", config),
+                *(sys.executable, *program, "--config", config),
                 *("exec", "--workload", agent.name, "--intent", "a test", *options, "--"),
                 *command,
             ],
@@ -205,7 +226,8 @@ def test_a_revocation_stops_the_program_and_says_who_did_it(agent: Agent, what: 
 
 def test_a_program_that_ignores_the_end_is_killed(agent: Agent) -> None:
     program = "import signal; signal.signal(15, signal.SIG_IGN); print(1, flush=True)\n"
-    with launched(agent, sys.executable, "-c", program + "signal.pause()") as made:
+    command = (sys.executable, "-c", program + "signal.pause()")
+    with launched(agent, *command, graces=(PLANE_GRACE_S, 0.1)) as made:
         made.line()
         agent.plane.control.post(f"/v1/runs/{agent.run()['id']}/close", reason="enough")
         code, _, err = made.done()
@@ -214,7 +236,7 @@ def test_a_program_that_ignores_the_end_is_killed(agent: Agent) -> None:
 
 
 def test_a_program_does_not_outlive_the_plane_for_long(lone: Agent) -> None:
-    with launched(lone, sys.executable, "-c", AGENT) as made:
+    with launched(lone, sys.executable, "-c", AGENT, graces=(0.5, STOP_GRACE_S)) as made:
         pidfd = os.pidfd_open(int(made.line()))
         lone.plane.kill()
         lone.plane.reaped()
@@ -225,8 +247,14 @@ def test_a_program_does_not_outlive_the_plane_for_long(lone: Agent) -> None:
         assert "the plane has not answered" in err
 
 
+def test_the_graces_of_everybody_else() -> None:
+    order = Order(workload="agents/one", command=("true",))
+    assert (order.plane_grace_s, order.stop_grace_s) == (10, 5)
+
+
 def test_a_program_survives_a_restart_of_the_plane_and_keeps_its_run(lone: Agent) -> None:
-    with launched(lone, sys.executable, "-c", AGENT) as made:
+    # However long the restart takes.
+    with launched(lone, sys.executable, "-c", AGENT, graces=(3_600, STOP_GRACE_S)) as made:
         made.line()
         lone.plane.kill()
         lone.plane.reaped()

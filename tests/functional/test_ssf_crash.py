@@ -22,6 +22,7 @@ from mortal_kit import Die, Mortal, killed
 from outside_kit import jwks_of
 from set_kit import HERE, IDP, REVOKED, claims_of, idp_key, set_of
 from ssf_kit import Sink
+from store_kit import with_schema
 
 from gateways import AGENT, OPERATOR
 from midflight.adapters.clock import SystemClock
@@ -230,7 +231,7 @@ async def test_a_transmitter_that_is_killed_says_everything_to_the_end(
     moment: str, tmp_path: Path
 ) -> None:
     async with Sink().serving() as sink:
-        await killed(__file__, "send", str(tmp_path), moment, sink.url)
+        await killed(__file__, "send", str(with_schema(tmp_path)), moment, sink.url)
         async with Parts(tmp_path).running() as parts:
             async with asyncio.timeout(20):
                 while await parts.store.count_ssf_events("one"):
@@ -253,7 +254,7 @@ async def test_a_receiver_that_is_killed_acts_on_what_it_took(moment: str, tmp_p
     text = set_of(claims)
     keys = tmp_path / "jwk.json"
     keys.write_text(pyjwt.algorithms.RSAAlgorithm.to_jwk(idp_key().private))
-    await killed(__file__, "take", str(tmp_path), moment, text, keys.read_text())
+    await killed(__file__, "take", str(with_schema(tmp_path)), moment, text, keys.read_text())
     async with Parts(tmp_path).running() as parts:
         await parts.receiving.start()
         if moment != "before take_ssf_set":

@@ -20,6 +20,7 @@ from unittest import mock
 import httpx2
 import pyotp
 from counterpart_kit import ROOT, free_port, stop
+from store_kit import with_schema
 
 from gateways import AGENT
 from midflight.adapters.clock import SystemClock
@@ -263,7 +264,7 @@ async def approving(
     settings = Settings(
         **{
             "gateway": gateway,
-            "state": {"directory": folder / "state"},
+            "state": {"directory": with_schema(folder / "state")},
             "policy": {"directory": directory},
             **more,
         }

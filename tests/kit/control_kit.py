@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from store_kit import with_schema
 from thread_kit import in_a_thread
 
 from midflight.apps.compose import Plane
@@ -138,6 +139,7 @@ command = "true"
         encoding="utf-8",
     )
     settings = load(config)
+    with_schema(settings.state.directory)
 
     @contextlib.asynccontextmanager
     async def serve(loop: asyncio.AbstractEventLoop) -> AsyncIterator[RunningPlane]:

@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from store_kit import with_schema
+
 import midflight
 from midflight.apps.control.client import ControlClient
 
@@ -49,7 +51,7 @@ class ProcessPlane:
         self._program = program
         self.folder = folder
         self.config = folder / "midflight.toml"
-        self.state = folder / "state"
+        self.state = with_schema(folder / "state")
         self.output = bytearray()
         self._environment = {**os.environ, **(environment or {})}
         # Socket paths are short, and those of pytest are not.

@@ -23,24 +23,28 @@ async def serving(app: object) -> AsyncIterator[str]:
         log_config=None,
         lifespan="on",
         ws="none",
-        timeout_graceful_shutdown=1,
     )
+    config.load()
     server = uvicorn.Server(config)
-    # uvicorn would take the test runner's signals.
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign] -- as said
-    task = asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
+    # Not `serve`: it looks ten times a second whether it shall end, and leaves what runs behind.
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])
+    await server.on_tick(0)
     try:
-        async with asyncio.timeout(20):
-            while not server.started:
-                if task.done():
-                    task.result()
-                await asyncio.sleep(0.001)
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.should_exit = True
-        server.force_exit = True
-        await task
-        listener.close()
+        for each in server.servers:
+            each.close()
+        state = server.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        tasks = list(state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await server.lifespan.shutdown()
 
 
 def only_legacy(app: ASGI) -> ASGI:

@@ -264,7 +264,8 @@ async def test_a_cancelled_request_closes_its_connection() -> None:
         await asked.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await asyncio.wait_for(gone.wait(), 20)
+        async with asyncio.timeout(20):
+            await gone.wait()
         await pool.close()
 
 
@@ -385,7 +386,8 @@ async def test_an_idle_connection_is_closed_after_its_time() -> None:
     async with raw_server(handle) as url:
         pool = HttpPool("x", url, timeouts=HttpTimeouts(keep=0.02))
         assert await _get(pool) == b"ok"
-        await asyncio.wait_for(gone.wait(), 20)
+        async with asyncio.timeout(20):
+            await gone.wait()
         assert pool.size == 0
         await pool.close()
 

@@ -183,7 +183,8 @@ class Escalating:
     async def _work(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.escalation.stirred.wait(), TICK_S)
+                async with asyncio.timeout(TICK_S):
+                    await self.escalation.stirred.wait()
             await asyncio.sleep(SETTLE_S)
             try:
                 await self.tick()

@@ -185,7 +185,8 @@ class PostgresBackend:
         pool, self._pool = self._pool, None
         if pool is not None:
             try:
-                await asyncio.wait_for(pool.close(), CONNECT_S)
+                async with asyncio.timeout(CONNECT_S):
+                    await pool.close()
             except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 pool.terminate()
 

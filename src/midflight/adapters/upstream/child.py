@@ -192,8 +192,7 @@ class Child:
         self._end()
 
     async def _exits_within(self, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._exited), seconds)
+        await asyncio.wait({self._exited}, timeout=seconds)
         return self._exited.done()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -6,6 +6,7 @@ of the services. Nothing here decides what an operator may do beyond being one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from traceback import extract_tb
 from typing import Any
@@ -54,11 +55,13 @@ class ControlApi:
         self._operators = operators
         self._refusals = refusals
         self._origins = origins
-        document = openapi.document(operations)
+        made: list[JSONObject] = []
 
         async def describe(given: Empty, operator: Operator) -> JSONObject:
             del given, operator
-            return document
+            if not made:  # a tenth of a second, which neither a start nor a call waits for
+                made.append(await asyncio.to_thread(openapi.document, operations))
+            return made[0]
 
         described = Operation(
             method="GET",

@@ -193,17 +193,18 @@ class LegacyFront:
             await send_sse_start(send)
             while not (watch.done() or closed.done() or ended.done()):
                 getting = asyncio.ensure_future(session.next_notice())
-                done, _ = await asyncio.wait(
-                    {getting, watch, closed, ended},
-                    timeout=KEEP_ALIVE_S,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
+                try:
+                    done, _ = await asyncio.wait(
+                        {getting, watch, closed, ended},
+                        timeout=KEEP_ALIVE_S,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                finally:
+                    getting.cancel()
                 if getting in done:
                     await send_sse_chunk(send, sse.encode(getting.result()))
-                else:
-                    getting.cancel()
-                    if not done:
-                        await send_sse_chunk(send, sse.COMMENT)
+                elif not done:
+                    await send_sse_chunk(send, sse.COMMENT)
             await send_sse_end(send)
         finally:
             session.listening = False

@@ -142,8 +142,10 @@ class _Subscribed:
             )
             self._tasks.append(task)
             waiting = asyncio.ensure_future(self._acknowledged.wait())
-            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
+            try:
+                await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
             if not task.done() or task.result().error is None:
                 taken.append(uri)
         return taken
