@@ -42,7 +42,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SOURCES = (
-    source(previous_secret="env:BEFORE_SECRET"),
+    source(previous_secret="env:BEFORE_SECRET", previous_until="2199-01-01T00:00:00Z"),
     source("other", "OTHER_SECRET", max_strength="weak", per_minute=3),
 )
 
