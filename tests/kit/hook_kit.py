@@ -105,26 +105,28 @@ class HookedPlane:
         self, path: str, headers: Mapping[str, str], body: bytes, *, method: str = "POST"
     ) -> tuple[int, dict[str, Any]]:
         """Call a hook, or the door of a source of signals; status and answer."""
-        front = self.fronts[f"/{path.split('/')[1]}"]
+        return self.running.do(lambda: self.knocked(path, headers, body, method=method))
+
+    async def knocked(
+        self, path: str, headers: Mapping[str, str], body: bytes, *, method: str = "POST"
+    ) -> tuple[int, dict[str, Any]]:
+        """The same, on the plane's loop."""
         sent: list[Any] = []
 
-        async def ask() -> None:
-            async def receive() -> dict[str, Any]:
-                return {"type": "http.request", "body": body}
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
 
-            async def send(event: Any) -> None:
-                sent.append(event)
+        async def send(event: Any) -> None:
+            sent.append(event)
 
-            scope = {
-                "type": "http",
-                "method": method,
-                "path": path,
-                "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in headers.items()],
-                "state": {"peer": Peer(address="127.0.0.1", kind="tcp")},
-            }
-            await front(scope, receive, send)
-
-        self.running.do(ask)
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in headers.items()],
+            "state": {"peer": Peer(address="127.0.0.1", kind="tcp")},
+        }
+        await self.fronts[f"/{path.split('/')[1]}"](scope, receive, send)
         return sent[0]["status"], json.loads(sent[1]["body"])
 
     def press(self, ticket: str, *, user: str = "U0ANN", **more: Any) -> tuple[int, dict[str, Any]]:
