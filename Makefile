@@ -78,7 +78,7 @@ coverage: sync  ## Run the tests and show what they do not reach
 	@$(RUN) coverage report
 
 .PHONY: bench
-bench: sync $(TOOLS)/peers/.synced  ## Measure, beside peers, against the targets
+bench: sync $(TOOLS)/peers/.synced  ## Measure, beside peers, against the targets (one: ARGS=NAME)
 	@$(RUN) bench $(ARGS)
 
 .PHONY: redteam

@@ -28,6 +28,7 @@ from signal_kit import (
 )
 
 from gateways import AGENT, Gateway, running_gateway
+from midflight.domain.errors import StoreUnavailable
 from midflight.domain.finding import Strength
 from midflight.domain.records import Observed
 from midflight.wire.webhook import TOLERANCE_S
@@ -42,7 +43,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SOURCES = (
-    source(previous_secret="env:BEFORE_SECRET"),
+    source(previous_secret="env:BEFORE_SECRET", previous_until="2199-01-01T00:00:00Z"),
     source("other", "OTHER_SECRET", max_strength="weak", per_minute=3),
 )
 
@@ -194,6 +195,35 @@ async def test_what_was_too_often_may_come_again(gateway: Gateway) -> None:
     # Its id was not spent: later the same message is taken.
     status, _ = await post(gateway, body_of(), signals[-1], to="other")
     assert status == 429  # not 409
+
+
+async def test_a_store_that_fails_loses_no_signal_and_doubles_none(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await gateway.open_run()
+    body = body_of(run=run)
+    sent = headers(body)
+    for method in ("get_run", "use_once"):
+        with monkeypatch.context() as failing:
+            failing.setattr(gateway.plane.parts.store, method, gone)
+            assert (await post(gateway, body, sent))[0] == 503
+        assert await findings(gateway) == []
+    assert (await post(gateway, body, sent))[0] == 202
+    assert (await post(gateway, body, sent))[0] == 409
+    assert len(await findings(gateway)) == 1
+
+
+async def gone(*given: Any, **named: Any) -> Any:
+    raise StoreUnavailable("The store does not answer.")
+
+
+async def test_replaying_what_was_refused_uses_up_nothing(gateway: Gateway) -> None:
+    body = body_of(run="run_nobody", workload="")
+    sent = headers(body, OTHER)
+    assert (await post(gateway, body, sent, to="other"))[0] == 404
+    for _ in range(20):
+        assert (await post(gateway, body, sent, to="other"))[0] == 409
+    assert (await post(gateway, body_of(), headers(body_of(), OTHER), to="other"))[0] == 202
 
 
 def bodies() -> dict[str, bytes]:

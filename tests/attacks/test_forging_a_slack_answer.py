@@ -152,7 +152,7 @@ def test_a_webhook_by_somebody_without_the_key(plane: HookedPlane, asked: Any) -
     assert plane.knock("/hooks/signed", headers, body)[0] == 401
     body, headers = webhook_request(ticket, person="olivia")
     assert plane.knock("/hooks/signed", headers, body)[0] == 403
-    still_waits(plane, asked[1], why="No signature")
+    still_waits(plane, asked[1], why="The signature of the webhook")
 
 
 def test_what_midflight_itself_sent_means_nothing_when_it_comes_back(

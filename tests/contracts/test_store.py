@@ -103,6 +103,8 @@ async def test_a_closed_store_answers_nothing(closed_store: Store) -> None:
         await closed_store.get_workload(AGENT)
     with pytest.raises(StoreUnavailable):
         await closed_store.use_once("dpop", "k", until=10, now=1)
+    with pytest.raises(StoreUnavailable):
+        await closed_store.was_used("dpop", "k", now=1)
 
 
 # Registry
@@ -507,6 +509,16 @@ async def test_a_key_may_be_used_again_after_its_end(store: Store) -> None:
     assert await store.use_once("dpop", "k", until=100, now=1)
     assert await store.use_once("dpop", "k", until=200, now=101)
     assert not await store.use_once("dpop", "k", until=200, now=102)
+
+
+async def test_whether_a_key_was_used_is_seen_without_using_it(store: Store) -> None:
+    assert not await store.was_used("dpop", "k", now=1)
+    assert await store.use_once("dpop", "k", until=100, now=1)
+    assert await store.was_used("dpop", "k", now=100)
+    assert not await store.was_used("dpop", "k", now=101)
+    assert not await store.was_used("approval", "k", now=1)
+    assert not await store.was_used("dpop", "K", now=1)
+    assert await store.use_once("dpop", "k", until=200, now=101)
 
 
 async def test_a_use_that_has_already_ended_is_refused(store: Store) -> None:

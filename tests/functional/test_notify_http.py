@@ -19,9 +19,11 @@ from midflight.adapters.notify.pagerduty import PagerDutyChannel
 from midflight.adapters.notify.posting import Poster
 from midflight.adapters.notify.slack import SlackChannel
 from midflight.adapters.notify.webhook import WebhookChannel
+from midflight.domain.errors import Misconfigured
 from midflight.domain.notice import Severity
 from midflight.services.ports.notify import NotDelivered, Telling
 from midflight.testing import FakeClock
+from midflight.wire.webhook import Key, Webhook, verify
 
 pytestmark = pytest.mark.anyio
 
@@ -35,9 +37,13 @@ def there() -> Iterator[Receiver]:
         yield made
 
 
-def webhook(url: str, key: str = KEY) -> WebhookChannel:
+def webhook(url: str, *keys: str) -> WebhookChannel:
     return WebhookChannel(
-        "hook", url=lambda: url, key=lambda: key, poster=Poster("hook"), clock=FakeClock(NOW + 7)
+        "hook",
+        url=lambda: url,
+        keys={f"key {n}": lambda key=key: key for n, key in enumerate(keys or (KEY,))},
+        poster=Poster("hook"),
+        clock=FakeClock(NOW + 7),
     )
 
 
@@ -77,29 +83,6 @@ async def test_a_webhook_is_signed_as_its_receiver_computes_it(there: Receiver) 
     }
 
 
-async def test_the_example_of_the_specification_is_signed_as_it_says(there: Receiver) -> None:
-    # The message, key and signature that the reference implementations are tested with.
-    from midflight.wire.hooks.standard import sign, signing_key, verify, verifying_key  # noqa: PLC0415
-
-    key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    body = b'{"test": 2432232314}'
-    headers = sign(
-        signing_key(key), message="msg_p5jXN8AQM9LWM0D4loKWxJek", at=1_614_265_330, body=body
-    )
-    assert headers[2] == (
-        "webhook-signature",
-        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-    )
-    verify(
-        verifying_key(key),
-        message="msg_p5jXN8AQM9LWM0D4loKWxJek",
-        timestamp="1614265330",
-        signatures=f"v1a,AAAA {headers[2][1]}",
-        body=body,
-        now=1_614_265_600,
-    )
-
-
 async def test_a_webhook_may_be_signed_with_ed25519(there: Receiver) -> None:
     private = Ed25519PrivateKey.generate()
     key = "whsk_" + base64.b64encode(private.private_bytes_raw()).decode()
@@ -109,6 +92,28 @@ async def test_a_webhook_may_be_signed_with_ed25519(there: Receiver) -> None:
     assert kind == "v1a"
     signed = b"msg_0123." + str(NOW + 7).encode() + b"." + got.body
     private.public_key().verify(base64.b64decode(text), signed)  # raises if it does not hold
+
+
+async def test_while_a_key_is_changed_both_sign_and_a_receiver_of_either_verifies(
+    there: Receiver,
+) -> None:
+    private = Ed25519PrivateKey.generate()
+    text = "whsk_" + base64.b64encode(private.private_bytes_raw()).decode()
+    await webhook(there.url, text, KEY).tell(message())
+    (got,) = there.got
+    came = Webhook(
+        id=(got.headers["webhook-id"],),
+        timestamp=(got.headers["webhook-timestamp"],),
+        signature=(got.headers["webhook-signature"],),
+    )
+    for verifier in (RAW, private.public_key()):
+        verify(came, got.body, keys=[Key(verifier=verifier)], now=NOW)
+
+
+async def test_a_key_that_is_none_is_named(there: Receiver) -> None:
+    with pytest.raises(Misconfigured, match="key 1 is not whsec_"):
+        await webhook(there.url, KEY, "whsec_short").tell(message())
+    assert there.got == []
 
 
 async def test_slack_gets_blocks_with_buttons_that_carry_tickets(there: Receiver) -> None:
@@ -239,7 +244,7 @@ async def test_a_receiver_has_to_show_a_certificate_that_verifies(tmp_path: Path
         known = WebhookChannel(
             "hook",
             url=lambda: there.url,
-            key=lambda: KEY,
+            keys={"key": lambda: KEY},
             poster=Poster("hook", tls=trusting),
             clock=FakeClock(),
         )

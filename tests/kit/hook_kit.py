@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from control_kit import WORKLOAD, RunningPlane, running_plane
 from notify_kit import Got, Receiver, receiver
 
+from midflight.apps.compose_signals import signal_fronts
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.hooks.main import hook_fronts
 from midflight.apps.server.peer import Peer
@@ -45,7 +46,9 @@ class HookedPlane:
             clock=running.plane.clock,
             telemetry=running.plane.telemetry,
         )
-        self.front = hook_fronts(running.plane, noise=noise)["/hooks"]
+        self.fronts = hook_fronts(running.plane, noise=noise) | signal_fronts(
+            running.plane, noise=noise
+        )
 
     # What the agent does
 
@@ -101,26 +104,29 @@ class HookedPlane:
     def knock(
         self, path: str, headers: Mapping[str, str], body: bytes, *, method: str = "POST"
     ) -> tuple[int, dict[str, Any]]:
-        """Call a hook; status and answer."""
+        """Call a hook, or the door of a source of signals; status and answer."""
+        return self.running.do(lambda: self.knocked(path, headers, body, method=method))
+
+    async def knocked(
+        self, path: str, headers: Mapping[str, str], body: bytes, *, method: str = "POST"
+    ) -> tuple[int, dict[str, Any]]:
+        """The same, on the plane's loop."""
         sent: list[Any] = []
 
-        async def ask() -> None:
-            async def receive() -> dict[str, Any]:
-                return {"type": "http.request", "body": body}
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
 
-            async def send(event: Any) -> None:
-                sent.append(event)
+        async def send(event: Any) -> None:
+            sent.append(event)
 
-            scope = {
-                "type": "http",
-                "method": method,
-                "path": path,
-                "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in headers.items()],
-                "state": {"peer": Peer(address="127.0.0.1", kind="tcp")},
-            }
-            await self.front(scope, receive, send)
-
-        self.running.do(ask)
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in headers.items()],
+            "state": {"peer": Peer(address="127.0.0.1", kind="tcp")},
+        }
+        await self.fronts[f"/{path.split('/')[1]}"](scope, receive, send)
         return sent[0]["status"], json.loads(sent[1]["body"])
 
     def press(self, ticket: str, *, user: str = "U0ANN", **more: Any) -> tuple[int, dict[str, Any]]:
@@ -222,9 +228,12 @@ def pager_request(
 
 @contextlib.contextmanager
 def hooked_plane(
-    folder: Path, *, may_answer: bool = True, extra: str = ""
+    folder: Path, *, may_answer: bool = True, signed: str = "", extra: str = ""
 ) -> Iterator[HookedPlane]:
-    """Run one: ann owns the workload and is reached by chat; olivia stands for her."""
+    """Run one: ann owns the workload and is reached by chat; olivia stands for her.
+
+    `signed` is more of `[hooks.signed]`, `extra` more settings.
+    """
     secrets = {
         "slack": SLACK_SECRET,
         "pager": PAGER_SECRET,
@@ -275,6 +284,7 @@ kind = "webhook"
 secret = "file:webhook.secret"
 may_answer = {allowed}
 people = {{ "u-17" = "olivia" }}
+{signed}
 
 [hooks.page]
 kind = "pagerduty"

@@ -38,6 +38,7 @@ def problems(folder: Path, text: str) -> str:
         (HOOK, "there is no channel of this name"),
         (MAIL + HOOK.replace("chat", "mail"), "the channel is of kind email"),
         (CHAT + HOOK.replace('team = "T1"\n', ""), "team belongs to kind slack"),
+        (CHAT + HOOK + 'previous_secret = "env:B"\n', "previous_secret belongs to kind webhook"),
         (CHAT + HOOK.replace("env:S", "s3cret"), "write env:NAME or file:PATH"),
         (CHAT.replace("file:url", "https://hooks.example.org/s3cret"), "write env:NAME"),
         (CHAT.replace("channels.chat", 'channels."Chat!"'), "lower-case"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -72,3 +73,20 @@ def test_both_patterns_must_match_where_both_are_given(
     workload = Workload(id="spiffe://a/agents/one", owner="team-one", escalation="x", review_by=1)
     source = SignalSource(name="x", workloads=workloads, owners=owners)
     assert source.may_speak_of(workload) is may
+
+
+def test_a_secret_that_is_replaced_has_an_end() -> None:
+    before = {"previous_secret": "env:B"}
+    moment = datetime(2027, 1, 31, 12, tzinfo=UTC)
+    for end in (moment, "2027-01-31T13:00:00+01:00"):
+        section = SignalSection(**GOOD | before | {"previous_until": end})
+        assert section.previous_until == moment.timestamp()
+    for wrong in (before, {"previous_until": moment}):
+        with pytest.raises(ValidationError, match="previous_secret and previous_until"):
+            SignalSection(**GOOD | wrong)
+
+
+@pytest.mark.parametrize("end", ["2027-01-31", "2027-01-31T12:00:00", "never", 1, True, None])
+def test_an_end_is_a_moment_with_its_zone(end: Any) -> None:
+    with pytest.raises(ValidationError, match=r"time with its zone|needs previous_secret"):
+        SignalSection(**GOOD | {"previous_secret": "env:B", "previous_until": end})

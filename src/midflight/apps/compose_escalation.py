@@ -247,8 +247,11 @@ def _poster(name: str, section: ChannelSection) -> Poster:
 def _channel(name: str, section: ChannelSection, *, clock: Clock, source: str) -> Channel:
     poster = _poster(name, section)
     match section:
-        case WebhookSection(url=url, key=key):
-            return WebhookChannel(name, url=lambda: url, key=key.read, poster=poster, clock=clock)
+        case WebhookSection(url=url, key=key, previous_key=previous):
+            keys = {f"channels.{name}.key ({key})": key.read}
+            if previous is not None:
+                keys[f"channels.{name}.previous_key ({previous})"] = previous.read
+            return WebhookChannel(name, url=lambda: url, keys=keys, poster=poster, clock=clock)
         case SlackSection(url=url):
             return SlackChannel(name, url=url.read, poster=poster)
         case PagerDutySection(url=url, key=key):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.gateway.signals import PREFIX, SignalFront
 from midflight.apps.server.asgi import App
+from midflight.apps.webhooks import keys_of
 from midflight.services.signals import Signals
-from midflight.wire.webhook import secret_of
 
 if TYPE_CHECKING:
     from midflight.apps.compose import Plane
@@ -38,15 +38,16 @@ def signal_fronts(plane: Plane, *, noise: Noise) -> dict[str, App]:
         current=plane.inventory.current,
         workload_of=workload_of,
     )
-    secrets = {
-        section.name: [
-            secret_of(each.read(), named=f"signals.{section.name}: {each}")
-            for each in (section.secret, section.previous_secret)
-            if each is not None
-        ]
+    keys = {
+        section.name: keys_of(
+            f"signals.{section.name}",
+            section.secret,
+            section.previous_secret,
+            section.previous_until,
+        )
         for section in sections
     }
-    return {PREFIX: SignalFront(signals, secrets=secrets, noise=noise, clock=plane.clock)}
+    return {PREFIX: SignalFront(signals, keys=keys, noise=noise, clock=plane.clock)}
 
 
 __all__ = ["signal_fronts"]

@@ -7,13 +7,13 @@ is one, too, since whoever knows it can post.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from midflight.apps.settings_sections import BASE, ExistingFile, HttpUrl, Seconds, Section
-from midflight.apps.settings_values import Reference, reference
+from midflight.apps.settings_secrets import End, Secret, check_previous
+from midflight.apps.settings_sections import ExistingFile, HttpUrl, Seconds, Section
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}\Z")
 _CONTACT = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._ -]{0,63}\Z")
@@ -24,15 +24,6 @@ _MAIL = re.compile(
 )
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})\Z|[0-9a-f:]{2,45}\Z")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-def _secret(value: Any) -> Reference:
-    if isinstance(value, Reference):
-        return value
-    found = reference(value, named="secret", base=BASE.get()) if isinstance(value, str) else None
-    if found is None or not found.secret:
-        raise ValueError("is not env:NAME or file:PATH")
-    return found
 
 
 def _name(value: str) -> str:
@@ -66,7 +57,6 @@ def _protected(value: str) -> str:
     return value
 
 
-SecretReference = Annotated[Reference, BeforeValidator(_secret)]
 Name = Annotated[str, AfterValidator(_name)]
 ContactName = Annotated[str, AfterValidator(_contact)]
 MailHost = Annotated[str, AfterValidator(_host)]
@@ -80,7 +70,9 @@ class WebhookSection(Section):
     kind: Literal["webhook"]
     url: ProtectedUrl
     # whsec_… (HMAC-SHA256) or whsk_… (Ed25519).
-    key: SecretReference
+    key: Secret
+    # The one before: signed with as well, for as long as receivers may still verify by it.
+    previous_key: Secret | None = None
     ca: ExistingFile | None = None
     # Whether messages show the judged arguments of an action that waits for approval.
     arguments: bool = False
@@ -90,7 +82,7 @@ class SlackSection(Section):
     """A Slack incoming webhook, or what takes the same form."""
 
     kind: Literal["slack"]
-    url: SecretReference
+    url: Secret
     ca: ExistingFile | None = None
     arguments: bool = False
 
@@ -105,7 +97,7 @@ class EmailSection(Section):
     sender: Mail
     recipients: tuple[Mail, ...] = Field(min_length=1, max_length=20)
     username: str = Field(default="", max_length=256)
-    password: SecretReference | None = None
+    password: Secret | None = None
     ca: ExistingFile | None = None
     arguments: bool = False
 
@@ -124,7 +116,7 @@ class PagerDutySection(Section):
     kind: Literal["pagerduty"]
     url: ProtectedUrl = "https://events.pagerduty.com/v2/enqueue"
     # The integration key.
-    key: SecretReference
+    key: Secret
     ca: ExistingFile | None = None
     arguments: bool = False
 
@@ -134,7 +126,7 @@ class OpsgenieSection(Section):
 
     kind: Literal["opsgenie"]
     url: ProtectedUrl = "https://api.opsgenie.com/v2/alerts"
-    key: SecretReference
+    key: Secret
     ca: ExistingFile | None = None
     arguments: bool = False
 
@@ -162,7 +154,10 @@ class HookSection(Section):
 
     kind: Literal["slack", "webhook", "pagerduty"]
     # Slack: the signing secret. PagerDuty: the subscription's. Webhook: whsec_… or whpk_….
-    secret: SecretReference
+    secret: Secret
+    # Webhook: the one before, while its sender changes to the new one, and when it ends.
+    previous_secret: Secret | None = None
+    previous_until: End | None = None
     # Slack: the workspace that the app is in.
     team: str = Field(default="", pattern=r"^[A-Z0-9]{0,32}$")
     # Whether yes and no are taken. A chat account is a weaker proof than an operator's.
@@ -174,6 +169,9 @@ class HookSection(Section):
     def _check_kind(self) -> Self:
         if (self.kind == "slack") != bool(self.team):
             raise ValueError("team belongs to kind slack, which needs it")
+        if self.kind != "webhook" and self.previous_secret is not None:
+            raise ValueError("previous_secret belongs to kind webhook")
+        check_previous(self.previous_secret, self.previous_until)
         if self.kind == "pagerduty" and self.may_answer:
             raise ValueError("PagerDuty acknowledges; it does not answer approvals")
         if any(not 0 < len(each) <= 128 or not each.isprintable() for each in self.people):

@@ -5,7 +5,8 @@
     secret = "file:/run/secrets/classifier"
     workloads = ["spiffe://example.org/agents/*"]
 
-`secret` is where the secret is, never the secret. While it is changed, `previous_secret` holds too.
+`secret` is where the secret is, never the secret. While it is changed, `previous_secret` holds too,
+until `previous_until`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from midflight.apps.settings_secrets import Secret
+from midflight.apps.settings_secrets import End, Secret, check_previous
 from midflight.apps.settings_sections import Section
 from midflight.domain.finding import Strength
 from midflight.domain.signal import SignalSource
@@ -27,10 +28,11 @@ class SignalSection(Section):
     """`[[signals]]`: one source."""
 
     name: str
-    # Where its secret is: whsec_ and base64, as Standard Webhooks writes it.
+    # Where its secret is, whsec_…, or its public key, whpk_…, as Standard Webhooks writes them.
     secret: Secret
-    # The one before, while senders change to the new one.
+    # The one before, while senders change to the new one, and when it ends.
     previous_secret: Secret | None = None
+    previous_until: End | None = None
     # Patterns of those it may speak of; where both are given, both must match.
     workloads: tuple[str, ...] = Field(default=(), max_length=64)
     owners: tuple[str, ...] = Field(default=(), max_length=64)
@@ -45,9 +47,10 @@ class SignalSection(Section):
         return value
 
     @model_validator(mode="after")
-    def _check_about(self) -> Self:
+    def _check_together(self) -> Self:
         if not self.workloads and not self.owners:
             raise ValueError("names nobody to speak of: give workloads, owners or both")
+        check_previous(self.previous_secret, self.previous_until)
         return self
 
     def source(self) -> SignalSource:

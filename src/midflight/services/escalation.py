@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from midflight.domain.errors import Conflict, Forbidden, LedgerUnavailable, NotFound
+from midflight.domain.errors import Forbidden, LedgerUnavailable, NotFound, Unavailable
 from midflight.domain.identity import Author, Workload
 from midflight.domain.notice import (
     MAX_CHAIN,
@@ -250,7 +250,7 @@ class Escalation:
             if again is None:
                 break
             notice = again
-        raise Conflict(f"{notice.id} is being changed by somebody else.", hint="Try again.")
+        raise Unavailable(f"{notice.id} is being changed by somebody else.", hint="Try again.")
 
     def _record(self, notice: Notice, author: Author) -> None:
         try:

@@ -7,20 +7,24 @@ where it always is (`approval_desk.py`). Above: `apps/hooks`, which knows signat
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from midflight.domain.errors import Conflict, Forbidden
+from midflight.domain.errors import Conflict, Forbidden, Malformed, NotFound, StoreUnavailable
 from midflight.domain.identity import Author
 from midflight.domain.ticket import Verb, open_ticket
 from midflight.services.approval_desk import ApprovalStatus
 from midflight.services.escalation import Escalation
 from midflight.services.escalation_items import Answering
 from midflight.services.ports.clock import Clock
+from midflight.services.ports.use_store import UseStore
 
 REMEMBERED_S = 3_600
 """How long what came in is remembered: longer than any signature that a channel takes is good."""
+_PURPOSE = "hook"
 
 
 class Desk(Protocol):
@@ -43,14 +47,6 @@ class Desk(Protocol):
         ...
 
 
-class UsedOnce(Protocol):
-    """Remembers what was used (`Store.use_once`)."""
-
-    async def use_once(self, purpose: str, key: str, *, until: int, now: int) -> bool:
-        """False if it was used before."""
-        ...
-
-
 class Pressing:
     """See the module. `key` must be set before the first button."""
 
@@ -59,7 +55,7 @@ class Pressing:
         *,
         desk: Desk,
         escalation: Escalation,
-        used: UsedOnce,
+        used: UseStore,
         clock: Clock,
         channels: Mapping[str, Answering],
     ) -> None:
@@ -70,13 +66,34 @@ class Pressing:
         self._used = used
         self._clock = clock
         self._channels = channels
+        # One at a time: of the same message twice at once, one is the first.
+        self._turn = asyncio.Lock()
 
-    async def is_new(self, channel: str, what: str) -> bool:
-        """Whether this came for the first time; it is remembered over restarts."""
-        now = int(self._clock.now())
-        return await self._used.use_once(
-            "hook", f"{channel} {what}", until=now + REMEMBERED_S, now=now
-        )
+    async def take(
+        self, channel: str, message: str, means: Callable[[], Awaitable[str]]
+    ) -> str | None:
+        """Do what a message means, if it has not been taken before; None if it has.
+
+        It is noted as taken once what it means is durable or was refused for good, so that a
+        failure loses nobody's answer: the same may come again. Should noting it fail, what it means
+        is still done once only, since an approval takes one answer of a person and a notice one
+        acknowledgement.
+
+        Raises:
+            What `means` raises.
+            StoreUnavailable: whether it was taken cannot be known, so it is not.
+        """
+        key = f"{channel} {message}"
+        async with self._turn:
+            if await self._used.was_used(_PURPOSE, key, now=int(self._clock.now())):
+                return None
+            try:
+                text = await means()
+            except (Malformed, Forbidden, NotFound, Conflict):
+                await self._note(key)
+                raise
+            await self._note(key)
+            return text
 
     async def press(self, channel: str, ticket: str, *, author: Author) -> str:
         """Do what a button means; a sentence for whoever pressed it.
@@ -115,5 +132,10 @@ class Pressing:
         found = await self._escalation.acknowledge_thread(thread, author=author)
         return f"{author.name} has {len(found)}."
 
+    async def _note(self, key: str) -> None:
+        now = int(self._clock.now())
+        with contextlib.suppress(StoreUnavailable):
+            await self._used.use_once(_PURPOSE, key, until=now + REMEMBERED_S, now=now)
 
-__all__ = ["REMEMBERED_S", "Desk", "Pressing", "UsedOnce"]
+
+__all__ = ["REMEMBERED_S", "Desk", "Pressing"]

@@ -3,7 +3,8 @@
 The signature has been checked before (`wire/webhook.py`); here is what the source may say, that it
 says it once, and how often. What a message says is taken at most once, also over a restart and in
 all replicas of one store: its id is spent before the finding is made, so a crash in between loses
-it and never doubles it. Refusals of an authenticated source are recorded, within its rate.
+it and never doubles it. What the store cannot answer is not taken, and may come again. Refusals of
+an authenticated source are recorded, within its rate.
 Above: `apps/gateway/signals.py`. Below: `telling.py`, the store.
 """
 
@@ -109,8 +110,12 @@ class Signals:
         source = self._sources[source_name]
         self._count(source)
         try:
+            try:
+                workload = await self._about(source, signal)
+            except NotFound:
+                await self._spend(source, id, until)  # refused for good
+                raise
             await self._spend(source, id, until)
-            workload = await self._about(source, signal)
         except MidflightError as error:
             self._refused(source, error)
             raise

@@ -1,4 +1,4 @@
-"""A signed webhook: JSON by POST, signed as Standard Webhooks says (`wire/hooks/standard.py`).
+"""A signed webhook: JSON by POST, signed as Standard Webhooks says (`wire/webhook.py`).
 
     {"type": "notice.trigger", "timestamp": "…Z", "data": {"thread", "title", "severity", "more",
      "contact", "items": [{"notice", "subject", "title", "facts", "link", "answers"}]}}
@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from midflight.adapters.notify.posting import Poster, Secret
@@ -17,7 +18,7 @@ from midflight.domain.value import JSONObject
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.notify import Item, Message
 from midflight.wire import json
-from midflight.wire.hooks.standard import sign, signing_key
+from midflight.wire.webhook import sign, signing_key
 
 
 class WebhookChannel:
@@ -26,12 +27,18 @@ class WebhookChannel:
     tracks = True
 
     def __init__(
-        self, name: str, *, url: Secret, key: Secret, poster: Poster, clock: Clock
+        self,
+        name: str,
+        *,
+        url: Secret,
+        keys: Mapping[str, Secret],
+        poster: Poster,
+        clock: Clock,
     ) -> None:
-        """`key` is `whsec_…`, or `whsk_…` for Ed25519."""
+        """`keys` by what errors call them: `whsec_…`, or `whsk_…` for Ed25519. All of them sign."""
         self.name = name
         self._url = url
-        self._key = key
+        self._keys = dict(keys)
         self._poster = poster
         self._clock = clock
 
@@ -39,7 +46,8 @@ class WebhookChannel:
         """As the port says."""
         body = json.encode(_document(message))
         at = int(self._clock.now())  # of this very sending: receivers refuse what is old
-        headers = sign(signing_key(self._key()), message=wire_id(message.id), at=at, body=body)
+        keys = [signing_key(read(), named=name) for name, read in self._keys.items()]
+        headers = sign(keys, message=wire_id(message.id), at=at, body=body)
         await self._poster.post(self._url(), body, headers=headers)
 
 

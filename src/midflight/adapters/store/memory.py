@@ -228,12 +228,17 @@ class MemoryStore(
         self._check_open()
         if until < now:
             return False
-        if self._used.get((purpose, key), now - 1) >= now:
+        if await self.was_used(purpose, key, now=now):
             return False
         self._used[purpose, key] = until
         if len(self._used) % 512 == 0:
             self._used = {used: end for used, end in self._used.items() if end >= now}
         return True
+
+    async def was_used(self, purpose: str, key: str, *, now: int) -> bool:
+        """Whether `key` was used and has not ended; nothing is noted."""
+        self._check_open()
+        return self._used.get((purpose, key), now - 1) >= now
 
 
 __all__ = ["MemoryStore"]

@@ -34,7 +34,6 @@ from midflight.adapters.store.schema import (
     runs,
     seal_keys,
     snapshots,
-    used_once,
     workloads,
 )
 from midflight.adapters.store.sqlite_approvals import SqliteApprovals
@@ -49,6 +48,7 @@ from midflight.adapters.store.sqlite_leases import SqliteLeases
 from midflight.adapters.store.sqlite_registration import SqliteRegistration
 from midflight.adapters.store.sqlite_responses import SqliteResponses
 from midflight.adapters.store.sqlite_ssf import SqliteSharedSignals
+from midflight.adapters.store.sqlite_uses import SqliteUses
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
@@ -57,8 +57,6 @@ from midflight.domain.run import TRANSITIONS, Run, RunState
 from midflight.domain.tool import Pin, PinnedKind
 from midflight.services.ports.store import StoredRevocation, StoredRun
 
-PRUNE_EVERY = 512
-"""Uses between two looks for expired entries of single use."""
 PARENTS_AT_ONCE = 500
 """Runs whose children one statement asks for: databases bound the number of parameters."""
 
@@ -78,15 +76,6 @@ _RESERVE = (
     .where(runs.c.id == bindparam("run_id"))
     .values(steps_reserved=runs.c.steps_reserved + bindparam("granted"))
 )
-_USE = sqlite_insert(used_once).values(
-    purpose=bindparam("purpose"), key=bindparam("key"), until=bindparam("until")
-)
-_USE_ONCE = _USE.on_conflict_do_update(
-    index_elements=[used_once.c.purpose, used_once.c.key],
-    set_={"until": _USE.excluded.until},
-    where=used_once.c.until < bindparam("now"),
-).returning(used_once.c.until)
-_PRUNE = delete(used_once).where(used_once.c.until < bindparam("now"))
 
 
 class SqliteStore(
@@ -101,6 +90,7 @@ class SqliteStore(
     SqliteEscalation,
     SqliteResponses,
     SqliteSharedSignals,
+    SqliteUses,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 
@@ -109,7 +99,6 @@ class SqliteStore(
         file = SqliteFile(Path(path))
         self._writer = Lane(file.connect_writer, name="midflight-store-writer")
         self._reader = Lane(file.connect_reader, name="midflight-store-reader")
-        self._uses = 0
 
     async def open(self) -> None:
         """Make or open the file and bring its schema up to date.
@@ -331,21 +320,6 @@ class SqliteStore(
         found = await self._read(select(snapshots.c.body).where(snapshots.c.name == name))
         return found[0]["body"] if found else None
 
-    async def use_once(self, purpose: str, key: str, *, until: int, now: int) -> bool:
-        """Note that `key` was used; False if it already was, or if `until` has passed."""
-        if until < now:
-            return False
-        self._uses += 1
-        prune = self._uses % PRUNE_EVERY == 0
-        used = {"purpose": purpose, "key": key, "until": until, "now": now}
-
-        def use(connection: Connection) -> bool:
-            if prune:
-                connection.execute(_PRUNE, {"now": now})
-            return connection.execute(_USE_ONCE, used).first() is not None
-
-        return await self._writer.run(use)
-
     # Inside
 
     async def _read(
@@ -389,4 +363,4 @@ def _execute(connection: Connection, statement: Executable) -> int:
     return connection.execute(statement).rowcount
 
 
-__all__ = ["PARENTS_AT_ONCE", "PRUNE_EVERY", "SqliteStore"]
+__all__ = ["PARENTS_AT_ONCE", "SqliteStore"]

@@ -200,6 +200,12 @@ listen = "127.0.0.1:8600"
 # kind = "pagerduty"
 # key = "file:/run/secrets/pagerduty"
 #
+# [channels.own]
+# kind = "webhook"
+# url = "https://oncall.example.org/midflight"
+# key = "file:/run/secrets/webhook"   # whsec_... or whsk_... (Standard Webhooks)
+# previous_key = "file:/run/secrets/webhook-before"   # signs as well, while receivers change
+#
 # [channels.mail]
 # kind = "email"
 # host = "smtp.example.org"
@@ -225,6 +231,13 @@ listen = "127.0.0.1:8600"
 # team = "T0123ABCD"
 # may_answer = false                  # true: yes and no are taken, not only "I have it"
 # people = { "U012AB3CD" = "alice" }
+#
+# [hooks.own]
+# kind = "webhook"
+# secret = "file:/run/secrets/webhook-in"    # whsec_... or a public key, whpk_...
+# previous_secret = "file:/run/secrets/webhook-in-before"   # holds until
+# previous_until = 2027-01-31T12:00:00Z
+# people = { "u-17" = "alice" }
 
 [break_glass]
 # midflight break-glass open: for a time, what people would be asked about passes.
@@ -243,8 +256,9 @@ listen = "127.0.0.1:8600"
 
 # [[signals]]                         # who may say by webhook that a run looks wrong
 # name = "classifier"                 # at /signals/classifier; docs/detectors.md
-# secret = "env:CLASSIFIER_SECRET"    # whsec_..., as Standard Webhooks writes it
-# previous_secret = "env:CLASSIFIER_SECRET_BEFORE"
+# secret = "env:CLASSIFIER_SECRET"    # whsec_... or a public key, whpk_... (Standard Webhooks)
+# previous_secret = "env:CLASSIFIER_SECRET_BEFORE"    # holds until
+# previous_until = 2027-01-31T12:00:00Z
 # workloads = ["spiffe://midflight.internal/agents/*"]
 # owners = ["*"]                      # where both are given, both must match
 # max_strength = "fair"               # weak, fair or strong: how much its word counts at most

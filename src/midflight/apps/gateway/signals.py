@@ -10,21 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from midflight.apps.gateway.noise import Noise
-from midflight.apps.server.asgi import Receive, Scope, Send, header_values
+from midflight.apps.server.asgi import Receive, Scope, Send
 from midflight.apps.server.body import check_json, read_body
 from midflight.apps.server.peer import scope_peer
 from midflight.apps.server.respond import send_error, send_json
-from midflight.domain.errors import Malformed, MidflightError, Unauthenticated
+from midflight.apps.webhooks import webhook_of
+from midflight.domain.errors import Malformed, MidflightError
 from midflight.services.ports.clock import Clock
 from midflight.services.signals import Signals, Taken
 from midflight.wire import json
 from midflight.wire.signals import MAX_BODY, decode_signal
-from midflight.wire.webhook import Webhook, verify
+from midflight.wire.webhook import Key, verify
 
 PREFIX = "/signals"
-_NOBODY = (b"\0" * 32,)
-"""A secret for sources that are not there, so that they take as long."""
 
 
 class SignalFront:
@@ -34,13 +35,16 @@ class SignalFront:
         self,
         signals: Signals,
         *,
-        secrets: Mapping[str, Sequence[bytes]],
+        keys: Mapping[str, Sequence[Key]],
         noise: Noise,
         clock: Clock,
     ) -> None:
-        """`secrets` by source."""
+        """`keys` by source; at least one source."""
         self._signals = signals
-        self._secrets = dict(secrets)
+        self._keys = dict(keys)
+        # For sources that are not there: as much work as the first that is, and nothing holds.
+        first = next(iter(self._keys.values()))
+        self._nobody = tuple(msgspec.structs.replace(key, until=0) for key in first)
         self._noise = noise
         self._clock = clock
 
@@ -65,22 +69,9 @@ class SignalFront:
         check_json(scope["headers"])
         name = str(scope["path"]).removeprefix(PREFIX).removeprefix("/")
         body = await read_body(receive, scope["headers"], limit=MAX_BODY)
-        secrets = self._secrets.get(name, _NOBODY)
-        sent = verify(_webhook(scope), body, secrets=secrets, now=self._clock.now())
-        if name not in self._secrets:
-            raise Unauthenticated("The signature of the webhook does not hold.", challenge="")
+        keys = self._keys.get(name, self._nobody)
+        sent = verify(webhook_of(scope["headers"]), body, keys=keys, now=self._clock.now())
         return await self._signals.take(name, decode_signal(body), id=sent.id, until=sent.until)
-
-
-def _webhook(scope: Scope) -> Webhook:
-    def values(name: bytes) -> tuple[str, ...]:
-        return tuple(each.decode("latin-1") for each in header_values(scope["headers"], name))
-
-    return Webhook(
-        id=values(b"webhook-id"),
-        timestamp=values(b"webhook-timestamp"),
-        signature=values(b"webhook-signature"),
-    )
 
 
 __all__ = ["PREFIX", "SignalFront"]

@@ -75,24 +75,23 @@ class HooksFront:
 
     async def _taken(self, name: str, hook: HookSection, scope: Scope, body: bytes) -> str:
         said = understood(name, hook, scope["headers"], body, now=self._clock.now())
-        if not await self._pressing.is_new(name, said.once):
+        try:
+            text = await self._pressing.take(name, said.once, lambda: self._means(name, said))
+        except MidflightError as error:
+            await self._tell(name, said, error.message)
+            raise
+        if text is None:
             # Not an error: senders repeat what they had no answer to. It means nothing twice.
             self._noise.refused(
                 f"{name}: the same message came again", peer=scope_peer(scope).address
             )
             return "This was taken before."
-        if said.author is None:
-            return "Nothing to do."
-        try:
-            text = await self._means(name, said)
-        except MidflightError as error:
-            await self._tell(name, said, error.message)
-            raise
         await self._tell(name, said, text)
         return text
 
     async def _means(self, name: str, said: Said) -> str:
-        assert said.author is not None
+        if said.author is None:
+            return "Nothing to do."
         if said.ticket:
             return await self._pressing.press(name, said.ticket, author=said.author)
         try:

@@ -13,11 +13,13 @@ from typing import Any
 from midflight.apps.server.asgi import Headers, header_values
 from midflight.apps.server.body import check_json
 from midflight.apps.settings_escalation import HookSection
+from midflight.apps.webhooks import keys_of, webhook_of
 from midflight.domain.errors import Forbidden, Malformed, Unauthenticated
 from midflight.domain.identity import Author
 from midflight.domain.value import Discreet
 from midflight.wire import json
-from midflight.wire.hooks import pagerduty, slack, standard
+from midflight.wire.hooks import pagerduty, slack
+from midflight.wire.webhook import Key, verify
 
 
 class Said(Discreet):
@@ -57,6 +59,11 @@ def understood(name: str, hook: HookSection, headers: Headers, body: bytes, *, n
             return _pagerduty(name, hook, headers, body, now=now)
 
 
+def webhook_keys(name: str, hook: HookSection) -> tuple[Key, ...]:
+    """The keys of a hook of kind webhook, read now. `Misconfigured` names the setting."""
+    return keys_of(f"hooks.{name}", hook.secret, hook.previous_secret, hook.previous_until)
+
+
 def _slack(hook: HookSection, headers: Headers, body: bytes, *, now: float) -> Said:
     timestamp = _one(headers, b"x-slack-request-timestamp")
     signature = _one(headers, b"x-slack-signature")
@@ -76,15 +83,7 @@ def _slack(hook: HookSection, headers: Headers, body: bytes, *, now: float) -> S
 
 
 def _webhook(name: str, hook: HookSection, headers: Headers, body: bytes, *, now: float) -> Said:
-    message = _one(headers, b"webhook-id")
-    standard.verify(
-        standard.verifying_key(hook.secret.read()),
-        message=message,
-        timestamp=_one(headers, b"webhook-timestamp"),
-        signatures=_one(headers, b"webhook-signature"),
-        body=body,
-        now=now,
-    )
+    sent = verify(webhook_of(headers), body, keys=webhook_keys(name, hook), now=now)
     check_json(headers)
     document = json.as_object(json.decode(body)) or {}
     data = json.as_object(document.get("data")) or {}
@@ -93,7 +92,7 @@ def _webhook(name: str, hook: HookSection, headers: Headers, body: bytes, *, now
     sender, ticket = _text(data, "person"), _text(data, "ticket")
     person = _person(hook.people, sender)
     return Said(
-        once=hashlib.sha256(message.encode()).hexdigest(),
+        once=hashlib.sha256(sent.id.encode()).hexdigest(),
         author=Author(name=person, proof=f"webhook:{name}/{sender}"),
         ticket=ticket,
     )
@@ -138,4 +137,4 @@ def _text(data: Mapping[str, Any], name: str) -> str:
     return value
 
 
-__all__ = ["Said", "understood"]
+__all__ = ["Said", "understood", "webhook_keys"]

@@ -9,14 +9,22 @@ from typing import Any
 from midflight.apps.compose import Plane
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.hooks.front import SEGMENT, HooksFront
+from midflight.apps.hooks.kinds import webhook_keys
 from midflight.apps.server.asgi import App
 
 
 def hook_fronts(plane: Plane, *, noise: Noise) -> dict[str, App]:
-    """The front for `GatewayApp`, by its first segment; none where no hook is set."""
+    """The front for `GatewayApp`, by its first segment; none where no hook is set.
+
+    Raises:
+        Misconfigured: the secret of a webhook cannot be read, or is none.
+    """
     hooks = plane.settings.hooks
     if not hooks:
         return {}
+    for name, hook in hooks.items():
+        if hook.kind == "webhook":
+            webhook_keys(name, hook)  # read again with each message; here so that a start fails
     tasks: set[asyncio.Task[None]] = set()
 
     def aside(work: Coroutine[Any, Any, None]) -> None:

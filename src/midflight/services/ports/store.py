@@ -27,6 +27,7 @@ from midflight.services.ports.lease_store import LeaseStore
 from midflight.services.ports.registration_store import RegistrationStore
 from midflight.services.ports.response_store import ResponseStore
 from midflight.services.ports.ssf_store import SharedSignalStore
+from midflight.services.ports.use_store import UseStore
 
 
 class StoredRun(Value):
@@ -61,6 +62,7 @@ class Store(
     EscalationStore,
     ResponseStore,
     SharedSignalStore,
+    UseStore,
     Protocol,
 ):
     """See the module."""
@@ -184,15 +186,6 @@ class Store(
 
     async def get_snapshot(self, name: str) -> bytes | None:
         """The snapshot of that name, or None."""
-        ...
-
-    # Single use
-
-    async def use_once(self, purpose: str, key: str, *, until: int, now: int) -> bool:
-        """Note that `key` was used; False if it already was. Entries end after `until` (Unix s).
-
-        Also False if `until` has passed: such a use could not be remembered.
-        """
         ...
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from midflight.adapters.store import lane
 from midflight.adapters.store.migrate import migrate
-from midflight.adapters.store.sqlite import PRUNE_EVERY, SqliteStore
+from midflight.adapters.store.sqlite import SqliteStore
+from midflight.adapters.store.sqlite_uses import PRUNE_EVERY
 from midflight.domain.errors import Conflict, StoreUnavailable
 from midflight.domain.labels import BOTTOM
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
