@@ -49,6 +49,7 @@ from midflight.adapters.store.sqlite_leases import SqliteLeases
 from midflight.adapters.store.sqlite_registration import SqliteRegistration
 from midflight.adapters.store.sqlite_responses import SqliteResponses
 from midflight.adapters.store.sqlite_ssf import SqliteSharedSignals
+from midflight.adapters.store.sqlite_tasks import SqliteTasks
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
 from midflight.domain.labels import Labels
@@ -101,6 +102,7 @@ class SqliteStore(
     SqliteEscalation,
     SqliteResponses,
     SqliteSharedSignals,
+    SqliteTasks,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

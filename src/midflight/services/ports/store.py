@@ -27,6 +27,7 @@ from midflight.services.ports.lease_store import LeaseStore
 from midflight.services.ports.registration_store import RegistrationStore
 from midflight.services.ports.response_store import ResponseStore
 from midflight.services.ports.ssf_store import SharedSignalStore
+from midflight.services.ports.task_store import TaskStore
 
 
 class StoredRun(Value):
@@ -61,6 +62,7 @@ class Store(
     EscalationStore,
     ResponseStore,
     SharedSignalStore,
+    TaskStore,
     Protocol,
 ):
     """See the module."""
