@@ -90,6 +90,7 @@ async def test_what_was_revoked_when_nobody_ran_is_cancelled_by_the_next_process
         assert sorted(said) == sorted((run, run, other))
 
 
+@pytest.mark.slow
 async def test_a_revocation_that_is_killed_in_its_middle_still_cancels(tmp_path: Path) -> None:
     """Acknowledged, and the upstream has not answered its cancellation: it hears it again."""
     async with plane_of(tmp_path) as (plane, counted, workload):
@@ -109,6 +110,7 @@ async def test_a_revocation_that_is_killed_in_its_middle_still_cancels(tmp_path:
         assert await asyncio.to_thread(plane.stop) == 0
 
 
+@pytest.mark.slow
 async def test_a_task_that_has_ended_is_not_cancelled_after_a_crash(tmp_path: Path) -> None:
     async with plane_of(tmp_path) as (plane, counted, workload):
         run, token = await asyncio.to_thread(plane.open_run, workload)
