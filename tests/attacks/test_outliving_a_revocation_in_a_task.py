@@ -14,6 +14,7 @@ import pytest
 from cut_kit import begin, call, caller, records
 
 from gateways import AGENT, OPERATOR, Gateway, running_gateway
+from midflight.domain.errors import StoreUnavailable
 from midflight.domain.records import Observed
 from midflight.domain.response import Level
 from midflight.domain.revocation import Scope, ScopeKind
@@ -139,6 +140,45 @@ async def test_more_tasks_than_are_kept_track_of_are_cancelled_as_they_begin(
         assert await said_of_tasks(gateway, 1) == ["task.cancelled"]
         assert counted.cancelled == [f"task-{MAX_A_RUN + 1}"]
         assert kinds(gateway) == {FlightKind.TASK: MAX_A_RUN}
+
+
+async def test_a_task_that_the_store_takes_no_note_of_does_not_go_on(tmp_path: Path) -> None:
+    """Nobody could cancel it after a crash: its id is not given out, and it is cancelled."""
+    async with (
+        counting() as counted,
+        running_gateway(tmp_path, [{"name": "up", "url": counted.url}]) as gateway,
+    ):
+        await gateway.pin_all()
+        run = await gateway.open_run()
+
+        async def away(_: Any) -> None:
+            raise StoreUnavailable("disk is full")
+
+        gateway.plane.parts.store.put_task = away  # type: ignore[method-assign]
+        done = await begin(gateway.plane, caller(AGENT, run=run), call("up", "work"))
+        assert isinstance(done, Refused)
+        assert await said_of_tasks(gateway, 1) == ["task.cancelled"]
+        assert counted.cancelled == ["task-1"]
+        assert not kinds(gateway)
+
+
+async def test_a_task_is_kept_before_its_id_is_given_out_and_as_long_as_it_runs(
+    tmp_path: Path,
+) -> None:
+    async with (
+        counting() as counted,
+        running_gateway(tmp_path, [{"name": "up", "url": counted.url}]) as gateway,
+    ):
+        await gateway.pin_all()
+        run = await gateway.open_run()
+        store = gateway.plane.parts.store
+        await start(gateway, run)
+        assert [each.task_id for each in await store.list_tasks()] == ["task-1"]
+        await gateway.plane.runs.close_run(run, author=OPERATOR, reason="done")
+        assert await said_of_tasks(gateway, 1) == ["task.cancelled"]
+        while await store.list_tasks():
+            await asyncio.sleep(0)
+        assert counted.cancelled == ["task-1"]
 
 
 async def test_a_task_of_a_child_process_ends_as_well(tmp_path: Path) -> None:

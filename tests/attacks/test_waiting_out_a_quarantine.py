@@ -198,6 +198,31 @@ async def test_stepping_the_clock_back_makes_it_longer_and_no_shorter() -> None:
     await plane.close()
 
 
+@pytest.mark.parametrize("back", [False, True])
+async def test_stepping_the_clock_ahead_lets_nobody_go(*, back: bool) -> None:
+    """It lasts as long as it was meant to; nor does it end for good while the clock is wrong."""
+    plane = await held_family(detectors=[Pointing(send=Strength.STRONG)])
+    run = await plane.open()
+    find(plane, run, strength=Strength.STRONG)
+    (entry,) = plane.responses.standings.all()
+    lasts = entry.until - plane.clock.now()
+    day = 86_400
+    plane.clock.set_back(-400 * day)  # type: ignore[attr-defined]
+    await plane.responses.sweep()
+    live = plane.runs.of(run)
+    assert live is not None
+    assert live.standing(plane.clock.now()).level is Level.QUARANTINE
+    if back:
+        plane.clock.set_back(400 * day)  # type: ignore[attr-defined]
+    plane.clock.advance(lasts - 1)  # type: ignore[attr-defined]
+    assert live.standing(plane.clock.now()).level is Level.QUARANTINE
+    plane.clock.advance(1)  # type: ignore[attr-defined]
+    assert live.standing(plane.clock.now()).level is Level.NONE
+    await plane.responses.sweep()
+    assert plane.responses.standings.all() == []
+    await plane.close()
+
+
 async def test_acting_on_while_held_does_not_make_it_end_sooner() -> None:
     plane = await held_family(detectors=[Pointing(browse=Strength.WEAK)])
     run = await plane.open()

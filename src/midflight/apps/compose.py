@@ -323,9 +323,11 @@ class Plane:
             detection=self.watching.detection,
             task_flights=TaskFlights(
                 interruption=self.interruption,
+                store=made.store,
                 upstreams=self.placing.upstreams,
                 recorder=self.ledger,
                 clock=made.clock,
+                children=children_of(settings),
             ),
             children=children_of(settings),
             responses=self.watching.responses,
@@ -441,10 +443,10 @@ class Plane:
                 await upstream.start(self.notices.handler(name))
                 undo.push_async_callback(upstream.close)
                 self._aside(self._first_fetch(name))
-            for work in (self.spiffe.federation, self.approvers):
-                self._aside(work.run())
-            self._aside(self._sweep())
-            self._aside(self._follow())
+            await undo.enter_async_context(self.guard.task_flights.running())
+            federation, approvers = self.spiffe.federation.run(), self.approvers.run()
+            for work in (federation, approvers, self._sweep(), self._follow()):
+                self._aside(work)
             undo.push_async_callback(self._stop_beside)
             yield
 

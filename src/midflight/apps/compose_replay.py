@@ -166,6 +166,7 @@ class ReplayPlane:
             obligations=Obligations(sealer=self.sealer, clock=clock),
             task_flights=TaskFlights(
                 interruption=self.interruption,
+                store=self.store,
                 upstreams=house.upstreams,
                 recorder=ledger,
                 clock=clock,

@@ -68,7 +68,9 @@ class Transmitting:
             clock=made.clock,
             per_client=settings.ssf.streams_per_client,
         )
-        self.polls = PollAnswers(store=made.store, outbox=self.outbox)
+        self.polls = PollAnswers(
+            store=made.store, outbox=self.outbox, interruption=plane.interruption
+        )
         self.pushing = Pushing(
             store=made.store,
             outbox=self.outbox,

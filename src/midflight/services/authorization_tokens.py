@@ -238,11 +238,25 @@ class AuthorizedTokens:
         known, why = self._inventory.current(workload), self._inventory.standing_of(who, now)
         if known is None or why is not None:
             raise Forbidden(why or "The workload is not registered.")
-        scopes = scopes_over(workload, owner=known.owner, runs=runs, token=token)
-        scopes += self._inventory.revoked_with((*who.acting, *above))
-        revocation = self._interruption.covering(scopes)
+        revocation = self._interruption.covering(self._scopes(who, runs, above))
         if revocation is not None:
             raise refusal(revocation)
+
+    def _scopes(
+        self, who: Caller, runs: Sequence[str | None], above: Sequence[str]
+    ) -> list[tuple[ScopeKind, str]]:
+        """Every scope whose revocation takes a token of this caller."""
+        known = self._inventory.current(who.workload)
+        owner = None if known is None else known.owner
+        scopes = scopes_over(who.workload, owner=owner, runs=runs, token=who.token)
+        return [*scopes, *self._inventory.revoked_with((*who.acting, *above))]
+
+    async def scopes_of(self, caller: Caller) -> frozenset[tuple[ScopeKind, str]]:
+        """Every scope whose revocation ends what a caller with a token does."""
+        stored = None if caller.run is None else await self._store.get_run(caller.run)
+        runs: Sequence[str | None] = (caller.run,) if stored is None else stored.run.lineage
+        above = () if stored is None else await self._above(stored.run)
+        return frozenset(self._scopes(caller, runs, above))
 
     # For whoever holds one
 

@@ -273,7 +273,7 @@ class Broker:
 
     def lent(self) -> Sequence[FlightStatus]:
         """The leases in use, as what is in flight is shown. No I/O."""
-        now = self._clock.now()
+        now = self._clock.monotonic()
         return [
             FlightStatus(
                 record=entry.lease.id,
@@ -281,7 +281,7 @@ class Broker:
                 workload=entry.lease.workload,
                 upstream=entry.lease.backend,
                 name=entry.lease.credential,
-                age_s=max(0.0, now - entry.lease.created_at),
+                age_s=now - entry.began,
                 bytes_out=0,
                 bytes_in=0,
                 kind=FlightKind.LEASE,

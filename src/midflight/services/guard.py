@@ -477,7 +477,7 @@ class Guard:
         leased = None if injecting is None else await injecting.take(case, flight)
         if injecting is None or leased is None:
             said = await call(action, seat=seat, flight=flight, sink=guarded)
-            return self._heard(flight, action, said, seat=seat)
+            return await self._heard(flight, action, said, seat=seat)
         try:
             live.look()  # the run may have ended while the credential was made
             said = await call(
@@ -487,11 +487,11 @@ class Guard:
                 sink=guarded,
                 attachment=leased.attachment,
             )
-            return self._heard(flight, action, said, seat=seat, attachment=leased.attachment)
+            return await self._heard(flight, action, said, seat=seat, attachment=leased.attachment)
         finally:
             injecting.done(leased, flight)
 
-    def _heard(
+    async def _heard(
         self,
         flight: Flight,
         action: Action,
@@ -501,7 +501,11 @@ class Guard:
         attachment: Attachment = NOTHING,
     ) -> Reply:
         # Before anything else: a task goes on there, whatever becomes of this answer.
-        self.task_flights.heard(flight, action, said.result, seat=seat, attachment=attachment)
+        keeping = self.task_flights.heard(
+            flight, action, said.result, seat=seat, attachment=attachment
+        )
+        if keeping is not None:
+            await asyncio.shield(keeping)  # to its end, though the call is cut meanwhile
         return said
 
     async def judge_answer(

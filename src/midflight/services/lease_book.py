@@ -28,6 +28,7 @@ class Entry:
     """One lease of this process. Mutable; times are monotonic seconds."""
 
     __slots__ = (
+        "began",
         "credential",
         "ends",
         "fresh",
@@ -43,9 +44,17 @@ class Entry:
     )
 
     def __init__(
-        self, key: Key, lease: Lease, *, run: Run, owner: str, credential: Credential
+        self,
+        key: Key,
+        lease: Lease,
+        *,
+        run: Run,
+        owner: str,
+        credential: Credential,
+        began: float,
     ) -> None:
         """It has no secret before `give`."""
+        self.began = began
         self.key = key
         self.lease = lease
         self.run = run

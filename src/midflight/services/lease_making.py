@@ -168,7 +168,7 @@ class LeaseMaking:
             expires_at=min(now + known.ttl_s, most),
             max_expires_at=most,
         )
-        entry = Entry(key, lease, run=run, owner=workload.owner, credential=known)
+        entry = Entry(key, lease, run=run, owner=workload.owner, credential=known, began=began)
         # It was asked before the last wait. What is revoked from this turn on finds it in the book.
         may()
         self._book.add(entry)

@@ -66,7 +66,7 @@ class ResponseDesk:
         return [
             HeldResponse(response=each, durable=each.id not in owed)
             for each in self._responses.standings.all()
-            if each.is_in_force(now)
+            if self._responses.standings.holds(each, now)
         ]
 
     def show(self, response_id: str) -> HeldResponse:

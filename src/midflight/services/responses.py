@@ -132,7 +132,7 @@ class Responses:
         """Every few seconds: what is owed, and what has ended."""
         now = self._clock.now()
         for entry in self.standings.all():
-            if not entry.is_in_force(now):
+            if not self.standings.holds(entry, now):
                 self.standings.remove(entry)
         self._throttles.keep_only(self.standings.all())
         self._limits.forget(before=now - KEPT_S)

@@ -60,7 +60,7 @@ class Runs:
         self._entitled = entitled
         self._labels = RunLabels(store=store, recorder=recorder, clock=clock, known=self._known)
         self._ends = RunEnds(store=store, recorder=recorder, clock=clock)
-        self.standings = Standings()
+        self.standings = Standings(clock)
         """What holds for these runs because of findings; `responses.py` enters it."""
         self._live: dict[str, LiveRun] = {}
         self._revoking: dict[str, Revocation] = {}

@@ -2,7 +2,11 @@
 
 A response to a run is entered for its family and the workload that it is about, one to a workload
 for all of its runs. A run has what is entered for itself, for the runs that it descends from and
-for those who act through it. Nothing entered costs one look at an empty dict. No I/O and no clock.
+for those who act through it. Nothing entered costs one look at an empty dict. No I/O.
+
+A response is over when the wall clock and the time that has passed both say so: whoever sets the
+clock ahead, or a server of the time that does, lets nobody go early. After a restart the wall clock
+alone counts, as for revocations (`revocation_set.py`).
 Above: `live_run.py` (facts), `responses.py` (which enters and takes out).
 """
 
@@ -14,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from midflight.domain.response import CLEAR, Response, Standing, stand
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.services.openers import BY_JOB, BY_OAUTH
+from midflight.services.ports.clock import Clock
 
 if TYPE_CHECKING:
     from midflight.domain.run import Run
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 Key: TypeAlias = tuple[str, str]
 """(a run or one of the two words below, a workload)."""
 
+_ROUNDING_S = 1e-3
+"""Unix seconds as a float are exact to some 0.2 µs, and are subtracted here."""
 EVERY_RUN = "*"
 OWN_RUNS = "own"
 
@@ -69,8 +76,11 @@ def keys_over(live: LiveRun, through: Iterable[str] = ()) -> Iterator[Key]:
 class Standings:
     """See the module. One event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._entries: dict[Key, dict[str, Response]] = {}
+        self._ends: dict[str, float] = {}
+        """Monotonic seconds, by response."""
 
     def __bool__(self) -> bool:
         """Whether anything is entered."""
@@ -78,6 +88,10 @@ class Standings:
 
     def enter(self, response: Response) -> None:
         """Let a response hold; what it replaces does no longer."""
+        clock = self._clock
+        left = max(0.0, response.until - clock.now())
+        self._ends.pop(response.replaces, None)
+        self._ends.setdefault(response.id, clock.monotonic() + left - _ROUNDING_S)
         for key in keys_of(response):
             held = self._entries.setdefault(key, {})
             held.pop(response.replaces, None)
@@ -85,6 +99,7 @@ class Standings:
 
     def remove(self, response: Response) -> None:
         """Let a response hold no longer."""
+        self._ends.pop(response.id, None)
         for key in keys_of(response):
             held = self._entries.get(key)
             if held is not None:
@@ -92,9 +107,16 @@ class Standings:
                 if not held:
                     del self._entries[key]
 
+    def holds(self, response: Response, now: float) -> bool:
+        """Whether what is entered holds at `now` (Unix seconds), or as long as it was meant to."""
+        if response.is_in_force(now):
+            return True
+        ends = self._ends.get(response.id)
+        return not response.lifts and ends is not None and ends > self._clock.monotonic()
+
     def at(self, key: Key, now: float) -> list[Response]:
         """What is entered at one place and holds at `now` (Unix seconds)."""
-        return [each for each in self._entries.get(key, {}).values() if each.is_in_force(now)]
+        return [each for each in self._entries.get(key, {}).values() if self.holds(each, now)]
 
     def over(self, live: LiveRun, now: float, through: Iterable[str] = ()) -> list[Response]:
         """Everything that holds for a run at `now`."""
@@ -105,7 +127,7 @@ class Standings:
             for response in self._entries.get(key, {}).values():
                 # Who is only observed is stopped by nothing, and stops nobody else either.
                 foreign = response.observed and response.workload != live.run.workload
-                if response.is_in_force(now) and not foreign:
+                if not foreign and self.holds(response, now):
                     found[response.id] = response
         return list(found.values())
 

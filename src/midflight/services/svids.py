@@ -29,6 +29,7 @@ from midflight.services.ports.clock import Clock
 from midflight.services.ports.keys import TokenSigner
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.spiffe import Documents, SvidClaims
+from midflight.services.svid_streams import SvidStream
 
 
 class Svids:
@@ -245,6 +246,13 @@ class Svids:
         if self._interruption.covering(((ScopeKind.TOKEN, name),)) is not None:
             return True
         return self._clock.now() >= (svid.issued_at + svid.expires_at) / 2
+
+    def stream(self, name: str, *, by: str | None = None, token: str = "") -> SvidStream:
+        """A stream of SVIDs or bundles, to be shown with what is in flight; see `SvidStream`.
+
+        `by` is whoever asks in the workload's stead, `token` by which he is known.
+        """
+        return SvidStream(self._interruption, self._inventory, name=name, by=by, token=token)
 
     # Inside
 

@@ -290,6 +290,7 @@ class MemoryPlane:
             detection=self.detection,
             task_flights=TaskFlights(
                 interruption=self.interruption,
+                store=self.store,
                 upstreams=upstreams,
                 recorder=self.ledger,
                 clock=self.clock,
@@ -304,7 +305,7 @@ class MemoryPlane:
             engine=self.engine,
             clock=self.clock,
         )
-        self._beside: set[asyncio.Task[None]] = set()
+        self._beside, self._tasks = set[asyncio.Task[None]](), contextlib.AsyncExitStack()
 
     async def start(self, *, register: bool = True, fetch: bool = True) -> None:
         """Start the services, register the workload `WORKLOAD` and `fetch` the upstream's lists."""
@@ -331,6 +332,7 @@ class MemoryPlane:
         await self.runs.start()
         await self.counterparties.refresh()
         await self.catalogue.start()
+        await self._tasks.enter_async_context(self.guard.task_flights.running())
         if fetch:
             await self.catalogue.refresh(self.upstream.name)
         if register:
@@ -351,6 +353,7 @@ class MemoryPlane:
     async def close(self) -> None:
         """Stop."""
         await asyncio.gather(*self._beside)
+        await self._tasks.aclose()
         await self.responses.close()
         if self.lending is not None:
             await self.lending.close()

@@ -20,6 +20,7 @@ from midflight.adapters.store.memory_leases import MemoryLeases
 from midflight.adapters.store.memory_registration import MemoryRegistration
 from midflight.adapters.store.memory_responses import MemoryResponses
 from midflight.adapters.store.memory_ssf import MemorySharedSignals
+from midflight.adapters.store.memory_tasks import MemoryTasks
 from midflight.adapters.store.rows import join_sources
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
@@ -42,6 +43,7 @@ class MemoryStore(
     MemoryEscalation,
     MemoryResponses,
     MemorySharedSignals,
+    MemoryTasks,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0015_ssf"
+REVISION = "0016_tasks"
 
 # SQLite only counts an INTEGER primary key up by itself, and its integers have 64 bits anyway.
 WIDE = BigInteger().with_variant(Integer, "sqlite")
@@ -414,6 +414,17 @@ break_glass = Table(
     Index(None, "reviewed"),
 )
 
+upstream_tasks = Table(
+    "upstream_tasks",
+    METADATA,
+    Column("seq", WIDE, primary_key=True),
+    Column("run", Text, nullable=False),
+    Column("upstream", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "run", "upstream", "task", unique=True),
+)
+
 __all__ = [
     "METADATA",
     "REVISION",
@@ -444,6 +455,7 @@ __all__ = [
     "seal_keys",
     "sealed_secrets",
     "snapshots",
+    "upstream_tasks",
     "used_once",
     "workloads",
 ]

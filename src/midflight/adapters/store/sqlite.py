@@ -48,6 +48,7 @@ from midflight.adapters.store.sqlite_leases import SqliteLeases
 from midflight.adapters.store.sqlite_registration import SqliteRegistration
 from midflight.adapters.store.sqlite_responses import SqliteResponses
 from midflight.adapters.store.sqlite_ssf import SqliteSharedSignals
+from midflight.adapters.store.sqlite_tasks import SqliteTasks
 from midflight.adapters.store.sqlite_uses import SqliteUses
 from midflight.domain.errors import Conflict, NotFound
 from midflight.domain.identity import Workload
@@ -91,6 +92,7 @@ class SqliteStore(
     SqliteResponses,
     SqliteSharedSignals,
     SqliteUses,
+    SqliteTasks,
 ):
     """See the module, and `services/ports/store.py` for what the methods promise."""
 

@@ -8,7 +8,7 @@ ends with the process, and with the broker: its certificate's end, its revocatio
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import grpc
@@ -67,18 +67,20 @@ class BrokerCalls:
         """`SubscribeToX509SVID`."""
         one, response = self._messages["X509SVID"], self._messages["SubscribeToX509SVIDResponse"]
         with self._for(request, context) as ask:
-            async for held, trusted in self._entitled.x509(ask):
-                yield made_of.x509_svids(one, response, held, trusted)
+            async with aclosing(self._entitled.x509(ask)) as answers:
+                async for held, trusted in answers:
+                    yield made_of.x509_svids(one, response, held, trusted)
 
     async def subscribe_to_x509_bundles(
         self, request: Any, context: Context
     ) -> AsyncGenerator[Any]:
         """`SubscribeToX509Bundles`."""
         with self._for(request, context) as ask:
-            async for trusted in self._entitled.bundles(ask):
-                yield made_of.x509_bundles(
-                    self._messages["SubscribeToX509BundlesResponse"], trusted
-                )
+            async with aclosing(self._entitled.bundles(ask)) as answers:
+                async for trusted in answers:
+                    yield made_of.x509_bundles(
+                        self._messages["SubscribeToX509BundlesResponse"], trusted
+                    )
 
     async def fetch_jwt_svid(self, request: Any, context: Context) -> Any:
         """`FetchJWTSVID`."""
@@ -90,8 +92,11 @@ class BrokerCalls:
     async def subscribe_to_jwt_bundles(self, request: Any, context: Context) -> AsyncGenerator[Any]:
         """`SubscribeToJWTBundles`."""
         with self._for(request, context) as ask:
-            async for trusted in self._entitled.bundles(ask):
-                yield made_of.jwt_bundles(self._messages["SubscribeToJWTBundlesResponse"], trusted)
+            async with aclosing(self._entitled.bundles(ask)) as answers:
+                async for trusted in answers:
+                    yield made_of.jwt_bundles(
+                        self._messages["SubscribeToJWTBundlesResponse"], trusted
+                    )
 
     # Inside
 
@@ -137,6 +142,7 @@ class BrokerCalls:
                 attested,
                 f"broker:{broker.workload} {proof_of(attested)}",
                 by=broker.workload,
+                token=broker.token,
                 only=self._grants[broker.workload],
                 still=still,
             )

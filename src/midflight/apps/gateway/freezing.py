@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from midflight.apps.gateway.exchange import gone
+from midflight.apps.gateway.fair_places import FairPlaces
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.server.asgi import Receive, Scope, Send
 from midflight.apps.server.peer import scope_peer
@@ -47,7 +48,8 @@ LEASE_S = 10.0
 """How old a client's newest beat may be before it freezes by itself."""
 BEAT_S = 2.5
 MAX_A_WORKLOAD = 64
-MAX_STREAMS = 4_096
+MAX_STREAMS = 2_048
+"""Half of the connections that a gateway takes: these streams keep no action out."""
 MAX_NONCE = 64
 
 _Key = tuple[ScopeKind, str]
@@ -85,8 +87,7 @@ class FreezeFront:
         self._lease_s = lease_s
         self._beat_s = beat_s
         self._by_scope: dict[_Key, set[_Held]] = {}
-        self._by_workload: dict[str, int] = {}
-        self._streams = 0
+        self._places = FairPlaces[_Held](of_all=MAX_STREAMS, of_workload=MAX_A_WORKLOAD)
         plane.interruption.watch(self._changed)
         plane.runs.on_ended(self._run_ended)
 
@@ -111,7 +112,10 @@ class FreezeFront:
             await _refuse(send, seat)
             return
         workload = seat.workload.id
-        if self._streams >= MAX_STREAMS or self._by_workload.get(workload, 0) >= MAX_A_WORKLOAD:
+        has_room, displaced = self._places.make_room(workload, seat.run.id)
+        if displaced is not None:
+            displaced.end("")  # it may ask again, and freezes when its lease ends
+        if not has_room:
             text = f"{workload} holds {MAX_A_WORKLOAD} control streams, or all together too many."
             self._noise.refused(text, peer=scope_peer(scope).address)
             body = json.encode({"code": "too_many_streams", "message": text})
@@ -193,19 +197,13 @@ class FreezeFront:
             held.end(f"Run {run} has ended ({state.value}).")
 
     def _enter(self, held: _Held) -> None:
-        self._streams += 1
-        workload = held.flight.workload
-        self._by_workload[workload] = self._by_workload.get(workload, 0) + 1
+        self._places.enter(held, held.flight.workload, held.flight.run)
         for key in held.flight.scopes:
             self._by_scope.setdefault(key, set()).add(held)
 
     def _leave(self, held: _Held) -> None:
         held.leave()
-        self._streams -= 1
-        workload = held.flight.workload
-        self._by_workload[workload] -= 1
-        if not self._by_workload[workload]:
-            del self._by_workload[workload]
+        self._places.leave(held, held.flight.workload, held.flight.run)
         for key in held.flight.scopes:
             streams = self._by_scope.get(key, set[_Held]())
             streams.discard(held)

@@ -29,7 +29,7 @@ from midflight.services.authorization_tokens import AuthorizedTokens
 from midflight.services.identity import Identity
 from midflight.services.openers import BY_OAUTH
 from midflight.services.presented import Credentials, presented
-from midflight.services.ssf_polling import PollAnswers
+from midflight.services.ssf_polling import PollAnswers, Poller
 from midflight.services.ssf_streams import MIN_VERIFICATION_S, Streams
 from midflight.wire import json
 from midflight.wire.ssf import polls, streams
@@ -61,6 +61,7 @@ class Asked(Value):
 
     client: str
     author: Author
+    who: Poller
     body: bytes
     query: str
 
@@ -140,13 +141,18 @@ class StreamFront:
             await send_empty(send, 405, headers=[(b"allow", ", ".join(allowed).encode())])
             return
         scopes, verb = found
-        client, author = await self._who(scope, scopes)
+        client, who = await self._who(scope, scopes)
         body = b""
         if method in {"POST", "PATCH", "PUT"}:
             check_json(scope["headers"])
             body = await read_body(receive, scope["headers"], limit=streams.MAX_BODY)
+            # It may have taken its time, and he may have been revoked meanwhile.
+            await who.check()
         query = scope["query_string"].decode("latin-1")
-        status, answer = await verb(Asked(client=client, author=author, body=body, query=query))
+        author = Author(name=client, proof=f"{BY_OAUTH}{who.caller.proof}")
+        status, answer = await verb(
+            Asked(client=client, author=author, who=who, body=body, query=query)
+        )
         if answer:
             await send_json(send, answer, status=status)
         else:
@@ -154,7 +160,7 @@ class StreamFront:
 
     # Who calls
 
-    async def _who(self, scope: Scope, scopes: tuple[str, ...]) -> tuple[str, Author]:
+    async def _who(self, scope: Scope, scopes: tuple[str, ...]) -> tuple[str, Poller]:
         peer = scope_peer(scope)
         credentials = Credentials(
             authorization=_texts(scope, b"authorization"),
@@ -170,11 +176,16 @@ class StreamFront:
         _, token = presented(credentials)
         caller = await self._identity.identify(credentials)
         claims = self._identity.read(token)
-        if not claims.client or not await self._tokens.active(claims):
-            raise Unauthenticated("The access token is revoked, or was issued to no client.")
+
+        async def check() -> None:
+            if not claims.client or not await self._tokens.active(claims):
+                raise Unauthenticated("The access token is revoked, or was issued to no client.")
+
+        await check()
         if not set(scopes) & set(caller.scope or ()):
             raise InsufficientScope(scopes[0])
-        return claims.client, Author(name=claims.client, proof=f"{BY_OAUTH}{caller.proof}")
+        covered = await self._tokens.scopes_of(caller)
+        return claims.client, Poller(caller=caller, scopes=covered, check=check)
 
     # The verbs
 
@@ -241,7 +252,12 @@ class StreamFront:
             stream = await self._streams.get(asked.client, stream_id)
             given = polls.decode_poll(asked.body)
             sets, more = await self._polls.poll(
-                stream, most=given.most, wait=given.wait, acks=given.acks, errors=given.errors
+                stream,
+                asked.who,
+                most=given.most,
+                wait=given.wait,
+                acks=given.acks,
+                errors=given.errors,
             )
             return 200, polls.encode_polled(polls.Polled(sets=sets, more=more))
 

@@ -7,6 +7,7 @@ INVALID_ARGUMENT (Workload Endpoint §6.1). What is handed out is `entitled.py`'
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -49,14 +50,16 @@ class Calls:
         """`FetchX509SVID`."""
         del request
         one, response = self._messages["X509SVID"], self._messages["X509SVIDResponse"]
-        async for held, trusted in self._entitled.x509(self._ask(context)):
-            yield made_of.x509_svids(one, response, held, trusted)
+        async with aclosing(self._entitled.x509(self._ask(context))) as answers:
+            async for held, trusted in answers:
+                yield made_of.x509_svids(one, response, held, trusted)
 
     async def fetch_x509_bundles(self, request: Any, context: Context) -> AsyncGenerator[Any]:
         """`FetchX509Bundles`."""
         del request
-        async for trusted in self._entitled.bundles(self._ask(context)):
-            yield made_of.x509_bundles(self._messages["X509BundlesResponse"], trusted)
+        async with aclosing(self._entitled.bundles(self._ask(context))) as answers:
+            async for trusted in answers:
+                yield made_of.x509_bundles(self._messages["X509BundlesResponse"], trusted)
 
     # JWT
 
@@ -71,8 +74,9 @@ class Calls:
     async def fetch_jwt_bundles(self, request: Any, context: Context) -> AsyncGenerator[Any]:
         """`FetchJWTBundles`."""
         del request
-        async for trusted in self._entitled.bundles(self._ask(context)):
-            yield made_of.jwt_bundles(self._messages["JWTBundlesResponse"], trusted)
+        async with aclosing(self._entitled.bundles(self._ask(context))) as answers:
+            async for trusted in answers:
+                yield made_of.jwt_bundles(self._messages["JWTBundlesResponse"], trusted)
 
     async def validate_jwt_svid(self, request: Any, context: Context) -> Any:
         """`ValidateJWTSVID`, by the bundles that the caller is given, and no others."""
@@ -86,25 +90,31 @@ class Calls:
     async def fetch_wit_svid(self, request: Any, context: Context) -> AsyncGenerator[Any]:
         """`FetchWITSVID`."""
         one, response = self._messages["WITSVID"], self._messages["WITSVIDResponse"]
-        async for held in self._entitled.wit(self._ask(context), wanted=request.spiffe_id):
-            yield response(
-                svids=[
-                    one(
-                        spiffe_id=svid.spiffe_id,
-                        wit_svid=svid.token,
-                        wit_svid_key=msgspec.json.encode(svid.key).decode(),
-                        hint=hint,
-                    )
-                    for svid, hint in zip(held, hints(held), strict=True)
-                ]
-            )
+        async with aclosing(
+            self._entitled.wit(self._ask(context), wanted=request.spiffe_id)
+        ) as answers:
+            async for held in answers:
+                yield response(
+                    svids=[
+                        one(
+                            spiffe_id=svid.spiffe_id,
+                            wit_svid=svid.token,
+                            wit_svid_key=msgspec.json.encode(svid.key).decode(),
+                            hint=hint,
+                        )
+                        for svid, hint in zip(held, hints(held), strict=True)
+                    ]
+                )
 
     async def fetch_wit_bundles(self, request: Any, context: Context) -> AsyncGenerator[Any]:
         """`FetchWITBundles`."""
         del request
         response = self._messages["WITBundlesResponse"]
-        async for trusted in self._entitled.bundles(self._ask(context)):
-            yield response(bundles={made_of.domain_id(b): wit_jwks(b).decode() for b in trusted})
+        async with aclosing(self._entitled.bundles(self._ask(context))) as answers:
+            async for trusted in answers:
+                yield response(
+                    bundles={made_of.domain_id(b): wit_jwks(b).decode() for b in trusted}
+                )
 
     # Inside
 

@@ -9,6 +9,7 @@ nothing is left that the process may be.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from typing import NamedTuple, Protocol, TypeVar
 
 import grpc
@@ -50,14 +51,15 @@ class Attestation(Protocol):
 class Asked(NamedTuple):
     """For whom something is asked: what is attested, and how it was established, for records.
 
-    `by` is whoever asks in its stead, None where it asks for itself; `only` bounds the SPIFFE IDs
-    that may be had in this way, None for no bound; `still` is called before anything is given, and
-    is `Refused` once that is over for good. It does no I/O.
+    `by` is whoever asks in its stead, None where it asks for itself, and `token` what he is known
+    by; `only` bounds the SPIFFE IDs that may be had in this way, None for no bound; `still` is
+    called before anything is given, and is `Refused` once that is over for good. It does no I/O.
     """
 
     attested: Attested
     proof: str
     by: str | None = None
+    token: str = ""
     only: frozenset[str] | None = None
     still: Callable[[], None] = lambda: None
 
@@ -89,17 +91,20 @@ class Entitled:
         self, ask: Ask
     ) -> AsyncGenerator[tuple[Sequence[X509Svid], Sequence[TrustBundle]]]:
         """X509-SVIDs, and the bundles that go with them: our own first. See `_stream`."""
-        async for held, trusted in self._stream(ask, self._svids.x509):
-            yield held, trusted
+        async with aclosing(self._stream(ask, self._svids.x509, "x509-svid")) as answers:
+            async for held, trusted in answers:
+                yield held, trusted
 
     async def wit(self, ask: Ask, *, wanted: str = "") -> AsyncGenerator[Sequence[WitSvid]]:
         """WIT-SVIDs: all, or the one of the SPIFFE ID that is wanted. See `_stream`."""
         shown: object = None
-        async for held, _ in self._stream(ask, self._svids.wit, _checked(wanted)):
-            # A bundle that changed is told by a stream of its own.
-            if held != shown:
-                yield held
-                shown = held
+        making = self._stream(ask, self._svids.wit, "wit-svid", _checked(wanted))
+        async with aclosing(making) as answers:
+            async for held, _ in answers:
+                # A bundle that changed is told by a stream of its own.
+                if held != shown:
+                    yield held
+                    shown = held
 
     async def jwt(
         self, ask: Ask, audience: Sequence[str], *, wanted: str = ""
@@ -124,13 +129,16 @@ class Entitled:
     async def bundles(self, ask: Ask) -> AsyncGenerator[Sequence[TrustBundle]]:
         """The bundles that it trusts, our own first."""
         asked, shown = await ask(), None
-        while True:
-            ticket = self._changes.ticket()
-            trusted = self._trusted(self._standing(asked))
-            if trusted != shown:
-                yield trusted
-                shown = trusted
-            await self._changes.after(ticket)
+        with self._svids.stream("bundles", by=asked.by, token=asked.token) as stream:
+            while True:
+                ticket = self._changes.ticket()
+                standing = self._standing(asked)
+                stream.holds(standing)
+                trusted = self._trusted(standing)
+                if trusted != shown:
+                    yield trusted
+                    shown = trusted
+                await self._changes.after(ticket)
 
     async def validated(self, ask: Ask, token: str, audience: str) -> SvidClaims:
         """What a JWT-SVID says, by the bundles that this caller is given, and no others."""
@@ -145,23 +153,29 @@ class Entitled:
     # Inside
 
     async def _stream(
-        self, ask: Ask, mint: Callable[..., Awaitable[Svid]], wanted: str | None = None
+        self,
+        ask: Ask,
+        mint: Callable[..., Awaitable[Svid]],
+        name: str,
+        wanted: str | None = None,
     ) -> AsyncGenerator[tuple[list[Svid], list[TrustBundle]]]:
         """SVIDs that have half of their life before them, and what is trusted beside them."""
         asked = await ask()
         held: dict[Entry, Svid] = {}
         shown: object = None
-        while True:
-            ticket = self._changes.ticket()
-            if held and self._mints(asked, held, wanted):
-                # The process behind the connection may have gone, and given it to another.
-                asked = await ask()
-            held = await self._renewed(asked, held, mint, wanted)
-            now = (list(held.values()), self._trusted(list(held)))
-            if now != shown:
-                yield now
-                shown = now
-            await self._changes.after(ticket)
+        with self._svids.stream(name, by=asked.by, token=asked.token) as stream:
+            while True:
+                ticket = self._changes.ticket()
+                if held and self._mints(asked, held, wanted):
+                    # The process behind the connection may have gone, and given it to another.
+                    asked = await ask()
+                held = await self._renewed(asked, held, mint, wanted)
+                stream.holds(held)
+                now = (list(held.values()), self._trusted(list(held)))
+                if now != shown:
+                    yield now
+                    shown = now
+                await self._changes.after(ticket)
 
     def _standing(self, asked: Asked, wanted: str | None = None) -> list[Entry]:
         """Entries whose workloads may have an identity now; at least one."""

@@ -27,6 +27,7 @@ from midflight.services.ports.lease_store import LeaseStore
 from midflight.services.ports.registration_store import RegistrationStore
 from midflight.services.ports.response_store import ResponseStore
 from midflight.services.ports.ssf_store import SharedSignalStore
+from midflight.services.ports.task_store import TaskStore
 from midflight.services.ports.use_store import UseStore
 
 
@@ -63,6 +64,7 @@ class Store(
     ResponseStore,
     SharedSignalStore,
     UseStore,
+    TaskStore,
     Protocol,
 ):
     """See the module."""

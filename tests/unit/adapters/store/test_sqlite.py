@@ -147,6 +147,7 @@ async def test_a_run_that_was_opened_before_delegation_is_read_as_whole(path: Pa
         *(f"DROP TABLE {name}" for name in ("notices", "break_glass")),
         *(f"DROP TABLE {name}" for name in ("responses", "held")),
         *(f"DROP TABLE ssf_{name}" for name in ("streams", "events", "sets")),
+        "DROP TABLE upstream_tasks",
         *(f"ALTER TABLE workloads DROP COLUMN {name}" for name in ("waiver_by", "waiver_until")),
         "DROP INDEX ix_runs_parent_seq",
         *(
