@@ -17,6 +17,9 @@ RUNS = 10_000
 """Runs, tokens or tools of runs that one detector keeps something of."""
 WORKLOADS = 4_096
 """Workloads or owners that it does."""
+AGAIN_S, STRONG_AGAIN_S = 1_800.0, 14_400.0
+"""What goes on is said again after so many seconds, what is strong after the second. That is how
+long standard policy holds a run for it: who waits that out and goes on is found again."""
 
 
 class Kept(Generic[K, V]):
@@ -57,4 +60,4 @@ class Kept(Generic[K, V]):
         return len(self._values)
 
 
-__all__ = ["RUNS", "WORKLOADS", "Kept"]
+__all__ = ["AGAIN_S", "RUNS", "STRONG_AGAIN_S", "WORKLOADS", "Kept"]
