@@ -80,6 +80,7 @@ class Drift:
         """What `upstream` serves has changed, or a pin of it has."""
         if self._tell is None or self._drifted is None:
             return
+        failed: Exception | None = None
         for name, digest in self._drifted(upstream, kind).items():
             tool = (kind, upstream, name)
             for run, tools in self._runs.items():
@@ -87,22 +88,31 @@ class Drift:
                 if use is None or digest in use.told or len(use.told) >= DEFINITIONS:
                     continue
                 use.told = (*use.told, digest)
-                self._tell(
-                    self.name,
-                    Sighting(
-                        strength=Strength.FAIR,
-                        usual="the definition that was pinned when the run used it",
-                        seen=f"another definition of the same {kind.value}, "
-                        f"after {use.actions} uses in this run",
-                        after=use.actions,
-                        records=(use.record,),
-                    ),
-                    workload=use.workload,
-                    owner=use.owner,
-                    run=run,
-                    upstream=upstream,
-                    name=name,
-                )
+                try:
+                    self._say(self._tell, tool, use, run)
+                except Exception as error:  # noqa: BLE001 -- the other runs are told of all the same
+                    failed = error
+        if failed is not None:
+            raise failed
+
+    def _say(self, tell: Tell, tool: _Tool, use: _Use, run: str) -> None:
+        kind, upstream, name = tool
+        tell(
+            self.name,
+            Sighting(
+                strength=Strength.FAIR,
+                usual="the definition that was pinned when the run used it",
+                seen=f"another definition of the same {kind.value}, "
+                f"after {use.actions} uses in this run",
+                after=use.actions,
+                records=(use.record,),
+            ),
+            workload=use.workload,
+            owner=use.owner,
+            run=run,
+            upstream=upstream,
+            name=name,
+        )
 
     def run_ended(self, run: str) -> None:
         """Forget it."""
