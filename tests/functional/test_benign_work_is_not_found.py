@@ -149,8 +149,9 @@ async def test_the_same_workload_is_found_when_it_is_turned(detector: str) -> No
     at = MONDAY + 28 * DAY_S + 10 * 3_600
     for number, (name, effect, reach) in enumerate(TURNED[detector]):
         event = msgspec.structs.replace(
-            first, name=name, effect=Effect[effect.upper()], reach=Reach[reach.upper()], run="run_x",
-            family="run_x", at=at + number, mono=at + number - MONDAY, digest=f"x{number}",
+            first, name=name, effect=Effect[effect.upper()], reach=Reach[reach.upper()],
+            run="run_x", family="run_x", at=at + number, mono=at + number - MONDAY,
+            digest=f"x{number}",
         )  # fmt: skip
         office.show(event)
     assert detector in {each.detector for each in office.fair}
