@@ -44,7 +44,7 @@ from midflight.services.runs import Runs
 from midflight.services.sealing import Sealer
 from midflight.services.telling import Tell
 
-MAX_HERE = 16_384
+MAX_HERE = 2_048
 """Characters that are looked through on the event loop; more goes to a thread."""
 
 DETECTOR = "canary"
