@@ -39,7 +39,8 @@ def test_the_numbers_of_the_table_are_those_of_the_detectors() -> None:
     assert (probing.WORKLOAD_WINDOW_S, probing.SLOW_WINDOW_S) == (3_600, 86_400)
     assert (
         f"| {fuzzing.REFUSED_NOTED} refused in one run in {fuzzing.RUN_WINDOW_S / 60:.0f} minutes; "
-        f"{fuzzing.FAILED_NOTED} failed | {fuzzing.REFUSED_FOUND} refused in one run; "
+        f"{fuzzing.FAILED_NOTED} failed; {fuzzing.RUNS_NOTED} runs of a workload refused it "
+        f"in an hour | {fuzzing.REFUSED_FOUND} refused in one run; "
         f"{fuzzing.WORKLOAD_FOUND} of a workload in an hour"
     ) in row("fuzzing")
     assert fuzzing.WORKLOAD_WINDOW_S == 3_600
