@@ -36,6 +36,8 @@ MAX_SUSPECTS = 65_536
 """Runs that are remembered as ones to learn nothing from."""
 MAX_DOUBTFUL = 64
 """Ended runs that taught nothing and may still be accepted, a detector."""
+MAX_BEFORE = 8
+"""Days on which something was learned that are remembered by themselves."""
 PARTS = 16
 """Parts that baselines are stored in, so that a change writes a sixteenth of them."""
 
@@ -50,11 +52,14 @@ class Usual(msgspec.Struct):
         runs: how many ended runs taught it.
         days: on how many different days.
         day: the last of them, days since 1970.
+        before: those before it, the last `MAX_BEFORE`. A clock that is set to and fro between two
+            days must not make a day of each step, since each may teach half as much again.
     """
 
     runs: Count = 0
     days: Count = 0
     day: int = 0
+    before: Annotated[list[int], msgspec.Meta(max_length=MAX_BEFORE)] = []
 
     def next_day(self) -> None:
         """A day begins on which something is learned."""
@@ -63,7 +68,8 @@ class Usual(msgspec.Struct):
         """Count a run that was last seen at Unix second `at`."""
         day = int(at // DAY_S)
         # A clock that was wrong far ahead, and is right again, must not end learning.
-        if day > self.day or day < self.day - 1:
+        if (day > self.day or day < self.day - 1) and day not in self.before:
+            self.before = [*self.before, self.day][-MAX_BEFORE:]
             self.day = day
             self.days += 1
             self.next_day()
@@ -288,6 +294,7 @@ def part_of(workload: str) -> int:
 
 
 __all__ = [
+    "MAX_BEFORE",
     "MAX_DOUBTFUL",
     "MAX_RUNS",
     "MAX_SUSPECTS",
