@@ -12,7 +12,7 @@ import pytest
 from midflight.apps.compose_detectors import sequence_rules
 from midflight.apps.settings import Settings
 from midflight.domain.signal import Signal
-from midflight.services.detectors import elsewhere, escalation, fuzzing, kept, probing
+from midflight.services.detectors import drift, elsewhere, escalation, fuzzing, kept, probing
 from midflight.services.suspicion import MAX_TEXT, PATIENCE_S
 from midflight.wire.sequences_file import parse
 from midflight.wire.signals import decode_signal
@@ -54,6 +54,7 @@ def test_the_numbers_of_the_table_are_those_of_the_detectors() -> None:
     assert f"| {elsewhere.BOTH_AFTER}: the other's" in row("elsewhere")
     bounds = f"{kept.RUNS:,} runs, {elsewhere.TOKENS:,} tokens and {kept.WORKLOADS:,} workloads"
     assert bounds in TEXT
+    assert f"`fuzzing` {fuzzing.COUNTERS:,} tools of runs and for `drift` {drift.USES:,}" in TEXT
     assert f"first {MAX_TEXT:,} characters" in TEXT
     assert f"{PATIENCE_S * 1_000:.0f} ms" in TEXT
     assert f"than {TOLERANCE_S // 60} minutes off" in TEXT

@@ -11,11 +11,12 @@ thing that is done again and again.
 from __future__ import annotations
 
 from collections import deque
+from typing import TypeAlias
 
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
 from midflight.domain.records import Terminal
-from midflight.services.detectors.kept import RUNS, WORKLOADS, Kept
+from midflight.services.detectors.kept import WORKLOADS, Kept, KeptOfRuns
 from midflight.services.detectors.peaks import Window
 from midflight.services.detectors.tries import RECORDS, Steps, Tries, is_telling
 
@@ -41,17 +42,9 @@ _FAILED: Steps = ((FAILED_NOTED, Strength.WEAK),)
 _WORKLOAD: Steps = ((WORKLOAD_FOUND, Strength.FAIR),)
 TOOLS = 32
 """Tools of one run that are counted apart."""
-
-
-class _Run:
-    """The tools of one run, each with what was refused and what failed."""
-
-    __slots__ = ("tools",)
-
-    def __init__(self) -> None:
-        self.tools: Kept[tuple[str, str], tuple[Tries, Tries]] = Kept(
-            lambda: (Tries(RUN_WINDOW_S), Tries(RUN_WINDOW_S)), bound=TOOLS
-        )
+COUNTERS = 20_000
+"""Tools of all runs together, for what is refused and for what fails."""
+_Tool: TypeAlias = tuple[str, str]
 
 
 class _Firsts:
@@ -72,7 +65,8 @@ class Fuzzing:
 
     def __init__(self) -> None:
         """Nothing was tried yet."""
-        self._runs: Kept[str, _Run] = Kept(_Run, bound=RUNS)
+        self._denied: KeptOfRuns[_Tool, Tries] = _counters()
+        self._failed: KeptOfRuns[_Tool, Tries] = _counters()
         self._workloads: Kept[tuple[str, str, str], Tries] = Kept(
             lambda: Tries(WORKLOAD_WINDOW_S), bound=WORKLOADS
         )
@@ -87,8 +81,8 @@ class Fuzzing:
         if not counts or not event.digest or not event.run or not event.known:
             return None
         tool = (event.upstream, event.name)
-        denied, failed = self._runs.of(event.run).tools.of(tool)
-        tries, steps = (denied, _REFUSED) if refused else (failed, _FAILED)
+        kept, steps = (self._denied, _REFUSED) if refused else (self._failed, _FAILED)
+        tries = kept.of(event.run, tool)
         what = hash(event.digest)
         strength = tries.add(what, mono=event.mono, record=event.record, steps=steps)
         if refused and len(tries) == 1:
@@ -102,7 +96,7 @@ class Fuzzing:
             return None
         return _said(tries, strength, "refused" if refused else "failed", "this run")
 
-    def _first(self, event: Event, tool: tuple[str, str]) -> Sighting | None:
+    def _first(self, event: Event, tool: _Tool) -> Sighting | None:
         firsts = self._firsts.of((event.workload, *tool))
         count = firsts.window.add(event.mono, 1)
         firsts.records.append(event.record)
@@ -118,7 +112,12 @@ class Fuzzing:
 
     def run_ended(self, run: str) -> None:
         """Forget the run; its workload is remembered."""
-        self._runs.drop(run)
+        self._denied.drop(run)
+        self._failed.drop(run)
+
+
+def _counters() -> KeptOfRuns[_Tool, Tries]:
+    return KeptOfRuns(lambda: Tries(RUN_WINDOW_S), each=TOOLS, bound=COUNTERS)
 
 
 def _said(tries: Tries, strength: Strength, how: str, where: str) -> Sighting:
@@ -132,6 +131,7 @@ def _said(tries: Tries, strength: Strength, how: str, where: str) -> Sighting:
 
 
 __all__ = [
+    "COUNTERS",
     "FAILED_NOTED",
     "REFUSED_FOUND",
     "REFUSED_NOTED",
