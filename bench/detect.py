@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.detectors import fresh
-from bench.report import Row, at_most
+from bench.report import Row, at_least, at_most
 from midflight.adapters.telemetry.quiet import QuietTelemetry
 from midflight.apps.compose_replay import House, open_house
 from midflight.apps.redteam.cases import Recorded, read
@@ -33,7 +33,10 @@ from midflight.apps.redteam.manifest import Manifest, read_manifest, traits_of
 from midflight.apps.redteam.replay import replay
 from midflight.domain.event import Event
 from midflight.domain.finding import Finding, Sighting, Strength
+from midflight.domain.records import Terminal
+from midflight.domain.tool import PinnedKind
 from midflight.services.detection import Detection, Detector
+from midflight.services.detectors.drift import Drift
 from midflight.services.detectors.learning import Learner
 
 POLICIES = Path(__file__).parents[1] / "src/midflight/policies/standard"
@@ -88,7 +91,35 @@ def run(traces: Path) -> list[Row]:
     if table.row_count:
         Console().print(table)
     rows.append(at_most(f"all {runs:,} runs, above a note", 100 * fair / runs, "%", 100 * SHARE))
-    return rows
+    return [*rows, *drifted([events for cases in kept.values() for events in cases])]
+
+
+def drifted(cases: Sequence[Events]) -> list[Row]:
+    """All runs are open, and one tool after the other becomes another one: who is told of.
+
+    Nothing drifts in what was recorded, so `drift` has nothing to say above.
+    """
+    drift, told = Drift(), set[tuple[str, str, str]]()
+    used: set[tuple[str, str, str]] = set()
+    for number, events in enumerate(cases):
+        for event in events:
+            moved = msgspec.structs.replace(event, run=f"run_{number}")
+            drift.see(moved)
+            if event.kind == "call_tool" and event.state not in (None, Terminal.DENIED):
+                used.add((moved.run, event.upstream, event.name))
+
+    def tell(_: str, __: Sighting, **about: str) -> str:
+        told.add((about["run"], about["upstream"], about["name"]))
+        return ""
+
+    for upstream, name in sorted({each[1:] for each in used}):
+        drift.watch(tell, lambda _, __, name=name: {name: "another definition"})
+        drift.changed(upstream, PinnedKind.TOOL)
+    share = 100 * len(told & used) / len(used)
+    return [
+        at_least("drift: open runs that used a tool and are told of", share, "%", 100),
+        at_most("drift: told of runs that did not use it", len(told - used), "", 0),
+    ]
 
 
 def gone_through(cases: Sequence[Events], chance: random.Random) -> Said:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import codecs
+import gzip
 import json
+import zlib
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -74,6 +77,14 @@ async def assert_caught(plane: MemoryPlane, run: str, done: Performed | Refused)
     assert (outcome.state, outcome.code) == (Terminal.DENIED, DenyCode.CANARY)
 
 
+def parts(text: str, length: int) -> list[str]:
+    return [text[at : at + length] for at in range(0, len(text), length)]
+
+
+def enumerate_text(texts: list[str]) -> dict[str, str]:
+    return {f"part{number}": text for number, text in enumerate(texts)}
+
+
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "whole": str,
     "in a sentence": lambda s: f"hello {s}, how are you",
@@ -102,6 +113,22 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "in percent escapes": lambda s: "".join(f"%{ord(c):02X}" for c in s),
     "in percent escapes twice": lambda s: quote("".join(f"%{ord(c):02X}" for c in s)),
     "in html escapes": lambda s: "".join(f"&#x{ord(c):x};" for c in s),
+    "in base64 behind a letter": lambda s: "x" + base64.b64encode(s.encode()).decode(),
+    "in base64 behind a word": lambda s: "abc" + base64.b64encode(s.encode()).decode(),
+    "in base64 in groups of four": lambda s: (
+        "Note: " + " ".join(parts(base64.b64encode(s.encode()).decode(), 4))
+    ),
+    "in base64 of utf-16": lambda s: base64.b64encode(s.encode("utf-16le")).decode(),
+    "compressed in base64": lambda s: base64.b64encode(zlib.compress(s.encode())).decode(),
+    "zipped in base64": lambda s: base64.b64encode(gzip.compress(s.encode())).decode(),
+    "in base85": lambda s: base64.b85encode(s.encode()).decode(),
+    "in ascii85": lambda s: base64.a85encode(s.encode()).decode(),
+    "in hex behind a digit": lambda s: "a" + s.encode().hex(),
+    "in bytes of a program": lambda s: ", ".join(f"0x{c:02x}" for c in s.encode()),
+    "in numbers": lambda s: ",".join(map(str, s.encode())),
+    "in octal escapes": lambda s: "".join(f"\\{c:03o}" for c in s.encode()),
+    "in quoted printable": lambda s: "".join(f"={c:02X}" for c in s.encode()),
+    "in escapes of javascript": lambda s: "".join(f"\\u{{{c:x}}}" for c in s.encode()),
     "in json in json": lambda s: json.dumps({"a": json.dumps({"b": s})}),
 }
 
@@ -127,9 +154,17 @@ async def test_a_canary_is_seen_in_every_spelling(spelling: str, shape: CanarySh
         lambda v: {"map": {v: 1}},
         lambda v: {"a": v[:14], "b": v[14:]},
         lambda v: {"a": [v[:12], v[12:20], v[20:28], v[28:]]},
+        lambda v: {"c": v[27:], "b": v[18:27], "a": v[:18]},
+        lambda v: {v[9:18]: v[18:27], v[27:]: ""},
+        lambda v: {"a": list(v.encode())},
+        lambda v: {"a": parts(base64.b64encode(v.encode()).decode(), 8)},
+        lambda v: enumerate_text(parts(v.encode().hex(), 14)),
     ],
-    ids=["at depth", "as a key", "over two arguments", "over four elements"],
-)
+    ids=[
+        "at depth", "as a key", "over two arguments", "over four elements", "from its end",
+        "over names and values", "as numbers", "in base64 over elements", "in hex over arguments",
+    ],
+)  # fmt: skip
 async def test_a_canary_is_seen_wherever_it_stands(place: Any) -> None:
     plane, run, value = await plane_with()
     done = await plane.guard.perform(call("send", **place(value)), caller(run), sink=ListSink())
@@ -231,6 +266,15 @@ async def test_what_is_said_early_marks_the_run_and_is_not_heard() -> None:
     await plane.guard.perform(call("look"), caller(run), sink=Listening())
     assert seen == []
     assert (await labels(plane, run)).compartments == MET
+
+
+async def test_a_canary_that_is_cut_over_calls_or_encrypted_is_not_seen_leaving() -> None:
+    """What the documentation owns up to: it was seen when it was read."""
+    plane, run, value = await plane_with()
+    core = value.removeprefix("key_live_")
+    for piece in (*parts(core, 12), codecs.encode(value, "rot13")):
+        done = await plane.guard.perform(call("send", body=piece), caller(run), sink=ListSink())
+        assert isinstance(done, Performed)
 
 
 async def test_what_is_no_canary_passes_and_a_removed_one_is_nothing() -> None:

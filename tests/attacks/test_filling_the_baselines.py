@@ -67,6 +67,23 @@ def test_more_runs_than_there_is_room_for() -> None:
         assert (workloads, runs, suspects) == (1, MAX_RUNS, 500)
 
 
+def test_runs_of_one_workload_do_not_push_out_those_of_others() -> None:
+    """Else the others would never be learned from: a warm-up without an end."""
+    for detector in learners():
+        pipeline = detector.name == "pipeline"
+        other = "spiffe://example.org/agents/other"
+        for number in range(50):
+            detector.see(event(run=f"other_{number}", workload=other, pipeline=pipeline))
+        for number in range(3 * MAX_RUNS):
+            detector.see(event(run=f"run_{number}", pipeline=pipeline))
+        for number in range(50):
+            detector.run_ended(f"other_{number}")
+        usual = detector.memory.usual(other)
+        assert usual is not None
+        assert usual.runs == 50
+        assert detector.memory.sizes()[1] <= MAX_RUNS
+
+
 def test_pushing_a_run_out_teaches_nothing_and_ends_no_window() -> None:
     worker = Worker(Burst())
     for _ in range(WARM_RUNS):

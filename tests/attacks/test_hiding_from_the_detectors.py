@@ -13,17 +13,32 @@ import pytest
 from plain_kit import after, event, refused, said
 
 from midflight.apps.compose_detectors import sequence_rules
+from midflight.domain.action import Action, ActionKind
 from midflight.domain.event import Event
 from midflight.domain.finding import Finding, Strength
 from midflight.domain.traits import Effect, Reach
-from midflight.services.detectors.fuzzing import REFUSED_FOUND, WORKLOAD_FOUND, Fuzzing
+from midflight.services.detectors.fuzzing import (
+    REFUSED_FOUND,
+    RUNS_NOTED,
+    WORKLOAD_FOUND,
+    Fuzzing,
+)
 from midflight.services.detectors.fuzzing import RUN_WINDOW_S as FUZZING_WINDOW_S
 from midflight.services.detectors.kept import RUNS
 from midflight.services.detectors.plain import Plain
 from midflight.services.detectors.probing import RUN_FOUND, SLOW_FOUND, SLOW_WINDOW_S, Probing
 from midflight.services.detectors.probing import WORKLOAD_FOUND as PROBING_WORKLOAD_FOUND
 from midflight.services.detectors.sequence import Sequence
-from midflight.testing import OPERATOR, ListSink, MemoryPlane, ScriptedUpstream, call, caller
+from midflight.testing import (
+    OPERATOR,
+    FixedEngine,
+    ListSink,
+    MemoryPlane,
+    ScriptedUpstream,
+    call,
+    caller,
+    refuse,
+)
 
 FAIR = Strength.FAIR
 
@@ -120,6 +135,49 @@ async def test_probing_from_child_runs_and_under_invented_names() -> None:
     await plane.close()
 
 
+KINDS = {
+    ActionKind.CALL_TOOL: "tools/call",
+    ActionKind.READ_RESOURCE: "resources/read",
+    ActionKind.GET_PROMPT: "prompts/get",
+    ActionKind.COMPLETE: "completion/complete",
+    ActionKind.SUBSCRIBE: "resources/subscribe",
+    ActionKind.TASK: "tasks/get",
+    ActionKind.LIST: "resources/list",
+    ActionKind.NOTIFY: "logging/setLevel",
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", KINDS)
+async def test_probing_by_any_kind_of_message(kind: ActionKind) -> None:
+    """Lists that Midflight answers from its own memory apart: there is nothing to be refused."""
+    tools = [{"name": "look", "inputSchema": {"type": "object"}}]
+    plane = MemoryPlane(
+        upstream=ScriptedUpstream("one", tools),
+        engine=FixedEngine(lambda _: refuse()),
+        plain=Plain(sequence_rules()),
+    )
+    found: list[Finding] = []
+    plane.detection.respond_with(found.append)
+    await plane.start()
+    workload = plane.inventory.all()[0]
+    run = await plane.runs.open_run(workload=workload, intent="Look.", author=OPERATOR)
+    fixed = kind in (ActionKind.LIST, ActionKind.NOTIFY)  # these have no name but the method's
+    for number in range(max(RUN_FOUND, REFUSED_FOUND)):
+        action = Action(
+            kind=kind,
+            upstream="one",
+            name=KINDS[kind] if fixed else f"file:///{number}",
+            method=KINDS[kind],
+            arguments={"number": number},
+        )
+        await plane.guard.perform(action, caller(run.id), sink=ListSink())
+    assert [each.detector for each in found if each.strength >= FAIR] == [
+        "fuzzing" if fixed else "probing"
+    ]
+    await plane.close()
+
+
 # Not found: what the documentation owns up to
 
 
@@ -129,9 +187,11 @@ def test_probing_slower_than_a_day_is_not_found() -> None:
     assert after(Probing(), slower, FAIR) == 0
 
 
-def test_fuzzing_once_a_run_is_not_found_as_such() -> None:
+def test_fuzzing_once_a_run_is_noted_at_most() -> None:
     once = [refused("pay", run=f"run_{n}") for n in range(1_000)]
     assert after(Fuzzing(), once, FAIR) == 0
+    assert after(Fuzzing(), once, Strength.WEAK) == RUNS_NOTED
+    assert len(said(Fuzzing(), once)) == 1
 
 
 def test_fuzzing_slowly_in_one_run_is_not_found_as_such() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from control_kit import RunningPlane, running_plane
 
-# Each of them would outlive the token: a login of an hour, a credential, a program with a run, and
-# whatever makes somebody a workload or its client.
+# Each of them would outlive the token: a login of an hour, a credential, a program with a run,
+# whatever makes somebody a workload or its client, and whatever keeps something from being found.
 SOCKET_ONLY = {
     ("POST", "/v1/login-codes"): {},
     ("POST", "/v1/credentials"): {"name": "stolen", "backend": "static", "secret": "x"},
@@ -21,6 +21,9 @@ SOCKET_ONLY = {
     ("POST", "/v1/clients"): {"id": "stolen", "workload": "spiffe://midflight.internal/a"},
     ("POST", "/v1/entries"): {"spiffe_id": "spiffe://midflight.internal/a", "selectors": ["a:b"]},
     ("POST", "/v1/join-tokens"): {"spiffe_id": "spiffe://midflight.internal/a"},
+    ("POST", "/v1/canaries/remove"): {"name": "wiki"},
+    ("POST", "/v1/baseline/forget"): {"workload": "spiffe://midflight.internal/a"},
+    ("POST", "/v1/baseline/accept"): {"run": "run_x"},
 }
 
 

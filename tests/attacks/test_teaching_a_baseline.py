@@ -259,3 +259,18 @@ async def test_a_detector_that_looks_later_learns_nothing_either() -> None:
     worker.work(["look"] * 5)
     with pytest.raises(NotFound, match="Nothing is known"):
         baselines.show(AGENT)
+
+
+def test_a_clock_that_is_set_to_and_fro_makes_no_day_of_each_step() -> None:
+    worker, burst = honest()
+    usual = burst.memory.usual(worker.workload)
+    assert usual is not None
+    began, days = usual_calls(burst), usual.days
+    for step in range(40):
+        run = worker.open()
+        for _ in range(int(2.9 * usual_calls(burst))):
+            worker.call("look", run, at=worker.at + (step % 2) * 5 * 86_400.0)
+        worker.end(run)
+        worker.wait(120)
+    assert usual.days <= days + 2
+    assert usual_calls(burst) <= began * RISE**3

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from midflight.apps.compose_detectors import sequence_rules
 from midflight.domain.finding import Finding, Strength
 from midflight.domain.identity import Caller, Workload
 from midflight.domain.records import Found
@@ -14,6 +15,7 @@ from midflight.services.detectors.burst import FAIR_TIMES, MEASURES
 from midflight.services.detectors.burst import WARM_RUNS as BURST_RUNS
 from midflight.services.detectors.novelty import FEW, WARM_RUNS
 from midflight.services.detectors.pipeline import NEW_ORDER, WARM_JOBS
+from midflight.services.detectors.plain import Plain
 from midflight.services.detectors.standard import standard
 from midflight.services.guard import Performed
 from midflight.testing import (
@@ -81,7 +83,8 @@ async def office(**parts: Any) -> Office:
         "one", [{"name": name, "inputSchema": {"type": "object"}} for name in names]
     )
     clock = FakeClock()
-    plane = MemoryPlane(upstream=upstream, clock=clock, detectors=standard(), **parts)
+    plain = Plain(sequence_rules())
+    plane = MemoryPlane(upstream=upstream, clock=clock, detectors=standard(), plain=plain, **parts)
     await plane.start()
     for name in names:
         effect = Effect.READ if name in READS else Effect.WRITE

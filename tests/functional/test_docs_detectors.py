@@ -12,8 +12,8 @@ import pytest
 from midflight.apps.compose_detectors import sequence_rules
 from midflight.apps.settings import Settings
 from midflight.domain.signal import Signal
-from midflight.services.detectors import elsewhere, escalation, fuzzing, kept, probing
-from midflight.services.suspicion import PATIENCE_S
+from midflight.services.detectors import drift, elsewhere, escalation, fuzzing, kept, probing
+from midflight.services.suspicion import MAX_TEXT, PATIENCE_S
 from midflight.wire.sequences_file import parse
 from midflight.wire.signals import decode_signal
 from midflight.wire.webhook import TOLERANCE_S
@@ -39,7 +39,8 @@ def test_the_numbers_of_the_table_are_those_of_the_detectors() -> None:
     assert (probing.WORKLOAD_WINDOW_S, probing.SLOW_WINDOW_S) == (3_600, 86_400)
     assert (
         f"| {fuzzing.REFUSED_NOTED} refused in one run in {fuzzing.RUN_WINDOW_S / 60:.0f} minutes; "
-        f"{fuzzing.FAILED_NOTED} failed | {fuzzing.REFUSED_FOUND} refused in one run; "
+        f"{fuzzing.FAILED_NOTED} failed; {fuzzing.RUNS_NOTED} runs of a workload refused it "
+        f"in an hour | {fuzzing.REFUSED_FOUND} refused in one run; "
         f"{fuzzing.WORKLOAD_FOUND} of a workload in an hour"
     ) in row("fuzzing")
     assert fuzzing.WORKLOAD_WINDOW_S == 3_600
@@ -53,8 +54,18 @@ def test_the_numbers_of_the_table_are_those_of_the_detectors() -> None:
     assert f"| {elsewhere.BOTH_AFTER}: the other's" in row("elsewhere")
     bounds = f"{kept.RUNS:,} runs, {elsewhere.TOKENS:,} tokens and {kept.WORKLOADS:,} workloads"
     assert bounds in TEXT
+    assert f"`fuzzing` {fuzzing.COUNTERS:,} tools of runs and for `drift` {drift.USES:,}" in TEXT
+    assert f"first {MAX_TEXT:,} characters" in TEXT
     assert f"{PATIENCE_S * 1_000:.0f} ms" in TEXT
     assert f"than {TOLERANCE_S // 60} minutes off" in TEXT
+
+
+def test_what_needs_no_number_is_said_to_need_one_action() -> None:
+    """As `test_misuse_is_found.py` shows."""
+    assert row("canary").endswith("| | | 1 action |")
+    assert "| | at once, for each such run | |" in row("drift")
+    assert "by rule: at the last step" in row("sequence")
+    assert "1 showing of a bound token without its key" in row("elsewhere")
 
 
 def test_every_rule_of_ours_is_named_and_the_example_loads_over_them() -> None:

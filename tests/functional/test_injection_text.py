@@ -17,7 +17,7 @@ from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.guard import Performed
 from midflight.services.ports.injection_text import InjectionText
 from midflight.services.ports.upstream import Flight, Reply, Sink
-from midflight.services.suspicion import MAX_TEXT, OVERLAP, PIECE, Suspicion
+from midflight.services.suspicion import MAX_AT_ONCE, MAX_TEXT, OVERLAP, PIECE, Suspicion
 from midflight.testing import (
     OPERATOR,
     WORKLOAD,
@@ -157,6 +157,21 @@ async def test_a_result_does_not_wait_for_slow_rules_and_its_label_follows() -> 
     rules.go.set()
     await stage.suspicion.close()
     assert await stage.compartments() == {SUSPECTED}
+    await stage.plane.close()
+
+
+async def test_an_upstream_that_is_slow_to_look_through_leaves_places_for_others() -> None:
+    """Else it could keep the poisoned results of its friend from being looked at."""
+    rules = Waiting()
+    stage = await Stage(rules, patience_s=0.0).start()
+    for _ in range(3 * MAX_AT_ONCE):
+        await stage.read(WORDS)
+    live = stage.plane.runs.of(stage.run)
+    assert live is not None
+    await stage.suspicion.look(live, {"text": WORDS}, upstream="two", name="x", record="")
+    rules.go.set()
+    await stage.suspicion.close()
+    assert {each.upstream for each in stage.found} == {"one", "two"}
     await stage.plane.close()
 
 

@@ -3,9 +3,10 @@
 A canary is a random core of letters and digits in the shape of something that is worth stealing.
 Only keyed hashes of all pieces of `WINDOW` characters of its core are kept, so that a part of it is
 recognised, too, and the store does not tell what to avoid. Texts are looked through in every
-reading (`unfolding.py`), squashed to letters and digits. Two filters come before the hash: no core
-has a letter outside of `ALPHABET`, and each piece has a digit, which leaves next to nothing of
-prose; and a checksum with a secret start, which leaves one piece in 65,536 of anything else.
+reading (`unfolding.py`, `guises.py`), squashed to letters and digits. Two filters come before the
+hash: no core has a letter outside of `ALPHABET`, and each piece has a digit, which leaves next to
+nothing of prose; and a checksum with a secret start, which leaves one piece in 65,536 of anything
+else.
 No chance and no clock here: the core is drawn by `services/canaries.py`.
 """
 
@@ -18,6 +19,7 @@ from hashlib import blake2b
 from typing import Any, cast
 from zlib import crc32
 
+from midflight.domain.guises import guises, spelled
 from midflight.domain.unfolding import readings, squashed
 from midflight.domain.value import JSON, Value
 
@@ -91,22 +93,33 @@ class Watch:
     def within(self, *values: JSON) -> frozenset[str]:
         """Names of the canaries that are in some values: keys and strings at any depth.
 
-        Also in what they say together: a canary that is cut into pieces over several of them.
+        Also in what they say together: a canary that is cut into pieces over several of them, in
+        the order in which they stand or the other way round.
         """
         if not self._names:
             return frozenset()
         found: set[str] = set()
-        together: list[str] = []
+        pieces: list[str] = []
+        whole: list[str] = []
         for text, is_key in _strings(values):
+            whole.append(text)
             if not is_key:
-                together.append(squashed(text))
+                pieces.append(text)
             if len(text) < WINDOW:
                 continue  # no encoding is shorter than what it says
             for reading in readings(text):
-                found.update(self._scan(squashed(reading)))
-        if len(together) > 1:
-            found.update(self._scan("".join(together)))
+                # Bytes that are no text would only take time.
+                found.update(self._scan(squashed(reading.replace("\ufffd", ""))))
+            found.update(self._hidden(text))
+        if len(whole) > 1:
+            for parts in (pieces, whole, pieces[::-1]):
+                found.update(self._scan("".join(map(squashed, parts))))
+            found.update(self._hidden("".join(pieces)))
         return frozenset(found)
+
+    def _hidden(self, text: str) -> Iterable[str]:
+        for guise in guises(text):
+            yield from self._scan(squashed(guise))
 
     def _scan(self, text: str) -> Iterable[str]:
         hints, start = self._hints, self._start
@@ -154,7 +167,11 @@ def _strings(value: Any) -> Iterator[tuple[str, bool]]:
             yield key, True
             yield from _strings(inner)
     elif isinstance(value, list | tuple):
-        for inner in cast("list[Any]", value):
+        items = cast("list[Any]", value)
+        numbers = [each for each in items if type(each) is int]
+        if len(numbers) >= WINDOW:
+            yield spelled(iter(numbers)), False
+        for inner in items:
             yield from _strings(inner)
 
 

@@ -44,7 +44,7 @@ from midflight.services.runs import Runs
 from midflight.services.sealing import Sealer
 from midflight.services.telling import Tell
 
-MAX_HERE = 16_384
+MAX_HERE = 2_048
 """Characters that are looked through on the event loop; more goes to a thread."""
 
 DETECTOR = "canary"
@@ -222,23 +222,24 @@ class Canaries:
                 },
             )
         )
-        if self._tell is not None:
-            planted = ", ".join(sorted(found))
-            self._tell(
-                DETECTOR,
-                Sighting(
-                    strength=Strength.STRONG,
-                    usual="nobody has a reason to touch it",
-                    seen=f"{planted} {_HOW[what]}",
-                    after=1,
-                    records=(ticket.id,),
-                ),
-                workload=live.run.workload,
-                run=run,
-                upstream=upstream,
-                name=name,
-            )
-        await self._runs.join_labels(live, _MET, source=ticket.id)
+        try:
+            if self._tell is not None:
+                self._tell(
+                    DETECTOR,
+                    Sighting(
+                        strength=Strength.STRONG,
+                        usual="nobody has a reason to touch it",
+                        seen=f"{', '.join(sorted(found))} {_HOW[what]}",
+                        after=1,
+                        records=(ticket.id,),
+                    ),
+                    workload=live.run.workload,
+                    run=run,
+                    upstream=upstream,
+                    name=name,
+                )
+        finally:
+            await self._runs.join_labels(live, _MET, source=ticket.id)
 
     async def _look(self) -> None:
         self._watch = Watch(self._key, await self._store.list_canaries())

@@ -3,7 +3,8 @@
 Synchronous and on the path of the action: an event is seen in the turn of the event loop in which
 its record is appended, before the action leaves, so that a response can still stop that very one.
 A detector that fails is left out for that event and counted; it stops no action and no other
-detector. Above: the guard's records, canaries, signals. Below: `detectors/`, one file each.
+detector. What is to follow and fails keeps nobody else from being told, and lets nothing leave.
+Above: the guard's records, canaries, signals. Below: `detectors/`, one file each.
 """
 
 from __future__ import annotations
@@ -66,45 +67,52 @@ class Detection:
         self._respond.append(respond)
 
     def see(self, event: Event) -> None:
-        """Show an event to every detector."""
+        """Show an event to every detector.
+
+        Raises:
+            Exception: what follows from a finding could not be done, so an action that is about to
+                leave must not. One that has ended has its record, and nothing is to be stopped.
+        """
+        failed: Exception | None = None
         for detector in self._detectors:
             try:
                 sighting = detector.see(event)
             except Exception:  # noqa: BLE001 -- a bug in one detector must stop nothing else
                 self._telemetry.count("detector_failures")
                 continue
-            if sighting is not None:
-                self.found(
-                    Finding(
-                        id=f"fnd_{self._clock.token()}",
-                        at=event.at,
-                        detector=detector.name,
-                        strength=sighting.strength,
-                        workload=event.workload,
-                        owner=event.owner,
-                        run=event.run,
-                        upstream=event.upstream,
-                        name=event.name,
-                        usual=sighting.usual,
-                        seen=sighting.seen,
-                        after=sighting.after,
-                        records=sighting.records[-MAX_RECORDS:],
-                    )
-                )
+            if sighting is None:
+                continue
+            try:
+                self.found(_made(f"fnd_{self._clock.token()}", detector.name, sighting, event))
+            except Exception as error:  # noqa: BLE001 -- the others look at it all the same
+                failed = error
+        if failed is not None and event.state is None:
+            raise failed
 
     def found(self, finding: Finding) -> str:
         """Record a finding, of whatever made it, and do what policy says; the record's id.
 
         A ledger that cannot be written holds up no response: the id is empty, and the ledger
-        counts what it could not take.
+        counts what it could not take. All are told before this fails because of one of them.
+
+        Raises:
+            Exception: what one of them failed with, which is a bug in it; whoever is about to let
+                something pass must not.
         """
         try:
             record = self._recorder.append(Found(at=self._clock.now(), finding=finding)).id
         except LedgerUnavailable:
             record = ""
         self._telemetry.count("findings")
+        failed: Exception | None = None
         for respond in self._respond:
-            respond(finding)
+            try:
+                respond(finding)
+            except Exception as error:  # noqa: BLE001 -- it is raised once all are told
+                self._telemetry.count("response_failures")
+                failed = failed or error
+        if failed is not None:
+            raise failed
         return record
 
     def run_ended(self, run: str) -> None:
@@ -114,6 +122,24 @@ class Detection:
                 detector.run_ended(run)
             except Exception:  # noqa: BLE001 -- nor may it keep a run from ending
                 self._telemetry.count("detector_failures")
+
+
+def _made(name: str, detector: str, sighting: Sighting, event: Event) -> Finding:
+    return Finding(
+        id=name,
+        at=event.at,
+        detector=detector,
+        strength=sighting.strength,
+        workload=event.workload,
+        owner=event.owner,
+        run=event.run,
+        upstream=event.upstream,
+        name=event.name,
+        usual=sighting.usual,
+        seen=sighting.seen,
+        after=sighting.after,
+        records=sighting.records[-MAX_RECORDS:],
+    )
 
 
 __all__ = ["MAX_RECORDS", "Detection", "Detector", "Respond"]

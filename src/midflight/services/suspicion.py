@@ -32,6 +32,8 @@ MAX_TEXT = 65_536
 """Characters of one result that are looked at; what is behind them is not."""
 MAX_AT_ONCE = 4
 """Results that are looked at at a time; more are not looked at."""
+MAX_OF_ONE = 2
+"""Of one upstream: what is slow to look through must not keep the words of others unseen."""
 
 _MARK = Labels(compartments=frozenset({SUSPECTED}))
 
@@ -54,7 +56,7 @@ class Suspicion:
         self._runs = runs
         self._telemetry = telemetry
         self._patience_s = patience_s
-        self._looking: set[asyncio.Task[None]] = set()
+        self._looking: dict[asyncio.Task[None], str] = {}
         self._told: Kept[str, set[str]] = Kept(set, bound=RUNS)
 
     async def look(
@@ -64,14 +66,15 @@ class Suspicion:
         pieces = list(_pieces(said))
         if not pieces:
             return
-        if len(self._looking) >= MAX_AT_ONCE:
+        of_one = sum(each == upstream for each in self._looking.values())
+        if len(self._looking) >= MAX_AT_ONCE or of_one >= MAX_OF_ONE:
             self._telemetry.count("suspicion_skipped")
             return
         task = asyncio.get_running_loop().create_task(
             self._look(live, pieces, upstream=upstream, name=name, record=record)
         )
-        self._looking.add(task)
-        task.add_done_callback(self._looking.discard)
+        self._looking[task] = upstream
+        task.add_done_callback(self._looking.pop)
         await asyncio.wait({task}, timeout=self._patience_s)
 
     async def close(self) -> None:
@@ -149,6 +152,7 @@ def _strings(value: Any) -> Iterator[str]:
 __all__ = [
     "DETECTOR",
     "MAX_AT_ONCE",
+    "MAX_OF_ONE",
     "MAX_TEXT",
     "OVERLAP",
     "PATIENCE_S",

@@ -72,9 +72,7 @@ def test_tools_of_a_run_are_bounded() -> None:
     drift, _, _ = watched()
     for number in range(TOOLS + 9):
         drift.see(ended(f"t{number}"))
-    run = drift._runs.get("run_1")
-    assert run is not None
-    assert len(run) == TOOLS
+    assert len(drift._uses) == TOOLS
 
 
 def test_unwatched_it_says_nothing() -> None:

@@ -26,7 +26,7 @@ def send(seen: Labels = BOTH, **given: object) -> Event:
 
 def test_a_stranger_and_a_secret_and_then_effects_are_noted_and_found() -> None:
     reads = [ended(labels=labels(untrusted=True)), ended(labels=BOTH)]
-    found = said(Escalation(), [*reads, *(send() for _ in range(FOUND_AFTER + 5))])
+    found = said(Escalation(), [*reads, *(send() for _ in range(FOUND_AFTER + 2))])
     assert [(each.strength, each.after) for each in found] == [
         (Strength.WEAK, NOTED_AFTER),
         (Strength.FAIR, FOUND_AFTER),
@@ -73,4 +73,4 @@ def test_a_run_is_forgotten_with_its_end() -> None:
     escalation = Escalation()
     escalation.see(ended(labels=BOTH))
     escalation.run_ended("run_1")
-    assert len(escalation._runs) == 0
+    assert len(escalation._families) == 0

@@ -10,6 +10,7 @@ from midflight.services.detectors.fuzzing import (
     FAILED_NOTED,
     REFUSED_FOUND,
     REFUSED_NOTED,
+    RUNS_NOTED,
     TOOLS,
     WORKLOAD_FOUND,
     Fuzzing,
@@ -58,15 +59,20 @@ def test_many_runs_with_two_tries_each_are_counted_over_the_workload() -> None:
 
 
 def test_a_job_that_is_refused_once_in_each_run_is_not_fuzzing() -> None:
-    assert said(Fuzzing(), [refused("pay", run=f"run_{n}") for n in range(1_000)]) == []
+    each_half_minute = [refused("pay", run=f"run_{n}", mono=n * 30.0) for n in range(1_000)]
+    assert said(Fuzzing(), each_half_minute) == []
+
+
+def test_very_many_runs_that_are_refused_once_are_noted_once_an_hour() -> None:
+    each_second = [refused("pay", run=f"run_{n}", mono=float(n)) for n in range(3_600)]
+    [note] = said(Fuzzing(), each_second)
+    assert (note.strength, note.after) == (Strength.WEAK, RUNS_NOTED)
 
 
 def test_tools_of_a_run_are_bounded_and_go_with_it() -> None:
     fuzzing = Fuzzing()
     for number in range(TOOLS + 20):
         fuzzing.see(refused(f"t{number}"))
-    run = fuzzing._runs.get("run_1")
-    assert run is not None
-    assert len(run.tools) == TOOLS
+    assert len(fuzzing._denied) == TOOLS
     fuzzing.run_ended("run_1")
-    assert len(fuzzing._runs) == 0
+    assert len(fuzzing._denied) == 0

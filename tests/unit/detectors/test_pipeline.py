@@ -84,7 +84,7 @@ def test_one_call_out_of_order_is_a_note() -> None:
 
 def test_a_tool_that_is_called_more_often_is_found() -> None:
     worker = warm()
-    [found] = fair(worker.work(["checkout"] + ["build"] * 40))
+    [found] = fair(worker.work(["checkout"] + ["build"] * 20))
     assert found.after == 1 + (1 + MORE) + 1
     assert found.seen == f"{MORE + 2} calls of crm/build by one job"
     assert found.usual.startswith(f"at most 1, in {WARM_JOBS} jobs")
@@ -92,7 +92,7 @@ def test_a_tool_that_is_called_more_often_is_found() -> None:
 
 def test_a_new_tool_that_reads_is_found_when_it_is_called_often() -> None:
     worker = warm()
-    [found] = fair(worker.work(["read_secret"] * 40))
+    [found] = fair(worker.work(["read_secret"] * 20))
     assert found.after == MORE + 1
 
 

@@ -2,7 +2,8 @@
 
 Counts what leaves, not what is refused (that is what `probing` looks at). What is usual is the most
 that ended runs have shown, see `peaks.py`; below the floors nothing is said, and a workload that is
-still new is held against ten times the floors, and never found more than `WEAK`.
+still new is held against ten times the floors, and never found more than `WEAK`. What was found is
+found again where it goes on: in a window after half an hour, of a run when it is twice as much.
 
 Six measures: calls, effects and bytes of the workload in a sliding window, whichever of its runs
 they are of, and calls, effects and bytes of the one run. The second three find what is spread over
@@ -11,7 +12,6 @@ an hour so that no minute shows it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
@@ -21,6 +21,7 @@ from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
 from midflight.domain.traits import Effect
 from midflight.domain.value import Value
+from midflight.services.detectors.kept import AGAIN_S
 from midflight.services.detectors.learning import Kept, Memory, Tally, Usual
 from midflight.services.detectors.peaks import Peak, Window
 
@@ -82,9 +83,13 @@ _Windows: TypeAlias = tuple[Window, ...]
 
 
 class _Tally(Tally[_Usual]):
-    """`most` holds the largest sum of each window and the whole of the run."""
+    """`most` holds the largest sum of each window and the whole of the run.
 
-    __slots__ = ("_limits", "_runs", "_usual", "most", "records", "said", "windows")
+    `quiet` holds from when on (monotonic seconds) a window, or beyond how much a run, is found
+    again.
+    """
+
+    __slots__ = ("_limits", "_runs", "_usual", "most", "quiet", "records", "said", "windows")
 
     def __init__(self, kept: Kept[_Usual]) -> None:
         super().__init__(kept)
@@ -93,6 +98,7 @@ class _Tally(Tally[_Usual]):
         self.windows: _Windows = kept.live
         self.most = [0] * len(MEASURES)
         self.said = [0] * len(MEASURES)
+        self.quiet = [0.0] * len(MEASURES)
         self.records: list[str] = []
         self._usual: _Usual | None = None
         self._runs = 0
@@ -107,19 +113,26 @@ class _Tally(Tally[_Usual]):
         return self._limits
 
     def limit(self, place: int) -> float:
-        """From where on a measure is worth more than was said already."""
+        """From where on a measure may be worth more than was said already."""
         said = self.said[place]
-        if said >= Strength.FAIR:
-            return math.inf
-        return limit(self.kept.usual, place, Strength.FAIR if said else Strength.WEAK)
+        least = limit(self.kept.usual, place, Strength.FAIR if said else Strength.WEAK)
+        return max(least, self.quiet[place]) if place >= _RUN else least
 
     def seen(self, place: int) -> int:
         """What a measure says now."""
         return self.most[place] if place >= _RUN else self.windows[place].total
 
-    def say(self, place: int, strength: Strength) -> None:
+    def is_new(self, place: int, strength: Strength, mono: float) -> bool:
+        """Whether that is worse than what was said, or still so after a while."""
+        if strength > self.said[place]:
+            return True
+        return strength >= Strength.FAIR and (place >= _RUN or mono >= self.quiet[place])
+
+    def say(self, place: int, strength: Strength, mono: float) -> None:
         """It was said."""
         self.said[place] = strength
+        if strength >= Strength.FAIR:
+            self.quiet[place] = 2 * self.most[place] if place >= _RUN else mono + AGAIN_S
         self._limits[place] = self.limit(place)
 
 
@@ -187,9 +200,9 @@ class Burst:
             seen = tally.seen(place)
             fair = self.is_warm(usual) and seen > limit(usual, place, Strength.FAIR)
             strength = Strength.FAIR if fair else Strength.WEAK
-            if strength <= tally.said[place]:
+            if not tally.is_new(place, strength, event.mono):
                 continue
-            tally.say(place, strength)
+            tally.say(place, strength, event.mono)
             strongest = max(strongest, strength)
             measure = MEASURES[place]
             words.append(f"{_number(seen)} {measure.of} within {measure.within}")

@@ -15,11 +15,13 @@ from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
 from midflight.domain.records import Terminal
 from midflight.domain.tool import PinnedKind
-from midflight.services.detectors.kept import RUNS, Kept
+from midflight.services.detectors.kept import KeptOfRuns
 from midflight.services.telling import Tell
 
 TOOLS = 128
 """Tools of one run that are remembered; the one used longest ago goes."""
+USES = 100_000
+"""Tools of all runs together."""
 
 DEFINITIONS = 4
 """Other definitions of one tool that one run is told of."""
@@ -55,7 +57,7 @@ class Drift:
 
     def __init__(self) -> None:
         """`watch` tells it whom to tell."""
-        self._runs: Kept[str, Kept[_Tool, _Use]] = Kept(lambda: Kept(_Use, bound=TOOLS), bound=RUNS)
+        self._uses: KeptOfRuns[_Tool, _Use] = KeptOfRuns(_Use, each=TOOLS, bound=USES)
         self._tell: Tell | None = None
         self._drifted: Drifted | None = None
 
@@ -70,7 +72,7 @@ class Drift:
         kind = _KINDS.get(event.kind)
         if kind is None:
             return None
-        use = self._runs.of(event.run).of((kind, event.upstream, event.name))
+        use = self._uses.of(event.run, (kind, event.upstream, event.name))
         use.actions += 1
         use.record = event.record
         use.workload, use.owner = event.workload, event.owner
@@ -80,33 +82,42 @@ class Drift:
         """What `upstream` serves has changed, or a pin of it has."""
         if self._tell is None or self._drifted is None:
             return
+        failed: Exception | None = None
         for name, digest in self._drifted(upstream, kind).items():
             tool = (kind, upstream, name)
-            for run, tools in self._runs.items():
-                use = tools.get(tool)
-                if use is None or digest in use.told or len(use.told) >= DEFINITIONS:
+            for run, use in self._uses.having(tool):
+                if digest in use.told or len(use.told) >= DEFINITIONS:
                     continue
                 use.told = (*use.told, digest)
-                self._tell(
-                    self.name,
-                    Sighting(
-                        strength=Strength.FAIR,
-                        usual="the definition that was pinned when the run used it",
-                        seen=f"another definition of the same {kind.value}, "
-                        f"after {use.actions} uses in this run",
-                        after=use.actions,
-                        records=(use.record,),
-                    ),
-                    workload=use.workload,
-                    owner=use.owner,
-                    run=run,
-                    upstream=upstream,
-                    name=name,
-                )
+                try:
+                    self._say(self._tell, tool, use, run)
+                except Exception as error:  # noqa: BLE001 -- the other runs are told of all the same
+                    failed = error
+        if failed is not None:
+            raise failed
+
+    def _say(self, tell: Tell, tool: _Tool, use: _Use, run: str) -> None:
+        kind, upstream, name = tool
+        tell(
+            self.name,
+            Sighting(
+                strength=Strength.FAIR,
+                usual="the definition that was pinned when the run used it",
+                seen=f"another definition of the same {kind.value}, "
+                f"after {use.actions} uses in this run",
+                after=use.actions,
+                records=(use.record,),
+            ),
+            workload=use.workload,
+            owner=use.owner,
+            run=run,
+            upstream=upstream,
+            name=name,
+        )
 
     def run_ended(self, run: str) -> None:
         """Forget it."""
-        self._runs.drop(run)
+        self._uses.drop(run)
 
 
-__all__ = ["DEFINITIONS", "TOOLS", "Drift", "Drifted"]
+__all__ = ["DEFINITIONS", "TOOLS", "USES", "Drift", "Drifted"]

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
-from midflight.services.detectors.kept import RUNS, Kept
+from midflight.services.detectors.kept import RUNS, STRONG_AGAIN_S, Kept
 from midflight.services.telling import Tell
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -32,7 +32,7 @@ REMEMBERED = 4
 class _Places:
     """Where one token or run was used from."""
 
-    __slots__ = ("at", "left", "place", "record", "token", "told")
+    __slots__ = ("at", "left", "place", "quiet", "record", "token", "told")
 
     def __init__(self) -> None:
         self.at = ""
@@ -41,6 +41,8 @@ class _Places:
         self.left: tuple[str, ...] = ()
         """Places that it was used from before, the last `REMEMBERED`."""
         self.told = 0
+        self.quiet = 0.0
+        """Until when (monotonic seconds) what goes on is not said again."""
         self.record = ""
         self.token = ""
 
@@ -55,7 +57,7 @@ class Elsewhere:
         self._one_place = tuple(one_place)
         self._tokens: Kept[str, _Places] = Kept(_Places, bound=TOKENS)
         self._runs: Kept[str, _Places] = Kept(_Places, bound=RUNS)
-        self._shown: Kept[str, set[str]] = Kept(set, bound=TOKENS)
+        self._shown: Kept[tuple[str, bool], set[str]] = Kept(set, bound=TOKENS)
         self._tell: Tell | None = None
 
     def watch(self, tell: Tell) -> None:
@@ -86,16 +88,17 @@ class Elsewhere:
         """A token that holds was shown by somebody who is not its holder; see `Stolen`.
 
         Told once a token, place and reason: who shows it a million times writes one record. From
-        where its holder is, it may be a client that is set up badly or sends a proof twice.
+        where its holder is, it may be a client that is set up badly or sends a proof twice; those
+        are counted apart, so that they leave room for the others.
         """
-        told = self._shown.of(token)
         place = self._place(peer)
+        used = self._tokens.get(token)
+        at_home = used is not None and used.place == place
+        told = self._shown.of((token, at_home))
         key = f"{place} {why}"
         if self._tell is None or key in told or len(told) >= REMEMBERED:
             return
         told.add(key)
-        used = self._tokens.get(token)
-        at_home = used is not None and used.place == place
         self._tell(
             self.name,
             Sighting(
@@ -122,9 +125,10 @@ class Elsewhere:
             return None
         level = 2 if place in places.left else 1
         places.left = (*places.left, before)[-REMEMBERED:]
-        if level <= places.told:
+        if level <= places.told and (level < 2 or event.mono < places.quiet):
             return None
-        places.told = level
+        places.told = max(level, places.told)
+        places.quiet = event.mono + STRONG_AGAIN_S
         return Sighting(
             strength=strengths[level - 1],
             usual=f"used from {before}",

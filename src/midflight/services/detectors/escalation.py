@@ -2,8 +2,10 @@
 
 Labels grow by what comes back: words of strangers, secrets, compartments. Within a short time both
 the words of a stranger and a secret, or several compartments at once, is how a run is turned: it is
-noted when the first effect follows, and found when effects go on. What a person has said yes to is
-no sign. Labels alone are policy's business.
+noted when the first effect follows, and found when effects go on; again when they are twice as
+many. Growth and effects are counted over a run and all that descend from it, so that no child run
+begins anew. An effect counts if the run that acts has all of that in its own labels. What a person
+has said yes to is no sign. Labels alone are policy's business.
 """
 
 from __future__ import annotations
@@ -24,20 +26,35 @@ NOTED_AFTER, FOUND_AFTER = 1, 3
 """Effects on the outside that follow: a weak finding, and a fair one."""
 
 _HARMLESS = frozenset({Effect.READ, Effect.INSTRUCT})
+_LONG_AGO = -1e18
 
 
 class _Growth:
-    """How the labels of one run grew."""
+    """How the labels of a family of runs grew, and what followed."""
 
-    __slots__ = ("compartments", "effects", "jumped", "labels", "records", "secret", "untrusted")
+    __slots__ = (
+        "both",
+        "compartments",
+        "effects",
+        "labels",
+        "many",
+        "next",
+        "records",
+        "secret",
+        "untrusted",
+    )
 
     def __init__(self) -> None:
         self.labels: Labels = BOTTOM
-        self.untrusted = -1e18
-        self.secret = -1e18
+        self.untrusted = _LONG_AGO
+        self.secret = _LONG_AGO
         self.compartments: deque[float] = deque(maxlen=COMPARTMENTS)
-        self.jumped = False
+        self.both = False
+        """A stranger's words and a secret came at once."""
+        self.many = False
+        """Several compartments did."""
         self.effects = 0
+        self.next = FOUND_AFTER
         self.records: deque[str] = deque(maxlen=FOUND_AFTER + 1)
 
 
@@ -48,52 +65,66 @@ class Escalation:
 
     def __init__(self) -> None:
         """No run has seen anything."""
-        self._runs: Kept[str, _Growth] = Kept(_Growth, bound=RUNS)
+        self._families: Kept[str, _Growth] = Kept(_Growth, bound=RUNS)
 
     def see(self, event: Event) -> Sighting | None:
         """Look at one event: what its run has seen by now, and whether it acts."""
         labels = event.labels
         if labels == BOTTOM or not event.run:
             return None
-        run = self._runs.of(event.run)
-        if labels is not run.labels and labels != run.labels:
-            _grow(run, labels, event)
-        if not run.jumped or event.state is not None or event.approved:
+        family = self._families.of(event.family or event.run)
+        if labels is not family.labels and not family.labels.covers(labels):
+            _grow(family, labels, event)
+        if event.state is not None or event.approved or not _has(family, labels):
             return None
         if event.effect in _HARMLESS or event.reach is not Reach.OPEN:
             return None
-        run.effects += 1
-        run.records.append(event.record)
-        if run.effects not in (NOTED_AFTER, FOUND_AFTER):
+        family.effects += 1
+        family.records.append(event.record)
+        if family.effects >= family.next:
+            family.next *= 2
+            strength = Strength.FAIR
+        elif family.effects == NOTED_AFTER:
+            strength = Strength.WEAK
+        else:
             return None
         return Sighting(
-            strength=Strength.WEAK if run.effects < FOUND_AFTER else Strength.FAIR,
-            seen=f"{run.effects} effect{'s'[: run.effects > 1]} after the run came to be "
-            f"{run.labels.described()} within {int(JUMP_S) // 60} minutes",
-            after=run.effects,
-            records=tuple(run.records),
+            strength=strength,
+            seen=f"{family.effects} effect{'s'[: family.effects > 1]} after the run came to be "
+            f"{labels.described()} within {int(JUMP_S) // 60} minutes",
+            after=family.effects,
+            records=tuple(family.records),
         )
 
     def run_ended(self, run: str) -> None:
-        """Forget it."""
-        self._runs.drop(run)
+        """Forget the family, if it was the first run of one."""
+        self._families.drop(run)
 
 
-def _grow(run: _Growth, labels: Labels, event: Event) -> None:
-    before, now = run.labels, event.mono
-    run.labels = before.join(labels)
+def _has(family: _Growth, labels: Labels) -> bool:
+    """Whether a run with these labels has itself what its family got at once."""
+    if family.both and labels.untrusted and labels.confidentiality >= Confidentiality.SECRET:
+        return True
+    return family.many and len(labels.compartments - {SUSPECTED}) >= COMPARTMENTS
+
+
+def _grow(family: _Growth, labels: Labels, event: Event) -> None:
+    before, now = family.labels, event.mono
+    family.labels = before.join(labels)
     if labels.untrusted and not before.untrusted:
-        run.untrusted = now
+        family.untrusted = now
     secret = Confidentiality.SECRET
     if labels.confidentiality >= secret and before.confidentiality < secret:
-        run.secret = now
+        family.secret = now
     for _ in labels.compartments - before.compartments - {SUSPECTED}:
-        run.compartments.append(now)
-    both = run.untrusted >= 0 and run.secret >= 0 and abs(run.untrusted - run.secret) <= JUMP_S
-    many = len(run.compartments) == COMPARTMENTS and now - run.compartments[0] <= JUMP_S
-    if (both or many) and not run.jumped:
-        run.jumped = True
-        run.records.append(event.record)
+        family.compartments.append(now)
+    had = family.both or family.many
+    if family.untrusted >= 0 and family.secret >= 0:
+        family.both = abs(family.untrusted - family.secret) <= JUMP_S
+    if len(family.compartments) == COMPARTMENTS and now - family.compartments[0] <= JUMP_S:
+        family.many = True
+    if (family.both or family.many) and not had:
+        family.records.append(event.record)
 
 
 __all__ = ["COMPARTMENTS", "FOUND_AFTER", "JUMP_S", "NOTED_AFTER", "Escalation"]

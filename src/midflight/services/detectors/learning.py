@@ -28,10 +28,16 @@ MAX_WORKLOADS = 1_000
 """Workloads with a baseline, a detector."""
 MAX_RUNS = 4_096
 """Open runs with a tally, a detector."""
+SHARE = 8
+"""Once all of these are taken, a workload that has this part of them makes room itself: who opens
+thousands of runs must not have those of others forgotten, which then would never be learned from.
+"""
 MAX_SUSPECTS = 65_536
 """Runs that are remembered as ones to learn nothing from."""
 MAX_DOUBTFUL = 64
 """Ended runs that taught nothing and may still be accepted, a detector."""
+MAX_BEFORE = 8
+"""Days on which something was learned that are remembered by themselves."""
 PARTS = 16
 """Parts that baselines are stored in, so that a change writes a sixteenth of them."""
 
@@ -46,11 +52,14 @@ class Usual(msgspec.Struct):
         runs: how many ended runs taught it.
         days: on how many different days.
         day: the last of them, days since 1970.
+        before: those before it, the last `MAX_BEFORE`. A clock that is set to and fro between two
+            days must not make a day of each step, since each may teach half as much again.
     """
 
     runs: Count = 0
     days: Count = 0
     day: int = 0
+    before: Annotated[list[int], msgspec.Meta(max_length=MAX_BEFORE)] = []
 
     def next_day(self) -> None:
         """A day begins on which something is learned."""
@@ -59,7 +68,8 @@ class Usual(msgspec.Struct):
         """Count a run that was last seen at Unix second `at`."""
         day = int(at // DAY_S)
         # A clock that was wrong far ahead, and is right again, must not end learning.
-        if day > self.day or day < self.day - 1:
+        if (day > self.day or day < self.day - 1) and day not in self.before:
+            self.before = [*self.before, self.day][-MAX_BEFORE:]
             self.day = day
             self.days += 1
             self.next_day()
@@ -73,16 +83,18 @@ class Kept(Generic[UsualT]):
     """One workload.
 
     `generation` goes up when runs that are open now are to teach nothing. `live` is the detector's
-    own: what it needs while this process lasts, and is not stored.
+    own: what it needs while this process lasts, and is not stored. `open` are its runs with a
+    tally, in the order in which they began.
     """
 
-    __slots__ = ("generation", "live", "usual", "workload")
+    __slots__ = ("generation", "live", "open", "usual", "workload")
 
     def __init__(self, workload: str, usual: UsualT) -> None:
         self.workload = workload
         self.usual = usual
         self.generation = 0
         self.live: Any = None
+        self.open: dict[str, None] = {}
 
 
 class Tally(Generic[UsualT]):
@@ -146,6 +158,7 @@ class Memory(Generic[UsualT, TallyT]):
         if tally is None:
             return
         kept = tally.kept
+        kept.open.pop(run, None)
         if tally.suspect:
             kept.generation += 1
             self._doubtful[run] = tally
@@ -241,11 +254,14 @@ class Memory(Generic[UsualT, TallyT]):
             self._make_room()
         else:
             self._workloads.move_to_end(event.workload)
-        tally = self._runs[event.run] = self._tally(kept)
-        tally.suspect = event.run in self._suspects
-        if len(self._runs) > self._max_runs:
-            gone, _ = self._runs.popitem(last=False)
+        if len(self._runs) >= self._max_runs:
+            crowded = len(kept.open) * SHARE >= self._max_runs
+            gone = next(iter(kept.open if crowded else self._runs))
+            self._runs.pop(gone).kept.open.pop(gone, None)
             self.suspect((gone,))  # what it goes on with is not all of it
+        tally = self._runs[event.run] = self._tally(kept)
+        kept.open[event.run] = None
+        tally.suspect = event.run in self._suspects
         return tally
 
     def _make_room(self) -> None:
@@ -278,11 +294,13 @@ def part_of(workload: str) -> int:
 
 
 __all__ = [
+    "MAX_BEFORE",
     "MAX_DOUBTFUL",
     "MAX_RUNS",
     "MAX_SUSPECTS",
     "MAX_WORKLOADS",
     "PARTS",
+    "SHARE",
     "Kept",
     "Learner",
     "Memory",

@@ -34,7 +34,7 @@ BY_CHANCE = 0.001
 SETTLED = 0.2
 """With more new hosts a run than this, none of them is worth a word."""
 MAX_SAID = 8
-"""Notes about one run; what is `FAIR` comes on top."""
+"""Notes about one run; what is `FAIR` comes on top, and again with twice as many new tools."""
 MAX_TOOLS, MAX_UPSTREAMS, MAX_HOSTS = 128, 32, 32
 """What is known of a workload; beyond it what was not used for longest is forgotten."""
 MAX_NAME = 160
@@ -72,7 +72,7 @@ class _Tally(Tally[_Usual]):
         self.hosts: set[str] = set()
         self.hours: set[int] = set()
         self.new = 0
-        self.fair = False
+        self.fair = FEW
         self.said = 0
         self.records: list[str] = []
 
@@ -155,9 +155,9 @@ class Novelty:
         self, event: Event, tally: _Tally, usual: _Usual, new: list[str]
     ) -> Sighting | None:
         mean = expected(usual.tools, usual.runs)
-        is_fair = not tally.fair and tally.new >= FEW and at_random(tally.new, mean) < BY_CHANCE
+        is_fair = tally.new >= tally.fair and at_random(tally.new, mean) < BY_CHANCE
         if is_fair:
-            tally.fair = True
+            tally.fair = 2 * tally.new
             new.append(f"{tally.new} new tools that change something within one run")
             self.memory.doubt(event.run, workload=event.workload)
         elif tally.said > MAX_SAID:

@@ -75,7 +75,7 @@ class _Tally(Tally[_Usual]):
         self.order = 0
         self.sent = 0
         self.notes = 0
-        self.said: set[str] = set()
+        self.said: dict[str, int] = {}
         self.records: list[str] = []
 
 
@@ -99,13 +99,11 @@ class Pipeline:
             return self._called(event, tally)
         tally.sent += max(0, event.bytes_out)
         usual = tally.kept.usual
-        if (
-            tally.sent <= max(FLOOR_BYTES, usual.sent.high * TIMES)
-            or "sent" in tally.said
-            or not self.is_warm(usual)
-        ):
+        if tally.sent <= max(
+            FLOOR_BYTES, usual.sent.high * TIMES, 2 * tally.said.get("sent", 0)
+        ) or not self.is_warm(usual):
             return None
-        tally.said.add("sent")
+        tally.said["sent"] = tally.sent
         seen = f"{tally.sent:,} bytes sent by one job"
         return self._fair(event, tally, seen, f"at most {usual.sent.high:,.0f} bytes")
 
@@ -146,8 +144,8 @@ class Pipeline:
         if tool not in usual.tools and times == 1:
             return self._new_tool(event, tally, usual, tool)
         most = usual.most[tool].high if tool in usual.most else 0.0
-        if times > max(most + MORE, most * TIMES) and tool not in tally.said:
-            tally.said.add(tool)
+        if times > max(most + MORE, most * TIMES, 2 * tally.said.get(tool, 0)):
+            tally.said[tool] = times
             seen = f"{times:,} calls of {tool} by one job"
             return self._fair(event, tally, seen, f"at most {most:,.0f}")
         if is_first and step not in usual.steps:
@@ -169,11 +167,10 @@ class Pipeline:
         told = f"{len(usual.steps)} pairs of calls, each after the other"
         mean = expected(usual.steps, usual.runs)
         if (
-            tally.order >= NEW_ORDER
-            and "order" not in tally.said
+            tally.order >= max(NEW_ORDER, 2 * tally.said.get("order", 0))
             and at_random(tally.order, mean) < BY_CHANCE
         ):
-            tally.said.add("order")
+            tally.said["order"] = tally.order
             seen = f"{tally.order} calls in an order that no job had, the last: {step}"
             return self._fair(event, tally, seen, told, records=tuple(tally.records))
         return self._weak(event, tally, f"an order of calls that no job had: {step}", told)

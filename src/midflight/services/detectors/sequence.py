@@ -3,7 +3,7 @@
 Over tools, agents and time: for a run, its family, a workload, or all agents of an owner. Rules are
 data (`sequences.toml`, `domain/sequence.py`). For each of them and each of those whose actions
 count together, one `Walk` is kept, which takes constant memory. A rule that is complete is told of
-once, and again only when all of its time has passed since.
+once, and again when its time has passed since, or half an hour if that is shorter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from midflight.domain.finding import Sighting
 from midflight.domain.labels import BOTTOM, SUSPECTED, Labels
 from midflight.domain.sequence import Brings, Over, Rule, Walk, When, held, when
 from midflight.domain.traits import Effect, Reach
-from midflight.services.detectors.kept import RUNS, WORKLOADS, Kept
+from midflight.services.detectors.kept import AGAIN_S, RUNS, WORKLOADS, Kept
 
 TOOLS = 4_096
 """Tools for which it is remembered which steps they can be."""
@@ -54,7 +54,8 @@ class Sequence:
                 continue
             walk = self._walk(rule, number, event)
             records = None if walk is None else walk.go(rule, step, event)
-            if walk is None or records is None or event.mono < walk.told_at + rule.within_s:
+            quiet_s = min(rule.within_s, AGAIN_S)
+            if walk is None or records is None or event.mono < walk.told_at + quiet_s:
                 continue
             walk.told_at = event.mono
             complete.append((rule, records))
