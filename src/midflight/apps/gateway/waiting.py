@@ -74,17 +74,20 @@ class Waits:
         public_url: str,
         hold_s: float,
         keep: Callable[[str], Awaitable[None]],
+        now: Callable[[str, int], float],
         forms: Collection[str] = FORMS,
     ) -> None:
         """`hold_s` bounds how long one request is held; `forms` are those that are used.
 
         `keep` makes durable what is known of a run, so that a question is still the same one when
-        it is asked again after a crash.
+        it is asked again after a crash. `now`: see `Holding`.
         """
         self.handles = handles
         self.approvals = approvals
         self.pages = ApproverPages(public_url)
-        self.holding = Holding(room=room, approvals=approvals, pages=self.pages, clock=clock)
+        self.holding = Holding(
+            room=room, approvals=approvals, pages=self.pages, clock=clock, now=now
+        )
         self._sealer = sealer
         self._keep = keep
         self._hold_s = hold_s
