@@ -55,7 +55,10 @@ answers = st.tuples(
     st.sampled_from([None, 0, 0, 0, 1]),
 )
 acts = st.tuples(small, small, st.integers(1, 3))
-ways = st.tuples(acts, st.lists(answers, max_size=3), st.sampled_from([True, True, False]))
+pauses = st.sampled_from([(), (), ("_time", "_step"), ("_step", "_time")])
+ways = st.tuples(
+    acts, pauses, st.lists(answers, max_size=3), pauses, st.sampled_from([True, False])
+)
 steps = st.lists(
     st.one_of(
         # The usual way, in one step, and whatever comes between: asked, answered, tried again.
@@ -122,15 +125,26 @@ class History:
         await self._settle(None)
 
     async def _way(
-        self, what: tuple[tuple[int, int, int], list[tuple[str, bool, int, int | None]], bool]
+        self,
+        what: tuple[
+            tuple[int, int, int],
+            tuple[str, ...],
+            list[tuple[str, bool, int, int | None]],
+            tuple[str, ...],
+            bool,
+        ],
     ) -> None:
-        act, answers, is_settled = what
+        act, before, answers, after, is_settled = what
         await self._act(act)
         await self._settle(None)
+        for pause in before:  # its time passes, and the wall clock says that it has not
+            await getattr(self, pause)(600)
         for answer in answers:
             await self._answer(answer)
         if is_settled:
             await self._settle(None)
+        for pause in after:
+            await getattr(self, pause)(600)
         await self._act(act)
 
     async def _act(self, what: tuple[int, int, int]) -> None:
