@@ -113,6 +113,7 @@ class CanaryVerbs:
                 input=NamedCanary,
                 answer=NamedCanary,
                 act=self.remove_canary,
+                socket_only=True,
             ),
         )
 

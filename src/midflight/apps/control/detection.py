@@ -90,6 +90,7 @@ class DetectionVerbs:
                 input=BaselineOf,
                 answer=BaselineOf,
                 act=self.forget_baseline,
+                socket_only=True,
             ),
             Operation(
                 method="POST",
@@ -98,6 +99,7 @@ class DetectionVerbs:
                 input=AcceptedRun,
                 answer=BaselineOf,
                 act=self.accept_run,
+                socket_only=True,
             ),
             Operation(
                 method="GET",

@@ -43,7 +43,7 @@ class Operation(Generic[InputT]):
         answer: type of the answer, for the OpenAPI document.
         act: does it, for an authenticated operator.
         socket_only: refused over TCP, whatever the token: what it makes proves an identity for
-            longer than a token lives.
+            longer than a token lives, or what it takes away was there to stop or to find somebody.
     """
 
     method: str
