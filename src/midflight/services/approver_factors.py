@@ -33,6 +33,8 @@ from midflight.services.sign_in_challenges import SignInChallenges
 CHALLENGE_S = 120.0
 ENROLLING_S = 600.0
 STEP_S = 30
+KNOWN_S = 30 * 86_400
+"""How long a browser in which somebody signed in is known, where this process lasts as long."""
 _CODE = re.compile(r"[0-9]{6}\Z")
 _NOBODY = random_base32()
 
@@ -88,6 +90,7 @@ class Factors:
         self._attempts = attempts
         self._issuer = issuer
         self._challenges = SignInChallenges(clock=clock, seconds=CHALLENGE_S)
+        self._known = SignInChallenges(clock=clock, seconds=KNOWN_S)
         self._secrets = SignInChallenges(clock=clock, seconds=ENROLLING_S)
 
     # Passkeys
@@ -206,16 +209,30 @@ class Factors:
         await self._store.set_totp(approver.name, self._sealer.seal_text(key, secret), step=step)
         await self._enrolled(approver, proof, {"factor": f"totp:{approver.name}"})
 
-    async def by_code(self, name: str, code: str, *, browser: str = "") -> Proved:
-        """Whose code it is; `browser` names one that is signed in to that account already.
+    def known_browser(self, approver: Approver) -> str:
+        """What a browser keeps in which he has just signed in: its guesses are counted apart.
+
+        So strangers who guess hold nobody up where he usually signs in (OWASP, "device cookies").
+        """
+        return self._known.new(_use("known", approver))[0]
+
+    async def by_code(self, name: str, code: str, *, browser: str = "", known: str = "") -> Proved:
+        """Whose code it is.
+
+        `browser` names one that is signed in to that account already, `known` is what one keeps in
+        which somebody was (`known_browser`).
 
         Raises:
             TooManyAttempts: somebody guesses; it was not looked at.
             Unauthenticated: it is not a code of that account, or was used already.
         """
-        key = f"browser:{browser}" if browser else f"account:{name[:100]}"
-        self._attempts.begin(key, stranger=not browser)
         approver = await self._store.get_approver(name)
+        key = f"account:{name[:100]}"
+        if browser:
+            key = f"browser:{browser}"
+        elif approver is not None and self._known.of(known, _use("known", approver)) is not None:
+            key = f"known:{known}"
+        self._attempts.begin(key, stranger=key.startswith("account:"))
         sealed = None if approver is None or approver.disabled else approver.totp
         secret = await self._sealer.open_text(_seal_key(name), sealed)
         step = self._step(secret or _NOBODY, code)
