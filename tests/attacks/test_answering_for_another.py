@@ -107,6 +107,34 @@ async def test_another_site_makes_no_browser_answer(
         assert await unanswered(served, approval)
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/approve/sign-in", {"account": "eve"}),
+        ("/approve/login", {"back": "/approve"}),
+        ("/approve/enroll", {}),
+        ("/approve/sign-out", {}),
+    ],
+)
+@pytest.mark.parametrize("site", ["same-site", "cross-site", None])
+async def test_a_page_of_another_port_signs_nobody_in(
+    tmp_path: Path, path: str, fields: dict[str, str], site: str | None
+) -> None:
+    """On loopback it is of the same site; what the victim then says would be said by Eve."""
+    async with approving(tmp_path) as served:
+        eve = await served.person("eve", signed_in=False)
+        invitation = (await served.accounts.enroll("eve", OPERATOR)).code
+        victim = served.browser()
+        headers = {"origin": "http://localhost:3000"}
+        if site is not None:
+            headers["sec-fetch-site"] = site
+        told = {**fields, "code": eve.next_code(), "invitation": invitation}
+        done = await victim.http.post(path, data=told, headers=headers)
+        assert done.status_code == 403
+        assert "set-cookie" not in done.headers
+        assert not list(victim.http.cookies.jar)
+
+
 async def test_the_digest_that_was_shown_is_the_one_that_counts(tmp_path: Path) -> None:
     async with approving(tmp_path) as served:
         ada = await served.person("ada", "team-one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -69,6 +70,37 @@ async def test_strangers_who_guess_do_not_keep_her_from_answering(tmp_path: Path
             await served.browser().sign_in("ada", another(ada.code()))
         assert (await served.browser().sign_in("ada", ada.code())).status_code == 429
         assert (await ada.browser.answer(approval, code=ada.code())).status_code == 303
+
+
+async def test_strangers_who_guess_do_not_lock_her_out_where_she_signs_in(
+    tmp_path: Path,
+) -> None:
+    async with approving(tmp_path) as served:
+        ada = await served.person("ada", "team-one")
+        await served.person("bob", browser=served.browser())
+        served.clock.leap(LONGEST_S)
+        for _ in range(FREE + 1):
+            await served.browser().sign_in("ada", another(ada.code()))
+        # All the room of all strangers is used up, too.
+        with contextlib.suppress(TooManyAttempts):
+            for number in range(ALL_AT_ONCE * 2):
+                served.plane.approvers.factors._attempts.begin(f"account:{number}", stranger=True)
+        assert (await served.browser().sign_in("ada", ada.code())).status_code == 429
+        assert (await ada.browser.sign_in("ada", ada.next_code())).status_code == 303
+        # What her browser keeps is worth nothing to another account, and is guessed with slowly.
+        kept = next(c.value or "" for c in ada.browser.http.cookies.jar if "known" in c.name)
+        eve = served.browser()
+        eve.http.cookies.set("midflight-known", kept)
+        assert (await eve.sign_in("ada", another(ada.code()))).status_code == 401
+        for _ in range(FREE):
+            await eve.sign_in("ada", another(ada.code()))
+        assert (await eve.sign_in("ada", ada.code())).status_code == 429
+        for name, value in (("bob", kept), ("ada", "x"), ("ada", "A" * 75)):
+            thief = served.browser()
+            thief.http.cookies.set("midflight-known", value)
+            for _ in range(FREE + 1):
+                last = await thief.sign_in(name, another(ada.code()))
+            assert last.status_code == 429
 
 
 async def test_guessing_with_an_answer_is_bounded_too(tmp_path: Path) -> None:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import msgspec
 import pytest
 from approver_kit import Form, approving, shown
 from hypothesis import given
 from hypothesis import strategies as st
 
+from midflight.apps.approve import drawing
 from midflight.apps.approve.html import said
+from midflight.apps.cli.approval_screen import MAX_LINES, screen
+from midflight.apps.cli.output import MAX_MARKS, visible
+from midflight.domain.endorsement import Endorsed
+from midflight.domain.traits import Role
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +102,77 @@ async def test_a_long_value_is_cut_counted_and_there_to_be_opened(tmp_path: Path
         assert "1,800 more values" in text
         assert "1,002 values are not shown here" in shown(text)
         assert len(text) < 1_000_000
+
+
+async def test_what_is_cut_is_said_and_all_of_it_is_offered(tmp_path: Path) -> None:
+    async with approving(tmp_path) as served:
+        ada = await served.person("ada", "team-one")
+        end = "AND ALL TO eve@x.org"
+        approval = await served.ask(None, to="bob@x.org", body="x" * 60_000 + end)
+        text = (await ada.browser.get(f"/approve/{approval}")).text
+        assert "All 60,022 characters" in text
+        assert text.count(end) == 2  # where it is cut, and in the whole
+        assert "not shown here" not in text
+        lines = screen(msgspec.to_builtins(await served.desk.show(approval)))
+        assert "arguments, cut where they are long (--json prints all)" in lines
+        # More than a page can hold is not passed off as the whole.
+        much = {f"part{number}": "y" * 90_000 + f"END{number}" for number in range(9)}
+        with mock.patch.object(drawing, "MAX_WHOLE", 300_000):
+            approval = await served.ask(None, to="bob@x.org", **much)
+            text = (await ada.browser.get(f"/approve/{approval}")).text
+        assert "Parts of 6 values are not shown here." in shown(text)
+        assert "before you agree" in text
+        assert "All 90,006 characters" in text
+        assert "0 of 90,006 characters" in text
+
+
+async def test_what_a_yes_vouches_for_is_counted_where_it_is_not_shown(tmp_path: Path) -> None:
+    async with approving(tmp_path) as served:
+        ada = await served.person("ada", "team-one")
+        approval = await served.ask(None, to="bob@x.org")
+        found = await served.desk.show(approval)
+        value = Endorsed(path="to", role=Role.RECIPIENT, value="bob@x.org")
+        many = msgspec.structs.replace(found, endorses=(value,) * (MAX_LINES + 7))
+        session = await served.plane.approvers.sessions.of(ada.browser.cookie)
+        assert session is not None
+        text = shown(drawing.request(many, session, now=served.clock.now(), form=""))
+        assert "and 7 more" in text
+        lines = screen(msgspec.to_builtins(many))
+        assert any("(7 more; --json prints all)" in line for line in lines)
+
+
+async def test_a_tool_or_a_name_with_a_foreign_letter_is_pointed_out(tmp_path: Path) -> None:
+    async with approving(tmp_path) as served:
+        ada = await served.person("ada", "team-one")
+        arguments = {"to": "bob@x.org", "t\u043e": "eve@x.org"}
+        approval = await served.ask(None, **arguments)
+        page = shown((await ada.browser.get(f"/approve/{approval}")).text)
+        assert '"t\\u043e"' in page
+        found = await served.desk.show(approval)
+        odd = msgspec.structs.replace(found, name="s\u0435nd")
+        session = await served.plane.approvers.sessions.of(ada.browser.cookie)
+        assert session is not None
+        text = shown(drawing.request(odd, session, now=served.clock.now(), form=""))
+        assert "Beyond ASCII, look twice" in text
+        assert '"desk/s\\u0435nd"' in text
+        assert any('"t\\u043e"' in line for line in screen(msgspec.to_builtins(found)))
+
+
+def test_marks_that_would_cover_the_lines_around_are_spelled_out() -> None:
+    assert visible("e\u0301 \u0915\u094d\u0937\u093f") == "e\u0301 \u0915\u094d\u0937\u093f"
+    drawn = visible("a" + "\u0336" * 40)
+    assert drawn.count("\u0336") == MAX_MARKS
+    assert drawn.count("\\u0336") == 40 - MAX_MARKS
+    # One at the start would sit on our own words.
+    assert visible("\u0338no") == "\\u0338no"
+
+
+async def test_who_answers_stands_beside_the_buttons(tmp_path: Path) -> None:
+    """Over http other servers of this machine can plant cookies: whose answer it is, is said."""
+    async with approving(tmp_path) as served:
+        ada = await served.person("ada", "team-one")
+        page = (await ada.browser.get(f"/approve/{await served.ask()}")).text
+        assert "You answer as <strong>ada</strong>.</p><button" in page
 
 
 async def test_a_value_that_looks_like_another_is_pointed_out(tmp_path: Path) -> None:

@@ -52,12 +52,13 @@ TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("send", 
 
 
 class LeapingClock(SystemClock):
-    """The system's clock, which tests move on."""
+    """The system's clock, which tests move on; `behind` sets the wall's back alone."""
 
     ahead = 0.0
+    behind = 0.0
 
     def now(self) -> float:
-        return super().now() + self.ahead
+        return super().now() + self.ahead - self.behind
 
     def monotonic(self) -> float:
         return super().monotonic() + self.ahead

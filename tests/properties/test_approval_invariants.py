@@ -15,7 +15,14 @@ from approval_kit import FLOW, AskingPlane
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midflight.domain.approval import TRANSITIONS, Answer, ApprovalState, has_agreed
+from midflight.adapters.store.memory import MemoryStore
+from midflight.domain.approval import (
+    TRANSITIONS,
+    Answer,
+    ApprovalRequest,
+    ApprovalState,
+    has_agreed,
+)
 from midflight.domain.errors import Conflict, Forbidden, MidflightError
 from midflight.domain.identity import Author
 from midflight.domain.provenance import NO_FLOW
@@ -48,7 +55,10 @@ answers = st.tuples(
     st.sampled_from([None, 0, 0, 0, 1]),
 )
 acts = st.tuples(small, small, st.integers(1, 3))
-ways = st.tuples(acts, st.lists(answers, max_size=3), st.sampled_from([True, True, False]))
+pauses = st.sampled_from([(), (), ("_time", "_step"), ("_step", "_time")])
+ways = st.tuples(
+    acts, pauses, st.lists(answers, max_size=3), pauses, st.sampled_from([True, False])
+)
 steps = st.lists(
     st.one_of(
         # The usual way, in one step, and whatever comes between: asked, answered, tried again.
@@ -59,6 +69,8 @@ steps = st.lists(
         st.tuples(st.just("approvers"), st.sampled_from(APPROVERS)),
         st.tuples(st.just("flow"), st.sampled_from([NO_FLOW, FLOW])),
         st.tuples(st.just("time"), st.sampled_from([1, 299, 600])),
+        # The wall clock alone, back and ahead.
+        st.tuples(st.just("step"), st.sampled_from([1, 299, 600, 86_400, -60])),
         st.tuples(st.just("turn"), st.integers(1, 5)),
         st.tuples(st.just("settle"), st.none()),
         st.tuples(st.just("browse"), small),
@@ -79,6 +91,32 @@ class History:
         self.planes = [self.plane]
         self.runs: list[str] = []
         self.beside: list[asyncio.Task[Any]] = []
+        # Where the clock that nobody can set ends each question.
+        self.ends: dict[str, float] = {}
+        self._watch()
+
+    def _watch(self) -> None:
+        """Nothing is answered and nothing is used after its end, whatever the wall clock says."""
+        plane, clock = self.plane, self.plane.clock
+
+        def filed(request: ApprovalRequest) -> None:
+            self.ends[request.id] = clock.monotonic() + request.expires_at - clock.now()
+
+        plane.approvals.on_filed(filed)
+        answer, use = MemoryStore.answer_approval, MemoryStore.use_approval
+
+        async def answered(approval_id: str, given: Answer) -> ApprovalRequest:
+            after = await answer(plane.store, approval_id, given)  # type: ignore[arg-type]
+            assert clock.monotonic() < self.ends[approval_id]
+            return after
+
+        async def used(approval_id: str, *, now: int) -> bool:
+            is_used = await use(plane.store, approval_id, now=now)  # type: ignore[arg-type]
+            assert not is_used or clock.monotonic() < self.ends[approval_id]
+            return is_used
+
+        plane.store.answer_approval = answered  # type: ignore[method-assign]
+        plane.store.use_approval = used  # type: ignore[method-assign]
 
     async def play(self, history: list[tuple[str, Any]]) -> None:
         self.runs = [await self.plane.begin(), await self.plane.open()]
@@ -87,15 +125,26 @@ class History:
         await self._settle(None)
 
     async def _way(
-        self, what: tuple[tuple[int, int, int], list[tuple[str, bool, int, int | None]], bool]
+        self,
+        what: tuple[
+            tuple[int, int, int],
+            tuple[str, ...],
+            list[tuple[str, bool, int, int | None]],
+            tuple[str, ...],
+            bool,
+        ],
     ) -> None:
-        act, answers, is_settled = what
+        act, before, answers, after, is_settled = what
         await self._act(act)
         await self._settle(None)
+        for pause in before:  # its time passes, and the wall clock says that it has not
+            await getattr(self, pause)(600)
         for answer in answers:
             await self._answer(answer)
         if is_settled:
             await self._settle(None)
+        for pause in after:
+            await getattr(self, pause)(600)
         await self._act(act)
 
     async def _act(self, what: tuple[int, int, int]) -> None:
@@ -131,6 +180,9 @@ class History:
     async def _time(self, what: int) -> None:
         self.plane.clock.advance(what)
 
+    async def _step(self, back: int) -> None:
+        self.plane.clock.set_back(back)
+
     async def _turn(self, what: int) -> None:
         for _ in range(what):
             await asyncio.sleep(0)
@@ -165,6 +217,15 @@ class History:
             upstream=before.upstream,
         )
         await self.plane.start(register=False)
+        records = await self.plane.records()
+        alive_at = max((record.at for record in records), default=0.0)
+        await self.plane.approvals.start(alive_at=alive_at)
+        clock = self.plane.clock
+        for request in await self.plane.store.list_approvals():
+            # Of what passed while nobody ran, or after the clock was set, nothing is known.
+            left = request.expires_at - max(clock.now(), alive_at)
+            self.ends[request.id] = clock.monotonic() + left
+        self._watch()
 
 
 def check(records: list[Record], sent: int) -> None:
@@ -214,7 +275,7 @@ def test_no_action_passes_but_by_a_yes_of_its_own(history: list[tuple[str, Any]]
         stored = await plane.store.list_approvals()
         assert len([r for r in stored if r.state is ApprovalState.USED]) >= sent
         # One live question a digest, at most.
-        live = [r.digest for r in stored if r.is_live(plane.clock.now())]
+        live = [r.digest for r in stored if r.is_live(plane.approvals.now(r))]
         assert len(live) == len(set(live))
         await plane.close()
 

@@ -257,6 +257,7 @@ class Plane:
             groups=settings.approvals.groups,
             endorser=self.flow,
             settled=self.approvals.settled,
+            now=self.approvals.now,
         )
         self.turns = Turns(
             runs=self.runs,
@@ -434,7 +435,7 @@ class Plane:
             await self.runs.start()
             await self.attesting.start()
             undo.push_async_callback(self.launches.close)
-            await self.approvals.sweep()
+            await self.approvals.start(alive_at=await self._last_on_record())
             await self.counterparties.refresh()
             await self.catalogue.start()
             undo.push_async_callback(self.catalogue.close)
@@ -518,6 +519,11 @@ class Plane:
             await self.catalogue.refresh(upstream)
         except MidflightError as error:
             log.warning("upstream_not_reached", upstream=upstream, why=error.message)
+
+    async def _last_on_record(self) -> float:
+        """The latest time on record, Unix seconds: a clock that was set back since is not heard."""
+        tail = await self.ledger.tail(1_000)
+        return max((each.record.at for each in tail if each.record is not None), default=0.0)
 
     async def _sweep(self) -> None:
         while True:

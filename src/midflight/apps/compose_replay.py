@@ -141,6 +141,7 @@ class ReplayPlane:
             counterparties=self.counterparties,
             groups={},
             endorser=self.flow,
+            now=self.approvals.now,
         )
         self.turns = Turns(
             runs=self.runs,

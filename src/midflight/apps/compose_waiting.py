@@ -37,6 +37,7 @@ def waiting_of(plane: Plane) -> tuple[WaitingRoom, WaitingClients]:
         public_url=plane.settings.public_url,
         hold_s=settings.hold,
         keep=plane.flow.save_run,
+        now=plane.approvals.time_of,
         forms=settings.forms,
     )
     return room, WaitingClients(waits, WaitingTasks(waits, plane.clock), room)

@@ -171,7 +171,8 @@ def stands_for(
     An approver is a person's name or a group: of the settings (`groups`), or one that he was found
     to be in (`member_of`). `owner` is the workload's owner, again a name or a group, and the group
     `owner` of the settings stands for every owner. Names are compared as they are written. Where
-    `!owner` is among the approvers, whoever answers for the owner stands for nobody else.
+    `!owner` is among the approvers, whoever answers for the owner stands for nobody else; nor does
+    anybody whom a provider alone knows (`register_of`): he may be one of the owner's own.
     """
 
     def is_meant(approver: str) -> bool:
@@ -181,9 +182,18 @@ def stands_for(
             person in member_of
         )
 
-    if NOT_OWNER in approvers and is_meant(OWNER):
-        return (OWNER,) if OWNER in approvers else ()
+    if NOT_OWNER in approvers and (is_meant(OWNER) or register_of(name)):
+        return (OWNER,) if OWNER in approvers and is_meant(OWNER) else ()
     return tuple(approver for approver in people(approvers) if is_meant(approver))
+
+
+def register_of(name: str) -> str:
+    """Who vouches that a name is one person: empty for operators and accounts, else a provider.
+
+    People whom nobody has mapped are called `ISSUER#NAME`, as no account and no operator can be.
+    """
+    issuer, mark, _ = name.partition("#")
+    return issuer if mark else ""
 
 
 def people(approvers: Sequence[str]) -> tuple[str, ...]:
@@ -195,9 +205,18 @@ def has_agreed(approvers: Sequence[str], answers: Sequence[Answer]) -> bool:
     """Whether every approver has agreed by a person of its own.
 
     One person who may answer for two counts for one of them: two were asked so that two look. Who
-    counts for whom is a matching, so that the order of the answers does not matter.
+    counts for whom is a matching, so that the order of the answers does not matter. And people of
+    one register count together (`register_of`): a provider's `ISSUER#ada` may be the `ada` here.
     """
     yes = [answer for answer in answers if answer.yes]
+    registers = dict.fromkeys(register_of(answer.author) for answer in yes)
+    return any(
+        _all_agree(approvers, [each for each in yes if register_of(each.author) == register])
+        for register in registers
+    )
+
+
+def _all_agree(approvers: Sequence[str], yes: Sequence[Answer]) -> bool:
     taken: dict[int, str] = {}
 
     def place(approver: str, seen: set[int]) -> bool:
@@ -339,6 +358,7 @@ __all__ = [
     "has_agreed",
     "may_follow",
     "people",
+    "register_of",
     "stands_for",
     "still_missing",
     "to_remember",

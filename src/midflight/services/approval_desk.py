@@ -87,13 +87,15 @@ class ApprovalDesk:
         clock: Clock,
         counterparties: Counterparties,
         groups: Mapping[str, Sequence[str]],
+        now: Callable[[ApprovalRequest], float],
         endorser: Endorser | None = None,
         settled: Callable[[str], None] | None = None,
     ) -> None:
         """`groups` maps an approver that is no operator's name to the operators that it is.
 
         Without an `endorser` a yes holds for the action alone, and vouches for none of its values.
-        `settled` is told the id of each request that is decided (`Approvals.settled`).
+        `settled` is told the id of each request that is decided (`Approvals.settled`); `now` says
+        what time it is for a request (`Approvals.now`).
         """
         self._store = store
         self._sealer = sealer
@@ -103,6 +105,7 @@ class ApprovalDesk:
         self._counterparties = counterparties
         self._groups = groups
         self._settled = settled
+        self._now = now
         # One answer at a time, so that what is on record is what the store will take.
         self._turn = asyncio.Lock()
 
@@ -110,21 +113,19 @@ class ApprovalDesk:
         self, *, run: str | None = None, state: ApprovalState | None = None
     ) -> Sequence[ApprovalStatus]:
         """Requests, newest first, without their arguments."""
-        now = self._clock.now()
         found = await self._store.list_approvals(run=run)
-        shown = [_status(request, now=now) for request in found]
+        shown = [_status(request, now=self._now(request)) for request in found]
         return [status for status in shown if state in (None, status.state)]
 
     async def waiting(
         self, author: Author, *, member_of: Sequence[str] = ()
     ) -> Sequence[ApprovalStatus]:
         """What waits for this very person, the most urgent first, without arguments."""
-        now = self._clock.now()
         found = await self._store.list_approvals(state=ApprovalState.PENDING)
         mine = [
-            _status(request, now=now)
+            _status(request, now=self._now(request))
             for request in found
-            if request.is_live(now)
+            if request.is_live(self._now(request))
             and self.roles(request, author, member_of=member_of)
             and all(answer.author != author.name for answer in request.answers)
         ]
@@ -143,7 +144,7 @@ class ApprovalDesk:
             raise _missing(approval_id)
         return _status(
             request,
-            now=self._clock.now(),
+            now=self._now(request),
             opened=await self._sealer.open_arguments(request.arguments),
         )
 
@@ -185,14 +186,16 @@ class ApprovalDesk:
                 )
             values = endorsed(opened[0], request.shown.flow) if opened is not None else ()
             self._check_remember(request, values, author, remember_s, member_of)
-            answer = self._answer(author, roles, yes=True, remember_s=remember_s, reason=reason)
+            answer = self._answer(
+                request, author, roles, yes=True, remember_s=remember_s, reason=reason
+            )
             after = await self._give(request, answer, values)
             try:
                 if after.state is ApprovalState.APPROVED:
                     await self._endorse(after, values)
             finally:  # it is decided, whatever became of its values
                 self._tell(after)
-        return _status(after, now=self._clock.now(), opened=opened)
+        return _status(after, now=self._now(after), opened=opened)
 
     async def refuse(
         self,
@@ -207,11 +210,11 @@ class ApprovalDesk:
         async with self._turn:
             request = await self._get(approval_id, digest=digest)
             roles = await self._stands_for(request, author, member_of)
-            answer = self._answer(author, roles, yes=False, reason=reason)
+            answer = self._answer(request, author, roles, yes=False, reason=reason)
             after = await self._give(request, answer, ())
             self._tell(after)
         return _status(
-            after, now=self._clock.now(), opened=await self._sealer.open_arguments(after.arguments)
+            after, now=self._now(after), opened=await self._sealer.open_arguments(after.arguments)
         )
 
     def check_owner(self, author: Author, owner: str, *, member_of: Sequence[str] = ()) -> None:
@@ -270,6 +273,7 @@ class ApprovalDesk:
 
     def _answer(
         self,
+        request: ApprovalRequest,
         author: Author,
         roles: tuple[str, ...],
         *,
@@ -282,7 +286,7 @@ class ApprovalDesk:
         return Answer(
             author=author.name,
             proof=author.proof,
-            at=int(self._clock.now()),
+            at=int(self._now(request)),
             yes=yes,
             stands_for=roles,
             remember_s=remember_s,

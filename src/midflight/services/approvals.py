@@ -14,6 +14,7 @@ import msgspec
 
 from midflight.domain.action import Action
 from midflight.domain.approval import (
+    LIVE,
     OWNER,
     ApprovalRequest,
     ApprovalState,
@@ -29,6 +30,7 @@ from midflight.domain.identity import Workload
 from midflight.domain.question import Question, Target
 from midflight.domain.records import ApprovalAsked, ApprovalEnded
 from midflight.domain.response import Level
+from midflight.services.ends import Ends
 from midflight.services.flow import Flow
 from midflight.services.guard_case import Case
 from midflight.services.monitors import Monitors
@@ -44,6 +46,7 @@ from midflight.services.sealing import Sealer
 MAX_PENDING = 20
 """Questions of one run that may wait at a time: more would wear people out, not protect them."""
 
+_OVER = "Its time was over."
 
 Refresh: TypeAlias = Callable[[Case], dict[str, int]]
 """Brings `case.flow` up to date and says what the monitors say now. Waits for nothing."""
@@ -97,6 +100,26 @@ class Approvals:
         self._filed: list[Callable[[ApprovalRequest], None]] = []
         self._settled: list[Callable[[str], None]] = []
         self._glass: Glass | None = None
+        self._ends = Ends(clock=clock)
+
+    def now(self, request: ApprovalRequest) -> float:
+        """Unix seconds, for this request: a clock that is set back prolongs it by nothing."""
+        if request.state not in LIVE:
+            return self._clock.now()
+        return self.time_of(request.id, request.expires_at)
+
+    def time_of(self, approval_id: str, ends_at: int) -> float:
+        """As `now`, for whoever has but the id of a request and its end."""
+        return self._ends.now(approval_id, ends_at=ends_at)
+
+    async def start(self, *, alive_at: float) -> None:
+        """Take up what is live, and end what is over; `alive_at` is the last time on record."""
+        for state in LIVE:
+            for request in await self._store.list_approvals(state=state):
+                now = self._ends.now(request.id, ends_at=request.expires_at, since=alive_at)
+                if now >= request.expires_at:
+                    await self._expire(request)
+        await self.sweep()
 
     def break_with(self, glass: Glass) -> None:
         """Ask this whether break-glass is open for a workload."""
@@ -139,7 +162,9 @@ class Approvals:
         broken = self._break(case, question)
         if broken is not None:
             return broken
-        if found is None or not found.is_live(self._clock.now()):
+        if found is None or not found.is_live(self.now(found)):
+            if found is not None and found.state in LIVE:
+                await self._expire(found)  # by the one clock; the store may know but the other
             return await self._file(case, question, challenge)
         question = self._again(case, question)
         why = self._worse(found, case, question, challenge)
@@ -175,7 +200,11 @@ class Approvals:
     async def sweep(self) -> None:
         """End what nobody answered or used in time."""
         for request in await self._store.expire_approvals(now=int(self._clock.now())):
-            self._ended(request, ApprovalState.EXPIRED, "Its time was over.")
+            self._ended(request, ApprovalState.EXPIRED, _OVER)
+        for approval in self._ends.over():
+            request = await self._store.get_approval(approval)
+            if request is not None:
+                await self._expire(request)
 
     # Using a yes
 
@@ -189,7 +218,7 @@ class Approvals:
             return decision if isinstance(decision, Deny) else None
         # From here on it is spent, whatever happens next: a crash must not leave it to be used
         # again, and of two that try at the same time one gets it.
-        if not await self._store.use_approval(request.id, now=int(self._clock.now())):
+        if not await self._store.use_approval(request.id, now=int(self.now(request))):
             return None
         # Others acted while this waited, so everything is looked at once more; there is no wait
         # between here and the record of the intent.
@@ -306,6 +335,7 @@ class Approvals:
             )
         if filed.state is ApprovalState.REFUSED:
             return _refused(filed, challenge)
+        self.now(filed)
         if filed.id == request.id:
             self._recorder.append(
                 ApprovalAsked(
@@ -332,11 +362,15 @@ class Approvals:
         return msgspec.structs.replace(
             challenge,
             approvers=request.approvers,
-            expires_s=max(0, request.expires_at - int(self._clock.now())),
+            expires_s=max(0, request.expires_at - int(self.now(request))),
             approval=request.id,
             asked=asked_of(request),
             expires_at=request.expires_at,
         )
+
+    async def _expire(self, request: ApprovalRequest) -> None:
+        if await self._store.end_approval(request.id, ApprovalState.EXPIRED):
+            self._ended(request, ApprovalState.EXPIRED, _OVER)
 
     async def _void(self, request: ApprovalRequest, why: str) -> None:
         if await self._store.end_approval(request.id, ApprovalState.VOID):

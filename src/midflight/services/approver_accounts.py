@@ -22,6 +22,7 @@ from midflight.domain.errors import Malformed, Unauthenticated
 from midflight.domain.identity import Author
 from midflight.domain.records import Changed
 from midflight.domain.value import Discreet, JSONObject
+from midflight.services.ends import Ends
 from midflight.services.ports.approver_store import ApproverStore
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
@@ -50,6 +51,7 @@ class ApproverAccounts:
         self._store = store
         self._recorder = recorder
         self._clock = clock
+        self._ends = Ends(clock=clock)
 
     async def add(self, name: str, author: Author, *, groups: Sequence[str] = ()) -> ApproverStatus:
         """Make an account. Nobody can sign in to it before it is enrolled.
@@ -105,8 +107,11 @@ class ApproverAccounts:
         """
         code = "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
         expires_at = int(self._clock.now()) + ENROL_S
+        digest = _digest(code)
+        self._ends.over()
+        self._ends.now(digest, ends_at=expires_at)
         await self._store.put_enrolment(
-            Enrolment(digest=_digest(code), approver=name, expires_at=expires_at)
+            Enrolment(digest=digest, approver=name, expires_at=expires_at)
         )
         await self._changed(f"approver.enroll {name}", author, {"expires_at": expires_at})
         parts = [code[at : at + 5] for at in range(0, _LENGTH, 5)]
@@ -115,7 +120,8 @@ class ApproverAccounts:
     async def redeem(self, code: str) -> Approver:
         """Whose account a code is for, once. `Unauthenticated` if it is none."""
         typed = "".join(one for one in code.upper()[:100] if one in _ALPHABET)
-        name = await self._store.take_enrolment(_digest(typed), now=int(self._clock.now()))
+        digest = _digest(typed)
+        name = await self._store.take_enrolment(digest, now=int(self._ends.known(digest)))
         found = None if name is None else await self._store.get_approver(name)
         if found is None or found.disabled:
             raise Unauthenticated(

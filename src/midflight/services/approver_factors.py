@@ -1,16 +1,17 @@
 """Factors of approvers: passkeys and one-time codes, enrolled and shown.
 
 A challenge is made here, is good once and for two minutes, and for nothing but what it was made
-for: signing in, or one answer of one browser. A one-time code (RFC 6238) counts once: with it every
+for: signing in, one answer of one browser, or one enrolment; none is kept before it is answered
+(`sign_in_challenges.py`). A one-time code (RFC 6238) counts once: with it every
 code of its time step and before is spent. Above: the approval page.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import Sequence
 
 from pyotp import random_base32
@@ -22,7 +23,6 @@ from midflight.domain.errors import Forbidden, Unauthenticated
 from midflight.domain.records import Changed
 from midflight.domain.value import Discreet, JSONObject
 from midflight.services.attempts import Attempts
-from midflight.services.authorization_people import Held
 from midflight.services.ports.approver_store import ApproverStore
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.passkeys import Passkeys
@@ -33,6 +33,8 @@ from midflight.services.sign_in_challenges import SignInChallenges
 CHALLENGE_S = 120.0
 ENROLLING_S = 600.0
 STEP_S = 30
+KNOWN_S = 30 * 86_400
+"""How long a browser in which somebody signed in is known, where this process lasts as long."""
 _CODE = re.compile(r"[0-9]{6}\Z")
 _NOBODY = random_base32()
 
@@ -65,20 +67,6 @@ class CodeSecret(Discreet):
     uri: str
 
 
-class _Challenge(Discreet):
-    shown = ()
-
-    challenge: bytes
-    use: str
-
-
-class _NewSecret(Discreet):
-    shown = ()
-
-    secret: str
-    approver: str
-
-
 class Factors:
     """See the module."""
 
@@ -101,18 +89,18 @@ class Factors:
         self._passkeys = passkeys
         self._attempts = attempts
         self._issuer = issuer
-        self._sign_in = SignInChallenges(clock=clock)
-        self._signed_in: Held[_Challenge] = Held(clock=clock, seconds=CHALLENGE_S)
-        self._secrets: Held[_NewSecret] = Held(clock=clock, seconds=ENROLLING_S)
+        self._challenges = SignInChallenges(clock=clock, seconds=CHALLENGE_S)
+        self._known = SignInChallenges(clock=clock, seconds=KNOWN_S)
+        self._secrets = SignInChallenges(clock=clock, seconds=ENROLLING_S)
 
     # Passkeys
 
     async def ask_new_passkey(self, approver: Approver, *, use: str) -> Question:
         """Options for a new passkey of an account; `use` names the browser that may answer."""
         known = await self._store.list_passkeys(approver.name)
-        challenge = secrets.token_bytes(32)
+        ticket, challenge = self._challenges.new(_use(use, approver))
         return Question(
-            ticket=self._signed_in.put(_Challenge(challenge=challenge, use=use)),
+            ticket=ticket,
             options=self._passkeys.creation(
                 account=approver.name,
                 handle=_handle(approver.name),
@@ -130,8 +118,12 @@ class Factors:
             Unauthenticated: it does not answer a challenge that was made for this.
             Conflict: it is enrolled already, or there are too many.
         """
-        challenge = self._taken(self._signed_in, ticket, use)
+        challenge = self._challenges.of(ticket, _use(use, approver))
+        if challenge is None:
+            raise _over()
         made = self._passkeys.created(response, challenge=challenge)
+        if not self._challenges.spend(ticket):
+            raise _over()
         passkey = Passkey(
             id=made.id,
             approver=approver.name,
@@ -144,12 +136,9 @@ class Factors:
 
     async def ask_passkey(self, approver: Approver | None = None, *, use: str = "") -> Question:
         """Options to show a passkey: any, to sign in; or one of an account, for a `use`."""
-        if approver is None:
-            ticket, challenge = self._sign_in.new()
-            known: Sequence[Passkey] = ()
-        else:
-            challenge = secrets.token_bytes(32)
-            ticket = self._signed_in.put(_Challenge(challenge=challenge, use=use))
+        ticket, challenge = self._challenges.new(_use(use, approver))
+        known: Sequence[Passkey] = ()
+        if approver is not None:
             known = await self._store.list_passkeys(approver.name)
         return Question(
             ticket=ticket,
@@ -167,9 +156,7 @@ class Factors:
             Unauthenticated: it does not answer a challenge that was made for this, is nobody's
                 here, or its counter went back: then it may have been copied.
         """
-        challenge = (
-            self._sign_in.of(ticket) if of is None else self._taken(self._signed_in, ticket, use)
-        )
+        challenge = self._challenges.of(ticket, _use(use, of))
         if challenge is None:
             raise _over()
         credential, handle = self._passkeys.named(response)
@@ -184,7 +171,7 @@ class Factors:
         count = self._passkeys.asserted(
             response, challenge=challenge, key=passkey.key, count=passkey.count
         )
-        if of is None and not self._sign_in.spend(ticket):
+        if not self._challenges.spend(ticket):
             raise _over()
         if not await self._store.count_passkey(passkey.id, before=passkey.count, after=count):
             raise Unauthenticated("This passkey was shown twice at once.")
@@ -194,19 +181,15 @@ class Factors:
 
     def new_secret(self, approver: Approver) -> CodeSecret:
         """A secret to put into an authenticator. It counts once a code of it was shown."""
-        secret = random_base32()
-        uri = TOTP(secret).provisioning_uri(name=approver.name, issuer_name=self._issuer)
-        ticket = self._secrets.put(_NewSecret(secret=secret, approver=approver.name))
-        return CodeSecret(ticket=ticket, secret=secret, uri=uri)
+        ticket, challenge = self._secrets.new(_use("secret", approver))
+        return self._code_secret(approver, ticket, challenge)
 
     def shown_secret(self, approver: Approver, ticket: str) -> CodeSecret:
         """The secret of a ticket again, after a code that was mistyped. `Forbidden` if over."""
-        held = self._secrets.get(ticket)
-        if held is None or held.approver != approver.name:
+        challenge = self._secrets.of(ticket, _use("secret", approver))
+        if challenge is None:
             raise Forbidden("This enrolment is over.", hint="Begin it again.")
-        totp = TOTP(held.secret)
-        uri = totp.provisioning_uri(name=approver.name, issuer_name=self._issuer)
-        return CodeSecret(ticket=ticket, secret=held.secret, uri=uri)
+        return self._code_secret(approver, ticket, challenge)
 
     async def add_secret(self, approver: Approver, code: str, *, ticket: str, proof: str) -> None:
         """Take a secret, because a code of it was shown; an older one counts no more.
@@ -215,30 +198,41 @@ class Factors:
             Forbidden: the ticket is of no secret of this account.
             Unauthenticated: the code is not of it.
         """
-        held = self._secrets.get(ticket)
-        if held is None or held.approver != approver.name:
-            raise Forbidden("This enrolment is over.", hint="Begin it again.")
-        step = self._step(held.secret, code)
+        secret = self.shown_secret(approver, ticket).secret
+        step = self._step(secret, code)
         if step is None:
             raise Unauthenticated("That is not a code of this secret.", hint="Look at your clock.")
-        self._secrets.take(ticket)
+        if not self._secrets.spend(ticket):
+            raise Forbidden("This enrolment is over.", hint="Begin it again.")
         key = _seal_key(approver.name)
         await self._sealer.key_for(key)
-        await self._store.set_totp(
-            approver.name, self._sealer.seal_text(key, held.secret), step=step
-        )
+        await self._store.set_totp(approver.name, self._sealer.seal_text(key, secret), step=step)
         await self._enrolled(approver, proof, {"factor": f"totp:{approver.name}"})
 
-    async def by_code(self, name: str, code: str, *, browser: str = "") -> Proved:
-        """Whose code it is; `browser` names one that is signed in to that account already.
+    def known_browser(self, approver: Approver) -> str:
+        """What a browser keeps in which he has just signed in: its guesses are counted apart.
+
+        So strangers who guess hold nobody up where he usually signs in (OWASP, "device cookies").
+        """
+        return self._known.new(_use("known", approver))[0]
+
+    async def by_code(self, name: str, code: str, *, browser: str = "", known: str = "") -> Proved:
+        """Whose code it is.
+
+        `browser` names one that is signed in to that account already, `known` is what one keeps in
+        which somebody was (`known_browser`).
 
         Raises:
             TooManyAttempts: somebody guesses; it was not looked at.
             Unauthenticated: it is not a code of that account, or was used already.
         """
-        key = f"browser:{browser}" if browser else f"account:{name[:100]}"
-        self._attempts.begin(key, stranger=not browser)
         approver = await self._store.get_approver(name)
+        key = f"account:{name[:100]}"
+        if browser:
+            key = f"browser:{browser}"
+        elif approver is not None and self._known.of(known, _use("known", approver)) is not None:
+            key = f"known:{known}"
+        self._attempts.begin(key, stranger=key.startswith("account:"))
         sealed = None if approver is None or approver.disabled else approver.totp
         secret = await self._sealer.open_text(_seal_key(name), sealed)
         step = self._step(secret or _NOBODY, code)
@@ -271,12 +265,10 @@ class Factors:
         except OTPVerificationError:
             return None
 
-    @staticmethod
-    def _taken(held: Held[_Challenge], ticket: str, use: str) -> bytes:
-        found = held.take(ticket)
-        if found is None or not hmac.compare_digest(found.use.encode(), use.encode()):
-            raise _over()
-        return found.challenge
+    def _code_secret(self, approver: Approver, ticket: str, challenge: bytes) -> CodeSecret:
+        secret = base64.b32encode(challenge[:20]).decode("ascii")  # RFC 4226 §4: 160 bits
+        uri = TOTP(secret).provisioning_uri(name=approver.name, issuer_name=self._issuer)
+        return CodeSecret(ticket=ticket, secret=secret, uri=uri)
 
     async def _enrolled(self, approver: Approver, proof: str, details: JSONObject) -> None:
         ticket = self._recorder.append(
@@ -289,6 +281,11 @@ class Factors:
             )
         )
         await ticket.durable()
+
+
+def _use(use: str, approver: Approver | None) -> str:
+    """What a ticket is for, and whose: an account cannot be called what a stranger is."""
+    return f"{use}\0{'' if approver is None else approver.name}"
 
 
 def _over() -> Unauthenticated:

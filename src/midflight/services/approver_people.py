@@ -3,7 +3,9 @@
 Two tables of the settings say it, and nothing that the provider makes up does: a person in `people`
 is that approver, with the groups of the account of that name if there is one; anybody else is
 called `ISSUER#NAME`, as no account and no owner can be, and answers for nothing but the groups that
-the claim gives him by the table `groups`.
+the claim gives him by the table `groups`. As nobody has said who he is here, he may be somebody who
+answers by another name, too: he counts beside others of his provider alone, and never where policy
+wants nobody of the owner's (`domain/approval.py`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """People who are signed in, and the development login.
 
-Sessions and sign-ins on their way are kept in this process and end with it: a person signs in
-again. Nobody's password comes by here: an OpenID provider knows people, or, for development on this
-machine, a code that an operator has printed and that is good once.
+Sessions are kept in this process and end with it: a person signs in again. Nobody's password comes
+by here: an OpenID provider knows people, or, for development on this machine, a code that an
+operator has printed and that is good once. Sign-ins on their way: `sign_in_states.py`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 from midflight.domain.authorization import Person
 from midflight.domain.errors import Conflict, Unauthenticated
 from midflight.domain.identity import Author
-from midflight.domain.value import Discreet
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.login import LoginProvider
+from midflight.services.sign_in_states import SignInStates
 
 SESSION_S = 3_600
 WAITING_S = 600
@@ -55,17 +55,6 @@ class Held(Generic[T]):
         """The value, once."""
         until, value = self._values.pop(_digest(name), (0.0, None))
         return value if until > self._clock.monotonic() else None
-
-
-class SignIn(Discreet):
-    """A sign-in at an OpenID provider that has not come back. `back` is where to go then."""
-
-    shown = ()
-
-    nonce: str
-    verifier: str
-    browser: str
-    back: str
 
 
 class LoginCodes:
@@ -113,7 +102,7 @@ class People:
         self.provider = provider
         self._codes = LoginCodes(clock=clock) if provider is None and development else None
         self._sessions: Held[Person] = Held(clock=clock, seconds=SESSION_S)
-        self._waiting: Held[SignIn] = Held(clock=clock, seconds=WAITING_S)
+        self._states = SignInStates(clock=clock, seconds=WAITING_S)
 
     @property
     def possible(self) -> bool:
@@ -155,13 +144,7 @@ class People:
     async def leave(self, *, back: str, browser: str) -> str:
         """Where to send a browser to sign in; `browser` is a secret that only it has."""
         assert self.provider is not None
-        waiting = SignIn(
-            nonce=secrets.token_urlsafe(32),
-            verifier=secrets.token_urlsafe(48),
-            browser=_digest(browser),
-            back=back,
-        )
-        state = self._waiting.put(waiting)
+        state, waiting = self._states.new(back=back, browser=browser)
         return await self.provider.begin(
             state=state, nonce=waiting.nonce, verifier=waiting.verifier
         )
@@ -171,15 +154,22 @@ class People:
     ) -> tuple[Person, str]:
         """Who came back from the provider, and where to go. `Unauthenticated` if nothing holds."""
         assert self.provider is not None
-        waiting = self._waiting.take(state)
-        if waiting is None or browser is None or _digest(browser) != waiting.browser:
-            raise Unauthenticated("This sign-in was not begun in this browser, or is over.")
+        waiting = None if browser is None else self._states.of(state, browser=browser)
+        if waiting is None:
+            raise _over()
         if issuer is not None and issuer != self.provider.issuer:  # RFC 9207 §2.4
             raise Unauthenticated("The answer is of another issuer than was asked.")
         person = await self.provider.finish(
             code=code, nonce=waiting.nonce, verifier=waiting.verifier
         )
+        # Spent with a person and not before: what strangers bring back is kept nowhere.
+        if not self._states.spend(state):
+            raise _over()
         return person, waiting.back
+
+
+def _over() -> Unauthenticated:
+    return Unauthenticated("This sign-in was not begun in this browser, or is over.")
 
 
 def _digest(text: str) -> str:

@@ -27,6 +27,7 @@ class LiveRun:
         "_granted",
         "_lock",
         "children",
+        "ends",
         "flying",
         "fresh",
         "labels",
@@ -65,6 +66,8 @@ class LiveRun:
         self.fresh = not stored.steps_reserved
         """It had not acted when this process took it up."""
         self.last_seen = now
+        self.ends = float("inf")
+        """Where the monotonic clock ends it."""
         self.flying = 0
         """Actions in flight: while there are any, the run is not idle."""
         self.parent = parent

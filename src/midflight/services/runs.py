@@ -374,6 +374,8 @@ class Runs:
 
     def _enter(self, live: LiveRun) -> None:
         self._live[live.run.id] = live
+        # A wall clock that is set back from here on prolongs it by nothing.
+        live.ends = self._clock.monotonic() + live.run.expires_at - self._clock.now()
         if live.parent is not None:
             live.parent.children.add(live)
 
@@ -404,9 +406,10 @@ class Runs:
         return live
 
     def _over(self, live: LiveRun) -> bool:
-        if self._clock.now() >= live.run.expires_at:
+        mono = self._clock.monotonic()
+        if self._clock.now() >= live.run.expires_at or mono >= live.ends:
             return True
-        idle = self._clock.monotonic() - live.last_seen
+        idle = mono - live.last_seen
         if live.flying or idle <= live.run.idle_timeout:
             return False
         return not any(each.flying for each in live.descendants())

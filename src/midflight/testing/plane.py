@@ -208,6 +208,7 @@ class MemoryPlane:
             counterparties=self.counterparties,
             groups=groups or {},
             settled=self.approvals.settled,
+            now=self.approvals.now,
         )
         self.turns = Turns(
             runs=self.runs,

@@ -14,7 +14,7 @@ import msgspec
 from midflight.apps.approve import doors, drawing, html
 from midflight.apps.approve.visit import Reply, Visit, go
 from midflight.apps.server.cookies import OwnCookie
-from midflight.domain.approval import ApprovalState
+from midflight.domain.approval import ApprovalState, people, register_of
 from midflight.domain.errors import Malformed, MidflightError, Unauthenticated
 from midflight.services.approval_desk import ApprovalDesk, ApprovalStatus
 from midflight.services.approver_factors import Factors
@@ -154,7 +154,7 @@ class Answering:
         if any(answer.author == person.name for answer in found.answers):
             return "<p>You have answered. Others still have to.</p>"
         if self._sessions.is_fresh(person):
-            return drawing.answer_form(found, person, proof="", passkey="")
+            return drawing.answer_form(found, person, proof=_alone(found, person), passkey="")
         account = await self._store.get_approver(person.name) if person.account else None
         if account is None or not person.proof.startswith(("passkey:", "totp:")):
             return (
@@ -176,6 +176,18 @@ class Answering:
         if account.totp is not None:
             proof += doors.code_field(required=not passkey)
         return drawing.answer_form(found, person, proof=proof, passkey=passkey)
+
+
+def _alone(found: ApprovalStatus, person: SignedIn) -> str:
+    """What somebody whom no operator has mapped has to know, where others must agree, too."""
+    register = register_of(person.name)
+    if not register or len(people(found.approvers)) < 2:
+        return ""
+    return (
+        f'<p class="warn">You are known by {html.plain(register)} alone, so your yes counts only '
+        "beside those of others whom nobody but it knows. An operator can say who you are here: "
+        "[approvals.login] people.</p>"
+    )
 
 
 def _use(approval: str, digest: str, person: SignedIn) -> str:

@@ -32,7 +32,8 @@ from midflight.services.approver_sessions import SignedIn
 MAX_LISTED = 100
 MAX_CUT = 700
 """Of a value that was cut already, and of the words that say so."""
-MAX_WHOLE = 20_000
+MAX_WHOLE = 1_000_000
+"""Characters of long values that one page holds whole; what is beyond is said to be elsewhere."""
 MAX_ROWS = 2_000
 REMEMBER = {"0": "no", "86400": "for a day", "2592000": "for 30 days", "31536000": "for a year"}
 """For how many seconds the owner's list may keep the counterparties of a yes, as the form asks."""
@@ -136,6 +137,7 @@ def answer_form(status: ApprovalStatus, person: SignedIn, *, proof: str, passkey
         '<label for="reason">Why (optional; it is kept in the ledger for good)</label>'
         f'<textarea id="reason" name="reason" rows="2" maxlength="{MAX_REASON}"></textarea>'
         f'{remember}{proof}<p role="status"></p>'
+        f"<p>You answer as <strong>{plain(person.name)}</strong>.</p>"
         '<button name="decision" value="yes">Yes, once</button>'
         '<button name="decision" value="no">No</button></form>'
     )
@@ -149,7 +151,7 @@ def _facts(status: ApprovalStatus, found: dict[str, Any], now: float) -> Sequenc
     return (
         ("State", plain(f"{status.state.value}")),
         ("Time left", _left(status, now)),
-        ("Action", f"{plain(status.kind)} {said(f'{status.upstream}/{status.name}')}"),
+        ("Action", f"{plain(status.kind)} {_called(status)}"),
         ("It can", plain(f"{traits['effect']}, {traits['reach']} world{reviewed}")),
         ("Workload", f"{said(status.workload)}, owner {plain(status.owner)}"),
         ("Run", plain(status.run)),
@@ -158,6 +160,17 @@ def _facts(status: ApprovalStatus, found: dict[str, Any], now: float) -> Sequenc
         ("Digest", f"<code>{plain(status.digest)}</code>"),
         ("Code", f"<strong>{plain(binding_code(status.id, status.digest))}</strong>"),
     )
+
+
+def _called(status: ApprovalStatus) -> str:
+    """What is called, twice where a letter may look like another."""
+    text = f"{status.upstream}/{status.name}"
+    twice = "" if text.isascii() else f"<br>Beyond ASCII, look twice: {said(_in_ascii(text))}"
+    return said(text) + twice
+
+
+def _in_ascii(text: str) -> str:
+    return msgspec.json.encode(text).decode().encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _left(status: ApprovalStatus, now: float) -> str:
@@ -180,8 +193,9 @@ def _arguments(found: dict[str, Any]) -> str:
     for entry in found["facts"]["flow"]["arguments"]:
         known.setdefault(entry["path"], []).append(entry)
     values = sorted(leaves(found["arguments"]), key=lambda leaf: leaf[0] not in known)
-    rows = [_row(shown, value, known.get(path, ())) for path, shown, value in values]
-    rows += [_row(f"(parameter) {shown}", v, ()) for _, shown, v in leaves(found["params"])]
+    room = _Room(MAX_WHOLE)
+    rows = [_row(shown, value, known.get(path, ()), room) for path, shown, value in values]
+    rows += [_row(f"(parameter) {shown}", v, (), room) for _, shown, v in leaves(found["params"])]
     seen = {path for path, _, _ in values}
     unseen = [
         f"{path}: {origin(entry)}"
@@ -194,16 +208,20 @@ def _arguments(found: dict[str, Any]) -> str:
     rest, more = rows[MAX_LINES:MAX_ROWS], len(rows) - MAX_ROWS
     left = ""
     if rest:
-        left = f"<details><summary>{len(rest):,} more values</summary>{_table(rest)}</details>"
-    if more > 0:
-        left += (
-            f'<p class="warn" role="alert">{more:,} values are not shown here. Look at them with '
-            "<code>midflight approval show --json</code> before you agree.</p>"
+        keys = sum(path in known for path, _, _ in values[MAX_LINES:MAX_ROWS])
+        of_them = f", {keys:,} of them key arguments" if keys else ""
+        left = (
+            f"<details><summary>{len(rest):,} more values{of_them}</summary>"
+            f"{_table(rest)}</details>"
         )
+    if more > 0:
+        left += _elsewhere(f"{more:,} values are")
+    if room.cut:
+        left += _elsewhere(f"Parts of {room.cut:,} values are")
     return (
         _table(rows[:MAX_LINES])
         + left
-        + _list("Where else it came from", [said(text) for text in unseen[:MAX_LINES]])
+        + _list("Where else it came from", _bounded([said(text) for text in unseen]))
     )
 
 
@@ -215,27 +233,56 @@ def _table(rows: Sequence[str]) -> str:
     )
 
 
-def _row(shown: str, value: Any, entries: Iterable[dict[str, Any]]) -> str:
+def _elsewhere(what: str) -> str:
+    return (
+        f'<p class="warn" role="alert">{what} not shown here. Look at them with '
+        "<code>midflight approval show --json</code> before you agree.</p>"
+    )
+
+
+def _bounded(lines: Sequence[str]) -> Sequence[str]:
+    """The first of many, and how many there are besides."""
+    over = len(lines) - MAX_LINES
+    return [*lines[:MAX_LINES], *([f"and {over:,} more"] if over > 0 else [])]
+
+
+class _Room:
+    """How much of long values a page still holds whole, and how many it could not. Mutable."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.cut = 0
+
+    def take(self, wanted: int) -> int:
+        """How many of so many characters have room."""
+        given = min(wanted, self.left)
+        self.left -= given
+        self.cut += given < wanted
+        return given
+
+
+def _row(shown: str, value: Any, entries: Iterable[dict[str, Any]], room: _Room) -> str:
     origins = [said(origin(entry)) for entry in entries]
     if (
         isinstance(value, str)
         and not value.isascii()
         and any(entry["role"] in KEY_ROLES for entry in entries)
     ):
-        ascii_only = msgspec.json.encode(value).decode().encode("ascii", "backslashreplace")
-        origins.append(f"Beyond ASCII, look twice: {said(ascii_only.decode('ascii'))}")
+        origins.append(f"Beyond ASCII, look twice: {said(_in_ascii(value))}")
     where = "<br>".join(origins) or "not looked at: no key argument"
-    return f"<tr><td>{said(shown)}</td><td>{_value(value)}</td><td>{where}</td></tr>"
+    return f"<tr><td>{said(shown)}</td><td>{_value(value, room)}</td><td>{where}</td></tr>"
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, room: _Room) -> str:
     """A value on one line, cut where it is long; all of it is there to be opened."""
     drawn = said(quoted(value), limit=MAX_CUT)
     text = msgspec.json.encode(value).decode()
     if len(text) <= HEAD + TAIL:
         return drawn
-    whole = said(text, limit=MAX_WHOLE)
-    return f"{drawn}<details><summary>All {len(text):,} characters</summary>{whole}</details>"
+    given = room.take(len(text))
+    much = f"All {len(text):,}" if given == len(text) else f"{given:,} of {len(text):,}"
+    whole = said(text, limit=given)
+    return f"{drawn}<details><summary>{much} characters</summary>{whole}</details>"
 
 
 def _reason(reason: dict[str, Any]) -> str:
@@ -260,12 +307,12 @@ def _on_yes(status: ApprovalStatus) -> Sequence[str]:
     others = [name for name in status.missing if name != NOT_OWNER]
     if len(others) > 1:
         lines.append(plain(f"Each of {', '.join(others)} has to agree, by a person of its own."))
-    lines += [
+    vouched = [
         f"Vouched for in this run: {plain(value.role.value)} "
         f"{said(quoted(value.value), limit=MAX_CUT)}"
-        for value in status.endorses[:MAX_LINES]
+        for value in status.endorses
     ]
-    return lines
+    return [*lines, *_bounded(vouched)]
 
 
 def _list(title: str, lines: Sequence[str]) -> str:

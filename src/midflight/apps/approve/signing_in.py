@@ -12,7 +12,7 @@ from midflight.apps.approve import doors, html
 from midflight.apps.approve.visit import HOME, Reply, Visit, go, way_back
 from midflight.apps.server.cookies import OwnCookie
 from midflight.domain.errors import Forbidden, MidflightError, Unauthenticated
-from midflight.services.approver_factors import Factors
+from midflight.services.approver_factors import KNOWN_S, Factors
 from midflight.services.approver_people import OutsideApprovers
 from midflight.services.approver_sessions import ApproverSessions, SignedIn
 from midflight.services.authorization_people import People
@@ -42,6 +42,7 @@ class SigningIn:
         self._passkeys = passkeys
         self.session = OwnCookie("midflight-approver", secure=secure)
         self._browser = OwnCookie("midflight-approving", secure=secure)
+        self._known = OwnCookie("midflight-known", secure=secure)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -71,10 +72,15 @@ class SigningIn:
         if form.get("response"):
             proved = await self._factors.by_passkey(form["response"], ticket=form.get("ticket", ""))
         else:
-            proved = await self._factors.by_code(form.get("account", ""), form.get("code", ""))
+            proved = await self._factors.by_code(
+                form.get("account", ""),
+                form.get("code", ""),
+                known=visit.cookies.get(self._known.name, ""),
+            )
         self._drop(visit)
         cookie = self._sessions.begin(proved.approver, proved.proof)
-        return go(way_back(visit), self.session.put(cookie))
+        known = self._known.put(self._factors.known_browser(proved.approver), seconds=KNOWN_S)
+        return go(way_back(visit), self.session.put(cookie), known)
 
     async def failed(self, visit: Visit, error: MidflightError) -> Reply:
         """The door again, with what went wrong."""

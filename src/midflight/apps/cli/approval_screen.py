@@ -9,7 +9,7 @@ request says never starts a line.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from midflight.apps.cli.output import visible
@@ -54,7 +54,7 @@ def screen(found: dict[str, Any]) -> list[str]:
     return [
         *_head(found, facts),
         "",
-        "arguments",
+        f"arguments{_are_cut(found)}",
         *_arguments(found, flow),
         "",
         "a person is asked by",
@@ -117,11 +117,19 @@ def _arguments(found: dict[str, Any], flow: dict[str, Any]) -> Iterator[str]:
             yield f"      {origin(entry)}"
             if entry["role"] in KEY_ROLES and isinstance(value, str) and not value.isascii():
                 yield f"      beyond ASCII, look twice: {_cut(json.dumps(value), HEAD, TAIL)}"
-    if len(values) > MAX_LINES:
-        yield f"  ({len(values) - MAX_LINES:,} more values; --json prints all)"
-    for path in known:
+    yield from _cut_out(values, known)
+    for path, entries in known.items():
         if path not in seen:
-            yield from (f"  {name(path)}: {origin(entry)}" for entry in known[path][:MAX_LINES])
+            yield from (f"  {name(path)}: {origin(entry)}" for entry in entries[:MAX_LINES])
+            yield from _more(entries)
+
+
+def _cut_out(values: Sequence[tuple[str, str, Any]], known: Container[str]) -> Iterator[str]:
+    """What of them is not on the screen."""
+    if len(values) > MAX_LINES:
+        keys = sum(path in known for path, _, _ in values[MAX_LINES:])
+        of_them = f", {keys:,} of them key arguments" if keys else ""
+        yield f"  ({len(values) - MAX_LINES:,} more values{of_them}; --json prints all)"
 
 
 def leaves(value: Any, path: str = "", shown: str = "") -> Iterator[tuple[str, str, Any]]:
@@ -131,7 +139,8 @@ def leaves(value: Any, path: str = "", shown: str = "") -> Iterator[tuple[str, s
             for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]
                 key_text = str(key)  # pyright: ignore[reportUnknownArgumentType]
                 is_plain = key_text.isascii() and key_text.isidentifier()
-                told = key_text if is_plain else visible(json.dumps(key_text, ensure_ascii=False))
+                # In ASCII: a name with a foreign letter must not look like another one.
+                told = key_text if is_plain else json.dumps(key_text)
                 dot = "." if path else ""
                 yield from leaves(
                     inner, f"{path}{dot}{key_text}", f"{shown}{dot}{_cut(told, MAX_NAME, 0)}"
@@ -187,11 +196,25 @@ def _on_yes(found: dict[str, Any]) -> list[str]:
     if values:
         lines.append("Vouched for in this run:")
         lines += [f"  {v['role']} {quoted(v['value'])}" for v in values[:MAX_LINES]]
+        lines += _more(values)
         lines.append(
             f"--remember 30d also puts recipients, accounts and addresses on the list of"
             f" {name(found['owner'])}."
         )
     return lines
+
+
+def _are_cut(found: dict[str, Any]) -> str:
+    """Whether any value is longer than its line, and where all of it is."""
+    values = (*leaves(found["arguments"]), *leaves(found["params"]))
+    is_cut = any(len(json.dumps(value, ensure_ascii=False)) > HEAD + TAIL for *_, value in values)
+    return ", cut where they are long (--json prints all)" if is_cut else ""
+
+
+def _more(values: Sequence[Any]) -> list[str]:
+    """How many there are beyond those that are shown."""
+    over = len(values) - MAX_LINES
+    return [f"  ({over:,} more; --json prints all)"] if over > 0 else []
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -36,6 +36,11 @@ _IGNORABLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | fro
     chr(point) for block in (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)) for point in block
 )
 
+# Mn and Me stand on the character before them: many of them cover the lines around it.
+_MARKS = frozenset({"Mn", "Me"})
+MAX_MARKS = 4
+"""Marks on one character; more are in no orthography."""
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -47,10 +52,14 @@ def visible(text: str, *, lines: bool = False) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        character if (lines and character == "\n") or _shows(character) else _escape(character)
-        for character in text
-    )
+    drawn: list[str] = []
+    marks = MAX_MARKS  # so that the first of a text never sits on what stands before it
+    for character in text:
+        is_mark = unicodedata.category(character) in _MARKS
+        marks = marks + 1 if is_mark else 0
+        is_shown = (lines and character == "\n") or (_shows(character) and marks <= MAX_MARKS)
+        drawn.append(character if is_shown else _escape(character))
+    return "".join(drawn)
 
 
 def print_json(value: Any) -> None:

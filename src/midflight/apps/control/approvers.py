@@ -1,4 +1,4 @@
-"""Operations on accounts of approvers. Leave to enrol is given over the control socket alone."""
+"""Operations on accounts of approvers. All that changes one takes the control socket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from midflight.apps.control.operation import Empty, Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
 from midflight.domain.approver import ApproverStatus
-from midflight.domain.errors import Forbidden
 from midflight.domain.value import Discreet
 
 
@@ -54,7 +53,6 @@ class ApproverVerbs:
 
     async def add_approver(self, given: NewApprover, operator: Operator) -> ApproverStatus:
         """Make one."""
-        _on_socket(operator)
         return await self._accounts.add(given.name, operator.author, groups=given.groups)
 
     async def list_approvers(self, given: Empty, operator: Operator) -> Sequence[ApproverStatus]:
@@ -64,19 +62,16 @@ class ApproverVerbs:
 
     async def change_approver(self, given: ChangedApprover, operator: Operator) -> ApproverStatus:
         """Change one."""
-        _on_socket(operator)
         return await self._accounts.change(
             given.name, operator.author, groups=given.groups, disabled=given.disabled
         )
 
     async def reset_approver(self, given: NamedApprover, operator: Operator) -> ApproverStatus:
         """Forget its factors."""
-        _on_socket(operator)
         return await self._accounts.reset(given.name, operator.author)
 
     async def enroll_approver(self, given: NamedApprover, operator: Operator) -> Enrolled:
         """Give leave to enrol."""
-        _on_socket(operator)
         made = await self._accounts.enroll(given.name, operator.author)
         return Enrolled(
             name=made.approver, code=made.code, url=self._url, expires_at=made.expires_at
@@ -100,6 +95,7 @@ class ApproverVerbs:
                 input=NewApprover,
                 answer=ApproverStatus,
                 act=self.add_approver,
+                socket_only=True,
             ),
             Operation(
                 method="POST",
@@ -108,6 +104,7 @@ class ApproverVerbs:
                 input=ChangedApprover,
                 answer=ApproverStatus,
                 act=self.change_approver,
+                socket_only=True,
             ),
             Operation(
                 method="POST",
@@ -116,6 +113,7 @@ class ApproverVerbs:
                 input=NamedApprover,
                 answer=ApproverStatus,
                 act=self.reset_approver,
+                socket_only=True,
             ),
             Operation(
                 method="POST",
@@ -124,15 +122,8 @@ class ApproverVerbs:
                 input=NamedApprover,
                 answer=Enrolled,
                 act=self.enroll_approver,
+                socket_only=True,
             ),
-        )
-
-
-def _on_socket(operator: Operator) -> None:
-    if not operator.on_socket:
-        raise Forbidden(
-            "Accounts of approvers are changed over the control socket only.",
-            hint="Run `midflight approver` on the machine of the plane.",
         )
 
 

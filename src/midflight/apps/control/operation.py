@@ -42,8 +42,8 @@ class Operation(Generic[InputT]):
         input: what is read, unknown fields refused.
         answer: type of the answer, for the OpenAPI document.
         act: does it, for an authenticated operator.
-        socket_only: refused over TCP, whatever the token: what it makes proves an identity, or
-            keeps something from being found, for longer than a token lives.
+        socket_only: refused over TCP, whatever the token: what it makes proves an identity for
+            longer than a token lives, or what it takes away was there to stop or to find somebody.
     """
 
     method: str

@@ -77,11 +77,11 @@ class MintedOperatorToken(Value):
 
 
 class _Held(Value):
-    """A token as it is held: its hash, for whom, until when."""
+    """A token as it is held: its hash, for whom, and where the monotonic clock ends it."""
 
     digest: bytes
     uid: int
-    expires_at: float
+    ends: float
 
 
 class Operators:
@@ -150,12 +150,12 @@ class Operators:
                 hint="Mint another one when it ends.",
             )
         token = TOKEN_PREFIX + self._clock.token(TOKEN_BYTES)
-        expires_at = self._clock.now() + ttl
+        ends, expires_at = self._clock.monotonic() + ttl, self._clock.now() + ttl
         self._forget_ended()
         mine = [held for held in self._tokens if held.uid == operator.uid]
         for oldest in mine[: max(0, len(mine) - MAX_TOKENS_EACH + 1)]:
             self._tokens.remove(oldest)
-        self._tokens.append(_Held(digest=_digest(token), uid=operator.uid, expires_at=expires_at))
+        self._tokens.append(_Held(digest=_digest(token), uid=operator.uid, ends=ends))
         return MintedOperatorToken(token=token, expires_at=int(expires_at))
 
     def from_token(self, token: str) -> Operator:
@@ -223,8 +223,8 @@ class Operators:
             )
 
     def _forget_ended(self) -> None:
-        now = self._clock.now()
-        self._tokens = [held for held in self._tokens if held.expires_at > now]
+        now = self._clock.monotonic()
+        self._tokens = [held for held in self._tokens if held.ends > now]
 
 
 def _digest(token: str) -> bytes:

@@ -103,6 +103,7 @@ class ResponseVerbs:
                 input=LiftedResponse,
                 answer=ResponseAnswer,
                 act=self.lift_response,
+                socket_only=True,
             ),
         )
 

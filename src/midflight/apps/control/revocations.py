@@ -119,6 +119,7 @@ class RevocationVerbs:
                 input=Lifting,
                 answer=Receipt,
                 act=self.lift,
+                socket_only=True,
             ),
             Operation(
                 method="GET",

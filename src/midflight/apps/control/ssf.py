@@ -184,6 +184,7 @@ class SharedSignalVerbs:
                 input=WantedStatus,
                 answer=KnownStream,
                 act=self.set_status,
+                socket_only=True,
             ),
             Operation(
                 method="GET",

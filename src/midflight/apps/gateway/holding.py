@@ -52,8 +52,10 @@ class Holding:
         approvals: ApprovalStore,
         pages: ApproverPages,
         clock: Clock,
+        now: Callable[[str, int], float],
     ) -> None:
-        """Shared by all endpoints."""
+        """Shared by all endpoints. `now` is the time for a question (`Approvals.time_of`)."""
+        self._now = now
         self._room = room
         self._approvals = approvals
         self._pages = pages
@@ -95,7 +97,7 @@ class Holding:
 
     def over(self, found: ApprovalRequest) -> Refused | None:
         """The refusal of what waits for a question that ended without a yes that is left."""
-        now = int(self._clock.now())
+        now = int(self._now(found.id, found.expires_at))
         if found.is_live(now) or found.state is ApprovalState.REFUSED:
             return None
         nobody = f"Nobody approved it by {when(found.expires_at, now=now)}, which is a no."
@@ -115,7 +117,7 @@ class Holding:
         challenge = challenge_of(refused)
         if challenge.approval in self._parked:
             return
-        left = max(0.0, challenge.expires_at - self._clock.now())
+        left = max(0.0, challenge.expires_at - self._time(challenge))
         try:
             wait = self._room.park(_waiter(refused, caller), for_s=left)
         except MidflightError:
@@ -140,12 +142,13 @@ class Holding:
             Interrupted: what waits was revoked, or its run has ended.
         """
         challenge = challenge_of(refused)
-        left = max(0.0, challenge.expires_at - self._clock.now())
+        left = max(0.0, challenge.expires_at - self._time(challenge))
         self.unpark(challenge.approval)
         wait = self._room.enter(_waiter(refused, call.caller), for_s=min(for_s, left))
         if wait is None:
             return None
         forget: Callable[[], None] | None = None
+        woken: Woken | None = None
         try:
             if shows_page:
                 forget = await self._pages.show(challenge, call)
@@ -155,14 +158,16 @@ class Holding:
                 found = await self._approvals.get_approval(challenge.approval)
                 if found is None:
                     return None
-                if found.state is not ApprovalState.PENDING or not found.is_live(self._clock.now()):
+                if found.state is not ApprovalState.PENDING or not found.is_live(
+                    self._now(found.id, found.expires_at)
+                ):
                     if forget is not None:
                         await self._pages.opened(challenge, call)
                     return found
+                if woken is Woken.OVER:
+                    return None
                 while (woken := await wait.next()) is Woken.BEAT:
                     await self._beat(challenge, call, wait)
-                if woken is Woken.OVER and challenge.expires_at > self._clock.now():
-                    return None
         finally:
             wait.close()
             if forget is not None:
@@ -180,9 +185,12 @@ class Holding:
         told = shapes.progress(call.token, remaining_s=left, message=message_of(challenge))
         await sink.notify(shapes.PROGRESS, told)
 
+    def _time(self, challenge: Challenge) -> float:
+        return self._now(challenge.approval, challenge.expires_at)
+
     def _as_of_now(self, refused: Refused) -> Refused:
         challenge = challenge_of(refused)
-        left = max(0, challenge.expires_at - int(self._clock.now()))
+        left = max(0, challenge.expires_at - int(self._time(challenge)))
         now = msgspec.structs.replace(challenge, expires_s=left)
         return msgspec.structs.replace(refused, decision=now)
 

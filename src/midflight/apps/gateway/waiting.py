@@ -20,6 +20,7 @@ from typing import Final
 
 from midflight.apps.gateway.approver_pages import ApproverPages
 from midflight.apps.gateway.holding import Holding
+from midflight.apps.gateway.sessions import Session
 from midflight.apps.gateway.waiting_call import (
     Call,
     Interim,
@@ -30,7 +31,8 @@ from midflight.apps.gateway.waiting_call import (
     message_of,
 )
 from midflight.domain.action import Action, ActionKind
-from midflight.domain.approval import ApprovalRequest
+from midflight.domain.approval import ApprovalRequest, ApprovalState
+from midflight.domain.decision import Challenge
 from midflight.domain.errors import NotFound
 from midflight.domain.held import Held, HeldForm
 from midflight.domain.identity import Caller
@@ -74,17 +76,20 @@ class Waits:
         public_url: str,
         hold_s: float,
         keep: Callable[[str], Awaitable[None]],
+        now: Callable[[str, int], float],
         forms: Collection[str] = FORMS,
     ) -> None:
         """`hold_s` bounds how long one request is held; `forms` are those that are used.
 
         `keep` makes durable what is known of a run, so that a question is still the same one when
-        it is asked again after a crash.
+        it is asked again after a crash. `now`: see `Holding`.
         """
         self.handles = handles
         self.approvals = approvals
-        self.pages = ApproverPages(public_url)
-        self.holding = Holding(room=room, approvals=approvals, pages=self.pages, clock=clock)
+        self.pages = ApproverPages(public_url, now=now)
+        self.holding = Holding(
+            room=room, approvals=approvals, pages=self.pages, clock=clock, now=now
+        )
         self._sealer = sealer
         self._keep = keep
         self._hold_s = hold_s
@@ -199,7 +204,7 @@ class Waits:
         way = refusal.Way(url=self.pages.url(challenge.approval), handle=handle)
         session = call.session
         if session is not None and self._shows_pages(call):
-            self.pages.tell_later(challenge, session)
+            await self._tell_later(challenge, session)
             if not call.streams:
                 error = shapes.required_error(
                     self.pages.legacy(challenge),
@@ -210,6 +215,13 @@ class Waits:
         if call.request.method == "tools/call":
             return Interim(result=refusal.as_result(challenge, refused.record, way))
         return Interim(error=refusal.as_error(challenge, refused.record, way))
+
+    async def _tell_later(self, challenge: Challenge, session: Session) -> None:
+        self.pages.tell_later(challenge, session)
+        # It may have been settled since it was looked at, and is not settled a second time.
+        found = await self.approvals.get_approval(challenge.approval)
+        if found is None or found.state is not ApprovalState.PENDING:
+            self.pages.settled(challenge.approval)
 
     async def keep(self, refused: Refused) -> None:
         """Have the question be the same one when it is asked again after a crash."""

@@ -120,8 +120,9 @@ class WaitingClients:
                 await self.sweep()
 
     async def sweep(self) -> None:
-        """Forget handles and results whose time is over."""
+        """Forget handles, results and pages whose time is over."""
         self._tasks.sweep()
+        self._waits.pages.sweep()
         try:
             await self._waits.handles.sweep()
         except MidflightError as error:

@@ -30,9 +30,10 @@ class OwnCookie:
         self.name = f"__Host-{name}" if secure else name
         self._attributes = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
 
-    def put(self, value: str) -> tuple[bytes, bytes]:
-        """The header that gives it to a browser, until that is closed."""
-        return b"set-cookie", f"{self.name}={value}{self._attributes}".encode("ascii")
+    def put(self, value: str, *, seconds: int | None = None) -> tuple[bytes, bytes]:
+        """The header that gives it to a browser, until that is closed or for some seconds."""
+        age = "" if seconds is None else f"; Max-Age={seconds}"
+        return b"set-cookie", f"{self.name}={value}{age}{self._attributes}".encode("ascii")
 
     def drop(self) -> tuple[bytes, bytes]:
         """The header that takes it away."""
