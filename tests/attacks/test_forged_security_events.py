@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from identity_kit import Key, b64, by_hand
 from outside_kit import RsaKey
-from set_kit import CAEP, REVOKED, Listening, claims_of, idp_key, listening, row, set_of
+from set_kit import CAEP, HERE, IDP, REVOKED, Listening, claims_of, idp_key, listening, row, set_of
 
 from gateways import AGENT, OPERATOR
 from midflight.domain.errors import Unauthenticated
@@ -149,6 +149,37 @@ async def test_a_set_that_is_replayed_after_the_revocation_was_lifted(here: List
     assert (await here.push(text)).status_code == 202
     assert here.revoked() == []
     assert len(await here.plane.parts.store.revocations()) == 2
+
+
+async def test_a_name_of_one_format_is_nobody_of_another(tmp_path: Path) -> None:
+    """Who may choose his `sub` there calls himself as another one's address is."""
+    names = {
+        "ann@example.org": "owner ann",
+        "sub bob@example.org": "owner bob",
+        "opaque cat": "owner cat",
+        "dan": "owner dan",
+    }
+    async with listening(tmp_path, row(tmp_path, names=names)) as here:
+
+        async def reached(**sub_id: str) -> list[str]:
+            assert (await here.push(set_of(claims_of(sub_id=sub_id)))).status_code == 202
+            found = [scope for scope, _, _ in here.revoked()]
+            for each in here.plane.interruption.listing():
+                await here.plane.interruption.lift(each.id, reason="next", author=OPERATOR)
+            return found
+
+        for name in ("ann@example.org", "email ann@example.org"):
+            assert await reached(format="iss_sub", iss=IDP, sub=name) == []
+            assert await reached(format="opaque", id=name) == []
+        assert await reached(format="email", email="bob@example.org") == []
+        assert await reached(format="opaque", id="sub bob@example.org") == []
+        assert await reached(format="iss_sub", iss=IDP, sub="cat") == []
+        assert await reached(format="email", email="ann@example.org") == ["owner ann"]
+        assert await reached(format="iss_sub", iss=IDP, sub="bob@example.org") == ["owner bob"]
+        assert await reached(format="iss_sub", iss=HERE, sub="bob@example.org") == []
+        assert await reached(format="opaque", id="cat") == ["owner cat"]
+        assert await reached(format="opaque", id="dan") == ["owner dan"]
+        assert await reached(format="iss_sub", iss=IDP, sub="dan") == ["owner dan"]
 
 
 async def test_every_refusal_is_recorded(here: Listening) -> None:

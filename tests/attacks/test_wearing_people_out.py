@@ -10,7 +10,7 @@ from hook_kit import hooked_plane
 
 from midflight.domain.notice import Contact, NoticeKind, Severity
 from midflight.services.approvals import MAX_PENDING
-from midflight.services.escalation_telling import Pace
+from midflight.services.escalation_pacing import Pace
 from midflight.services.ports.notify import Telling
 from midflight.testing import FakeClock
 
@@ -94,13 +94,13 @@ async def test_what_matters_most_comes_first_and_by_itself() -> None:
     assert [m.severity for m in opened] == [Severity.CRITICAL] + [Severity.WARNING] * 2
 
 
-async def test_a_digest_is_acknowledged_as_a_whole() -> None:
+async def test_a_digest_is_acknowledged_at_once_as_far_as_it_is_shown() -> None:
     plane = await told()
-    for number in range(20):
+    for number in range(12):
         await plane.file(number, "ann", group=f"g{number}")
     await plane.telling.tick()
     digest = plane.channels["chat"].opened[-1]
-    assert len(await plane.escalation.acknowledge_thread(digest.thread, author=OLIVIA)) == 18
+    assert len(await plane.escalation.acknowledge_thread(digest.thread, author=OLIVIA)) == 10
     await plane.telling.tick()
     endings = [m for m in plane.channels["chat"].told if m.telling is Telling.ACKNOWLEDGED]
     assert {m.thread for m in endings} == {digest.thread}

@@ -127,7 +127,7 @@ def test_no_yes_is_offered_for_what_was_not_wholly_shown(plane: HookedPlane) -> 
     plane.ask(
         plane.untrusted_run(), to="bob@x.org", token="ghp_abcdefghijklmnopqrstuvwxyz0123456789"
     )
-    plane.running.plane.escalating.telling._groups.clear()
+    plane.running.plane.escalating.telling._pacing._groups.clear()
     plane.tick()
     text = plane.posts("/chat")[-1].body.decode()
     assert "ghp_" not in text

@@ -13,7 +13,8 @@ from midflight.domain.identity import Author
 from midflight.domain.notice import Contact, Notice, NoticeKind
 from midflight.domain.records import Record
 from midflight.services.escalation import Escalation
-from midflight.services.escalation_telling import EscalationTelling, Pace
+from midflight.services.escalation_pacing import Pace
+from midflight.services.escalation_telling import EscalationTelling
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.notify import Channel, Item
 from midflight.services.ports.store import Store

@@ -31,7 +31,7 @@ from midflight.domain.notice import (
 )
 from midflight.domain.notice import Notice as NoticeValue
 from midflight.domain.plain import plain
-from midflight.services.escalation_telling import Pace
+from midflight.services.escalation_pacing import Pace
 from midflight.services.ports.notify import Message, NotDelivered
 from midflight.testing import FakeClock
 

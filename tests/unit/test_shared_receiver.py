@@ -27,7 +27,7 @@ ROW = Reachable(
     issuer=IDP,
     own_issuer=OURS,
     workloads=("spiffe://example.org/bots/*", "spiffe://example.org/agents/a"),
-    names={"ann@example.org": ANN, "dev": CRM},
+    names={"email ann@example.org": ANN, "opaque dev": CRM, "sub dev": CRM},
     tokens=True,
 )
 

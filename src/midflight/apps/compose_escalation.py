@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -38,8 +38,9 @@ from midflight.domain.notice import Contact, Notice, NoticeKind
 from midflight.services.break_glass import BreakGlassDesk, GlassRules
 from midflight.services.escalation import Escalation
 from midflight.services.escalation_items import Answering, EscalationItems
+from midflight.services.escalation_pacing import Pace
 from midflight.services.escalation_sources import EscalationSources
-from midflight.services.escalation_telling import EscalationTelling, Pace
+from midflight.services.escalation_telling import EscalationTelling
 from midflight.services.ports.notify import Channel
 from midflight.services.pressing import Pressing
 
@@ -164,16 +165,20 @@ class Escalating:
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+            await self.telling.close()
             with contextlib.suppress(MidflightError):  # what was not written is found again
                 await self.escalation.write()
                 await self.glass.sweep()
 
     async def tick(self) -> None:
         """Look what there is, and tell what is due."""
+        await self._look(self.telling.tick)
+
+    async def _look(self, tell: Callable[[], Awaitable[None]]) -> None:
         async with self._ticking:
             self.escalation.stirred.clear()
             await self.sources.look()
-            await self.telling.tick()
+            await tell()
 
     async def sweep(self) -> None:
         """Every few seconds: end what is over, forget what ended long ago."""
@@ -187,7 +192,8 @@ class Escalating:
                     await self.escalation.stirred.wait()
             await asyncio.sleep(SETTLE_S)
             try:
-                await self.tick()
+                # Begun and not waited for: what is found meanwhile is told meanwhile.
+                await self._look(self.telling.begin)
             except MidflightError as error:
                 log.warning("escalation_held_up", why=error.message)
             except Exception as error:  # noqa: BLE001 -- a bug in one tick must not end telling for good

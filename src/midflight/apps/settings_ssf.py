@@ -29,7 +29,7 @@ from midflight.apps.settings_sections import HttpUrl, Seconds, Section
 from midflight.domain.identity import spiffe_id
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.security_event import JUDGED_NAMES
-from midflight.domain.shared_receiver import DEFAULT_EFFECTS, MAY_NAME, Effect
+from midflight.domain.shared_receiver import DEFAULT_EFFECTS, MAY_NAME, Effect, named
 
 _NAME = re.compile(r"[a-z0-9-]{1,32}\Z")
 
@@ -79,7 +79,9 @@ class ReceiveSection(KeyedIssuer):
     max_age: Annotated[Seconds, Field(ge=60, le=2_592_000)] = 604_800
     # SPIFFE IDs of workloads it may speak of; `/*` at the end stands for all below.
     workloads: tuple[str, ...] = ()
-    # What its names stand for: "workload ID", "owner NAME" or "credential NAME".
+    # What its names stand for: "workload ID", "owner NAME" or "credential NAME". A name with
+    # an @ is an e-mail address, one without an opaque id or a `sub`, unless "email …", "opaque …"
+    # or "sub …" says which.
     names: dict[str, str] = {}
     # Whether it may name single tokens of ours (jwt_id).
     tokens: bool = False
@@ -106,6 +108,11 @@ class ReceiveSection(KeyedIssuer):
     def _check_names(cls, value: dict[str, str]) -> dict[str, str]:
         for text in value.values():
             _scope(text)
+        twice = [
+            name for name, count in Counter(n for k in value for n in named(k)).items() if count > 1
+        ]
+        if twice:
+            raise ValueError(f"says twice who {twice[0]!r} is")
         return value
 
     @field_validator("effects")
@@ -126,7 +133,7 @@ class ReceiveSection(KeyedIssuer):
 
     def scopes(self) -> dict[str, Scope]:
         """What its names stand for."""
-        return {name: _scope(text) for name, text in self.names.items()}
+        return {each: _scope(text) for name, text in self.names.items() for each in named(name)}
 
     def all_effects(self) -> dict[str, Effect]:
         """What follows, of every type that has an effect."""

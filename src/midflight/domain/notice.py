@@ -203,11 +203,13 @@ def facts_of(pairs: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 def begun(notice: Notice, message: str, thread: str) -> Notice:
     """It is about to be told in `message`. `Conflict` unless it is open.
 
-    One that is being told already keeps its message: it may have arrived.
+    One that is being told already keeps its message: it may have arrived. Without a `thread` it is
+    only counted there and not shown, so that whoever acknowledges the thread does not mean it.
     """
     if notice.state is not NoticeState.OPEN:
         raise Conflict(f"{notice.id} is {notice.state.value}, so nobody is told any more.")
-    threads = notice.threads if thread in notice.threads else (*notice.threads, thread)
+    is_new = thread and thread not in notice.threads
+    threads = (*notice.threads, thread) if is_new else notice.threads
     return _after(notice, sending=notice.sending or message, threads=threads[-MAX_TOLD:])
 
 

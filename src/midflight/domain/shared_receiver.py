@@ -60,6 +60,7 @@ DEFAULT_EFFECTS: Final[Mapping[str, Effect]] = {
     short(DEVICE_COMPLIANCE_CHANGE): Effect.FINDING,
     short(RISK_LEVEL_CHANGE): Effect.FINDING,
 }
+FORMATS: Final = ("email", "opaque", "sub")
 MAY_NAME: Final = frozenset({ScopeKind.WORKLOAD, ScopeKind.OWNER, ScopeKind.CREDENTIAL})
 """What a name of a transmitter may stand for."""
 
@@ -71,7 +72,9 @@ class Reachable(Value):
         issuer: the transmitter's own.
         own_issuer: ours, whose tokens and workloads others name.
         workloads: SPIFFE IDs, or the beginning of some (`spiffe://example.org/ci/*`).
-        names: what an e-mail address, an opaque id or a `sub` of the transmitter stands for.
+        names: what an e-mail address, an opaque id or a `sub` of the transmitter stands for, under
+            its format and a space (`email ann@example.org`, `opaque dev-7`, `sub 00u1`): who may
+            choose a name in one format must not be taken for somebody of another.
         tokens: whether single tokens of ours may be named (`jwt_id`).
     """
 
@@ -90,19 +93,34 @@ class Reachable(Value):
 
     def scope(self, subject: Simple) -> Scope | None:
         """What a simple subject stands for here, or None if that is nothing it may speak of."""
+        found: Scope | None = None
         match subject:
-            case Email(email=name) | Opaque(id=name):
-                return self.names.get(name)
+            case Email(email=name):
+                found = self.names.get(f"email {name}")
+            case Opaque(id=name):
+                found = self.names.get(f"opaque {name}")
             case IssSub(iss=iss, sub=name):
                 if iss in (self.issuer, self.own_issuer) and self.workload(name):
-                    return Scope(kind=ScopeKind.WORKLOAD, id=name)
-                return self.names.get(name) if iss == self.issuer else None
+                    found = Scope(kind=ScopeKind.WORKLOAD, id=name)
+                elif iss == self.issuer:
+                    found = self.names.get(f"sub {name}")
             case JwtId(iss=iss, jti=jti):
                 if self.tokens and iss == self.own_issuer:
-                    return Scope(kind=ScopeKind.TOKEN, id=jti)
-                return None
+                    found = Scope(kind=ScopeKind.TOKEN, id=jti)
             case OtherSubject():
-                return None
+                pass
+        return found
+
+
+def named(name: str) -> tuple[str, ...]:
+    """A name of settings under its format, or under those that it can be of if it says none.
+
+    With an `@` it is an e-mail address, without one an opaque id or a `sub`.
+    """
+    if name.partition(" ")[0] in FORMATS and " " in name:
+        return (name,)
+    formats = ("email",) if "@" in name else ("opaque", "sub")
+    return tuple(f"{each} {name}" for each in formats)
 
 
 # A tenant is never one: it would be everything.
@@ -184,9 +202,11 @@ def revokes(event: SecurityEvent) -> bool:
 
 __all__ = [
     "DEFAULT_EFFECTS",
+    "FORMATS",
     "MAY_NAME",
     "Effect",
     "Reachable",
+    "named",
     "revokes",
     "scopes_of",
     "session_of",

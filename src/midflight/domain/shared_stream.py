@@ -54,6 +54,7 @@ class Stream(Discreet):
         removed: subjects that the receiver leaves out.
         created_at: Unix seconds.
         dropped: events that had no room since it was last said.
+        held: an operator has stopped it, and only an operator lets it go on.
     """
 
     shown = ("id", "client", "method", "status")
@@ -72,6 +73,7 @@ class Stream(Discreet):
     through: int = 0
     removed: tuple[Subject, ...] = ()
     dropped: int = 0
+    held: bool = False
 
     @property
     def delivered(self) -> tuple[str, ...]:

@@ -10,15 +10,24 @@ Above: the control API, webhooks that come in. `escalation_telling.py` tells peo
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+import structlog
 
-from midflight.domain.errors import Forbidden, LedgerUnavailable, NotFound, Unavailable
+from midflight.domain.errors import (
+    Conflict,
+    Forbidden,
+    LedgerUnavailable,
+    NotFound,
+    StoreUnavailable,
+    Unavailable,
+)
 from midflight.domain.identity import Author, Workload
 from midflight.domain.notice import (
     MAX_CHAIN,
+    MAX_FACTS,
     Contact,
     Notice,
     NoticeKind,
@@ -38,8 +47,12 @@ MAX_QUEUE = 10_000
 """What may wait to be written down."""
 KEPT_S = 30 * 86_400
 """How long what has ended can be looked up."""
+MAX_ALIKE = 50
+"""Open notices of one kind about one workload; further ones are in the ledger alone."""
 _TRIES = 8
 """How often a change is made again when another one came first."""
+
+log = structlog.get_logger(__name__)
 
 
 class Wanted(Value):
@@ -79,6 +92,8 @@ class Escalation:
         self._queue: deque[Wanted | Ended] = deque()
         self._writing = asyncio.Lock()
         self._changed: list[Callable[[Notice], None]] = []
+        # Open notices by what they are alike in; None until that is counted (again).
+        self._crowds: Counter[tuple[str, ...]] | None = None
         self.stirred = asyncio.Event()
         """Set whenever there may be something to tell."""
 
@@ -118,14 +133,31 @@ class Escalation:
         async with self._writing:
             while self._queue:
                 first = self._queue[0]
-                if isinstance(first, Wanted):
-                    await self.file(first.notice, first.first)
-                else:
-                    await self._end(first.subject, first.why)
+                try:
+                    if isinstance(first, Wanted):
+                        await self.file(first.notice, first.first)
+                    else:
+                        await self._end(first.subject, first.why)
+                except StoreUnavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001 -- what can never be written must not hold up the rest
+                    self._telemetry.count("notices_dropped")
+                    log.warning("notice_dropped", why=type(error).__name__)
                 self._queue.popleft()
 
     async def file(self, notice: Notice, first: Sequence[str]) -> bool:
-        """Keep a notice, with the contacts it goes to. False if its subject has one already."""
+        """Keep a notice, with the contacts it goes to. False if it is not kept.
+
+        That is if its subject has one already, or so many like it are open: who makes noise is
+        known by then, and what is not kept is in the ledger.
+        """
+        alike = await self._alike(notice)
+        if alike >= MAX_ALIKE:
+            self._telemetry.count("notices_folded")
+            return False
+        if alike == MAX_ALIKE - 1:
+            facts = (*notice.facts[: MAX_FACTS - 1], _LAST)
+            notice = msgspec.structs.replace(notice, facts=facts)
         now = int(self._clock.now())
         chain = chain_of(first, contacts=self._contacts, default=self._default)
         known = len([name for name in dict.fromkeys(first) if name in chain])
@@ -140,6 +172,8 @@ class Escalation:
         )
         if not await self._store.add_notice(filed):
             return False
+        if self._crowds is not None and notice.kind not in _NEVER_FOLDED:
+            self._crowds[_crowd(notice)] += 1
         if not chain:
             self._telemetry.count("notices_without_contact")
         self._telemetry.count("notices")
@@ -224,6 +258,14 @@ class Escalation:
         self._queue.append(entry)
         self.stirred.set()
 
+    async def _alike(self, notice: Notice) -> int:
+        """How many are open that are like it; of what is never folded, none."""
+        if notice.kind in _NEVER_FOLDED:
+            return 0
+        if self._crowds is None:
+            self._crowds = Counter(map(_crowd, await self.open_notices()))
+        return self._crowds[_crowd(notice)]
+
     async def _check_not_own(self, notice: Notice, author: Author) -> None:
         for entry in await self._store.list_break_glass(settled=False):
             if entry.id == notice.subject and author.name == entry.author:
@@ -269,8 +311,22 @@ class Escalation:
             return  # the ledger counts what it could not take; the notice itself names the author
 
     def _tell_listeners(self, notice: Notice) -> None:
+        if notice.kind not in _NEVER_FOLDED:
+            self._crowds = None
         for listener in self._changed:
             listener(notice)
 
 
-__all__ = ["KEPT_S", "MAX_QUEUE", "Ended", "Escalation", "Wanted"]
+_NEVER_FOLDED = frozenset({NoticeKind.APPROVAL, NoticeKind.BREAK_GLASS})
+_LAST = (
+    "more",
+    "further ones like it are in the ledger alone, until some are acknowledged or over",
+)
+
+
+def _crowd(notice: Notice) -> tuple[str, ...]:
+    """What many notices of one noisy workload have in common."""
+    return notice.kind, notice.workload, notice.owner, notice.severity, notice.title
+
+
+__all__ = ["KEPT_S", "MAX_ALIKE", "MAX_QUEUE", "Ended", "Escalation", "Wanted"]

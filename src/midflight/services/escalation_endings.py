@@ -7,8 +7,9 @@ Above: `escalation_telling.py`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import msgspec
 import structlog
 
 from midflight.domain.notice import Notice, NoticeState
@@ -27,9 +28,12 @@ log = structlog.get_logger(__name__)
 
 
 class _Ending(Value):
+    """What may have to be told; `done` are (thread, telling, channel) that have heard."""
+
     notice: Notice
     tries: int = 0
     after: float = 0.0
+    done: frozenset[tuple[str, Telling, str]] = frozenset()
 
 
 class EscalationEndings:
@@ -53,8 +57,7 @@ class EscalationEndings:
 
     def add(self, notice: Notice) -> None:
         """A notice was acknowledged, or has ended."""
-        if len(self._waiting) < MAX_WAITING:
-            self._waiting.append(_Ending(notice=notice))
+        self._wait(_Ending(notice=notice))
 
     async def start(self) -> None:
         """Take up what ended lately."""
@@ -76,39 +79,79 @@ class EscalationEndings:
         unanswered = {
             thread for each in waiting if each.state is NoticeState.OPEN for thread in each.threads
         }
+        heard: set[tuple[str, Telling, str]] = set()
+        down: set[str] = set()
         for ending in due:
             is_over = ending.notice.state is NoticeState.RESOLVED
+            wanted: list[tuple[str, Telling]] = []
             for thread in ending.notice.threads:
                 if thread not in unended and is_over:
-                    await self._tell(ending, thread, Telling.RESOLVED)
+                    wanted.append((thread, Telling.RESOLVED))
                 elif thread not in unanswered:
-                    await self._tell(ending, thread, Telling.ACKNOWLEDGED)
+                    wanted.append((thread, Telling.ACKNOWLEDGED))
+            await self._tell(ending, wanted, heard=heard, down=down)
 
-    async def _tell(self, ending: _Ending, thread: str, telling: Telling) -> None:
-        notice = ending.notice
-        for name in dict.fromkeys(name for each in notice.told for name in each.channels):
-            channel = self._channels.get(name)
-            if channel is None or not channel.tracks:
-                continue
-            message = Message(
-                id=f"{notice.id}.{telling.value}",
-                thread=thread,
-                telling=telling,
-                contact=notice.by,
-                title=notice.title,
-                severity=notice.severity,
-                at=int(self._clock.now()),
+    # Inside
+
+    async def _tell(
+        self,
+        ending: _Ending,
+        wanted: Sequence[tuple[str, Telling]],
+        *,
+        heard: set[tuple[str, Telling, str]],
+        down: set[str],
+    ) -> None:
+        """Tell each of the channels once; all that failed is tried again as one.
+
+        `heard` is what was told in this round, and `down` which channels failed in it: one that
+        hangs must not be waited for again and again.
+        """
+        failed, done = False, set(ending.done)
+        for thread, telling in wanted:
+            for name in self._tracking(ending.notice):
+                said = (thread, telling, name)
+                if said in done or said in heard:
+                    done.add(said)
+                elif name not in down and await self._told(ending.notice, thread, telling, name):
+                    heard.add(said)
+                    done.add(said)
+                else:
+                    down.add(name)
+                    failed = True
+        if failed and ending.tries + 1 < MAX_TRIES:
+            after = self._clock.monotonic() + WAIT_S * 2**ending.tries
+            again = msgspec.structs.replace(
+                ending, tries=ending.tries + 1, after=after, done=frozenset(done)
             )
-            try:
-                await self._reach(channel, message)
-            except NotDelivered as error:
-                log.warning("end_not_told", channel=name, why=error.message)
-                if not error.is_final and ending.tries + 1 < MAX_TRIES:
-                    after = self._clock.monotonic() + WAIT_S * 2**ending.tries
-                    self._waiting.append(
-                        _Ending(notice=notice, tries=ending.tries + 1, after=after)
-                    )
-                    return
+            self._wait(again)
+
+    async def _told(self, notice: Notice, thread: str, telling: Telling, name: str) -> bool:
+        """Whether that is settled: it was taken, or never will be."""
+        message = Message(
+            id=f"{notice.id}.{telling.value}",
+            thread=thread,
+            telling=telling,
+            contact=notice.by,
+            title=notice.title,
+            severity=notice.severity,
+            at=int(self._clock.now()),
+        )
+        try:
+            await self._reach(self._channels[name], message)
+        except NotDelivered as error:
+            log.warning("end_not_told", channel=name, why=error.message)
+            return error.is_final
+        return True
+
+    def _tracking(self, notice: Notice) -> Sequence[str]:
+        names = dict.fromkeys(name for each in notice.told for name in each.channels)
+        return [name for name in names if name in self._channels and self._channels[name].tracks]
+
+    def _wait(self, ending: _Ending) -> None:
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append(ending)
+        else:
+            log.warning("end_not_told", notice=ending.notice.id, why="too many wait")
 
 
 __all__ = ["LATELY_S", "EscalationEndings"]

@@ -1,9 +1,8 @@
 """Telling people: one contact after another, together what belongs together, and not too often.
 
 A notice that is due is written down as being told, then told, then written down as told: a process
-that dies in between tells the same message again under the same id. One contact gets one message
-for all that waits of one group, at most one a minute of each group, and so many messages a minute
-altogether; what is more comes as one digest. Nothing is told once somebody has acknowledged it.
+that dies in between tells the same message again under the same id. What comes together, and how
+often, is in `escalation_pacing.py`. Nothing is told once somebody has acknowledged it.
 
 Above: `escalation.py`, which keeps notices. Below: channels (`ports/notify.py`).
 """
@@ -11,9 +10,8 @@ Above: `escalation.py`, which keeps notices. Below: channels (`ports/notify.py`)
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -29,23 +27,21 @@ from midflight.domain.notice import (
     told,
 )
 from midflight.domain.records import Notified
-from midflight.domain.value import Value
 from midflight.services.escalation import Escalation
 from midflight.services.escalation_endings import EscalationEndings
-from midflight.services.escalation_words import MAX_ITEMS, loudest_first, message_of, rank
+from midflight.services.escalation_pacing import Batch, Pace, Pacing
+from midflight.services.escalation_words import MAX_ITEMS, loudest_first, message_of
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.notify import Channel, Item, Message, NotDelivered
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.telemetry import Telemetry
 
-AT_ONCE = 8
-"""Contacts that are told at the same time."""
-MAX_BATCH = 500
-"""Notices of one message."""
 BACKOFF_S = (5, 20, 60, 300, 900)
 TELL_S = 30.0
 """For one message on one channel, whatever that does."""
 MAX_AFTER_S = 900
+_ENDINGS = ""
+"""What tells ends is called among the contacts that are being told."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,32 +49,12 @@ ItemOf: TypeAlias = Callable[[Notice, str], Awaitable[Item]]
 """(notice, channel) → what stands in a message about it"""
 
 
-class Pace(Value):
-    """How often one contact is told.
-
-    Attributes:
-        per_minute: messages of all kinds.
-        group_s: seconds between two of the same group.
-        repeat_s: until the last of all contacts, who has not answered, is told again.
-    """
-
-    per_minute: int = 6
-    group_s: int = 60
-    repeat_s: int = 86_400
-
-
-class _Batch(Value):
-    """Notices that go to one contact in one message."""
-
-    contact: str
-    message: str
-    thread: str
-    notices: tuple[Notice, ...]
-    is_digest: bool = False
-
-
 class EscalationTelling:
-    """See the module. One event loop; `tick` is called by one task only."""
+    """See the module. One event loop; `begin` is called by one task at a time.
+
+    Each contact is told by a task of its own, one message after the other: a channel that hangs
+    holds up those who are reached by it and nobody else.
+    """
 
     def __init__(
         self,
@@ -101,9 +77,8 @@ class EscalationTelling:
         self._telemetry = telemetry
         self._item = item
         self._pace = pace or Pace()
-        # When each contact was told, and of which group, in monotonic seconds of this process.
-        self._sent: dict[str, list[float]] = {}
-        self._groups: dict[tuple[str, str], float] = {}
+        self._pacing = Pacing(self._pace, clock)
+        self._busy: dict[str, asyncio.Task[None]] = {}
         self._endings = EscalationEndings(
             escalation, channels=channels, clock=clock, reach=self._reach
         )
@@ -113,10 +88,22 @@ class EscalationTelling:
         await self._endings.start()
 
     async def tick(self) -> None:
-        """Write down what was noticed, tell all that is due, and end what has ended.
+        """As `begin`, and wait until all of it is told.
 
         Raises:
-            StoreUnavailable: nothing more was told; the next tick goes on.
+            StoreUnavailable: the next tick goes on with what was not told.
+        """
+        await self.begin()
+        done = await asyncio.gather(*self._busy.values(), return_exceptions=True)
+        for outcome in done:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def begin(self) -> None:
+        """Write down what was noticed, and begin to tell what is due and to end what has ended.
+
+        Raises:
+            StoreUnavailable: nothing was begun.
         """
         await self._escalation.write()
         now = int(self._clock.now())
@@ -125,83 +112,61 @@ class EscalationTelling:
             for each in await self._escalation.open_notices()
             if each.state is NoticeState.OPEN and each.is_due(now)
         ]
-        batches = self._batches(due)
-        limit = asyncio.Semaphore(AT_ONCE)
+        free = [each for each in due if each.contact not in self._busy]
+        by_contact: dict[str, list[Batch]] = {}
+        for batch in self._pacing.batches(free):
+            by_contact.setdefault(batch.contact, []).append(batch)
+        for contact, batches in by_contact.items():
+            self._aside(contact, self._tell_all(batches))
+        if _ENDINGS not in self._busy:
+            self._aside(_ENDINGS, self._endings.tick())
 
-        async def tell(batch: _Batch) -> None:
-            async with limit:
-                await self._tell(batch)
+    async def close(self) -> None:
+        """Stop in the middle. What was begun is told by the next process under the same id."""
+        tasks = list(self._busy.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-        done = await asyncio.gather(*(tell(each) for each in batches), return_exceptions=True)
-        await self._endings.tick()
-        for outcome in done:
-            if isinstance(outcome, BaseException):
-                raise outcome
+    def _aside(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self._busy[name] = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(lambda done: self._over(name, done))
 
-    # Whom, with what, now or later
-
-    def _batches(self, due: Sequence[Notice]) -> list[_Batch]:
-        """What is told in this tick. What has to wait for its pace is simply not in it."""
-        mono = self._clock.monotonic()
-        found: list[_Batch] = []
-        fresh: dict[str, dict[str, list[Notice]]] = {}
-        again: dict[tuple[str, str], list[Notice]] = {}
-        for notice in due:
-            if notice.sending:
-                again.setdefault((notice.contact, notice.sending), []).append(notice)
-            else:
-                groups = fresh.setdefault(notice.contact, {})
-                groups.setdefault(notice.group or notice.id, []).append(notice)
-        # What may have been sent before goes again whole, under its id; receivers drop it.
-        found += [
-            _Batch(contact=who, message=message, thread=_thread(told), notices=tuple(told))
-            for (who, message), told in again.items()
-        ]
-        for contact, groups in fresh.items():
-            found += self._fresh(contact, groups, mono)
-        return found
-
-    def _fresh(
-        self, contact: str, groups: Mapping[str, Sequence[Notice]], mono: float
-    ) -> list[_Batch]:
-        sent = self._sent.setdefault(contact, [])
-        sent[:] = [at for at in sent if mono - at < 60]
-        ready = {
-            group: notices
-            for group, notices in groups.items()
-            if mono - self._groups.get((contact, group), float("-inf")) >= self._pace.group_s
-        }
-        room = self._pace.per_minute - len(sent)
-        if not ready or room <= 0:
-            return []
-        # The last message that there is room for takes all the rest with it.
-        names = sorted(ready, key=lambda group: rank(loudest_first(ready[group])[0]))
-        alone = names if len(names) <= room else names[: room - 1]
-        rest = names[len(alone) :]
-        found = [self._batch(contact, ready[name]) for name in alone]
-        if rest:
-            found.append(
-                self._batch(contact, [each for name in rest for each in ready[name]], digest=True)
-            )
-        sent.extend(mono for _ in found)
-        for group in ready:
-            self._groups[contact, group] = mono
-        if len(self._groups) > 10_000:  # a bound; forgetting only tells somebody earlier
-            self._groups = {k: at for k, at in self._groups.items() if mono - at < 60}
-        return found
-
-    def _batch(self, contact: str, notices: Sequence[Notice], *, digest: bool = False) -> _Batch:
-        kept = tuple(notices[:MAX_BATCH])
-        names = " ".join(f"{each.id}.{each.step}" for each in kept)
-        made = "msg_" + hashlib.sha256(f"{contact} {names}".encode()).hexdigest()[:32]
-        thread = made if digest else _thread(kept)
-        return _Batch(contact=contact, message=made, thread=thread, notices=kept, is_digest=digest)
+    def _over(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._busy[name]
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            if name != _ENDINGS:
+                self._escalation.stirred.set()  # what was found meanwhile is begun at once
+        else:
+            why = error.message if isinstance(error, MidflightError) else type(error).__name__
+            log.warning("escalation_held_up", contact=name, why=why)
 
     # Telling one
 
-    async def _tell(self, batch: _Batch) -> None:
+    async def _tell_all(self, batches: Sequence[Batch]) -> None:
+        problem: Exception | None = None
+        for batch in batches:
+            try:
+                await self._tell(batch)
+            except Exception as error:  # noqa: BLE001 -- what is wrong with one message must not silence the others
+                problem = error
+        if problem is not None:
+            raise problem
+
+    async def _tell(self, batch: Batch) -> None:
+        shown = batch.notices
+        if batch.is_digest:
+            # Of one group those that are not shown are more of the same; of a digest they are not.
+            shown = loudest_first(shown)[:MAX_ITEMS]
+        named = {each.id for each in shown}
         try:
-            notices = [begun(each, batch.message, batch.thread) for each in batch.notices]
+            notices = [
+                begun(each, batch.message, batch.thread if each.id in named else "")
+                for each in batch.notices
+            ]
         except Conflict:
             return
         contact = self._contact(batch.contact)
@@ -215,7 +180,7 @@ class EscalationTelling:
             self._record(notice, batch, taken, problem)
             await self._settle(notice, batch, taken, problem, now=now)
 
-    async def _message(self, channel: str, batch: _Batch, notices: Sequence[Notice]) -> Message:
+    async def _message(self, channel: str, batch: Batch, notices: Sequence[Notice]) -> Message:
         ordered = loudest_first(notices)
         return message_of(
             batch.message,
@@ -266,7 +231,7 @@ class EscalationTelling:
     async def _settle(
         self,
         notice: Notice,
-        batch: _Batch,
+        batch: Batch,
         taken: Sequence[str],
         problem: NotDelivered | None,
         *,
@@ -316,7 +281,7 @@ class EscalationTelling:
     def _record(
         self,
         notice: Notice,
-        batch: _Batch,
+        batch: Batch,
         taken: Sequence[str],
         problem: NotDelivered | None,
     ) -> None:
@@ -343,10 +308,4 @@ def _nowhere(contact: Contact) -> NotDelivered:
     return NotDelivered(f"{contact.name} has no channel.", is_final=True)
 
 
-def _thread(notices: Sequence[Notice]) -> str:
-    """What receivers call these: as the first of them was called before, or by its id."""
-    first = notices[0]
-    return first.threads[0] if first.threads else first.id
-
-
-__all__ = ["AT_ONCE", "BACKOFF_S", "EscalationTelling", "ItemOf", "Pace"]
+__all__ = ["BACKOFF_S", "EscalationTelling", "ItemOf", "Pace"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 
 from midflight.domain.notice import Notice, NoticeKind, Severity
 from midflight.services.ports.notify import Item, Message, Telling
@@ -26,8 +28,19 @@ def rank(notice: Notice) -> tuple[int, int]:
 
 
 def loudest_first(notices: Sequence[Notice]) -> Sequence[Notice]:
-    """In the order in which a message shows them."""
-    return sorted(notices, key=rank)
+    """In the order in which a message shows them.
+
+    What is critical comes first, then workloads in turn: one that makes much noise must not push
+    the questions of others out of sight.
+    """
+    turns: Counter[str] = Counter()
+    ordered: list[tuple[bool, int, int, Notice]] = []
+    for number, each in enumerate(sorted(notices, key=rank)):
+        whose = each.workload or each.owner
+        is_critical = each.severity is Severity.CRITICAL
+        ordered.append((not is_critical, 0 if is_critical else turns[whose], number, each))
+        turns[whose] += 1
+    return [each for *_, each in sorted(ordered, key=itemgetter(0, 1, 2))]
 
 
 def message_of(

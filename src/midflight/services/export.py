@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
-from midflight.domain.errors import LedgerUnavailable, MidflightError, NotFound, Unavailable
+from midflight.domain.errors import LedgerUnavailable, MidflightError, NotFound
 from midflight.domain.records import Facts, Intent, Observed, Outcome, Record
 from midflight.domain.value import Value
 from midflight.services.ledger_query import Recorded, recorded
@@ -148,7 +148,7 @@ class Exporter:
                     await self._send_page(page)
                     self._well()
                 await self._measure()
-            except (MidflightError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 -- a bug in one form must not end an export unsaid
                 return self._failed(error)
         return FIRST_WAIT_S
 
@@ -163,6 +163,13 @@ class Exporter:
             kept = await self._store.get_snapshot(self._snapshot)
             if kept is not None and kept.isdigit():
                 self._position = int(kept)
+                size = await self._ledger.size()
+                if self._position > size:
+                    # The ledger is an older one than this was kept of, such as from a backup: what
+                    # is appended to it now must not be taken for what was told.
+                    self._note("export.rewound", position=self._position, to=size)
+                    self._position = size
+                    await self._keep()
             else:
                 # Now, or from the first: written down before anything is sent, so that a crash
                 # leaves no gap between two ideas of now.
@@ -231,7 +238,7 @@ class Exporter:
         self._telemetry.count(f"export_{self.name}_failures")
         # Of an OSError the kind: its text can name what nobody outside should read.
         self._why = error.message if isinstance(error, MidflightError) else type(error).__name__
-        if self._failing_since is None and isinstance(error, Unavailable | OSError):
+        if self._failing_since is None:
             self._failing_since = self._clock.now()
             self._note("export.stuck", why=self._why)
         wait, self._wait_s = self._wait_s, min(self._wait_s * 2, LAST_WAIT_S)

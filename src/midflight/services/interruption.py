@@ -213,7 +213,13 @@ class Interruption:
     # Verbs
 
     async def revoke(
-        self, scope: Scope, *, reason: str, author: Author, until: float | None = None
+        self,
+        scope: Scope,
+        *,
+        reason: str,
+        author: Author,
+        until: float | None = None,
+        known_as: str = "",
     ) -> Receipt:
         """Revoke a scope: deny what is new, cut what is running, say what had left.
 
@@ -222,11 +228,21 @@ class Interruption:
             reason: why, in words; it is shown to the caller that is cut.
             author: who says so.
             until: Unix seconds when it ends by itself.
+            known_as: its id, for whoever may say the same again: one of this id that is there is
+                made durable, and no other is added; one that was lifted stays lifted.
         """
-        return await self.strike(scope, reason=reason, author=author, until=until)
+        return await self.strike(
+            scope, reason=reason, author=author, until=until, known_as=known_as
+        )
 
     def strike(
-        self, scope: Scope, *, reason: str, author: Author, until: float | None = None
+        self,
+        scope: Scope,
+        *,
+        reason: str,
+        author: Author,
+        until: float | None = None,
+        known_as: str = "",
     ) -> Coroutine[Any, Any, Receipt]:
         """As `revoke`, denied when this returns; what it returns makes it durable.
 
@@ -238,8 +254,9 @@ class Interruption:
         _check(scope)
         if not reason.strip():
             raise Conflict("A revocation needs a reason.", hint="Add --reason.")
-        revocation = Revocation(
-            id=f"rev_{self.clock.token()}",
+        held = self._in_force.held(scope, known_as) if known_as else None
+        revocation = held or Revocation(
+            id=known_as or f"rev_{self.clock.token()}",
             scope=scope,
             reason=reason.strip(),
             author=author.name,
@@ -303,6 +320,7 @@ class Interruption:
 
     async def _settle(self, struck: Struck) -> Receipt:
         durable, note = True, ""
+        on_record = not struck.is_new and self._log.is_on_record(struck.revocation)
         appending = self._aside(self._log.owe(struck.revocation))
         await asyncio.wait({appending}, timeout=self._patience_s)
         if not appending.done():
@@ -312,14 +330,16 @@ class Interruption:
                 raise error
             durable, note = False, _here_only(error.message)
         await struck.batch.done()
-        return await self._keep(struck, durable=durable, note=note)
+        return await self._keep(struck, durable=durable, note=note, on_record=on_record)
 
-    async def _keep(self, struck: Struck, *, durable: bool, note: str) -> Receipt:
-        """Record an entry and its impact, and say what came of it."""
+    async def _keep(
+        self, struck: Struck, *, durable: bool, note: str, on_record: bool = False
+    ) -> Receipt:
+        """Record an entry and its impact, unless they are, and say what came of it."""
         impact = struck.impact(self.clock.now())
         revocation, record = struck.revocation, ""
         try:
-            for each in (recorded(revocation), impact):
+            for each in () if on_record else (recorded(revocation), impact):
                 ticket = self._recorder.append(each)
                 await ticket.durable()
                 record = ticket.id

@@ -96,6 +96,19 @@ class KeySets:
             raise found.with_traceback(None)
         return found
 
+    def lacks(self, source: KeySource, *, kid: str, since: float) -> bool:
+        """Whether an issuer certainly has no such key: its set is of `since` (monotonic) or later.
+
+        For what is refused once and never comes again: a set that was fetched just before a key was
+        added does not know that key, and is not fetched again at once.
+        """
+        if source.fixed is not None:
+            return not holds(source.fixed, kid)
+        held = self._held.get(source)
+        if held is None or held.jwks is None:
+            return False
+        return not holds(held.jwks, kid) and held.fetched_at >= since
+
     def forget(self, issuer: str) -> None:
         """Fetch the set of an issuer again before its next token."""
         for source in [source for source in self._held if source.issuer == issuer]:
@@ -108,7 +121,7 @@ class KeySets:
         if held.jwks is None or since is None:
             return None
         if now - held.fetched_at < held.fresh_s:
-            return held.jwks if since < REFETCH_S or _holds(held.jwks, kid) else None
+            return held.jwks if since < REFETCH_S or holds(held.jwks, kid) else None
         return held.jwks if since < RETRY_S and self._believed(held, now) else None
 
     def _believed(self, held: _Held, now: float) -> bool:
@@ -156,7 +169,8 @@ class KeySets:
         return uri
 
 
-def _holds(jwks: JSONObject, kid: str) -> bool:
+def holds(jwks: JSONObject, kid: str) -> bool:
+    """Whether a set has a key of this id."""
     keys: list[Any] = jwks["keys"]
     return any(isinstance(key, dict) and cast("JSONObject", key).get("kid") == kid for key in keys)
 
@@ -178,4 +192,5 @@ __all__ = [
     "STALE_S",
     "KeySets",
     "KeySource",
+    "holds",
 ]

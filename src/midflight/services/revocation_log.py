@@ -68,6 +68,10 @@ class RevocationLog:
                 await self._read(apply, found, kept=b"0")
                 await self._keep_position()
 
+    def is_on_record(self, revocation: Revocation) -> bool:
+        """Whether nothing is left to be recorded of an entry that is in force here."""
+        return revocation.id not in self._unsettled
+
     async def owe(self, revocation: Revocation) -> None:
         """Append an entry that is in force here already, now or as soon as the store listens.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from midflight.domain.revocation import Revocation, ScopeKind
+from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.services.ports.clock import Clock
 
 _ROUNDING_S = 1e-3
@@ -56,6 +56,11 @@ class RevocationSet:
             return False
         entries[revocation.id] = _Entry(revocation, self._clock)
         return True
+
+    def held(self, scope: Scope, revocation_id: str) -> Revocation | None:
+        """The entry of this id that was put in and not lifted, or None."""
+        found = self._entries.get((scope.kind, scope.id), {}).get(revocation_id)
+        return None if found is None else found.revocation
 
     def covering(self, scopes: Iterable[tuple[ScopeKind, str]]) -> Revocation | None:
         """The revocation that covers any of the scopes now, or None. O(1) each."""

@@ -7,13 +7,15 @@ come to an end. Above: `ssf_receiving.py`. Below: the interruption, detection.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
 from midflight.domain.errors import StoreUnavailable
-from midflight.domain.finding import Finding
+from midflight.domain.finding import Finding, Strength
 from midflight.domain.identity import Author
 from midflight.domain.records import Changed
 from midflight.domain.revocation import Scope, ScopeKind
@@ -34,6 +36,8 @@ from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
 
 MAX_WORDS = 200
+MAX_FOUND = 10_000
+"""Findings that are remembered, so that an event that comes again is not found again."""
 TOKEN_S = 2 * 3_600
 """How long a token stays revoked that others named: longer than any of ours lives."""
 
@@ -58,12 +62,12 @@ class Effects:
         recorder: Recorder,
         clock: Clock,
     ) -> None:
-        """It keeps nothing."""
         self._interruption = interruption
         self._detection = detection
         self._store = store
         self._recorder = recorder
         self._clock = clock
+        self._found: dict[str, None] = {}
 
     async def of(
         self,
@@ -81,8 +85,8 @@ class Effects:
             name: of its transmitter.
             reachable: whom that may speak of.
             effect: what settings say of this type.
-            retried: whether it was begun before: then it is done again, since what is in force
-                here may not be durable.
+            retried: whether it was begun before: then what is in force by it is made durable, and
+                nothing is added.
 
         Raises:
             StoreUnavailable: it is in force here and not durable, so it must come again.
@@ -96,18 +100,7 @@ class Effects:
         if effect is Effect.REVOKE and revokes(event):
             return await self._revoke(event, scopes, name=name, retried=retried)
         for scope in scopes:
-            self._detection.found(
-                Finding(
-                    id=f"fnd_{self._clock.token()}",
-                    at=self._clock.now(),
-                    detector="ssf",
-                    strength=strength,
-                    workload=await self._workload(scope),
-                    owner=scope.id if scope.kind is ScopeKind.OWNER else "",
-                    run=scope.id if scope.kind is ScopeKind.RUN else "",
-                    seen=f"{short(event.kind)} of {scope}, says {name}{_because(event)}",
-                )
-            )
+            await self._find(event, scope, strength, name=name)
         return f"found: {', '.join(map(str, scopes))}"
 
     async def record(self, event: SecurityEvent, *, name: str, outcome: str) -> None:
@@ -152,13 +145,40 @@ class Effects:
             return "" if stored is None else stored.run.workload
         return scope.id if scope.kind is ScopeKind.WORKLOAD else ""
 
+    async def _find(
+        self, event: SecurityEvent, scope: Scope, strength: Strength, *, name: str
+    ) -> None:
+        own = _id("fnd", event, scope, name=name)
+        if own in self._found:
+            return  # it came again because it could not be written down; two findings add up
+        if len(self._found) >= MAX_FOUND:
+            del self._found[next(iter(self._found))]
+        self._found[own] = None
+        self._detection.found(
+            Finding(
+                id=own,
+                at=self._clock.now(),
+                detector="ssf",
+                strength=strength,
+                workload=await self._workload(scope),
+                owner=scope.id if scope.kind is ScopeKind.OWNER else "",
+                run=scope.id if scope.kind is ScopeKind.RUN else "",
+                seen=f"{short(event.kind)} of {scope}, says {name}{_because(event)}",
+            )
+        )
+
+    def _is_in_force(self, revocation: str) -> bool:
+        return any(each.id == revocation for each in self._interruption.listing())
+
     async def _revoke(
         self, event: SecurityEvent, scopes: Sequence[Scope], *, name: str, retried: bool
     ) -> str:
         done: list[str] = []
         for scope in scopes:
             known = self._interruption.covering([(scope.kind, scope.id)])
-            if known is not None and not retried:
+            own = _id("rev", event, scope, name=name)
+            # Begun before: what is in force by this very event may not be durable.
+            if known is not None and not (retried and self._is_in_force(own)):
                 done.append(f"{scope} was already")
                 continue
             receipt = await self._interruption.revoke(
@@ -166,6 +186,7 @@ class Effects:
                 reason=f"{short(event.kind)} from {name}{_because(event)}",
                 author=Author(name=f"ssf:{name}", proof=event.jti),
                 until=self._clock.now() + TOKEN_S if scope.kind is ScopeKind.TOKEN else None,
+                known_as=own,
             )
             if not receipt.durable:
                 raise StoreUnavailable(
@@ -174,6 +195,13 @@ class Effects:
                 )
             done.append(str(scope))
         return f"revoked: {', '.join(done)}"
+
+
+def _id(prefix: str, event: SecurityEvent, scope: Scope, *, name: str) -> str:
+    """What this event makes of this scope is called; the same however often it comes."""
+    said = "\0".join((name, event.issuer, event.jti, scope.kind.value, scope.id))
+    digest = hashlib.sha256(said.encode()).digest()
+    return f"{prefix}_{base64.b32encode(digest).decode().lower()[:26]}"
 
 
 def _because(event: SecurityEvent) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from midflight.domain.errors import MidflightError, NotFound
+from midflight.domain.errors import MidflightError, NotFound, Unavailable
 from midflight.domain.security_event import (
     STREAM_UPDATED,
     VERIFICATION,
@@ -25,7 +25,7 @@ from midflight.domain.security_event import (
 from midflight.domain.shared_receiver import Effect, Reachable
 from midflight.domain.shared_stream import Incoming
 from midflight.domain.value import Value
-from midflight.services.key_sets import KeySets, KeySource
+from midflight.services.key_sets import KeySets, KeySource, holds
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.ssf_delivery import Sets
 from midflight.services.ports.ssf_store import SharedSignalStore
@@ -158,15 +158,27 @@ class Receiving:
     # Inside
 
     async def _verified(self, transmitter: Transmitter, text: str) -> SecurityEvent:
-        kid = self._sets.hint(text).kid
-        return self._sets.verify_set(
-            text,
-            issuer=transmitter.keys.issuer,
-            audience=transmitter.audience,
-            jwks=await self._key_sets.jwks(transmitter.keys, kid=kid),
-            now=self._clock.now(),
-            max_age_s=transmitter.max_age_s,
-        )
+        kid, asked = self._sets.hint(text).kid, self._clock.monotonic()
+        jwks = await self._key_sets.jwks(transmitter.keys, kid=kid)
+        try:
+            return self._sets.verify_set(
+                text,
+                issuer=transmitter.keys.issuer,
+                audience=transmitter.audience,
+                jwks=jwks,
+                now=self._clock.now(),
+                max_age_s=transmitter.max_age_s,
+            )
+        except SetRefused as refused:
+            if refused.err is not SetError.INVALID_KEY or not kid or holds(jwks, kid):
+                raise
+            if self._key_sets.lacks(transmitter.keys, kid=kid, since=asked):
+                raise
+            # Refused, it would never come again; and its key may be one that was added just now.
+            raise Unavailable(
+                "The SET names a key that its issuer had not when it was asked last.",
+                hint="Send it again in half a minute.",
+            ) from None
 
     async def _act(self, transmitter: Transmitter, event: SecurityEvent, *, retried: bool) -> str:
         if event.kind == VERIFICATION:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from midflight.domain.errors import Conflict, Malformed, NotFound
+from midflight.domain.errors import Conflict, Forbidden, Malformed, NotFound
 from midflight.domain.identity import Author
 from midflight.domain.records import Changed
 from midflight.domain.shared_stream import (
@@ -32,6 +32,10 @@ from midflight.services.ssf_outbox import Outbox
 
 MIN_VERIFICATION_S = 10
 """Seconds between two verifications of a stream (`min_verification_interval`)."""
+
+
+MAX_CHANGES = 120
+"""Changes that one client makes in a minute."""
 
 
 class TooMany(Conflict):
@@ -65,6 +69,7 @@ class Streams:
         self._per_client = per_client
         self._changing = asyncio.Lock()
         self._verified: dict[str, float] = {}
+        self._changes: dict[str, list[float]] = {}
         self._listeners: list[Callable[[str], None]] = []
 
     def on_changed(self, listener: Callable[[str], None]) -> None:
@@ -78,10 +83,16 @@ class Streams:
 
         Raises:
             Conflict: the client has as many as it may have.
+            Forbidden: an operator has stopped one of them.
             Malformed: nothing can be pushed to its URL.
+            TooMany: it changes its streams all the time.
         """
+        self._pace(client)
         async with self._changing:
-            if len(await self._store.list_ssf_streams(client=client)) >= self._per_client:
+            before = await self._store.list_ssf_streams(client=client)
+            for each in before:
+                _check_not_held(each)
+            if len(before) >= self._per_client:
                 raise Conflict(
                     "This receiver has its stream already.",
                     hint="Read it, and update, replace or delete it.",
@@ -114,8 +125,9 @@ class Streams:
     ) -> Stream:
         """Update a stream, or with `whole` replace it: what is not said is then as at first.
 
-        Raises as `get` and `create`.
+        Raises as `get` and `create`; one that an operator has stopped may be changed, and stays so.
         """
+        self._pace(client)
         async with self._changing:
             before = await self.get(client, stream_id)
             after = await self._wished(before, wish, author, whole=whole)
@@ -127,9 +139,11 @@ class Streams:
         return after
 
     async def delete(self, client: str, stream_id: str, author: Author) -> None:
-        """Forget a stream, and what waits in it. `NotFound` as `get`."""
+        """Forget a stream, and what waits in it. Raises as `get` and `create`."""
+        self._pace(client)
         async with self._changing:
             stream = await self.get(client, stream_id)
+            _check_not_held(stream)
             await self._store.delete_ssf_stream(stream_id)
             if stream.authorization:
                 await self._sealed.forget(stream.authorization)
@@ -140,9 +154,14 @@ class Streams:
     async def set_status(
         self, client: str, stream_id: str, status: StreamStatus, author: Author, *, reason: str
     ) -> Stream:
-        """What a receiver says of its own stream; it is in force when this returns."""
+        """What a receiver says of its own stream; it is in force when this returns.
+
+        Raises as `get` and `create`.
+        """
+        self._pace(client)
         async with self._changing:
             stream = await self.get(client, stream_id)
+            _check_not_held(stream)
             if status is StreamStatus.DISABLED:
                 await self._store.clear_ssf_events(stream_id)
             stream = msgspec.structs.replace(stream, status=status, reason=reason, through=0)
@@ -204,14 +223,17 @@ class Streams:
             stream = await self._store.get_ssf_stream(stream_id)
             if stream is None:
                 raise NotFound("There is no stream of that id.", hint="midflight ssf streams.")
-            if stream.status is status:
+            if stream.status is status and stream.held is (status is not StreamStatus.ENABLED):
                 return stream
             through = 0
             if status is StreamStatus.DISABLED:
                 await self._store.clear_ssf_events(stream_id)
             if status is not StreamStatus.ENABLED:
                 through = await self._outbox.updated(stream, status, reason)
-            stream = msgspec.structs.replace(stream, status=status, reason=reason, through=through)
+            held = status is not StreamStatus.ENABLED
+            stream = msgspec.structs.replace(
+                stream, status=status, reason=reason, through=through, held=held
+            )
             await self._store.put_ssf_stream(stream)
             if status is StreamStatus.ENABLED and not await self._say_what_was_dropped(stream):
                 await self._outbox.updated(stream, status, reason)
@@ -220,6 +242,19 @@ class Streams:
         return stream
 
     # Inside
+
+    def _pace(self, client: str) -> None:
+        """Each change is a durable record, so nobody makes them without end."""
+        now = self._clock.monotonic()
+        lately = [at for at in self._changes.get(client, ()) if now - at < 60]
+        if len(lately) >= MAX_CHANGES:
+            raise TooMany(
+                f"Streams of this receiver were changed {MAX_CHANGES} times in a minute.",
+                hint="Wait a minute.",
+            )
+        if len(self._changes) > 1_000:  # a bound; who is forgotten has not changed anything lately
+            self._changes = {k: v for k, v in self._changes.items() if now - v[-1] < 60}
+        self._changes[client] = [*lately, now]
 
     def _tell(self, stream_id: str) -> None:
         for listener in self._listeners:
@@ -234,6 +269,7 @@ class Streams:
         return bool(dropped)
 
     async def _leave_out(self, client: str, stream_id: str, subject: Subject, *, out: bool) -> None:
+        self._pace(client)
         async with self._changing:
             stream = await self.get(client, stream_id)
             removed = tuple(each for each in stream.removed if each != subject)
@@ -291,4 +327,11 @@ class Streams:
         await ticket.durable()
 
 
-__all__ = ["MIN_VERIFICATION_S", "Streams", "TooMany"]
+def _check_not_held(stream: Stream) -> None:
+    if stream.held:
+        raise Forbidden(
+            "An operator has stopped this stream.", hint="Ask an operator to let it go on."
+        )
+
+
+__all__ = ["MAX_CHANGES", "MIN_VERIFICATION_S", "Streams", "TooMany"]

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,9 @@ class FileSink:
         self._path = path
         self._form = form
         self._file: int | None = None
+        # A batch that is being written when everything stops is written to its end: the number of a
+        # file that was closed under it may be that of another file by then.
+        self._writing = threading.Lock()
 
     async def send(self, batch: Sequence[Exportable], *, now: float) -> None:
         """Append a batch and flush it."""
@@ -37,11 +41,19 @@ class FileSink:
 
     async def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._writing:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
 
     def _append(self, batch: Sequence[Exportable], now: float) -> None:
+        with self._writing:
+            self._write(batch, now)
+
+    def _write(self, batch: Sequence[Exportable], now: float) -> None:
         lines = [line(event, self._form) for event in told(batch, now=now)]
         body = "".join(f"{each}\n" for each in lines).encode(errors="replace")
         try:
@@ -66,9 +78,15 @@ class FileSink:
             os.close(self._file)
             self._file = None
         if self._file is None:
-            self._file = os.open(self._path, _FLAGS, 0o600)
-            _check(self._file)
-            _cut_unfinished(self._file)
+            opened = os.open(self._path, _FLAGS, 0o600)
+            try:
+                _check(opened)
+                _cut_unfinished(opened)
+            except BaseException:
+                # Kept, it would pass for one that was looked at.
+                os.close(opened)
+                raise
+            self._file = opened
         return self._file
 
     def _is_still_there(self, file: int) -> bool:

@@ -2,7 +2,9 @@
 
 The SDK's own exporter queues in memory and drops when its queue is full; here the ledger is the
 queue, so a batch is sent and answered before the next one. Headers for the collector come from
-`OTEL_EXPORTER_OTLP_HEADERS`, as for spans, never from the settings.
+`OTEL_EXPORTER_OTLP_HEADERS`, as for spans, never from the settings. Sent over an address that was
+looked at first (`documents/exchange.py`): the operator's own network is in reach, and what serves
+credentials of machines is not.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import unquote
 
-import httpx2
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
+from midflight.adapters.documents.exchange import Exchange, NotAsked, Reach, Resolve
 from midflight.adapters.export.telling import told
-from midflight.domain.errors import Unavailable
+from midflight.domain.errors import Unavailable, UpstreamBroken
 from midflight.services.ports.export import Exportable
 from midflight.wire.export import otel
 
@@ -28,6 +30,7 @@ PATH = "/v1/logs"
 TIMEOUT_S = 10.0
 MAX_ANSWER = 65_536
 """Bytes of an answer that are read."""
+_OWN = Reach(private=True, loopback=True)
 
 
 class OtlpSink:
@@ -39,33 +42,45 @@ class OtlpSink:
         *,
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
+        resolve: Resolve | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """`endpoint` such as `http://127.0.0.1:4318`; `headers` instead of the environment's."""
+        """`endpoint` such as `http://127.0.0.1:4318`; `headers` instead of the environment's.
+
+        `timeout_s` is for one batch, from looking up the name to the end of the answer.
+        """
         self._url = endpoint if endpoint.endswith(PATH) else endpoint.rstrip("/") + PATH
-        self._client = httpx2.AsyncClient(
-            timeout=TIMEOUT_S,
-            trust_env=False,
-            follow_redirects=False,
-            verify=True if tls is None else tls,
-            headers={
-                "content-type": "application/x-protobuf",
-                "content-encoding": "gzip",
-                **(environment_headers() if headers is None else headers),
-            },
-        )
+        self._headers = [
+            ("content-type", "application/x-protobuf"),
+            ("content-encoding", "gzip"),
+            *(environment_headers() if headers is None else headers).items(),
+        ]
+        self._exchange = Exchange(tls=tls, resolve=resolve, timeout_s=timeout_s)
+        self._timeout = timeout_s
 
     async def send(self, batch: Sequence[Exportable], *, now: float) -> None:
         """Send a batch and wait for the answer."""
         body = await asyncio.to_thread(_body, batch, now)
         try:
-            async with self._client.stream("POST", self._url, content=body) as answer:
-                status = answer.status_code
-                said = b""
-                async for chunk in answer.aiter_bytes():
-                    said += chunk
-                    if len(said) > MAX_ANSWER:
-                        break
-        except httpx2.HTTPError as error:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._exchange.asked(
+                    "POST",
+                    self._url,
+                    limit=MAX_ANSWER,
+                    reach=_OWN,
+                    headers=self._headers,
+                    body=body,
+                ) as answer,
+            ):
+                status = answer.status
+                said = await answer.read()
+        except NotAsked as refusal:
+            raise Unavailable(
+                f"The address of the OpenTelemetry collector {refusal}.",
+                hint="Look at otlp in midflight.toml, and at what its name resolves to.",
+            ) from None
+        except (OSError, TimeoutError, UnicodeError, UpstreamBroken) as error:
             raise Unavailable(
                 f"The OpenTelemetry collector does not answer ({type(error).__name__})."
             ) from error
@@ -81,8 +96,7 @@ class OtlpSink:
             )
 
     async def close(self) -> None:
-        """Close connections."""
-        await self._client.aclose()
+        """Nothing is open: each batch has a connection of its own."""
 
 
 def environment_headers() -> dict[str, str]:

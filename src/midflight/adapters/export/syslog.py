@@ -24,6 +24,7 @@ from midflight.wire.export.lines import Form, line
 
 TIMEOUT_S = 10.0
 """For connecting, and for the kernel to take one batch."""
+CLOSE_S = 2.0
 
 
 class Collector(Value):
@@ -54,19 +55,27 @@ class SyslogSink:
             async with asyncio.timeout(TIMEOUT_S):
                 await self._send(messages)
         except (OSError, TimeoutError, ssl.SSLError) as error:
-            await self.close()
+            self._abort()
             raise Unavailable(
                 f"The syslog collector does not take events ({type(error).__name__}).",
                 hint="Look whether it listens, and with which certificate.",
             ) from error
 
     async def close(self) -> None:
-        """Close the connection."""
-        writer, self._writer, self._reader = self._writer, None, None
+        """Close the connection. What the kernel has not taken is sent after the next start."""
+        writer = self._writer
         if writer is not None:
             writer.close()
-            with contextlib.suppress(OSError, ssl.SSLError):
-                await writer.wait_closed()
+            with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await writer.wait_closed()
+        self._abort()
+
+    def _abort(self) -> None:
+        """Let go at once: a collector that reads no more would never let a connection close."""
+        writer, self._writer, self._reader = self._writer, None, None
+        if writer is not None:
+            writer.transport.abort()
         if self._datagrams is not None:
             self._datagrams.close()
             self._datagrams = None
@@ -114,6 +123,8 @@ class SyslogSink:
             server_hostname=collector.host if collector.tls else None,
             limit=1_024,
         )
+        # Taken is what the kernel has: what waits in this process would be lost with it.
+        self._writer.transport.set_write_buffer_limits(high=0)
 
 
-__all__ = ["TIMEOUT_S", "Collector", "SyslogSink"]
+__all__ = ["CLOSE_S", "TIMEOUT_S", "Collector", "SyslogSink"]

@@ -77,17 +77,20 @@ def _base(told: Told, class_uid: int, activity: int, activity_name: str = "") ->
             "log_name": "ledger",
             "sequence": told.position,
         },
+        # No member of a record takes the place of what every event says.
         "unmapped": {
-            name: each
-            for name, each in {
-                "title": told.title,
-                "run": told.run,
-                "owner": told.owner,
-                "author": told.author,
-                "proof": told.proof,
-                **told.details,
-            }.items()
-            if each != ""
+            **{name: each for name, each in told.details.items() if each != ""},
+            **{
+                name: each
+                for name, each in (
+                    ("title", told.title),
+                    ("run", told.run),
+                    ("owner", told.owner),
+                    ("author", told.author),
+                    ("proof", told.proof),
+                )
+                if each
+            },
         },
     }
     if activity == OTHER:

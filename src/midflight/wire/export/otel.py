@@ -37,7 +37,7 @@ _SEVERITIES = {
 def log_record(told: Told) -> LogRecord:
     """The log record of what is told. Never raises."""
     number, text = _SEVERITIES[told.severity]
-    attributes: dict[str, JSON] = {
+    own: dict[str, JSON] = {
         **conventional(
             method=told.method,
             name=told.name,
@@ -57,7 +57,11 @@ def log_record(told: Told) -> LogRecord:
         "midflight.subject": told.subject,
         "midflight.reason": told.reason,
         "midflight.policies": list(told.policies),
+    }
+    # No member of a record takes the place of what every event says.
+    attributes: dict[str, JSON] = {
         **{f"midflight.{name}": each for name, each in told.details.items()},
+        **{name: each for name, each in own.items() if each not in ("", [])},
     }
     return LogRecord(
         time_unix_nano=int(told.at * 1e9),

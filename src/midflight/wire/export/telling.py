@@ -9,8 +9,13 @@ from __future__ import annotations
 from midflight.domain.finding import Strength
 from midflight.domain.records import Facts, Found, Intent, Outcome, Record, Terminal
 from midflight.domain.value import JSONObject, Value
-from midflight.wire.export.bounding import bounded, clipped
+from midflight.wire import json
+from midflight.wire.export.bounding import MAX_ITEMS, bounded, clipped
 from midflight.wire.export.sayings import Said, Severity, say
+
+MAX_DETAILS = 32_768
+"""Bytes of an event's details as JSON. What is larger is left out: some collectors take no more
+than a datagram holds, and one event that cannot be sent would hold up all behind it."""
 
 
 class Told(Value):
@@ -117,7 +122,7 @@ _STRENGTHS = {
 def _action(place: Place, record: Outcome, facts: Facts | None) -> Told:
     title, severity, succeeded = _STATES[record.state]
     name = "an action" if facts is None else f"{facts.upstream}/{facts.name}"
-    policies = tuple(reason.policy for reason in record.reasons)
+    policies = tuple(clipped(reason.policy) for reason in record.reasons[:MAX_ITEMS])
     reason = "; ".join(f"{each.policy}: {each.text}" for each in record.reasons) or record.detail
     details: JSONObject = {
         "digest": record.digest,
@@ -127,13 +132,13 @@ def _action(place: Place, record: Outcome, facts: Facts | None) -> Told:
         "bytes_in": record.bytes_in,
         "took_us": record.took_us,
         "revocation": record.revocation,
-        "leases": list(record.leases),
+        "leases": list(record.leases[:MAX_ITEMS]),
         "shadow": bounded(record.shadow),
     }
     if facts is not None:
         run = facts.run
         details |= {
-            "kind": facts.kind,
+            "action": facts.kind,
             "pin": facts.pin,
             "pin_state": facts.pin_state.value,
             "reach": facts.traits.reach.value,
@@ -163,7 +168,7 @@ def _action(place: Place, record: Outcome, facts: Facts | None) -> Told:
         name="" if facts is None else clipped(facts.name),
         proof="" if facts is None else facts.source.proof,
         peer="" if facts is None else facts.source.peer,
-        details={name: each for name, each in details.items() if each not in (None, "", [])},
+        details=_fitting(details),
     )
 
 
@@ -217,8 +222,16 @@ def _told(place: Place, record: Record, said: Said) -> Told:
         name=str(known.get("name", "")),
         author=str(known.get("author", "")),
         proof=str(known.get("proof", "")),
-        details={name: each for name, each in whole.items() if each not in (None, "", [], {})},
+        details=_fitting(whole),
     )
 
 
-__all__ = ["Place", "Told", "tell", "tell_damage"]
+def _fitting(details: JSONObject) -> JSONObject:
+    """What is there of some details, or that they are too large."""
+    found = {name: each for name, each in details.items() if each not in (None, "", [], {})}
+    if len(json.encode(found)) <= MAX_DETAILS:
+        return found
+    return {"left_out": "the details are too large to be told; the ledger has them"}
+
+
+__all__ = ["MAX_DETAILS", "Place", "Told", "tell", "tell_damage"]
