@@ -306,6 +306,49 @@ def test_a_table_on_a_terminal_reads_no_markup(
     assert "\x1b]8" not in out
 
 
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_an_id_is_never_broken_in_two_on_a_terminal(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    run, workload = "run_gx4laiacmmq6nnitrynxjqunia", "spiffe://midflight.internal/agents/triage"
+    reason = "somebody wrote [b]words[/b] of which there are many more than fit in a line " * 2
+    rows = [(run, workload, None, reason), (run, workload, None, f"for {workload}")]
+    print_table(("run", "workload", "parent", "reason"), rows, empty="nothing")
+    out = capsys.readouterr().out
+    assert out.count(run) == 2
+    assert out.count(workload) == 3
+    assert "[b]words[/b]" in out
+    # Too narrow for all columns: each row as its fields, without the empty ones.
+    assert ("PARENT" in out) is (width >= 120)
+    if width >= 120:
+        # The header is bold, and the second workload stands where a terminal may wrap it.
+        plain = out.replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
+        assert max(len(line) for line in plain if line.strip() != workload) <= width
+
+
+def test_a_table_on_a_terminal_is_as_wide_as_what_it_holds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    print_table(("a", "b", "c"), [("你好", "one two three four", "x"), ("z", "", "y")], empty="")
+    assert capsys.readouterr().out.splitlines() == [
+        "\x1b[1mA     B                   C\x1b[0m",
+        "你好  one two three four  x",
+        "z     -                   y",
+    ]
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(("a", "b", "c"), [("你好", "one two three four", "x"), ("z", "", "y")], empty="")
+    assert capsys.readouterr().out.splitlines() == [
+        "\x1b[1mA     B            C\x1b[0m",
+        "你好  one two      x",
+        "      three four",
+        "z     -            y",
+    ]
+
+
 def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert color("red") is None
