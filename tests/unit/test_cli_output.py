@@ -7,7 +7,9 @@ import subprocess
 import sys
 import unicodedata
 from pathlib import Path
+from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ from midflight.apps.cli.main import app
 from midflight.apps.cli.output import color, print_table, report, visible
 from midflight.apps.cli.private_file import write_private
 from midflight.apps.cli.progress import progress_bar
-from midflight.apps.cli.records import summary
+from midflight.apps.cli.records import KINDS, summary
 from midflight.apps.cli.tool import difference
 from midflight.domain.errors import (
     Conflict,
@@ -31,6 +33,9 @@ from midflight.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from midflight.domain.records import Issued, LeaseMoved, Record, Responded
+from midflight.domain.response import Level, Response
+from midflight.domain.revocation import Scope, ScopeKind
 
 RUNNER = CliRunner()
 
@@ -284,6 +289,49 @@ def test_a_private_file_that_cannot_be_written_is_a_clear_error(tmp_path: Path) 
 def test_a_damaged_or_unknown_record_still_has_a_line() -> None:
     assert summary({"record": None, "damage": "is torn", "kind": ""}) == "is torn"
     assert summary({"record": {"at": 0}, "damage": "", "kind": "later_kind"}) == ""
+
+
+def test_every_kind_of_record_has_words_in_lists() -> None:
+    assert {msgspec.inspect.type_info(kind).tag for kind in get_args(Record)} == KINDS
+    response = Response(
+        id="rsp_1",
+        at=1.0,
+        scope=Scope(kind=ScopeKind.RUN, id="run_1"),
+        workload="w",
+        level=Level.CHALLENGE,
+        until=2.0,
+        reason="8 refusals",
+        author="detector:probing",
+        proof="p",
+    )
+    lifted = msgspec.structs.replace(response, id="rsp_2", lifts="rsp_1", author="ann", reason="ok")
+    lease = LeaseMoved(
+        at=1.0,
+        lease="lease_1",
+        credential="db",
+        backend="postgres",
+        external="x",
+        run="run_1",
+        workload="w",
+        state="revoking",
+        expires_at=2,
+        reason="gone",
+        stuck=True,
+    )
+    issued = Issued(
+        at=1.0, what="jwt-svid", id="1", subject="w", run="run_1", expires_at=2, proof="unix:4"
+    )
+
+    def words(record: Any) -> str:
+        kind = msgspec.inspect.type_info(type(record)).tag
+        return summary({"record": msgspec.to_builtins(record), "kind": kind})
+
+    assert words(Responded(at=1.0, response=response)) == (
+        "challenge for run run_1 by detector:probing 8 refusals"
+    )
+    assert words(Responded(at=1.0, response=lifted)) == "rsp_1 of run run_1 lifted by ann ok"
+    assert words(lease) == "lease_1 revoking (stuck) of db in run_1 gone"
+    assert words(issued) == "jwt-svid for w in run_1 by unix:4"
 
 
 def test_json_on_stdout_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
