@@ -177,7 +177,7 @@ async def test_what_is_over_cannot_be_answered_and_says_so(tmp_path: Path) -> No
         approval = await served.ask()
         page = await ada.browser.get(f"/approve/{approval}")
         form = Form(page.text).to(f"/approve/{approval}")
-        served.clock.leap(301)
+        served.clock.leap(600)
         late = await ada.browser.post(
             form["action"], **{**form["fields"], "decision": "yes", "code": ada.code()}
         )
