@@ -18,11 +18,11 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import Annotated, Any
 
 import typer
 
+from midflight.apps.cli.tables import NONE, fitted
 from midflight.domain.errors import Conflict, Forbidden, MidflightError, NotFound
 
 EXIT_NO = 1
@@ -37,10 +37,6 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _IGNORABLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
     chr(point) for block in (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)) for point in block
 )
-
-_NONE = "-"
-# Columns that the last one of a table on a terminal has at least.
-_LAST = 24
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -110,82 +106,27 @@ def color(name: str) -> str | None:
 def _cell(value: Any) -> str:
     match value:
         case None:
-            return _NONE
+            return NONE
         case bool():
             return "yes" if value else "no"
         case list() | tuple():
-            return ", ".join(_cell(item) for item in value) or _NONE  # pyright: ignore[reportUnknownVariableType]
+            return ", ".join(_cell(item) for item in value) or NONE  # pyright: ignore[reportUnknownVariableType]
         case _:
-            return visible(str(value)) or _NONE
+            return visible(str(value)) or NONE
 
 
 def _print_fitted(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    """As a table whose columns hold their longest words, or else row by row.
-
-    In the last column alone a word may be longer: the terminal wraps it, which breaks no copy.
-    """
-    room = shutil.get_terminal_size().columns
-    texts = [[name.upper(), *column] for name, *column in zip(columns, *cells, strict=True)]
-    widths = _widths(texts, room)
-    if widths is None:
-        # What nobody has needs no column.
-        texts = [column for column in texts if set(column[1:]) != {_NONE}]
-        widths = _widths(texts, room)
-    if widths is None:
-        for index, row in enumerate(cells):
-            if index:
-                typer.echo()
-            named = zip(columns, row, strict=True)
-            print_fields({name: text for name, text in named if text != _NONE})
+    lines = fitted(columns, cells, room=shutil.get_terminal_size().columns)
+    if lines is not None:
+        typer.secho(lines[0], bold=True)
+        for line in lines[1:]:
+            typer.echo(line)
         return
-    for number, line in enumerate(zip(*texts, strict=True)):
-        wrapped = [_wrapped(text, width) for text, width in zip(line, widths, strict=True)]
-        for parts in zip_longest(*wrapped, fillvalue=""):
-            padded = (
-                text + " " * (width - _width(text))
-                for text, width in zip(parts, widths, strict=True)
-            )
-            joined = "  ".join(padded).rstrip()
-            typer.echo(joined if number else typer.style(joined, bold=True))
-
-
-def _widths(texts: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """How wide each column is; None if not even their longest words fit beside each other."""
-    wanted = [max(map(_width, column)) for column in texts]
-    widths = [max(_width(w) for text in column for w in text.split()) for column in texts]
-    if not widths:
-        return None
-    widths[-1] = min(widths[-1], _LAST)
-    spare = room - sum(widths) - 2 * (len(widths) - 1)
-    if spare < 0:
-        return None
-    # Those first that need the least to be whole.
-    for index in sorted(range(len(widths)), key=lambda index: wanted[index] - widths[index]):
-        more = min(spare, wanted[index] - widths[index])
-        widths[index] += more
-        spare -= more
-    return widths
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".lstrip()
-        if lines[-1] and _width(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
-
-
-def _width(text: str) -> int:
-    """How many columns of a terminal it takes."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
+    for index, row in enumerate(cells):
+        if index:
+            typer.echo()
+        named = zip(columns, row, strict=True)
+        print_fields({name: text for name, text in named if text != NONE})
 
 
 def _shows(character: str) -> bool:
