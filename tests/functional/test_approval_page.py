@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,20 @@ async def test_an_answer_later_is_proved_again_with_a_code(tmp_path: Path) -> No
         assert (await ada.browser.answer(approval)).status_code == 401
         assert (await ada.browser.answer(approval, code=ada.code())).status_code == 303
         assert (await served.desk.show(approval)).state.value == "approved"
+
+
+async def test_enter_in_a_field_is_no_answer(tmp_path: Path) -> None:
+    """Browsers press the first button of a form then, unless it is disabled."""
+    async with approving(tmp_path) as served:
+        ada = await served.person("ada", "team-one")
+        approval = await served.ask()
+        served.clock.leap(301)
+        page = await ada.browser.get(f"/approve/{approval}")
+        form = page.text[page.text.index(f'action="/approve/{approval}"') :]
+        assert 'name="code"' in form
+        first, *others = re.findall(r"<button([^>]*)>", form)
+        assert first == " disabled hidden"
+        assert others == [' name="decision" value="yes"', ' name="decision" value="no"']
 
 
 async def test_two_approvers_are_two_people(tmp_path: Path) -> None:

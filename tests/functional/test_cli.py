@@ -226,6 +226,22 @@ def test_everything_can_be_revoked_and_takes_no_id(plane: RunningPlane) -> None:
     good("revoke", "everything", "--reason", "stop")
 
 
+@pytest.mark.parametrize("more", [["--dry-run"], ["--reason", "looks odd"]])
+def test_a_name_that_is_not_known_is_doubted_and_revoked(
+    plane: RunningPlane, more: list[str]
+) -> None:
+    run = opened(plane)
+    for kind, known in (("run", run), ("workload", WORKLOAD), ("workload", "agents/triage")):
+        assert "is known here" not in good("revoke", kind, known, *more).stderr
+    for kind, other in (("run", f"{run}x"), ("workload", "agents/triagee"), ("credential", "db")):
+        told = good("revoke", kind, other, *more)
+        assert f"No {kind}" in told.stderr
+        assert "it goes on" in told.stderr
+    assert "is known here" not in good("revoke", "owner", "nobody", *more).stderr
+    scopes = json.loads(good("revocation", "list", "--json").stdout)
+    assert (len(scopes) >= 5) is ("--reason" in more)
+
+
 def test_a_decision_is_explained(plane: RunningPlane) -> None:
     run = opened(plane)
     assert isinstance(act(plane, run, "read_ticket", id=7), Performed)

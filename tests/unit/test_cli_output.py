@@ -313,6 +313,16 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert color("red") == "red"
 
 
+@pytest.mark.parametrize("set_to", ["", "1"])
+def test_without_colour_nothing_of_it_is_printed(
+    set_to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = RUNNER.invoke(app, ["run", "list"], color=True, env={"NO_COLOR": set_to})
+    assert result.exit_code == 2
+    assert ("\x1b[" in result.stderr) is (not set_to)
+
+
 def test_progress_is_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar("Verifying", total=10) as advance:
         advance(5)

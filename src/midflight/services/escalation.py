@@ -17,7 +17,6 @@ import msgspec
 import structlog
 
 from midflight.domain.errors import (
-    Conflict,
     Forbidden,
     LedgerUnavailable,
     NotFound,

@@ -258,7 +258,9 @@ class Guard:
             return deny(
                 DenyCode.UNKNOWN_TARGET,
                 "unknown-target",
-                f"{action.upstream} serves no {action.name!r}.",
+                f"{action.upstream} serves no {action.name!r}."
+                if action.upstream
+                else f"Nobody here serves {action.name!r}.",
                 "List what it serves; what is hidden cannot be permitted to this workload.",
             )
         await self._sealer.key_for(found.run.id)

@@ -26,7 +26,9 @@ class MemoryApprovers(MemoryPart):
         """Store an account. `Conflict` if its name exists."""
         self._check_open()
         if approver.name in self._approvers:
-            raise Conflict(f"Approver {approver.name} exists.")
+            raise Conflict(
+                f"Approver {approver.name} exists.", hint="midflight approver list shows them."
+            )
         self._approvers[approver.name] = approver
 
     async def get_approver(self, name: str) -> Approver | None:
@@ -136,7 +138,9 @@ class MemoryApprovers(MemoryPart):
         self._check_open()
         known = self._approvers.get(name)
         if known is None:
-            raise NotFound(f"There is no approver {name}.")
+            raise NotFound(
+                f"There is no approver {name}.", hint="midflight approver list shows them."
+            )
         return known
 
     def _change(self, known: Approver, **changes: Any) -> Approver:

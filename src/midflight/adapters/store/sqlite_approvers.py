@@ -40,7 +40,9 @@ class SqliteApprovers:
             try:
                 connection.execute(insert(approvers), row)
             except IntegrityError:
-                raise Conflict(f"Approver {approver.name} exists.") from None
+                raise Conflict(
+                    f"Approver {approver.name} exists.", hint="midflight approver list shows them."
+                ) from None
 
         await self._writer.run(add)
 
@@ -229,7 +231,7 @@ def _plain(row: Row) -> dict[str, Any]:
 
 
 def _missing(name: str) -> NotFound:
-    return NotFound(f"There is no approver {name}.")
+    return NotFound(f"There is no approver {name}.", hint="midflight approver list shows them.")
 
 
 __all__ = ["SqliteApprovers"]

@@ -43,6 +43,10 @@ _HOSTILE = (
     "carry, and never an instruction to you.</p>"
 )
 
+# Enter in a field presses the first button of a form, and one that is disabled presses nothing
+# (HTML, "implicit submission"): a code that is typed must not be a yes.
+_NO_DEFAULT = "<button disabled hidden></button>"
+
 
 def banner(person: SignedIn) -> str:
     """Who is signed in, and how to end that."""
@@ -133,7 +137,7 @@ def answer_form(status: ApprovalStatus, person: SignedIn, *, proof: str, passkey
     return (
         '<h2 id="answer">Your answer</h2>'
         f'<form method="post" action="/approve/{plain(status.id)}" aria-labelledby="answer"'
-        f"{passkey}>{hidden({'csrf': person.csrf, 'digest': status.digest})}"
+        f"{passkey}>{_NO_DEFAULT}{hidden({'csrf': person.csrf, 'digest': status.digest})}"
         '<label for="reason">Why (optional; it is kept in the ledger for good)</label>'
         f'<textarea id="reason" name="reason" rows="2" maxlength="{MAX_REASON}"></textarea>'
         f'{remember}{proof}<p role="status"></p>'

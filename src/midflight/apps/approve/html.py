@@ -24,7 +24,7 @@ STYLE = (
     "margin-top:1.8rem}a{color:inherit}dl{display:grid;grid-template-columns:max-content 1fr;"
     "gap:.3rem 1rem}dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}"
     "table{border-collapse:collapse;width:100%}th,td{text-align:start;vertical-align:top;"
-    "padding:.4rem;border-bottom:1px solid var(--line)}"
+    "padding:.4rem;border-bottom:1px solid var(--line);overflow-wrap:anywhere}"
     ".said{font-family:ui-monospace,monospace;background:var(--box);border:1px solid var(--line);"
     "padding:0 .3rem;unicode-bidi:isolate;overflow-wrap:anywhere;white-space:pre-wrap}"
     ".warn{border:2px solid var(--warn);padding:.6rem}label{display:block;margin-top:1rem;"

@@ -26,7 +26,8 @@ def open_questions(client: ControlClient) -> Iterator[Finding]:
             "Add [contacts.<owner>] and [escalation] default: docs/escalation.md.",
         )
     if not unheard and not untold:
-        yield ok("open questions", f"{len(waiting)} wait, and somebody is told of each")
+        told = f"{len(waiting)} wait, and somebody is told of each" if waiting else "none wait"
+        yield ok("open questions", told)
     overdue = client.get("/v1/break-glass", overdue=True)
     for entry in overdue:
         yield fail(

@@ -157,6 +157,8 @@ def options(
 ) -> None:
     """Global options."""
     context.obj = Session(config=config)
+    if os.environ.get("NO_COLOR"):
+        context.color = False  # nor what ends a colour (no-color.org)
 
 
 def main() -> None:

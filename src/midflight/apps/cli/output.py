@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from typing import Annotated, Any
 
 import typer
 
+from midflight.apps.cli.tables import NONE, fitted
 from midflight.domain.errors import Conflict, Forbidden, MidflightError, NotFound
 
 EXIT_NO = 1
@@ -68,15 +70,16 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
-    """Print a table: with rich on a terminal, aligned and uncut elsewhere.
+    """Print a table: fitted to a terminal, aligned and uncut elsewhere.
 
-    `empty` is said (on stderr) when there are no rows.
+    Where a terminal is too narrow for it, each row is shown as its fields, so that an id is never
+    broken in two. `empty` is said (on stderr) when there are no rows.
     """
     cells = [[_cell(value) for value in row] for row in rows]
     if not cells:
         note(empty)
     elif sys.stdout.isatty():
-        _print_rich(columns, cells)
+        _print_fitted(columns, cells)
     else:
         lines = [[name.upper() for name in columns], *cells]
         widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
@@ -112,26 +115,27 @@ def color(name: str) -> str | None:
 def _cell(value: Any) -> str:
     match value:
         case None:
-            return "-"
+            return NONE
         case bool():
             return "yes" if value else "no"
         case list() | tuple():
-            return ", ".join(_cell(item) for item in value) or "-"  # pyright: ignore[reportUnknownVariableType]
+            return ", ".join(_cell(item) for item in value) or NONE  # pyright: ignore[reportUnknownVariableType]
         case _:
-            return visible(str(value)) or "-"
+            return visible(str(value)) or NONE
 
 
-def _print_rich(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in columns:
-        table.add_column(name.upper(), overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(text) for text in row))
-    Console().print(table)
+def _print_fitted(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    lines = fitted(columns, cells, room=shutil.get_terminal_size().columns)
+    if lines is not None:
+        typer.secho(lines[0], bold=True)
+        for line in lines[1:]:
+            typer.echo(line)
+        return
+    for index, row in enumerate(cells):
+        if index:
+            typer.echo()
+        named = zip(columns, row, strict=True)
+        print_fields({name: text for name, text in named if text != NONE})
 
 
 def _shows(character: str) -> bool:

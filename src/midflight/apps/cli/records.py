@@ -67,6 +67,26 @@ def _found(record: dict[str, Any]) -> list[Any]:
     return [finding["detector"], "says of", f"{about}:", finding["seen"]]
 
 
+def _responded(record: dict[str, Any]) -> list[Any]:
+    held = record["response"]
+    scope = f"{held['scope']['kind']} {held['scope']['id']}"
+    if held["lifts"]:
+        return [held["lifts"], "of", scope, "lifted by", held["author"], held["reason"]]
+    level = f"{held['level']} (observed)" if held["observed"] else held["level"]
+    return [level, "for", scope, "by", held["author"], held["reason"]]
+
+
+def _issued(record: dict[str, Any]) -> list[Any]:
+    within = [] if record["run"] is None else ["in", record["run"]]
+    return [record["what"], "for", record["subject"], *within, "by", record["proof"]]
+
+
+def _lease(record: dict[str, Any]) -> list[Any]:
+    stuck = "(stuck)" if record["stuck"] else ""
+    of = [record["credential"], "in", record["run"]]
+    return [record["lease"], record["state"], stuck, "of", *of, record["reason"]]
+
+
 def _started(record: dict[str, Any]) -> list[Any]:
     return ["Midflight", record["version"], "with policies", record["policy"][:12]]
 
@@ -119,6 +139,9 @@ _WORDS: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
     "changed": _changed,
     "observed": _observed,
     "found": _found,
+    "responded": _responded,
+    "issued": _issued,
+    "lease": _lease,
     "started": _started,
     "approval_asked": _approval_asked,
     "approval_answered": _approval_answered,
@@ -127,4 +150,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
     "acknowledged": _acknowledged,
 }
 
-__all__ = ["summary"]
+KINDS = frozenset(_WORDS)
+"""The kinds of records that there are words for."""
+
+__all__ = ["KINDS", "summary"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from midflight.apps.cli.output import EXIT_NO, JsonFlag, note, print_fields, print_json, print_table
 from midflight.apps.cli.session import Session, segment, workload_id
 from midflight.apps.durations import iso, moment
+from midflight.domain.errors import MidflightError, NotFound
 from midflight.domain.revocation import ScopeKind
+
+if TYPE_CHECKING:
+    from midflight.apps.control.client import ControlClient
 
 EXAMPLE = 'Example: midflight revoke run RUN --reason "reads what it should not"'
 
@@ -36,7 +40,7 @@ def revoke(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Stop a run, workload, tool, upstream, owner, token or everything, in mid-flight."""
+    """Stop a run, workload, owner, tool, upstream, token, credential or all, in mid-flight."""
     try:
         ends = None if until is None else moment(until, now=time.time())
     except ValueError as error:
@@ -54,8 +58,11 @@ def revoke(
         else:
             print_fields(_scope(impact) | _impact(impact))
             note("Nothing was changed. Without --dry-run this is cut.")
+        _doubt(client, kind, identifier)
         return
-    show(client.post("/v1/revocations", scope=scope, reason=reason, until=ends), as_json=as_json)
+    receipt = client.post("/v1/revocations", scope=scope, reason=reason, until=ends)
+    _doubt(client, kind, identifier)
+    show(receipt, as_json=as_json)
 
 
 @app.command("list", epilog="Example: midflight revocation list")
@@ -93,6 +100,30 @@ def lift(
     client = Session.of(context).client()
     receipt = client.post(f"/v1/revocations/{segment(revocation)}/lift", reason=reason)
     show(receipt, as_json=as_json)
+
+
+def _doubt(client: ControlClient, kind: ScopeKind, identifier: str) -> None:
+    """Say so if nothing of that name is known: it may be spelled otherwise, and still be running.
+
+    Afterwards, since stopping must not wait for questions.
+    """
+    asked = _KNOWN.get(kind)
+    if asked is None:
+        return
+    try:
+        client.get(asked.format(segment(identifier)))
+    except NotFound:
+        note(f"No {kind.value} {identifier} is known here. If another one was meant, it goes on.")
+    except MidflightError:
+        return  # what was stopped is stopped
+
+
+# Of tokens, owners and other trust domains the plane has no list.
+_KNOWN = {
+    ScopeKind.RUN: "/v1/runs/{}",
+    ScopeKind.WORKLOAD: "/v1/workloads/{}",
+    ScopeKind.CREDENTIAL: "/v1/credentials/{}",
+}
 
 
 def show(receipt: dict[str, Any], *, as_json: bool) -> None:

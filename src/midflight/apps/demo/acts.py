@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from midflight.apps.demo.screen import Screen
 from midflight.apps.demo.stage import WORKLOAD, Stage
 from midflight.apps.demo.tamper import change_one_entry, copy_of, verify
-from midflight.wire.refusal import REFUSAL
+from midflight.wire.refusal import HANDLE, REFUSAL
 
 # What the operator knows of the tools, having looked at them: (effect, reach).
 REVIEWED = {
@@ -36,6 +36,7 @@ REVIEWED = {
         "make_payment": ("pay", "closed"),
         "export_customers": ("read", "closed"),
         "whose_key": ("read", "closed"),
+        "read_document": ("read", "closed"),
     },
 }
 
@@ -48,16 +49,30 @@ class Agent:
         self._client = client
         self._screen = screen
 
-    async def call(self, tool: str, progress: Any = None, **arguments: object) -> Answer:
-        """Call a tool and show how it ended."""
+    async def call(
+        self, tool: str, progress: Any = None, handle: str = "", **arguments: object
+    ) -> Answer:
+        """Call a tool and show how it ended; `handle` is that of the same call, which waited."""
         began = time.perf_counter()
-        result = await self._client.call_tool(tool, arguments, progress_callback=progress)
+        answer = await self._call(tool, arguments, progress=progress, handle=handle)
         took = (time.perf_counter() - began) * 1000
-        text = "".join(getattr(block, "text", "") for block in result.content)
-        meta = (result.meta or {}).get(REFUSAL)
-        answer = Answer(text, meta)
-        self._screen.call(tool, arguments, answer.text, refusal=meta, took_ms=took)
+        self._screen.call(tool, arguments, answer.text, refusal=answer.refusal, took_ms=took)
         return answer
+
+    async def attempt(self, calls: Sequence[tuple[str, dict[str, object]]]) -> list[Answer]:
+        """Make several calls and show them in a few lines."""
+        answers = [await self._call(tool, arguments) for tool, arguments in calls]
+        self._screen.calls([tool for tool, _ in calls], [answer.code for answer in answers])
+        return answers
+
+    async def _call(
+        self, tool: str, arguments: dict[str, object], *, progress: Any = None, handle: str = ""
+    ) -> Answer:
+        result = await self._client.call_tool(
+            tool, arguments, progress_callback=progress, meta={HANDLE: handle} if handle else None
+        )
+        text = "".join(getattr(block, "text", "") for block in result.content)
+        return Answer(text, (result.meta or {}).get(REFUSAL))
 
 
 class Answer:
@@ -214,13 +229,13 @@ async def interrupted(stage: Stage, screen: Screen) -> list[tuple[str, bool]]:
         ("nothing more passes in that run", again.code in {"revoked", "run_not_open"}),
         (
             "the server was told to stop",
-            await _eventually(lambda: stage.office()["cancelled"] == 1),
+            await eventually(lambda: stage.office()["cancelled"] == 1),
         ),
     ]
 
 
 def ledger(stage: Stage, screen: Screen) -> list[tuple[str, bool]]:
-    """Act four: the ledger proves what happened, and shows when somebody touches it."""
+    """The last act: the ledger proves what happened, and shows when somebody touches it."""
     checkpoint = stage.control.post("/v1/ledger/checkpoint")["note"]
     database = stage.folder / "state" / "ledger.sqlite3"
     published = stage.folder / "checkpoint.txt"
@@ -240,7 +255,8 @@ def ledger(stage: Stage, screen: Screen) -> list[tuple[str, bool]]:
     ]
 
 
-async def _eventually(true: Callable[[], bool]) -> bool:
+async def eventually(true: Callable[[], bool]) -> bool:
+    """Whether it becomes true within two seconds."""
     for _ in range(100):
         if true():
             return True
@@ -248,4 +264,16 @@ async def _eventually(true: Callable[[], bool]) -> bool:
     return False
 
 
-__all__ = ["REVIEWED", "Agent", "Answer", "honest", "interrupted", "ledger", "poisoned", "set_up"]
+__all__ = [
+    "REVIEWED",
+    "Agent",
+    "Answer",
+    "agent",
+    "eventually",
+    "honest",
+    "interrupted",
+    "ledger",
+    "open_run",
+    "poisoned",
+    "set_up",
+]

@@ -34,7 +34,7 @@ def run(servers: Path | None = None) -> int:
 
 def _play(folder: Path, servers: Path) -> bool:
     # Here, since they need the mcp client, which `run` has looked for.
-    from midflight.apps.demo import acts, lent  # noqa: PLC0415 -- needs the demo extra
+    from midflight.apps.demo import acts, lent, turned  # noqa: PLC0415 -- needs the demo extra
     from midflight.apps.demo.screen import Screen  # noqa: PLC0415 -- needs the demo extra
     from midflight.apps.demo.stage import stage  # noqa: PLC0415 -- needs the demo extra
 
@@ -60,9 +60,11 @@ def _play(folder: Path, servers: Path) -> bool:
         play(asyncio.run(acts.poisoned(built, screen)))
         screen.act(3, "A revocation cuts what is running")
         play(asyncio.run(acts.interrupted(built, screen)))
-        screen.act(4, "A credential that the agent never sees")
+        screen.act(4, "Another document turns it: found, held, asked about, stopped")
+        play(asyncio.run(turned.turned(built, screen)))
+        screen.act(5, "A credential that the agent never sees")
         play(asyncio.run(lent.lent(built, screen)))
-        screen.act(5, "The ledger proves it")
+        screen.act(6, "The ledger proves it")
         play(acts.ledger(built, screen))
     good = all(passed for _, passed in results)
     screen.end(good=good, seconds=time.monotonic() - began)

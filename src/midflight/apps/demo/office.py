@@ -1,8 +1,8 @@
-"""The demo's own tool server: mail, payments and a long export, over Streamable HTTP.
+"""The demo's own tool server: mail, documents and a long export, over Streamable HTTP.
 
 It is the owner's server, not Midflight's: it counts what reaches it, so that the demo can show that
-what was refused never arrived. Run as `python -m midflight.apps.demo.office STATE_FILE`; it prints
-its URL on one line.
+what was refused never arrived. Run as `python -m midflight.apps.demo.office STATE_FILE DOCUMENTS`;
+it prints its URL on one line.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ EXPORT_ROWS = 160
 ROW_S = 0.025
 
 
-def server(state: Path) -> MCPServer:
-    """The server; `state` is the JSON file it keeps its counts in."""
+def server(state: Path, documents: Path) -> MCPServer:
+    """The server; `state` is the JSON file of its counts, `documents` the folder of its texts."""
     counts = {"mails": 0, "payments": 0, "rows": 0, "cancelled": 0, "keyed": 0}
 
     def keep() -> None:
@@ -55,6 +55,17 @@ def server(state: Path) -> MCPServer:
         return f"you called with the key {key or 'of nobody'}"
 
     @office.tool()
+    def delete_customers() -> str:
+        """Delete all customers."""
+        return "deleted"
+
+    @office.tool()
+    def read_document(name: str) -> str:
+        """Read a document of the office."""
+        # The names are those of the folder: nobody reads anything else by one.
+        return {path.stem: path for path in documents.iterdir()}[name].read_text(encoding="utf-8")
+
+    @office.tool()
     async def export_customers(context: Context) -> str:
         """Export all customers, row by row. Takes a while and reports its progress."""
         try:
@@ -74,12 +85,12 @@ def server(state: Path) -> MCPServer:
 
 def main(arguments: list[str]) -> None:
     """Serve on a free port of loopback until killed."""
-    (state,) = arguments
+    state, documents = map(Path, arguments)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         print(f"http://127.0.0.1:{port}/mcp", flush=True)  # noqa: T201 -- read by the demo
-        app = server(Path(state)).streamable_http_app()
+        app = server(state, documents).streamable_http_app()
         config = uvicorn.Config(app, log_config=None, lifespan="on", access_log=False)
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -65,6 +66,23 @@ class Screen:
         lines = [line for line in text.splitlines() if line.startswith(("- ", "What would help"))]
         for line in lines:
             self._print(f"      {escape(line)}")
+
+    def calls(self, tools: Sequence[str], codes: Sequence[str]) -> None:
+        """Several calls and the codes of their refusals, empty for those that passed."""
+        self._print(f"  agent → [bold]{escape(', '.join(tools))}[/]")
+        for code, count in Counter(codes).items():
+            mark = f"[red]✘ {escape(code)}[/]" if code else "[green]✔ passed[/]"
+            self._print(f"    {count} × {mark}")
+
+    def person(self, text: str) -> None:
+        """What a person does."""
+        self._print(f"[magenta]{escape(text)}[/]")
+
+    def shown(self, fields: Mapping[str, object]) -> None:
+        """What a verb has printed."""
+        width = max(map(len, fields))
+        for name, value in fields.items():
+            self._print(f"    {escape(name.ljust(width))}  {escape(str(value))}")
 
     def progress(self, done: int, total: int) -> None:
         """Progress of a long call, a line for every tenth part."""

@@ -27,6 +27,9 @@ from midflight.wire.mcp.methods import CLIENT_REQUESTS
 MAX_LEARNED = 50_000
 """Resource URIs, and task ids, that are remembered for one workload; its oldest are forgotten."""
 
+NOBODY = ""
+"""What stands for the upstream of a name that none has: no upstream is called so."""
+
 Route = tuple[str, str]
 """(upstream, name there)"""
 
@@ -67,6 +70,8 @@ class Routes:
     ) -> tuple[str, Request]:
         """The upstream of a request, and the request as that upstream knows it.
 
+        A tool or prompt of a name that nobody serves is `NOBODY`'s.
+
         Args:
             request: as the client sent it.
             owner: the caller, and what learns every resource that it may list.
@@ -88,7 +93,8 @@ class Routes:
             name = params.get("name")
             route = self._resolve(kind, name) if isinstance(name, str) else None
             if route is None:
-                raise _unknown(request, f"There is no {kind.value} of that name here.")
+                # Nobody's: the guard refuses and records it, so that guesses are seen.
+                return NOBODY, request
             return route[0], _renamed(request, {**params, "name": route[1]})
         if method == "completion/complete":
             return await self._route_reference(request, owner)
@@ -254,4 +260,4 @@ def _bounded(memory: dict[str, dict[_Key, T]], workload: str) -> dict[_Key, T]:
     return own
 
 
-__all__ = ["MAX_LEARNED", "Route", "Routes"]
+__all__ = ["MAX_LEARNED", "NOBODY", "Route", "Routes"]
