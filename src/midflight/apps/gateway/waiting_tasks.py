@@ -246,6 +246,8 @@ class WaitingTasks:
         action = await self._waits.rebuilt(found, request)
         if action is None:
             raise foreign(request, "Its arguments were erased. Send the call again.")
+        if held.key in self._jobs:
+            return True  # another poll found it as this one did, and was first
         acting = msgspec.structs.replace(held, state=HeldState.ACTING)
         # Here first: a poll in between must not take it for one that a crash has left.
         job = self._jobs[held.key] = Job(held.workload, poll.sink.capabilities, held.expires_at)
