@@ -256,7 +256,7 @@ class WaitingTasks:
             is_mine = await self._waits.handles.change(acting, was=HeldState.WAITING)
         finally:
             if not is_mine:
-                del self._jobs[held.key]
+                self._jobs.pop(held.key, None)  # its time may have passed meanwhile
         if not is_mine:
             return True
         self._waits.holding.unpark(held.approval)
