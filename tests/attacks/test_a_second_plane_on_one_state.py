@@ -39,7 +39,7 @@ def up(config: Path) -> subprocess.CompletedProcess[str]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
     )
 
 

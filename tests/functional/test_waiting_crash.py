@@ -93,11 +93,11 @@ async def test_what_waits_goes_on_after_a_crash(tmp_path: Path) -> None:
             no = (await send(client, OPENS_PAGES, **call_of("no")))["result"]
             # One more is held in the very moment.
             held = asyncio.ensure_future(send(client, {}, **call_of("held")))
-            while len(await asyncio.to_thread(pending_of, plane)) < 5:
-                pass
-            flights = await asyncio.to_thread(plane.control.get, "/v1/flights")
-            notes = [flight["note"] for flight in flights]
-            assert len(notes) == 5
+            notes: list[str] = []
+            while len(notes) < 5:  # a question is filed before its call is seen to wait
+                flights = await asyncio.to_thread(plane.control.get, "/v1/flights")
+                notes = [flight["note"] for flight in flights]
+            assert len(await asyncio.to_thread(pending_of, plane)) == 5
             assert all(note.startswith("Waiting for approval by payments-oncall") for note in notes)
             await asyncio.to_thread(answer, plane, "refuse", no)
             await restart(plane)

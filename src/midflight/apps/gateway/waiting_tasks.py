@@ -246,6 +246,8 @@ class WaitingTasks:
         action = await self._waits.rebuilt(found, request)
         if action is None:
             raise foreign(request, "Its arguments were erased. Send the call again.")
+        if held.key in self._jobs:
+            return True  # another poll found it as this one did, and was first
         acting = msgspec.structs.replace(held, state=HeldState.ACTING)
         # Here first: a poll in between must not take it for one that a crash has left.
         job = self._jobs[held.key] = Job(held.workload, poll.sink.capabilities, held.expires_at)
@@ -254,7 +256,7 @@ class WaitingTasks:
             is_mine = await self._waits.handles.change(acting, was=HeldState.WAITING)
         finally:
             if not is_mine:
-                del self._jobs[held.key]
+                self._jobs.pop(held.key, None)  # its time may have passed meanwhile
         if not is_mine:
             return True
         self._waits.holding.unpark(held.approval)
