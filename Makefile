@@ -43,7 +43,7 @@ help:  ## Say what there is
 # What people come for
 
 .PHONY: demo
-demo: sync  ## Run the main job against real tool servers, in about 20 seconds
+demo: sync  ## Run the main job against real tool servers, in about half a minute
 	@$(VENV)/bin/midflight demo
 
 .PHONY: test

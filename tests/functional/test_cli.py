@@ -211,11 +211,14 @@ def test_a_revocation_works_while_the_settings_are_broken(plane: RunningPlane) -
 
 def test_a_revocation_is_listed_ends_by_itself_or_is_lifted(plane: RunningPlane) -> None:
     good(*ADD)
-    good("revoke", "workload", "agents/triage", "--reason", "odd", "--until", "30m")
+    told = good("revoke", "workload", "agents/triage", "--reason", "odd", "--until", "30m")
+    assert "midflight revocation lift rev_" in told.stderr
     assert WORKLOAD in good("revocation", "list").stdout
     (found,) = json.loads(good("revocation", "list", "--json").stdout)
     assert 1700 < found["until"] - found["at"] < 1900
-    good("revocation", "lift", found["id"], "--reason", "false alarm")
+    lifted = good("revocation", "lift", found["id"], "--reason", "false alarm")
+    assert found["id"] in lifted.stdout
+    assert "in flight" not in lifted.stdout  # it cuts nothing
     assert "Nothing is revoked" in good("revocation", "list").stderr
     assert midflight("revocation", "lift", found["id"], "--reason", "x").exit_code == 1
 
@@ -223,7 +226,7 @@ def test_a_revocation_is_listed_ends_by_itself_or_is_lifted(plane: RunningPlane)
 def test_everything_can_be_revoked_and_takes_no_id(plane: RunningPlane) -> None:
     assert midflight("revoke", "everything", "x", "--reason", "stop").exit_code == 1
     assert midflight("revoke", "run", "--reason", "stop").exit_code == 1
-    good("revoke", "everything", "--reason", "stop")
+    assert "revocation lift" in good("revoke", "everything", "--reason", "stop").stderr
 
 
 @pytest.mark.parametrize("more", [["--dry-run"], ["--reason", "looks odd"]])

@@ -1,4 +1,4 @@
-"""docs/: export, interruption, freeze, approvals and waiting say what the code does."""
+"""docs/: export, interruption, freeze, approvals, waiting and others say what the code does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from midflight.adapters.telemetry.prometheus import PrometheusTelemetry
 from midflight.apps.approve.drawing import REMEMBER
+from midflight.apps.cli.template import TEMPLATE
 from midflight.apps.gateway import freezing, waiting
 from midflight.apps.settings import Settings
 from midflight.domain.revocation import ScopeKind
@@ -18,8 +19,11 @@ from midflight.services import (
     attempts,
     backchannel,
     cutting,
+    escalation_items,
     export,
     handles,
+    ssf_pushing,
+    ssf_streams,
     task_flights,
 )
 from midflight.services import waiting as waits
@@ -112,6 +116,34 @@ def test_waiting() -> None:
     assert waits.BEAT_S == 10
     assert handles.GRACE_S == 900
     says("waiting", "After eight rounds", "every ten seconds", "fifteen minutes longer")
+
+
+def test_shared_signals() -> None:
+    assert (ssf_pushing.BACKOFF_S[0], ssf_pushing.BACKOFF_S[-1]) == (1, 300)
+    says(
+        "shared-signals",
+        f"at most {Settings().ssf.queue:,} events (`queue`)",
+        f"every {ssf_streams.MIN_VERIFICATION_S} seconds",
+        "after a second first and every five minutes in the end",
+    )
+    assert not Settings().ssf.transmit
+    assert not Settings().ssf.push_to_private
+
+
+def test_escalation() -> None:
+    settings = Settings()
+    assert settings.escalation.repeat == 86_400
+    says(
+        "escalation",
+        f"each cut to {escalation_items.MAX_ARGUMENT} characters",
+        "hears again once a day",
+    )
+    # Named in the text, and in the template with their defaults.
+    glass = settings.break_glass
+    assert (glass.max, glass.unreviewed, glass.review_within) == (3_600, 3, 3 * 86_400)
+    for line in ('max = "1h"', "four_eyes = false", "unreviewed = 3", 'review_within = "3d"'):
+        assert f"# {line}" in TEMPLATE
+        says("escalation", line.partition(" = ")[0])
 
 
 def test_the_metrics_of_an_export_are_called_so() -> None:

@@ -138,10 +138,13 @@ def show(receipt: dict[str, Any], *, as_json: bool) -> None:
                 **_scope(revocation),
                 "lifts": revocation["lifts"],
                 "until": None if revocation["until"] is None else iso(revocation["until"]),
-                **_impact(impact),
+                **({} if revocation["lifts"] else _impact(impact)),
                 "record": receipt["record"],
             }
         )
+        if not revocation["lifts"] and revocation["scope"]["kind"] != ScopeKind.RUN:
+            # A run that was revoked stays over.
+            note(f"midflight revocation lift {revocation['id']} --reason R ends it.")
     if receipt["note"]:
         note(receipt["note"])
     if not receipt["durable"]:

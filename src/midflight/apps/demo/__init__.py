@@ -1,1 +1,1 @@
-"""`midflight demo`: the main job on real servers, in about twenty seconds, without a network."""
+"""`midflight demo`: the main job on real servers, in about half a minute, without a network."""

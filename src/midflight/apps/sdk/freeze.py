@@ -274,8 +274,9 @@ class Freeze:
 
 
 def _frozen(reason: str, revocation: str) -> Frozen:
+    # The reason is somebody's words, and may end without a stop.
     return Frozen(
-        reason,
+        reason if reason.endswith((".", "!", "?")) else f"{reason}.",
         revocation=revocation,
         hint="Do nothing more; it thaws by itself when this is over.",
     )
