@@ -99,6 +99,27 @@ async def test_the_true_answer_counts(tmp_path: Path) -> None:
         assert (await served.desk.show(approval)).state.value == "approved"
 
 
+async def test_a_no_is_not_lost_while_the_store_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asked(tmp_path) as (served, provider, approval):
+        store = served.plane.parts.store
+        provider.says = lambda _: (400, {"error": "access_denied"})
+
+        async def gone(*_: Any) -> None:
+            raise StoreUnavailable("The store is gone.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "answer_approval", gone)
+            with pytest.raises(StoreUnavailable):
+                await tick(served)
+        # The provider has said it, and says it no more.
+        provider.says = lambda _: (400, {"error": "expired_token"})
+        await tick(served)
+        assert (await served.desk.show(approval)).state.value == "refused"
+        assert await store.list_backchannel() == []
+
+
 async def test_an_answer_counts_for_the_question_it_was_polled_for(tmp_path: Path) -> None:
     async with asked(tmp_path) as (served, provider, first):
         provider.says = lambda _: (400, {"error": "authorization_pending"})

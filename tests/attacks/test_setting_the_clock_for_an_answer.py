@@ -13,7 +13,12 @@ from bare_client import legacy
 from waiting_kit import ONCALL, waiting_gateway
 
 from midflight.apps.control.operators import Operator, Operators
-from midflight.domain.errors import Conflict, MidflightError, Unauthenticated
+from midflight.domain.errors import (
+    Conflict,
+    MidflightError,
+    StoreUnavailable,
+    Unauthenticated,
+)
 from midflight.domain.identity import Author
 from midflight.domain.records import ApprovalEnded
 from midflight.services.approver_accounts import ENROL_S
@@ -115,6 +120,21 @@ async def test_starting_again_with_the_clock_set_back_prolongs_nothing() -> None
         await later.desk.approve(approval, author=OWNER)
     assert asked(await later.act(run, to="eve@x.org")) != yes
     await later.close()
+
+
+async def test_a_store_that_was_gone_at_the_end_makes_nothing_live_again() -> None:
+    plane = AskingPlane()
+    run = await plane.begin()
+    approval = await plane.ask(run, to="bob@x.org")
+    plane.clock.set_back(3_600)
+    plane.clock.advance(600)
+    await plane.store.close()
+    with pytest.raises(StoreUnavailable):
+        await plane.approvals.sweep()
+    await plane.store.open()
+    with pytest.raises(Conflict, match="has expired"):
+        await plane.desk.approve(approval, author=OWNER)
+    await plane.close()
 
 
 async def test_what_ended_before_a_start_stays_ended() -> None:
@@ -227,6 +247,8 @@ async def test_leave_to_enrol_does_not_last_for_longer(tmp_path: Path, step: int
         invitation = await served.accounts.enroll("ada", OPERATOR)
         served.clock.behind = float(step)
         served.clock.leap(ENROL_S + 1)
+        await served.accounts.add("bob", OPERATOR)
+        await served.accounts.enroll("bob", OPERATOR)
         late = await served.browser().post("/approve/enroll", invitation=invitation.code)
         assert late.status_code == 401
 

@@ -1,8 +1,7 @@
 """Where people answer: what they are shown, who of them may answer, and what a yes endorses.
 
 Above: the control API and the approval page, which have established who is asking, and which groups
-he is in; nothing here takes a name from a body.
-The other side, which uses a yes up, is `approvals.py`.
+he is in; nothing here takes a name from a body. `approvals.py` uses a yes up.
 """
 
 from __future__ import annotations
@@ -94,8 +93,7 @@ class ApprovalDesk:
         """`groups` maps an approver that is no operator's name to the operators that it is.
 
         Without an `endorser` a yes holds for the action alone, and vouches for none of its values.
-        `settled` is told the id of each request that is decided (`Approvals.settled`); `now` says
-        what time it is for a request (`Approvals.now`).
+        `settled` is told the id of what is decided, `now` is the time for one (see `Approvals`).
         """
         self._store = store
         self._sealer = sealer
@@ -186,9 +184,7 @@ class ApprovalDesk:
                 )
             values = endorsed(opened[0], request.shown.flow) if opened is not None else ()
             self._check_remember(request, values, author, remember_s, member_of)
-            answer = self._answer(
-                request, author, roles, yes=True, remember_s=remember_s, reason=reason
-            )
+            answer = self._said(request, author, roles, reason, yes=True, remember_s=remember_s)
             after = await self._give(request, answer, values)
             try:
                 if after.state is ApprovalState.APPROVED:
@@ -210,7 +206,7 @@ class ApprovalDesk:
         async with self._turn:
             request = await self._get(approval_id, digest=digest)
             roles = await self._stands_for(request, author, member_of)
-            answer = self._answer(request, author, roles, yes=False, reason=reason)
+            answer = self._said(request, author, roles, reason, yes=False)
             after = await self._give(request, answer, ())
             self._tell(after)
         return _status(
@@ -271,15 +267,15 @@ class ApprovalDesk:
             hint=_groups_hint(wanted[0]),
         )
 
-    def _answer(
+    def _said(
         self,
         request: ApprovalRequest,
         author: Author,
         roles: tuple[str, ...],
+        reason: str,
         *,
         yes: bool,
         remember_s: int = 0,
-        reason: str = "",
     ) -> Answer:
         if len(reason) > MAX_REASON:
             raise Malformed(f"A reason is at most {MAX_REASON} characters.")

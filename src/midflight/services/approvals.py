@@ -15,12 +15,9 @@ import msgspec
 from midflight.domain.action import Action
 from midflight.domain.approval import (
     LIVE,
-    OWNER,
     ApprovalRequest,
     ApprovalState,
-    Shown,
     has_agreed,
-    still_missing,
     worse,
 )
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit
@@ -30,6 +27,7 @@ from midflight.domain.identity import Workload
 from midflight.domain.question import Question, Target
 from midflight.domain.records import ApprovalAsked, ApprovalEnded
 from midflight.domain.response import Level
+from midflight.services.approval_words import approvers_of, asked_of, no, refused, shown
 from midflight.services.ends import Ends
 from midflight.services.flow import Flow
 from midflight.services.guard_case import Case
@@ -118,7 +116,7 @@ class Approvals:
             for request in await self._store.list_approvals(state=state):
                 now = self._ends.now(request.id, ends_at=request.expires_at, since=alive_at)
                 if now >= request.expires_at:
-                    await self._expire(request)
+                    await self._end(request, ApprovalState.EXPIRED, _OVER)
         await self.sweep()
 
     def break_with(self, glass: Glass) -> None:
@@ -158,18 +156,18 @@ class Approvals:
         """
         found = await self._store.last_approval(case.digest)
         if found is not None and found.state is ApprovalState.REFUSED:
-            return _refused(found, challenge)
+            return refused(found, challenge)
         broken = self._break(case, question)
         if broken is not None:
             return broken
         if found is None or not found.is_live(self.now(found)):
-            if found is not None and found.state in LIVE:
-                await self._expire(found)  # by the one clock; the store may know but the other
+            if found is not None and found.state in LIVE:  # the store may know but the wall clock
+                await self._end(found, ApprovalState.EXPIRED, _OVER)
             return await self._file(case, question, challenge)
         question = self._again(case, question)
         why = self._worse(found, case, question, challenge)
         if why is not None:
-            await self._void(found, why)
+            await self._end(found, ApprovalState.VOID, why)
         elif found.state is ApprovalState.PENDING:
             return self._waiting(found, challenge)
         else:
@@ -204,7 +202,8 @@ class Approvals:
         for approval in self._ends.over():
             request = await self._store.get_approval(approval)
             if request is not None:
-                await self._expire(request)
+                await self._end(request, ApprovalState.EXPIRED, _OVER)
+            self._ends.forget(approval)
 
     # Using a yes
 
@@ -214,7 +213,8 @@ class Approvals:
         """Use it up and decide again; None if it could not be used, or not for these facts."""
         decision = self._engine.decide(_approved(question))
         if not isinstance(decision, Permit):
-            await self._void(request, "Policy does not permit it any more, even if approved.")
+            why = "Policy does not permit it any more, even if approved."
+            await self._end(request, ApprovalState.VOID, why)
             return decision if isinstance(decision, Deny) else None
         # From here on it is spent, whatever happens next: a crash must not leave it to be used
         # again, and of two that try at the same time one gets it.
@@ -246,8 +246,7 @@ class Approvals:
         """A permit where break-glass is open and an approval would give one; else None, or a no.
 
         What people have refused, what policy denies, and a run for which a response asks about
-        everything, it does not touch. There is no wait
-        between here and the record of the intent, which names the opening.
+        everything, it does not touch. No wait until the intent is on record, which names it.
         """
         glass, workload = self._glass, question.workload.id
         opening = "" if glass is None else glass.lets_pass(workload)
@@ -295,9 +294,9 @@ class Approvals:
         news = sorted(policies - {reason.policy for reason in request.reasons})
         if news:
             return f"More policies ask than were shown: {', '.join(news)}."
-        if not set(_approvers(challenge)) <= set(request.approvers):
+        if not set(approvers_of(challenge)) <= set(request.approvers):
             return "Policy asks for other approvers than those that were asked."
-        return worse(request.shown, _shown(question, challenge))
+        return worse(request.shown, shown(question, challenge))
 
     # Filing a question
 
@@ -318,8 +317,8 @@ class Approvals:
             name=case.action.name,
             arguments=case.arguments,
             reasons=challenge.reasons,
-            approvers=_approvers(challenge),
-            shown=_shown(question, challenge),
+            approvers=approvers_of(challenge),
+            shown=shown(question, challenge),
             created_at=int(now),
             expires_at=min(int(now) + challenge.expires_s, run.expires_at),
         )
@@ -327,14 +326,14 @@ class Approvals:
             request, max_pending=self._max_pending, now=int(now)
         )
         if filed is None:
-            return _no(
+            return no(
                 challenge,
                 "too-many-approvals",
                 f"{self._max_pending} questions of this run wait for an answer already.",
                 "Wait until some are answered (`midflight approval list`), then try again.",
             )
         if filed.state is ApprovalState.REFUSED:
-            return _refused(filed, challenge)
+            return refused(filed, challenge)
         self.now(filed)
         if filed.id == request.id:
             self._recorder.append(
@@ -368,13 +367,9 @@ class Approvals:
             expires_at=request.expires_at,
         )
 
-    async def _expire(self, request: ApprovalRequest) -> None:
-        if await self._store.end_approval(request.id, ApprovalState.EXPIRED):
-            self._ended(request, ApprovalState.EXPIRED, _OVER)
-
-    async def _void(self, request: ApprovalRequest, why: str) -> None:
-        if await self._store.end_approval(request.id, ApprovalState.VOID):
-            self._ended(request, ApprovalState.VOID, why)
+    async def _end(self, request: ApprovalRequest, state: ApprovalState, why: str) -> None:
+        if await self._store.end_approval(request.id, state):
+            self._ended(request, state, why)
 
     def _ended(self, request: ApprovalRequest, state: ApprovalState, why: str) -> None:
         self.settled(request.id)
@@ -393,46 +388,6 @@ class Approvals:
             return  # the ledger counts what it could not take; an end only takes away
 
 
-def asked_of(request: ApprovalRequest) -> tuple[str, ...]:
-    """Who has still to agree, by name: the owner as whoever that is."""
-    missing = still_missing(request.approvers, request.answers)
-    return tuple(request.owner if name == OWNER else name for name in missing)
-
-
-def _refused(request: ApprovalRequest, challenge: Challenge) -> Deny:
-    by = ", ".join(answer.author for answer in request.answers if not answer.yes)
-    return _no(
-        challenge,
-        f"refused:{request.id}",
-        f"{by} refused this very action in this run, and it is not asked about again.",
-        "Do something else, or ask who opened the run for a new one.",
-    )
-
-
-def _no(challenge: Challenge, rule: str, text: str, help_text: str) -> Deny:
-    """A refusal of what policy would have asked about; it names the version that would have."""
-    said = deny(DenyCode.APPROVAL_REQUIRED, rule, text, help_text)
-    return msgspec.structs.replace(said, version=challenge.version)
-
-
-def _approvers(challenge: Challenge) -> tuple[str, ...]:
-    """Who must agree; a policy that names nobody asks the owner."""
-    return challenge.approvers or (OWNER,)
-
-
-def _shown(question: Question, challenge: Challenge) -> Shown:
-    return Shown(
-        labels=question.run.labels,
-        labels_source=question.run.labels_source,
-        flow=question.flow,
-        pin=question.target.pin,
-        traits=question.target.traits,
-        version=challenge.version,
-        risk=question.run.risk,
-        response=question.run.response,
-    )
-
-
 def _approved(question: Question) -> Question:
     return msgspec.structs.replace(question, approved=True)
 
@@ -442,4 +397,4 @@ def _run_of(case: Case) -> LiveRun:
     return case.live
 
 
-__all__ = ["MAX_PENDING", "Approvals", "asked_of", "rejudging"]
+__all__ = ["MAX_PENDING", "Approvals", "rejudging"]

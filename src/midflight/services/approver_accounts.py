@@ -108,7 +108,7 @@ class ApproverAccounts:
         code = "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
         expires_at = int(self._clock.now()) + ENROL_S
         digest = _digest(code)
-        self._ends.over()
+        self._ends.prune()
         self._ends.now(digest, ends_at=expires_at)
         await self._store.put_enrolment(
             Enrolment(digest=digest, approver=name, expires_at=expires_at)

@@ -3,8 +3,9 @@
 For each question that is filed, everybody whom the settings name and who may answer it is asked
 there, with a short code that stands on the approval page, too (`binding_code`). His yes is an ID
 token for that very question and of the subject that the settings say; his no is the provider's
-word for that question. Whatever came of it counts once: who forgets the question may act on it.
-What is on its way is in the store, so a restart asks on. Above: `compose_people.py`, which ticks.
+word for that question. A yes counts once: who forgets the question may act on it. A no is said
+until it is kept. What is on its way is in the store, so a restart asks on. Above:
+`compose_people.py`, which ticks.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import structlog
 from midflight.domain.approval import ApprovalRequest, ApprovalState, binding_code
 from midflight.domain.approver import BackchannelRequest
 from midflight.domain.errors import (
+    LedgerUnavailable,
     Malformed,
     MidflightError,
+    StoreUnavailable,
     Unauthenticated,
     UpstreamUnavailable,
 )
@@ -75,6 +78,7 @@ class Backchannel:
         self._clock = clock
         self._filed: deque[ApprovalRequest] = deque()
         self._next: dict[str, float] = {}
+        self._denied: set[str] = set()
         self._is_started = False
         self._turn = asyncio.Lock()
 
@@ -156,6 +160,9 @@ class Backchannel:
         if found is None or found.state is not ApprovalState.PENDING or row.expires_at <= now:
             await self._forget(row)
             return
+        if row.id in self._denied:
+            await self._deny(row)
+            return
         if self._clock.monotonic() < self._next.get(row.id, 0.0):
             return
         try:
@@ -182,8 +189,7 @@ class Backchannel:
             case Word.EXPIRED:
                 await self._forget(row)
             case Word.DENIED:
-                if await self._forget(row):
-                    await self._answer(row, yes=False)
+                await self._deny(row)
             case Word.AGREED:
                 if not await self._forget(row):
                     return
@@ -193,6 +199,12 @@ class Backchannel:
                     )
                     return
                 await self._answer(row, yes=True)
+
+    async def _deny(self, row: BackchannelRequest) -> None:
+        """Refuse, and only then forget: a provider says it once, and a no must not be lost."""
+        self._denied.add(row.id)
+        await self._answer(row, yes=False)
+        await self._forget(row)
 
     async def _answer(self, row: BackchannelRequest, *, yes: bool) -> None:
         groups = await self._groups(row.approver)
@@ -206,11 +218,16 @@ class Backchannel:
                 member_of=groups,
                 digest=row.digest,
             )
+        except (StoreUnavailable, LedgerUnavailable):
+            if not yes:
+                raise  # the next tick says it again
+            self._noted("backchannel.refused", row.approver, row.approval, "It was not kept.")
         except MidflightError as error:
             self._noted("backchannel.refused", row.approver, row.approval, error.message)
 
     async def _forget(self, row: BackchannelRequest) -> bool:
         self._next.pop(row.id, None)
+        self._denied.discard(row.id)
         return await self._store.delete_backchannel(row.id)
 
     def _author(self, name: str) -> Author:

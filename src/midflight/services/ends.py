@@ -36,16 +36,22 @@ class Ends:
         return wall if found is None else max(wall, found[0] + self._clock.monotonic())
 
     def over(self) -> Sequence[str]:
-        """Whose end has come; they are forgotten."""
+        """Whose end has come; they stay until they are forgotten."""
         wall, mono = self._clock.now(), self._clock.monotonic()
-        found = [
+        return [
             key
             for key, (anchor, ends_at) in self._anchors.items()
             if max(wall, anchor + mono) >= ends_at
         ]
-        for key in found:
-            del self._anchors[key]
-        return found
+
+    def prune(self) -> None:
+        """Forget what the wall clock alone ends by now."""
+        wall = self._clock.now()
+        self._anchors = {key: kept for key, kept in self._anchors.items() if wall < kept[1]}
+
+    def forget(self, key: str) -> None:
+        """It is ended where it is kept, so its time does not matter any more."""
+        self._anchors.pop(key, None)
 
 
 __all__ = ["Ends"]

@@ -34,7 +34,7 @@ from midflight.domain.errors import Conflict, MidflightError, NotFound
 from midflight.domain.held import Held, HeldForm, HeldState, waiting_words
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
-from midflight.services.approvals import asked_of
+from midflight.services.approval_words import asked_of
 from midflight.services.guard import Performed, Refused
 from midflight.services.handles import TASK
 from midflight.services.ports.clock import Clock
