@@ -200,6 +200,11 @@ class Stream:
         if run == self._run:
             self._ended()
 
+    @property
+    def is_denied(self) -> bool:
+        """Whether nothing may be told on it any more, though it may not have been ended yet."""
+        return self.flight.interrupted is not None
+
     def close(self) -> None:
         """Leave the registry."""
         self._timer.cancel()

@@ -172,7 +172,13 @@ class LegacyFront:
         closed = asyncio.ensure_future(_until(session.closed))
         try:
             await send_sse_start(send)
-            await read_on(log, position, send, {watch, closed, ended})
+            await read_on(
+                log,
+                position,
+                send,
+                until={watch, closed, ended},
+                is_denied=lambda: stream.is_denied,
+            )
             await send_sse_end(send)
         finally:
             stream.close()
@@ -198,7 +204,9 @@ class LegacyFront:
                     timeout=KEEP_ALIVE_S,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
-                if getting in done:
+                if stream.is_denied:  # what was queued in the turn of the denial, too
+                    getting.cancel()
+                elif getting in done:
                     await send_sse_chunk(send, sse.encode(getting.result()))
                 else:
                     getting.cancel()
