@@ -20,7 +20,7 @@ from midflight.domain.decision import DenyCode
 from midflight.domain.errors import Interrupted
 from midflight.domain.lease import Credential, Injection, Placement
 from midflight.domain.records import Impact, Observed, Outcome, Revoked, Terminal
-from midflight.domain.revocation import Scope, ScopeKind
+from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.flights import FlightKind
 from midflight.services.guard import Performed, Refused
@@ -302,6 +302,31 @@ async def test_a_call_whose_lease_is_being_made_is_answered_at_once() -> None:
         await plane.interruption.lift(receipt.revocation.id, reason="next", author=OPERATOR)
     gate.set()
     assert plane.upstream.received == []
+
+
+async def test_what_is_revoked_while_a_process_starts_is_in_force_there_and_on_record() -> None:
+    """Appended behind its reading of the log, and told before it listens: so it reads again."""
+    store = FaultyStore()
+    plane = MemoryPlane(upstream=ScriptedUpstream("one", []), store=store)
+    read = store.revocations
+    entry = Revocation(
+        id="rev_meanwhile", scope=SCOPE, reason="panic", author="olivia", proof="uid:0", at=1.0
+    )
+
+    async def reading(*, after: int = 0) -> Any:
+        found = await read(after=after)
+        if not await read():
+            await store.append_revocation(entry)
+        return found
+
+    store.revocations = reading  # type: ignore[method-assign]
+    await plane.start()
+    await plane.interruption.follow()
+    assert plane.interruption.covering([(SCOPE.kind, SCOPE.id)]) == entry
+    assert isinstance(await act(plane), Refused)
+    kinds = [type(r) for r in await plane.records() if isinstance(r, Revoked | Impact)]
+    assert kinds == [Revoked, Impact]
+    await plane.close()
 
 
 async def test_twice_at_once_is_two_records_and_one_cut() -> None:

@@ -130,7 +130,7 @@ async def test_the_last_reader_gets_it_and_the_one_before_is_done() -> None:
     await writer.event(b"first")
     found = kept.find("one", "1-1")
     assert found is not None
-    reading = asyncio.ensure_future(read_on(*found, get.send, set()))
+    reading = asyncio.ensure_future(read_on(*found, get.send, until=set()))
     await asyncio.sleep(0)
     await writer.event(b"second")
     await writer.finish(b"third")
@@ -144,7 +144,7 @@ async def test_a_reader_stops_when_it_is_told_to() -> None:
     kept, wire = Kept(), Wire()
     log = kept.open("one", "agent")
     stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    reading = asyncio.ensure_future(read_on(log, 0, wire.send, {stop}))
+    reading = asyncio.ensure_future(read_on(log, 0, wire.send, until={stop}))
     await asyncio.sleep(0)
     stop.set_result(None)
     await reading

@@ -81,13 +81,9 @@ class Listing:
                 *self._inventory.revoked_with((*caller.acting, *above)),
             )
         )
-        revocation = self._interruption.covering(scopes)
-        if revocation is not None:
-            return deny(
-                DenyCode.REVOKED,
-                f"revoked:{revocation.id}",
-                f"Revoked by {revocation.author}: {revocation.reason}",
-            )
+        revoked = self._revoked(scopes)
+        if revoked is not None:
+            return revoked
         return Seat(
             workload=workload,
             run=live.facts(now=int(now), through=caller.acting),
@@ -109,7 +105,11 @@ class Listing:
             return seat
         source = Source(point="mcp", proof=caller.proof)
         found: list[Definition] = []
-        for upstream in await self._catalogue.ready(upstreams):
+        ready = await self._catalogue.ready(upstreams)
+        revoked = self._revoked(seat.scopes)  # while an upstream took its time
+        if revoked is not None:
+            return revoked
+        for upstream in ready:
             definitions = self._catalogue.definitions(upstream, kind)
             for narrowed in (seat.narrowed, narrowing(caller.scope)):
                 if not narrowed.leaves_all:
@@ -128,6 +128,16 @@ class Listing:
                 definitions = [d for d in definitions if d.name in visible]
             found.extend(definitions)
         return found
+
+    def _revoked(self, scopes: frozenset[tuple[ScopeKind, str]]) -> Deny | None:
+        revocation = self._interruption.covering(scopes)
+        if revocation is None:
+            return None
+        return deny(
+            DenyCode.REVOKED,
+            f"revoked:{revocation.id}",
+            f"Revoked by {revocation.author}: {revocation.reason}",
+        )
 
     def _inside(self, narrowed: Narrowing, upstream: str, kind: PinnedKind) -> frozenset[str]:
         """Names of what is left to a delegated run."""
@@ -199,6 +209,11 @@ class Stream:
     def _run_ended(self, run: str, _state: RunState) -> None:
         if run == self._run:
             self._ended()
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether nothing may be told on it any more, though it may not have been ended yet."""
+        return self.flight.interrupted is not None
 
     def close(self) -> None:
         """Leave the registry."""

@@ -277,6 +277,10 @@ class Endpoint:
             return Interim(result=made.result, error=made.error)
 
         said = await waiting.task(request, caller, sink, act=act, shape=shape)
+        # It may have waited, for the action or for the store, and he may be revoked by now.
+        seat = await self._listing.seat(caller)
+        if isinstance(seat, Deny):
+            return Answered(error=refusal.as_error(seat, ""))
         return self._interim(request.method, said, modern=True)
 
     async def notify(self, notification: Notification, caller: Caller, *, sink: Sink) -> None:

@@ -172,7 +172,13 @@ class LegacyFront:
         closed = asyncio.ensure_future(_until(session.closed))
         try:
             await send_sse_start(send)
-            await read_on(log, position, send, {watch, closed, ended})
+            await read_on(
+                log,
+                position,
+                send,
+                until={watch, closed, ended},
+                is_denied=lambda: stream.is_denied,
+            )
             await send_sse_end(send)
         finally:
             stream.close()
@@ -201,7 +207,8 @@ class LegacyFront:
                     )
                 finally:
                     getting.cancel()
-                if getting in done:
+                # What was queued in the turn of the denial is not told, either.
+                if not stream.is_denied and getting in done:
                     await send_sse_chunk(send, sse.encode(getting.result()))
                 elif not done:
                     await send_sse_chunk(send, sse.COMMENT)

@@ -18,7 +18,7 @@ from midflight.domain.decision import Deny
 from midflight.domain.errors import Conflict
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
-from midflight.services.listing import Listing
+from midflight.services.listing import Listing, Stream
 from midflight.services.ports.upstream import ClientRequest
 from midflight.wire import json, jsonrpc, refusal
 from midflight.wire.jsonrpc import Request
@@ -84,7 +84,7 @@ class Listens:
             if uris:
                 honoured["resourceSubscriptions"] = uris
             await self._tell(sink, request, ACKNOWLEDGED, {"notifications": honoured})
-            await self._pump(sink, request, queue, until={watch, ended})
+            await self._pump(sink, request, queue, stream=stream, until={watch, ended})
             if ended.done():
                 result: JSONObject = {
                     "resultType": "complete",
@@ -103,13 +103,15 @@ class Listens:
         request: Request,
         queue: Queue,
         *,
+        stream: Stream,
         until: set[asyncio.Future[None]],
     ) -> None:
         while not any(task.done() for task in until):
             getting = asyncio.ensure_future(queue.get())
             try:
                 await asyncio.wait({getting, *until}, return_when=asyncio.FIRST_COMPLETED)
-                if getting.done():
+                # What was queued in the turn of a denial is not told either.
+                if getting.done() and not stream.is_denied:
                     await self._tell(sink, request, *getting.result())
             finally:
                 getting.cancel()

@@ -203,12 +203,22 @@ class ResumableWriter(ResponseWriter):
             await send_sse_chunk(self._send, event)
 
 
-async def read_on(log: Log, position: int, send: Send, until: set[asyncio.Future[None]]) -> None:
-    """Send what stands behind a position and what comes; the reader before is done with it."""
+async def read_on(
+    log: Log,
+    position: int,
+    send: Send,
+    *,
+    until: set[asyncio.Future[None]],
+    is_denied: Callable[[], bool] = lambda: False,
+) -> None:
+    """Send what stands behind a position and what comes; the reader before is done with it.
+
+    What wakes it is in `until`; once it `is_denied` nothing is sent, woken or not.
+    """
     log.readers += 1
     reader = log.readers
     log.wake()
-    while not any(stop.done() for stop in until):
+    while not is_denied() and not any(stop.done() for stop in until):
         change = log.next_change()
         if log.lost:
             return
