@@ -27,7 +27,6 @@ MAX_ATTEMPTS = 5
 """Tries to reach one contact before the next one is told."""
 MAX_FACTS = 12
 MAX_FACT = 200
-MAX_TITLE = 120
 MAX_TOLD = 50
 """Tellings that a notice remembers; the ledger has all."""
 
@@ -295,7 +294,6 @@ __all__ = [
     "MAX_ATTEMPTS",
     "MAX_CHAIN",
     "MAX_FACT",
-    "MAX_TITLE",
     "TRANSITIONS",
     "Contact",
     "Notice",

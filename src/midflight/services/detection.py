@@ -74,23 +74,47 @@ class Detection:
                 self._telemetry.count("detector_failures")
                 continue
             if sighting is not None:
-                self.found(
-                    Finding(
-                        id=f"fnd_{self._clock.token()}",
-                        at=event.at,
-                        detector=detector.name,
-                        strength=sighting.strength,
-                        workload=event.workload,
-                        owner=event.owner,
-                        run=event.run,
-                        upstream=event.upstream,
-                        name=event.name,
-                        usual=sighting.usual,
-                        seen=sighting.seen,
-                        after=sighting.after,
-                        records=sighting.records[-MAX_RECORDS:],
-                    )
+                self.saw(
+                    detector.name,
+                    sighting,
+                    at=event.at,
+                    workload=event.workload,
+                    owner=event.owner,
+                    run=event.run,
+                    upstream=event.upstream,
+                    name=event.name,
                 )
+
+    def saw(
+        self,
+        detector: str,
+        sighting: Sighting,
+        *,
+        at: float,
+        workload: str,
+        owner: str,
+        run: str,
+        upstream: str,
+        name: str,
+    ) -> str:
+        """Make a finding of what was seen; the id of its record, as `found` says."""
+        return self.found(
+            Finding(
+                id=f"fnd_{self._clock.token()}",
+                at=at,
+                detector=detector,
+                strength=sighting.strength,
+                workload=workload,
+                owner=owner,
+                run=run,
+                upstream=upstream,
+                name=name,
+                usual=sighting.usual,
+                seen=sighting.seen,
+                after=sighting.after,
+                records=sighting.records[-MAX_RECORDS:],
+            )
+        )
 
     def found(self, finding: Finding) -> str:
         """Record a finding, of whatever made it, and do what policy says; the record's id.
