@@ -245,11 +245,12 @@ def missed(notice: Notice, *, now: int, wait: int, final: bool) -> Notice:
     attempts = notice.attempts + 1
     if not final and attempts < MAX_ATTEMPTS:
         return _after(notice, attempts=attempts, due_at=now + wait, wait=wait)
-    # The last contact is all that is left, so it is tried again, at leisure.
+    # The last contact is all that is left, so it is tried again, at leisure, by the same message:
+    # what seemed to be lost may have arrived.
     is_last = notice.step >= len(notice.chain) - 1
     return _after(
         notice,
-        sending="",
+        sending=notice.sending if is_last else "",
         attempts=0,
         step=notice.step + (not is_last),
         due_at=now + (wait if is_last else 0),
