@@ -7,14 +7,17 @@ pressed to be gone; and somebody who has seen a message would like it to count a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hook_kit import HookedPlane, hooked_plane, pager_request, slack_request, webhook_request
 
-from midflight.domain.errors import StoreUnavailable
+from midflight.domain.errors import Conflict, StoreUnavailable
+from midflight.domain.identity import Author
+from midflight.services.pressing import Pressing
 
 
 @pytest.fixture
@@ -160,3 +163,28 @@ def test_a_sender_that_hangs_up_may_say_it_again(plane: HookedPlane, asked: str)
     assert plane.state(asked) == "pending"
     assert plane.knock(path, headers, body)[0] == 200
     assert plane.state(asked) == "refused"
+
+
+def test_two_replicas_that_get_the_same_at_once_take_one_answer(
+    plane: HookedPlane, asked: str
+) -> None:
+    ticket = plane.buttons("/signed")["Approve"]
+    ours = plane.running.plane.escalating.pressing
+    theirs = copy.copy(ours)
+    theirs._turn = asyncio.Lock()  # a lock of one process holds nobody in another
+    olivia = Author(name="olivia", proof="webhook:signed/u-17")
+
+    async def both() -> list[str | BaseException | None]:
+        def means(one: Pressing) -> Callable[[], Awaitable[str]]:
+            return lambda: one.press("signed", ticket, author=olivia)
+
+        return await asyncio.gather(
+            *(one.take("signed", "the same", means(one)) for one in (ours, theirs)),
+            return_exceptions=True,
+        )
+
+    said = plane.running.do(both)
+    assert [type(each) for each in said].count(str) == 1
+    assert sum(isinstance(each, Conflict) or each is None for each in said) == 1
+    shown = plane.running.client.get(f"/v1/approvals/{asked}")
+    assert [each["author"] for each in shown["answers"]] == ["olivia"]

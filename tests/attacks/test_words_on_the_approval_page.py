@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from midflight.apps.approve import drawing
 from midflight.apps.approve.html import said
 from midflight.apps.cli.approval_screen import MAX_LINES, screen
-from midflight.apps.cli.output import MAX_MARKS, visible
 from midflight.domain.endorsement import Endorsed
+from midflight.domain.plain import MAX_MARKS, visible
 from midflight.domain.traits import Role
 
 pytestmark = pytest.mark.anyio

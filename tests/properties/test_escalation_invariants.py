@@ -181,6 +181,27 @@ class Escalations(RuleBasedStateMachine):
 TestEscalations = Escalations.TestCase
 
 
+def test_what_the_last_contact_never_got_comes_again_by_the_same_message() -> None:
+    # Found by the machine: the clock steps back, and a channel that failed for good comes back
+    # when other notices of the group are due as well.
+    machine = Escalations()
+    try:
+        machine.file(group=0, together=2)
+        machine.file(group=0, together=1)
+        machine.tick(seconds=60)
+        machine.tick(seconds=3_600)
+        machine.file(group=0, together=1)
+        machine.file(group=0, together=1)
+        machine.set_back(seconds=90_000)
+        machine.fail(name="boss-mail", is_final=True, times=4)
+        for seconds in (299, 300, 600):
+            machine.tick(seconds=seconds)
+            machine.a_step_has_one_message()
+            machine.no_rule_is_broken()
+    finally:
+        machine.teardown()
+
+
 STEPS = st.lists(st.sampled_from(["begin", "tell", "miss", "give up", "ack", "end"]), max_size=30)
 
 

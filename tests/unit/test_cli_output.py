@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from midflight import __version__
 from midflight.apps.cli.main import app
-from midflight.apps.cli.output import color, print_table, report, visible
+from midflight.apps.cli.output import color, print_table, report
 from midflight.apps.cli.private_file import write_private
 from midflight.apps.cli.progress import progress_bar
 from midflight.apps.cli.records import summary
@@ -31,6 +31,7 @@ from midflight.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from midflight.domain.plain import visible
 
 RUNNER = CliRunner()
 

@@ -42,8 +42,9 @@ def signal_fronts(plane: Plane, *, noise: Noise) -> dict[str, App]:
         section.name: keys_of(
             f"signals.{section.name}",
             section.secret,
-            section.previous_secret,
-            section.previous_until,
+            previous=section.previous_secret,
+            until=section.previous_until,
+            now=plane.clock.now(),
         )
         for section in sections
     }

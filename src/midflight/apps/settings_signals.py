@@ -11,23 +11,21 @@ until `previous_until`.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from midflight.apps.settings_escalation import Name
 from midflight.apps.settings_secrets import End, Secret, check_previous
 from midflight.apps.settings_sections import Section
 from midflight.domain.finding import Strength
 from midflight.domain.signal import SignalSource
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}\Z")
-
 
 class SignalSection(Section):
     """`[[signals]]`: one source."""
 
-    name: str
+    name: Name
     # Where its secret is, whsec_…, or its public key, whpk_…, as Standard Webhooks writes them.
     secret: Secret
     # The one before, while senders change to the new one, and when it ends.
@@ -38,13 +36,6 @@ class SignalSection(Section):
     owners: tuple[str, ...] = Field(default=(), max_length=64)
     max_strength: Literal["weak", "fair", "strong"] = "fair"
     per_minute: int = Field(default=60, ge=1, le=6_000)
-
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, value: str) -> str:
-        if _NAME.match(value) is None:
-            raise ValueError("is not 1 to 32 lower-case letters, digits and dashes")
-        return value
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

@@ -11,15 +11,17 @@ from midflight.wire.webhook import Key, Verifier, Webhook, verifying_key
 
 
 def keys_of(
-    place: str, secret: Reference, previous: Reference | None, until: int | None
+    place: str, secret: Reference, *, previous: Reference | None, until: int | None, now: float
 ) -> tuple[Key, ...]:
     """The keys of a sender, read now. `place` is the table of the settings.
+
+    A previous one that has ended need not be there any more.
 
     Raises:
         Misconfigured: one cannot be read, or is none; the message names the setting.
     """
     keys = [Key(verifier=_key(f"{place}.secret", secret))]
-    if previous is not None:
+    if previous is not None and until is not None and now < until:
         keys.append(Key(verifier=_key(f"{place}.previous_secret", previous), until=until))
     return tuple(keys)
 

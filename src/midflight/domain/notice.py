@@ -27,7 +27,6 @@ MAX_ATTEMPTS = 5
 """Tries to reach one contact before the next one is told."""
 MAX_FACTS = 12
 MAX_FACT = 200
-MAX_TITLE = 120
 MAX_TOLD = 50
 """Tellings that a notice remembers; the ledger has all."""
 
@@ -248,11 +247,12 @@ def missed(notice: Notice, *, now: int, wait: int, final: bool) -> Notice:
     attempts = notice.attempts + 1
     if not final and attempts < MAX_ATTEMPTS:
         return _after(notice, attempts=attempts, due_at=now + wait, wait=wait)
-    # The last contact is all that is left, so it is tried again, at leisure.
+    # The last contact is all that is left, so it is tried again, at leisure, by the same message:
+    # what seemed to be lost may have arrived.
     is_last = notice.step >= len(notice.chain) - 1
     return _after(
         notice,
-        sending="",
+        sending=notice.sending if is_last else "",
         attempts=0,
         step=notice.step + (not is_last),
         due_at=now + (wait if is_last else 0),
@@ -297,7 +297,6 @@ __all__ = [
     "MAX_ATTEMPTS",
     "MAX_CHAIN",
     "MAX_FACT",
-    "MAX_TITLE",
     "TRANSITIONS",
     "Contact",
     "Notice",

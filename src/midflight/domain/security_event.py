@@ -27,12 +27,9 @@ TOKEN_CLAIMS_CHANGE: Final = _CAEP + "token-claims-change"
 CREDENTIAL_CHANGE: Final = _CAEP + "credential-change"
 ASSURANCE_LEVEL_CHANGE: Final = _CAEP + "assurance-level-change"
 DEVICE_COMPLIANCE_CHANGE: Final = _CAEP + "device-compliance-change"
-SESSION_ESTABLISHED: Final = _CAEP + "session-established"
-SESSION_PRESENTED: Final = _CAEP + "session-presented"
 RISK_LEVEL_CHANGE: Final = _CAEP + "risk-level-change"
 ACCOUNT_DISABLED: Final = _RISC + "account-disabled"
 ACCOUNT_PURGED: Final = _RISC + "account-purged"
-ACCOUNT_ENABLED: Final = _RISC + "account-enabled"
 CREDENTIAL_COMPROMISE: Final = _RISC + "credential-compromise"
 SESSIONS_REVOKED: Final = _RISC + "sessions-revoked"
 VERIFICATION: Final = _SSF + "verification"
@@ -128,7 +125,6 @@ def claims_of(event: SecurityEvent, *, audience: str) -> JSONObject:
 
 __all__ = [
     "ACCOUNT_DISABLED",
-    "ACCOUNT_ENABLED",
     "ACCOUNT_PURGED",
     "ASSURANCE_LEVEL_CHANGE",
     "CREDENTIAL_CHANGE",
@@ -140,8 +136,6 @@ __all__ = [
     "RISK_LEVEL_CHANGE",
     "SENT",
     "SESSIONS_REVOKED",
-    "SESSION_ESTABLISHED",
-    "SESSION_PRESENTED",
     "SESSION_REVOKED",
     "SET_ALGORITHM",
     "SET_TYPE",

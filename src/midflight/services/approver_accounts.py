@@ -20,8 +20,8 @@ from midflight.domain.approver import (
 )
 from midflight.domain.errors import Malformed, Unauthenticated
 from midflight.domain.identity import Author
-from midflight.domain.records import Changed
 from midflight.domain.value import Discreet, JSONObject
+from midflight.services.changes import record_change
 from midflight.services.ends import Ends
 from midflight.services.ports.approver_store import ApproverStore
 from midflight.services.ports.clock import Clock
@@ -145,16 +145,9 @@ class ApproverAccounts:
         )
 
     async def _changed(self, what: str, author: Author, details: JSONObject) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=what,
-                author=author.name,
-                proof=author.proof,
-                details=details,
-            )
+        await record_change(
+            self._recorder, at=self._clock.now(), what=what, author=author, details=details
         )
-        await ticket.durable()
 
 
 def _groups(names: Sequence[str]) -> tuple[str, ...]:

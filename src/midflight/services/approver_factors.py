@@ -20,9 +20,10 @@ from pyotp.totp import TOTP
 
 from midflight.domain.approver import MAX_PASSKEYS, Approver, Passkey
 from midflight.domain.errors import Forbidden, Unauthenticated
-from midflight.domain.records import Changed
+from midflight.domain.identity import Author
 from midflight.domain.value import Discreet, JSONObject
 from midflight.services.attempts import Attempts
+from midflight.services.changes import record_change
 from midflight.services.ports.approver_store import ApproverStore
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.passkeys import Passkeys
@@ -271,16 +272,13 @@ class Factors:
         return CodeSecret(ticket=ticket, secret=secret, uri=uri)
 
     async def _enrolled(self, approver: Approver, proof: str, details: JSONObject) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=f"approver.enrolled {approver.name}",
-                author=approver.name,
-                proof=proof,
-                details=details,
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what=f"approver.enrolled {approver.name}",
+            author=Author(name=approver.name, proof=proof),
+            details=details,
         )
-        await ticket.durable()
 
 
 def _use(use: str, approver: Approver | None) -> str:

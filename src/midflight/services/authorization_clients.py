@@ -14,11 +14,11 @@ import msgspec
 from midflight.domain.authorization import AuthorizationRefused, Client, Refusal
 from midflight.domain.errors import Malformed, NotFound, Unauthenticated
 from midflight.domain.identity import Author
-from midflight.domain.records import Changed
 from midflight.domain.scopes import Scopes
 from midflight.domain.value import Discreet, Value
 from midflight.services.authorization_documents import ClientDocuments
 from midflight.services.authorization_registration import is_document, problems
+from midflight.services.changes import record_change
 from midflight.services.ports.authorization_proofs import AuthorizationProofs, Svids
 from midflight.services.ports.authorization_store import AuthorizationStore
 from midflight.services.ports.clock import Clock
@@ -262,21 +262,18 @@ class Clients:
         )
 
     async def _changed(self, verb: str, client: Client, author: Author) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=f"client.{verb} {client.id}",
-                author=author.name,
-                proof=author.proof,
-                details={
-                    "workload": client.workload,
-                    "redirect_uris": list(client.redirect_uris),
-                    "keys": len(client.keys),
-                    "scope": None if client.scope is None else list(client.scope),
-                },
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what=f"client.{verb} {client.id}",
+            author=author,
+            details={
+                "workload": client.workload,
+                "redirect_uris": list(client.redirect_uris),
+                "keys": len(client.keys),
+                "scope": None if client.scope is None else list(client.scope),
+            },
         )
-        await ticket.durable()
 
 
 def _not_known(message: str, *, hint: str = "") -> AuthorizationRefused:

@@ -18,9 +18,10 @@ import msgspec
 from midflight.domain.errors import LedgerUnavailable, NotFound
 from midflight.domain.finding import Finding
 from midflight.domain.identity import Author
-from midflight.domain.records import Changed, Observed
+from midflight.domain.records import Observed
 from midflight.domain.run import RunState
 from midflight.domain.value import JSONObject, Value
+from midflight.services.changes import record_change
 from midflight.services.detection import Detector
 from midflight.services.detectors.learning import PARTS, Learner, part_of
 from midflight.services.ports.clock import Clock
@@ -189,16 +190,9 @@ class Baselines:
         return workload
 
     async def _record(self, what: str, author: Author, details: JSONObject) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=what,
-                author=author.name,
-                proof=author.proof,
-                details=details,
-            )
+        await record_change(
+            self._recorder, at=self._clock.now(), what=what, author=author, details=details
         )
-        await ticket.durable()
 
     def _dirty(self) -> list[int]:
         return sorted({part for learner in self._learners for part in learner.memory.dirty})

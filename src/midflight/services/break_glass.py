@@ -30,9 +30,10 @@ from midflight.domain.errors import (
 )
 from midflight.domain.identity import Author, Workload
 from midflight.domain.notice import MAX_CHAIN, Notice, NoticeKind, Severity, facts_of
-from midflight.domain.records import Changed, Observed
+from midflight.domain.records import Observed
 from midflight.domain.revocation import Revocation, ScopeKind, scopes_over
 from midflight.domain.value import JSONObject, Value
+from midflight.services.changes import record_change
 from midflight.services.escalation import Escalation
 from midflight.services.interruption import Interruption
 from midflight.services.ports.clock import Clock
@@ -384,16 +385,13 @@ class BreakGlassDesk:
     async def _changed(
         self, what: str, entry: BreakGlass, author: Author, details: JSONObject
     ) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=f"{what} {entry.id}",
-                author=author.name,
-                proof=author.proof,
-                details={"workload": entry.workload, **details},
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what=f"{what} {entry.id}",
+            author=author,
+            details={"workload": entry.workload, **details},
         )
-        await ticket.durable()
 
 
 __all__ = ["MAX_REASON", "BreakGlassDesk", "GlassRules"]

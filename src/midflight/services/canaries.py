@@ -31,9 +31,10 @@ from midflight.domain.finding import Sighting, Strength
 from midflight.domain.identity import Author
 from midflight.domain.labels import Labels
 from midflight.domain.question import Target
-from midflight.domain.records import Changed, Observed
+from midflight.domain.records import Observed
 from midflight.domain.traits import Reach
 from midflight.domain.value import JSON, Discreet, JSONObject
+from midflight.services.changes import record_change
 from midflight.services.guard_case import Case, is_closed_read
 from midflight.services.live_run import LiveRun
 from midflight.services.ports.canary_store import CanaryStore
@@ -245,16 +246,9 @@ class Canaries:
         self._watch = Watch(self._key, await self._store.list_canaries())
 
     async def _changed(self, what: str, author: Author, details: JSONObject) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=what,
-                author=author.name,
-                proof=author.proof,
-                details=details,
-            )
+        await record_change(
+            self._recorder, at=self._clock.now(), what=what, author=author, details=details
         )
-        await ticket.durable()
 
 
 def _sent(case: Case) -> JSON:

@@ -18,11 +18,12 @@ from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Conflict, MidflightError, NotFound, UpstreamUnavailable
 from midflight.domain.identity import Author
 from midflight.domain.question import Target
-from midflight.domain.records import Changed, Observed
+from midflight.domain.records import Observed
 from midflight.domain.reviews import told
 from midflight.domain.tool import Definition, Pin, PinnedKind, PinState
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.domain.value import JSONObject, Value
+from midflight.services.changes import record_change
 from midflight.services.fetching import CatalogueFlight, fetch_definitions
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.injection import NOTHING, Attachment
@@ -505,16 +506,9 @@ class Catalogue:
                 listener(upstream, kind)
 
     async def _note(self, what: str, author: Author, **details: str) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=what,
-                author=author.name,
-                proof=author.proof,
-                details=dict(details),
-            )
+        await record_change(
+            self._recorder, at=self._clock.now(), what=what, author=author, details=dict(details)
         )
-        await ticket.durable()
 
 
 def why_unpinned(state: PinState, upstream: str, name: str) -> str:

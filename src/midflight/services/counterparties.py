@@ -19,9 +19,9 @@ from midflight.domain.counterparty import (
 )
 from midflight.domain.errors import Conflict, Malformed, NotFound
 from midflight.domain.identity import Author
-from midflight.domain.records import Changed
 from midflight.domain.traits import Role
 from midflight.domain.value import JSONObject, Value
+from midflight.services.changes import record_change
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
@@ -215,16 +215,9 @@ class Counterparties:
         )
 
     async def _note(self, what: str, author: Author, details: JSONObject) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=what,
-                author=author.name,
-                proof=author.proof,
-                details=details,
-            )
+        await record_change(
+            self._recorder, at=self._clock.now(), what=what, author=author, details=details
         )
-        await ticket.durable()
 
 
 def _check(role: Role, value: str) -> None:

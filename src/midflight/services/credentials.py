@@ -16,7 +16,7 @@ from midflight.domain import placing
 from midflight.domain.errors import Conflict, MidflightError, Misconfigured, NotFound
 from midflight.domain.identity import Author
 from midflight.domain.lease import Credential, LeaseState, Revocability
-from midflight.domain.records import Changed
+from midflight.services.changes import record_change
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.credential_backend import CredentialBackend
 from midflight.services.ports.logins import Pins
@@ -261,21 +261,18 @@ class Credentials:
             await backend.close()
 
     async def _changed(self, what: str, credential: Credential, author: Author) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=what,
-                author=author.name,
-                proof=author.proof,
-                details={
-                    "credential": credential.name,
-                    "backend": credential.backend,
-                    "upstreams": sorted(credential.upstreams),
-                    "scopes": list(credential.scopes),
-                },
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what=what,
+            author=author,
+            details={
+                "credential": credential.name,
+                "backend": credential.backend,
+                "upstreams": sorted(credential.upstreams),
+                "scopes": list(credential.scopes),
+            },
         )
-        await ticket.durable()
 
 
 def _problems(credential: Credential) -> Sequence[str]:

@@ -83,11 +83,51 @@ class Detection:
             if sighting is None:
                 continue
             try:
-                self.found(_made(f"fnd_{self._clock.token()}", detector.name, sighting, event))
+                self.saw(
+                    detector.name,
+                    sighting,
+                    at=event.at,
+                    workload=event.workload,
+                    owner=event.owner,
+                    run=event.run,
+                    upstream=event.upstream,
+                    name=event.name,
+                )
             except Exception as error:  # noqa: BLE001 -- the others look at it all the same
                 failed = error
         if failed is not None and event.state is None:
             raise failed
+
+    def saw(
+        self,
+        detector: str,
+        sighting: Sighting,
+        *,
+        at: float,
+        workload: str,
+        owner: str,
+        run: str,
+        upstream: str,
+        name: str,
+    ) -> str:
+        """Make a finding of what was seen; the id of its record, as `found` says."""
+        return self.found(
+            Finding(
+                id=f"fnd_{self._clock.token()}",
+                at=at,
+                detector=detector,
+                strength=sighting.strength,
+                workload=workload,
+                owner=owner,
+                run=run,
+                upstream=upstream,
+                name=name,
+                usual=sighting.usual,
+                seen=sighting.seen,
+                after=sighting.after,
+                records=sighting.records[-MAX_RECORDS:],
+            )
+        )
 
     def found(self, finding: Finding) -> str:
         """Record a finding, of whatever made it, and do what policy says; the record's id.
@@ -122,24 +162,6 @@ class Detection:
                 detector.run_ended(run)
             except Exception:  # noqa: BLE001 -- nor may it keep a run from ending
                 self._telemetry.count("detector_failures")
-
-
-def _made(name: str, detector: str, sighting: Sighting, event: Event) -> Finding:
-    return Finding(
-        id=name,
-        at=event.at,
-        detector=detector,
-        strength=sighting.strength,
-        workload=event.workload,
-        owner=event.owner,
-        run=event.run,
-        upstream=event.upstream,
-        name=event.name,
-        usual=sighting.usual,
-        seen=sighting.seen,
-        after=sighting.after,
-        records=sighting.records[-MAX_RECORDS:],
-    )
 
 
 __all__ = ["MAX_RECORDS", "Detection", "Detector", "Respond"]

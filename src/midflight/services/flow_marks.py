@@ -17,8 +17,8 @@ from midflight.domain.errors import NotFound
 from midflight.domain.flow.atoms import Shape, shape
 from midflight.domain.flow.fields import Leaf
 from midflight.domain.identity import Author
-from midflight.domain.records import Changed
 from midflight.domain.traits import FieldKind
+from midflight.services.changes import record_change
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.flow_store import SEVERAL, FlowStore, Marked
 from midflight.services.ports.recorder import Recorder
@@ -100,16 +100,13 @@ class Marks:
                 f"Nothing of {upstream} is marked{f' by {run}' if run else ''}.",
                 hint="midflight mark list shows what is.",
             )
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=f"mark.clear {upstream}",
-                author=author.name,
-                proof=author.proof,
-                details={} if run is None else {"run": run},
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what=f"mark.clear {upstream}",
+            author=author,
+            details={} if run is None else {"run": run},
         )
-        await ticket.durable()
         cleared = await self._store.clear_marks(upstream, run=run)
         listed = await self._store.list_marks()
         self._marks[upstream] = {key: None for name, key in listed if name == upstream}

@@ -24,9 +24,9 @@ from midflight.domain.identity import (
     spiffe_id,
     trust_domain,
 )
-from midflight.domain.records import Changed
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.value import JSONObject
+from midflight.services.changes import record_change
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
@@ -200,16 +200,13 @@ class Inventory:
         if before is not None:
             old: JSONObject = msgspec.to_builtins(before)
             details["before"] = {k: v for k, v in old.items() if after.get(k) != v}
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=f"workload.{verb} {workload.id}",
-                author=author.name,
-                proof=author.proof,
-                details=details,
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what=f"workload.{verb} {workload.id}",
+            author=author,
+            details=details,
         )
-        await ticket.durable()
 
     def _tell(self) -> None:
         for listener in self._listeners:

@@ -13,8 +13,8 @@ from midflight.domain.attestation import Attested, Entry, Selector
 from midflight.domain.errors import Malformed, NotFound, Unauthenticated
 from midflight.domain.identity import Author
 from midflight.domain.joining import JoinToken
-from midflight.domain.records import Changed
 from midflight.domain.value import Discreet
+from midflight.services.changes import record_change
 from midflight.services.inventory import Inventory
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
@@ -125,16 +125,13 @@ class JoinTokens:
         return Attested(selectors=entry.selectors), entry
 
     async def _changed(self, verb: str, token: JoinToken, author: Author) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=f"join-token.{verb} {token.id}",
-                author=author.name,
-                proof=author.proof,
-                details={"spiffe_id": token.spiffe_id, "expires_at": token.expires_at},
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what=f"join-token.{verb} {token.id}",
+            author=author,
+            details={"spiffe_id": token.spiffe_id, "expires_at": token.expires_at},
         )
-        await ticket.durable()
 
 
 def _digest(secret: str) -> str:

@@ -18,8 +18,8 @@ from midflight.domain import key_ring
 from midflight.domain.errors import Conflict, MidflightError, NotFound, Unavailable
 from midflight.domain.identity import Author
 from midflight.domain.key_ring import KeyState, Ring, RingKey, Rings
-from midflight.domain.records import Changed
 from midflight.domain.value import JSONObject, Value
+from midflight.services.changes import record_change
 from midflight.services.key_signers import KeysInUse
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.key_rings import KeySource, RingStore
@@ -349,16 +349,13 @@ class KeyRings:
     async def _record(self, what: str, author: Author, **details: Any) -> None:
         if self._recorder is None:
             raise Unavailable("Keys are not in use yet.")
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=what,
-                author=author.name,
-                proof=author.proof,
-                details=msgspec.to_builtins(details),
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what=what,
+            author=author,
+            details=msgspec.to_builtins(details),
         )
-        await ticket.durable()
 
 
 def _find(rings: Rings, kid: str) -> tuple[str, RingKey]:

@@ -19,10 +19,10 @@ from midflight.domain.attestation import Entry, Process, Selector
 from midflight.domain.errors import Conflict, Forbidden, MidflightError, NotFound, Unavailable
 from midflight.domain.identity import Author
 from midflight.domain.joining import Launch
-from midflight.domain.records import Changed
 from midflight.domain.revocation import Revocation, scopes_over
 from midflight.domain.run import RunState
 from midflight.domain.value import Value
+from midflight.services.changes import record_change
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.ports.clock import Clock
@@ -156,16 +156,13 @@ class Launches:
             at=int(self._clock.now()),
         )
         await self._store.put_launch(launch)
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=f"run.launch {run}",
-                author=author.name,
-                proof=author.proof,
-                details={"process": launch.process, "launcher": launcher, "uid": uid},
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what=f"run.launch {run}",
+            author=author,
+            details={"process": launch.process, "launcher": launcher, "uid": uid},
         )
-        await ticket.durable()
         self._take(launch, live.run.expires_at)
         try:
             # The run may have ended while this was written; from here on its end takes this along.

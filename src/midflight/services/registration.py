@@ -18,11 +18,11 @@ from collections.abc import Callable, Collection, Sequence
 from midflight.domain.attestation import Attested, Entry, Selector
 from midflight.domain.errors import Conflict, Malformed, MidflightError, NotFound
 from midflight.domain.identity import Author, Workload
-from midflight.domain.records import Changed
 from midflight.domain.revocation import scopes_over
 from midflight.domain.run import RunState
 from midflight.domain.spiffe import MAX_JWT_TTL_S, MAX_X509_TTL_S
 from midflight.domain.value import JSONObject
+from midflight.services.changes import record_change
 from midflight.services.entry_index import EntryIndex
 from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
@@ -284,16 +284,9 @@ class Registration:
             listener()
 
     async def _changed(self, what: str, author: Author, details: JSONObject) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=what,
-                author=author.name,
-                proof=author.proof,
-                details=details,
-            )
+        await record_change(
+            self._recorder, at=self._clock.now(), what=what, author=author, details=details
         )
-        await ticket.durable()
 
 
 def described(entry: Entry) -> JSONObject:

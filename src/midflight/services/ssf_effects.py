@@ -17,6 +17,7 @@ import msgspec
 from midflight.domain.errors import StoreUnavailable
 from midflight.domain.finding import Finding, Strength
 from midflight.domain.identity import Author
+from midflight.domain.plain import plain
 from midflight.domain.records import Changed
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.security_event import SecurityEvent, short
@@ -212,8 +213,7 @@ def _because(event: SecurityEvent) -> str:
         said = next(iter(said.values()), None)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  -- JSON
     if not isinstance(said, str) or not said.strip():
         return ""
-    visible = "".join(one if one.isprintable() else " " for one in said[:MAX_WORDS])
-    return f": {visible.strip()}"
+    return f": {plain(said.strip(), MAX_WORDS)}"
 
 
 __all__ = ["MAX_WORDS", "TOKEN_S", "Effects", "Finds"]

@@ -14,7 +14,6 @@ import msgspec
 
 from midflight.domain.errors import Conflict, Forbidden, Malformed, NotFound
 from midflight.domain.identity import Author
-from midflight.domain.records import Changed
 from midflight.domain.shared_stream import (
     MAX_REMOVED,
     Method,
@@ -23,6 +22,7 @@ from midflight.domain.shared_stream import (
     StreamWish,
 )
 from midflight.domain.subject_identifiers import Opaque, Subject
+from midflight.services.changes import record_change
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.ssf_delivery import Pushes
@@ -309,22 +309,19 @@ class Streams:
         return msgspec.structs.replace(stream, **changes)
 
     async def _changed(self, verb: str, stream: Stream, author: Author) -> None:
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what=f"ssf.stream.{verb} {stream.id}",
-                author=author.name,
-                proof=author.proof,
-                details={
-                    "client": stream.client,
-                    "method": stream.method.value,
-                    "endpoint_url": stream.endpoint_url,
-                    "events": list(stream.delivered),
-                    "reason": stream.reason,
-                },
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what=f"ssf.stream.{verb} {stream.id}",
+            author=author,
+            details={
+                "client": stream.client,
+                "method": stream.method.value,
+                "endpoint_url": stream.endpoint_url,
+                "events": list(stream.delivered),
+                "reason": stream.reason,
+            },
         )
-        await ticket.durable()
 
 
 def _check_not_held(stream: Stream) -> None:

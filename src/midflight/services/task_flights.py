@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from midflight.domain.action import Action, ActionKind
-from midflight.domain.errors import Conflict, Interrupted, MidflightError, NotFound
+from midflight.domain.errors import Interrupted, MidflightError, NotFound
 from midflight.domain.lease import Lease
 from midflight.domain.records import Observed
 from midflight.domain.run import RunState
@@ -31,11 +31,12 @@ from midflight.domain.upstream_task import UpstreamTask
 from midflight.domain.value import JSONObject
 from midflight.services.flights import Flight, FlightKind
 from midflight.services.interruption import Interruption
+from midflight.services.own_request import NoClient, OwnFlight
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
-from midflight.services.ports.upstream import ClientRequest, RunSeat, Upstream
+from midflight.services.ports.upstream import RunSeat, Upstream
 
 MAX_A_RUN = 256
 """Tasks that may run for one run at a time; one more is cancelled as soon as it is known of."""
@@ -289,8 +290,8 @@ class TaskFlights:
                 reply = await upstream.call(
                     action,
                     seat=each.seat,
-                    flight=_OwnFlight(),
-                    sink=_NoClient(each.seat.capabilities),
+                    flight=OwnFlight(),
+                    sink=NoClient(each.seat.capabilities),
                     attachment=each.attachment,
                 )
             if reply.error is not None:
@@ -315,47 +316,6 @@ class TaskFlights:
             self._recorder.append(
                 Observed(at=self._clock.now(), what=what, subject=flight.upstream, details=details)
             )
-
-
-class _OwnFlight:
-    """Midflight's own word to an upstream, which no revocation of a run covers."""
-
-    __slots__ = ()
-
-    def look(self) -> None:
-        """Let pass."""
-
-    def on_cut(self, cut: Callable[[str], None]) -> None:
-        """Nobody cuts it."""
-        del cut
-
-    def left(self, nbytes: int) -> None:
-        """It is nothing of the workload's."""
-        del nbytes
-
-    def came(self, nbytes: int) -> None:
-        """Nor is what comes back."""
-        del nbytes
-
-
-class _NoClient:
-    """Nobody hears what an upstream says to a cancellation."""
-
-    __slots__ = ("capabilities",)
-
-    takes_input_required = True
-
-    def __init__(self, capabilities: JSONObject) -> None:
-        # Of the client whose task it is: a session of the legacy generation belongs to them.
-        self.capabilities = capabilities
-
-    async def notify(self, method: str, params: JSONObject) -> None:
-        """Drop it."""
-        del method, params
-
-    async def ask(self, request: ClientRequest) -> JSONObject:
-        """Answer nothing."""
-        raise Conflict(f"A cancellation answers no {request.method}.")
 
 
 __all__ = ["CANCEL_S", "MAX_A_RUN", "TaskFlights"]

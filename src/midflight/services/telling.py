@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from midflight.domain.finding import Finding, Sighting
+from midflight.domain.finding import Sighting
 from midflight.domain.identity import Workload
-from midflight.services.detection import MAX_RECORDS, Detection
+from midflight.services.detection import Detection
 from midflight.services.ports.clock import Clock
 
 
@@ -59,22 +59,15 @@ class Findings:
         if not owner and workload:
             registered = self._current(workload)
             owner = "" if registered is None else registered.owner
-        return self._detection.found(
-            Finding(
-                id=f"fnd_{self._clock.token()}",
-                at=self._clock.now(),
-                detector=detector,
-                strength=sighting.strength,
-                workload=workload,
-                owner=owner,
-                run=run,
-                upstream=upstream,
-                name=name,
-                usual=sighting.usual,
-                seen=sighting.seen,
-                after=sighting.after,
-                records=sighting.records[-MAX_RECORDS:],
-            )
+        return self._detection.saw(
+            detector,
+            sighting,
+            at=self._clock.now(),
+            workload=workload,
+            owner=owner,
+            run=run,
+            upstream=upstream,
+            name=name,
         )
 
 

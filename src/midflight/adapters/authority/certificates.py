@@ -56,14 +56,6 @@ def key_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-def key_from(raw: bytes) -> ec.EllipticCurvePrivateKey:
-    """The P-256 key of PKCS#8 DER. `ValueError` if it is none."""
-    key = serialization.load_der_private_key(raw, None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise ValueError("not a P-256 key")
-    return key
-
-
 def new_root(
     trust_domain: str, key: ec.EllipticCurvePrivateKey, *, now: float, life_s: int
 ) -> x509.Certificate:
@@ -201,7 +193,6 @@ __all__ = [
     "LeafSigner",
     "intermediate_request",
     "key_bytes",
-    "key_from",
     "new_intermediate",
     "new_key",
     "new_root",

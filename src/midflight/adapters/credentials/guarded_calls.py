@@ -16,15 +16,16 @@ import structlog
 from midflight.adapters.credentials.calls import Answer
 from midflight.adapters.documents.exchange import (
     MAX_URL,
+    NO_ANSWER,
     TIMEOUT_S,
     Exchange,
-    NotAsked,
     Reach,
     Resolve,
     Resolver,
     require_uncoded,
+    why_no_answer,
 )
-from midflight.domain.errors import Misconfigured, Unavailable, UpstreamBroken
+from midflight.domain.errors import Misconfigured, Unavailable
 from midflight.services.ports.documents import DOCUMENT_BYTES
 
 log = structlog.get_logger(__name__)
@@ -96,12 +97,8 @@ class GuardedCalls:
                     headers=_joined(response.headers),
                     body=await response.read(),
                 )
-        except TimeoutError:
-            reason = f"took over {self._timeout:g} s"
-        except NotAsked as refusal:
-            reason = str(refusal)
-        except (OSError, ssl.SSLError, UnicodeError, UpstreamBroken) as error:
-            reason = error.message if isinstance(error, UpstreamBroken) else type(error).__name__
+        except NO_ANSWER as error:
+            reason = why_no_answer(error, timeout_s=self._timeout)
         log.warning("call_refused", named=self._named, url=_bare(url), reason=reason)
         raise Unavailable(
             f"{self._named} does not answer, or names a place that may not be asked.",

@@ -28,6 +28,7 @@ from midflight.adapters.upstream.http_client import (
 )
 from midflight.adapters.upstream.http_connection import Connection
 from midflight.adapters.upstream.http_response import Response
+from midflight.domain.errors import UpstreamBroken
 from midflight.domain.value import Value
 
 TIMEOUT_S = 5.0
@@ -199,6 +200,25 @@ class NotAsked(Exception):
     """Why nothing was asked; for logs."""
 
 
+NO_ANSWER = (OSError, UnicodeError, NotAsked, UpstreamBroken)
+"""What `Exchange.asked`, and a bound of time around it, raise (`ssl.SSLError` is an `OSError`)."""
+
+
+def why_no_answer(error: Exception, *, timeout_s: float) -> str:
+    """One of `NO_ANSWER` in words that go on after a name; not for strangers who chose the URL."""
+    match error:
+        case TimeoutError():
+            return f"took over {timeout_s:g} s"
+        case ssl.SSLCertVerificationError():
+            return f"shows a certificate that does not verify ({error.verify_message})"
+        case UpstreamBroken():
+            return error.message
+        case NotAsked():
+            return str(error)
+        case _:
+            return f"cannot be connected to ({type(error).__name__})"
+
+
 def _nothing(_: Connection) -> None:
     """One exchange a connection: nobody waits for the next."""
 
@@ -237,6 +257,7 @@ def _parts(url: str, reach: Reach) -> tuple[str, str, int, str]:
 __all__ = [
     "MAX_LOOKUPS",
     "MAX_URL",
+    "NO_ANSWER",
     "PUBLIC",
     "TIMEOUT_S",
     "Exchange",
@@ -245,4 +266,5 @@ __all__ = [
     "Resolve",
     "Resolver",
     "require_uncoded",
+    "why_no_answer",
 ]

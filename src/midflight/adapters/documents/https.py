@@ -13,14 +13,16 @@ import structlog
 
 from midflight.adapters.documents.exchange import (
     MAX_URL,
+    NO_ANSWER,
     TIMEOUT_S,
     Exchange,
     NotAsked,
     Reach,
     Resolve,
     require_uncoded,
+    why_no_answer,
 )
-from midflight.domain.errors import Malformed, NoDocument, UpstreamBroken
+from midflight.domain.errors import Malformed, NoDocument
 from midflight.services.ports.documents import DOCUMENT_BYTES, Document
 from midflight.wire import json
 
@@ -51,16 +53,8 @@ class HttpsDocuments:
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._fetch(url, limit=limit, reach=Reach(private=allow_private))
-        except TimeoutError:
-            reason = f"took over {self._timeout:g} s"
-        except NotAsked as refusal:
-            reason = str(refusal)
-        except ssl.SSLCertVerificationError as error:
-            reason = f"shows a certificate that does not verify ({error.verify_message})"
-        except (OSError, ssl.SSLError, UnicodeError) as error:
-            reason = f"cannot be connected to ({type(error).__name__})"
-        except UpstreamBroken as error:
-            reason = error.message
+        except NO_ANSWER as error:
+            reason = why_no_answer(error, timeout_s=self._timeout)
         except Malformed as error:
             reason = f"is not strict JSON: {error.message}"
         log.warning("document_refused", url=url[:MAX_URL], reason=reason)

@@ -12,8 +12,13 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from midflight.adapters.documents.exchange import Exchange, NotAsked, Reach
-from midflight.domain.errors import UpstreamBroken
+from midflight.adapters.documents.exchange import (
+    NO_ANSWER,
+    Exchange,
+    NotAsked,
+    Reach,
+    why_no_answer,
+)
 from midflight.services.ports.notify import NotDelivered
 
 TIMEOUT_S = 10.0
@@ -55,17 +60,10 @@ class Poster:
             ):
                 status = response.status
                 after = response.header(b"retry-after")
-        except TimeoutError:
-            raise NotDelivered(f"{self._name} took over {self._timeout:g} s.") from None
-        except NotAsked as error:
-            raise NotDelivered(f"The address of {self._name} {error}.", is_final=True) from None
-        except ssl.SSLCertVerificationError as error:
+        except NO_ANSWER as error:
+            why = why_no_answer(error, timeout_s=self._timeout)
             raise NotDelivered(
-                f"{self._name} shows a certificate that does not verify ({error.verify_message})."
-            ) from None
-        except (OSError, UnicodeError, UpstreamBroken) as error:
-            raise NotDelivered(
-                f"{self._name} cannot be reached ({type(error).__name__})."
+                f"{self._name}: {why}.", is_final=isinstance(error, NotAsked)
             ) from None
         if 200 <= status < 300:
             return

@@ -14,8 +14,8 @@ from urllib.parse import quote_plus, urlencode
 
 import structlog
 
-from midflight.adapters.documents.exchange import Exchange, NotAsked, Reach, Resolve
-from midflight.domain.errors import Malformed, Unavailable, UpstreamBroken
+from midflight.adapters.documents.exchange import NO_ANSWER, Exchange, Reach, Resolve, why_no_answer
+from midflight.domain.errors import Malformed, Unavailable
 from midflight.domain.security_event import SetRefused
 from midflight.domain.value import Discreet
 from midflight.services.ports.clock import Clock
@@ -139,12 +139,8 @@ class HttpsPolls:
                 ) as response,
             ):
                 return response.status, await response.read()
-        except TimeoutError:
-            why = f"took over {self._timeout:g} s"
-        except NotAsked as refusal:
-            why = str(refusal)
-        except (OSError, ssl.SSLError, UnicodeError, UpstreamBroken) as error:
-            why = error.message if isinstance(error, UpstreamBroken) else type(error).__name__
+        except NO_ANSWER as error:
+            why = why_no_answer(error, timeout_s=self._timeout)
         log.warning("ssf_not_asked", url=url.partition("?")[0], why=why)
         raise Unavailable("The transmitter does not answer.", hint="The log of the plane says why.")
 

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 from midflight.adapters.documents.addresses import problem_of
 from midflight.adapters.documents.exchange import (
     MAX_URL,
+    NO_ANSWER,
     Exchange,
-    NotAsked,
     Reach,
     Resolve,
+    why_no_answer,
 )
-from midflight.domain.errors import UpstreamBroken
 from midflight.services.ports.ssf_delivery import Carried, Pushed
 from midflight.wire.ssf.polls import PUSH_TYPE, decode_refused
 
@@ -91,16 +91,8 @@ class HttpsPushes:
                     if err and err != "authentication_failed":
                         return Pushed(outcome=Carried.REFUSED, why=f"{err}: {description}")
                     why = err or why
-        except TimeoutError:
-            why = f"took over {self._timeout:g} s"
-        except NotAsked as refusal:
-            why = str(refusal)
-        except ssl.SSLCertVerificationError as error:
-            why = f"shows a certificate that does not verify ({error.verify_message})"
-        except (OSError, ssl.SSLError, UnicodeError) as error:
-            why = f"cannot be connected to ({type(error).__name__})"
-        except UpstreamBroken as error:
-            why = error.message
+        except NO_ANSWER as error:
+            why = why_no_answer(error, timeout_s=self._timeout)
         return Pushed(outcome=Carried.FAILED, why=why)
 
 

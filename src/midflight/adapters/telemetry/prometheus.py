@@ -38,9 +38,6 @@ from midflight.domain.action import ActionKind
 from midflight.domain.decision import DenyCode
 from midflight.domain.records import Terminal
 
-CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-"""Media type of `PrometheusTelemetry.exposition`."""
-
 OTHER: Final = "other"
 # A decision takes 5-150 µs, an action from 0.3 ms to the minutes of a long tool call.
 _DECISION_BOUNDS = (10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 10e-3, 50e-3, 0.25)
@@ -194,4 +191,4 @@ def _told(name: str) -> str:
     return name.replace("_", " ").capitalize() + "."
 
 
-__all__ = ["CONTENT_TYPE", "OTHER", "PrometheusTelemetry"]
+__all__ = ["OTHER", "PrometheusTelemetry"]

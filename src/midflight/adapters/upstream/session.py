@@ -25,9 +25,9 @@ from midflight.domain import placeholders
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Conflict, Malformed, Unavailable, UpstreamUnavailable
 from midflight.domain.value import JSONObject
+from midflight.services.own_request import NoClient, OwnFlight
 from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.upstream import (
-    ClientRequest,
     Flight,
     NoticeHandler,
     Reply,
@@ -148,7 +148,7 @@ class Conversation:
         return Passage(
             Action(kind=ActionKind.LIST, upstream=self._peer, name=method, method=method),
             seat=seat,
-            flight=_OwnFlight(),
+            flight=OwnFlight(),
             sink=_OwnSink(seat.run, self.notice, on_listening),
             notices=self.notice,
             peer=self._peer,
@@ -395,48 +395,18 @@ class Conversation:
         self._levels[run] = level
 
 
-class _OwnFlight:
-    """No run stands behind it."""
-
-    __slots__ = ()
-
-    def look(self) -> None:
-        """Let pass."""
-
-    def on_cut(self, cut: Callable[[str], None]) -> None:
-        """Nobody cuts it."""
-        del cut
-
-    def left(self, nbytes: int) -> None:
-        """Count nothing."""
-        del nbytes
-
-    def came(self, nbytes: int) -> None:
-        """Count nothing."""
-        del nbytes
-
-
-class _OwnSink:
-    """Midflight's own requests: what comes is a notice, and nobody is there to be asked."""
+class _OwnSink(NoClient):
+    """What comes to a request of Midflight's own is a notice."""
 
     __slots__ = ("_notices", "_on_listening", "_run")
 
     def __init__(
         self, run: str, notices: NoticeHandler, on_listening: Callable[[], None] | None
     ) -> None:
+        super().__init__()
         self._run = run
         self._notices = notices
         self._on_listening = on_listening
-
-    @property
-    def capabilities(self) -> JSONObject:
-        """None."""
-        return {}
-
-    @property
-    def takes_input_required(self) -> bool:
-        """A question ends the request."""
-        return True
 
     async def notify(self, method: str, params: JSONObject) -> None:
         """Tell it as a notice."""
@@ -444,11 +414,6 @@ class _OwnSink:
             self._notices(self._run, method, params)
         elif self._on_listening is not None:
             self._on_listening()
-
-    async def ask(self, request: ClientRequest) -> JSONObject:
-        """Refuse."""
-        del request
-        raise Conflict("There is no client to be asked.")
 
 
 async def _quietly(make: Callable[[], Awaitable[object]]) -> None:

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from midflight.apps.cli.output import visible
+from midflight.domain.plain import visible
 
 STYLE = (
     ":root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--line:#8a929b;--warn:#8a3b00;"

@@ -12,10 +12,10 @@ import json
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-from midflight.apps.cli.output import visible
 from midflight.apps.cli.run import labels
 from midflight.apps.durations import iso
 from midflight.domain.approval import NOT_OWNER, OWNER, binding_code
+from midflight.domain.plain import visible
 from midflight.domain.provenance import Concern, Origin
 from midflight.domain.traits import KEY_ROLES
 

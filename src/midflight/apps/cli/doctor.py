@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import typer
 
 from midflight.apps.cli.finding import Finding, Health, fail
-from midflight.apps.cli.output import EXIT_NO, JsonFlag, color, print_json, visible
+from midflight.apps.cli.output import EXIT_NO, JsonFlag, color, print_json
 from midflight.apps.cli.session import Session
 from midflight.domain.errors import MidflightError, Misconfigured
+from midflight.domain.plain import visible
 
 EXAMPLE = "Example: midflight doctor"
 

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from midflight.apps.cli.output import JsonFlag, note, print_fields, print_json, print_table, visible
+from midflight.apps.cli.output import JsonFlag, note, print_fields, print_json, print_table
 from midflight.apps.cli.session import Session, segment
 from midflight.apps.durations import iso
+from midflight.domain.plain import visible
 
 EXAMPLE = "Example: midflight open"
 

@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -24,44 +23,16 @@ import typer
 
 from midflight.apps.cli.tables import NONE, fitted
 from midflight.domain.errors import Conflict, Forbidden, MidflightError, NotFound
+from midflight.domain.plain import visible
 
 EXIT_NO = 1
 EXIT_CANNOT = 2
 
 # A verdict about what was asked, against a failure to ask.
 _NO = (NotFound, Conflict, Forbidden)
-# Cc control, Cf format (bidirectional, zero width), Cs surrogates, Co private use, Cn unassigned,
-# Zl and Zp separators: none has a shape of its own on a screen.
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-# Letters without a shape that other categories hold (Unicode: Default_Ignorable_Code_Point).
-_IGNORABLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
-    chr(point) for block in (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)) for point in block
-)
-
-# Mn and Me stand on the character before them: many of them cover the lines around it.
-_MARKS = frozenset({"Mn", "Me"})
-MAX_MARKS = 4
-"""Marks on one character; more are in no orthography."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-
-
-def visible(text: str, *, lines: bool = False) -> str:
-    """The text with every character that a terminal would hide or obey written as an escape.
-
-    With `lines`, line feeds stay.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    drawn: list[str] = []
-    marks = MAX_MARKS  # so that the first of a text never sits on what stands before it
-    for character in text:
-        is_mark = unicodedata.category(character) in _MARKS
-        marks = marks + 1 if is_mark else 0
-        is_shown = (lines and character == "\n") or (_shows(character) and marks <= MAX_MARKS)
-        drawn.append(character if is_shown else _escape(character))
-    return "".join(drawn)
 
 
 def print_json(value: Any) -> None:
@@ -138,15 +109,6 @@ def _print_fitted(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Non
         print_fields({name: text for name, text in named if text != NONE})
 
 
-def _shows(character: str) -> bool:
-    return unicodedata.category(character) not in _INVISIBLE and character not in _IGNORABLE
-
-
-def _escape(character: str) -> str:
-    point = ord(character)
-    return f"\\u{point:04x}" if point <= 0xFFFF else f"\\U{point:08x}"
-
-
 __all__ = [
     "EXIT_CANNOT",
     "EXIT_NO",
@@ -158,5 +120,4 @@ __all__ = [
     "print_json",
     "print_table",
     "report",
-    "visible",
 ]

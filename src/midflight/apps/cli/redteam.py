@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from midflight.apps.cli.output import EXIT_NO, JsonFlag, color, note, print_json, visible
+from midflight.apps.cli.output import EXIT_NO, JsonFlag, color, note, print_json
 from midflight.apps.cli.progress import progress_bar
 from midflight.apps.cli.session import Session, segment
 from midflight.domain.errors import Misconfigured
+from midflight.domain.plain import visible
 
 app = typer.Typer(
     help="Replay attacks and honest work through the guard, and gate releases on what happens.",

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import typer
 
-from midflight.apps.cli.output import color, print_table, visible
+from midflight.apps.cli.output import color, print_table
 from midflight.domain.labels import Confidentiality
+from midflight.domain.plain import visible
 from midflight.domain.traits import Reach, Traits, Yield
 
 

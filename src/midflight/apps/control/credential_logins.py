@@ -13,8 +13,8 @@ from midflight.apps.control.operation import Input, Operation
 from midflight.apps.control.operators import Operator
 from midflight.apps.control.plane import Plane
 from midflight.domain.errors import Conflict
-from midflight.domain.records import Changed
 from midflight.domain.value import Value
+from midflight.services.changes import record_change
 from midflight.services.lease_ending import limited
 from midflight.services.ports.logins import EndedLogin, LogsIn
 
@@ -116,20 +116,17 @@ class LoginVerbs:
 
     async def _record(self, name: str, ended: EndedLogin, operator: Operator) -> None:
         author = operator.author
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what="credential.login",
-                author=author.name,
-                proof=author.proof,
-                details={
-                    "credential": name,
-                    "issuer": ended.issuer,
-                    "scopes": list(ended.scopes),
-                },
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what="credential.login",
+            author=author,
+            details={
+                "credential": name,
+                "issuer": ended.issuer,
+                "scopes": list(ended.scopes),
+            },
         )
-        await ticket.durable()
 
 
 __all__ = ["LoggedIn", "LoginAnswer", "LoginVerbs", "NewLogin", "WaitingLogin"]

@@ -14,9 +14,9 @@ from midflight.apps.control.plane import Plane
 from midflight.domain.attestation import Entry
 from midflight.domain.errors import Malformed
 from midflight.domain.identity import spiffe_id
-from midflight.domain.records import Changed
 from midflight.domain.spiffe import TrustBundle
 from midflight.domain.value import Discreet, Value
+from midflight.services.changes import record_change
 from midflight.wire import json
 from midflight.wire.spiffe import encode_bundle
 
@@ -98,16 +98,13 @@ class SpiffeVerbs:
         """Prepare the next intermediate; it signs once its roots are known to others."""
         await self._spiffe.authority.rotate(root=given.root)
         await self._spiffe.bundles.refresh()
-        ticket = self._recorder.append(
-            Changed(
-                at=self._clock.now(),
-                what="authority.rotate " + ("root" if given.root else "intermediate"),
-                author=operator.author.name,
-                proof=operator.author.proof,
-                details={"sequence": self._spiffe.bundles.own.sequence},
-            )
+        await record_change(
+            self._recorder,
+            at=self._clock.now(),
+            what="authority.rotate " + ("root" if given.root else "intermediate"),
+            author=operator.author,
+            details={"sequence": self._spiffe.bundles.own.sequence},
         )
-        await ticket.durable()
         return AuthorityStanding(
             ends_at=self._spiffe.authority.ends_at, sequence=self._spiffe.bundles.own.sequence
         )

@@ -59,9 +59,15 @@ def understood(name: str, hook: HookSection, headers: Headers, body: bytes, *, n
             return _pagerduty(name, hook, headers, body, now=now)
 
 
-def webhook_keys(name: str, hook: HookSection) -> tuple[Key, ...]:
+def webhook_keys(name: str, hook: HookSection, *, now: float) -> tuple[Key, ...]:
     """The keys of a hook of kind webhook, read now. `Misconfigured` names the setting."""
-    return keys_of(f"hooks.{name}", hook.secret, hook.previous_secret, hook.previous_until)
+    return keys_of(
+        f"hooks.{name}",
+        hook.secret,
+        previous=hook.previous_secret,
+        until=hook.previous_until,
+        now=now,
+    )
 
 
 def _slack(hook: HookSection, headers: Headers, body: bytes, *, now: float) -> Said:
@@ -83,7 +89,7 @@ def _slack(hook: HookSection, headers: Headers, body: bytes, *, now: float) -> S
 
 
 def _webhook(name: str, hook: HookSection, headers: Headers, body: bytes, *, now: float) -> Said:
-    sent = verify(webhook_of(headers), body, keys=webhook_keys(name, hook), now=now)
+    sent = verify(webhook_of(headers), body, keys=webhook_keys(name, hook, now=now), now=now)
     check_json(headers)
     document = json.as_object(json.decode(body)) or {}
     data = json.as_object(document.get("data")) or {}

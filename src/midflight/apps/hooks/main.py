@@ -24,7 +24,8 @@ def hook_fronts(plane: Plane, *, noise: Noise) -> dict[str, App]:
         return {}
     for name, hook in hooks.items():
         if hook.kind == "webhook":
-            webhook_keys(name, hook)  # read again with each message; here so that a start fails
+            # Read again with each message; here so that a start fails.
+            webhook_keys(name, hook, now=plane.clock.now())
     tasks: set[asyncio.Task[None]] = set()
 
     def aside(work: Coroutine[Any, Any, None]) -> None:

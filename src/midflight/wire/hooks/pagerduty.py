@@ -22,7 +22,6 @@ TOLERANCE_S = 900
 MAX_SIGNATURES = 8
 ACKNOWLEDGED = "incident.acknowledged"
 RESOLVED = "incident.resolved"
-PING = "pagey.ping"
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
@@ -94,7 +93,6 @@ def _moment(value: Any) -> float:
 
 __all__ = [
     "ACKNOWLEDGED",
-    "PING",
     "RESOLVED",
     "TOLERANCE_S",
     "IncidentEvent",

@@ -13,8 +13,6 @@ SUPPORTED: Final = (MODERN, *LEGACY)
 
 # The first version whose clients send the MCP-Protocol-Version header.
 VERSION_HEADER_SINCE: Final = "2025-06-18"
-# What a request without the header speaks (2025-11-25, Transports §Protocol Version Header).
-WITHOUT_HEADER: Final = "2025-03-26"
 
 _OLDEST_FIRST: Final = tuple(reversed(SUPPORTED))
 
@@ -50,7 +48,6 @@ __all__ = [
     "MODERN",
     "SUPPORTED",
     "VERSION_HEADER_SINCE",
-    "WITHOUT_HEADER",
     "between",
     "is_modern",
     "is_supported",

@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from midflight.domain.plain import plain
+
 _STYLE = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:3rem auto;padding:0 1rem;"
     "color:#1b1f24;background:#fff}h1{font-size:1.3rem}dt{font-weight:600;margin-top:.6rem}"
@@ -34,13 +36,7 @@ def policy(targets: Sequence[str] = ()) -> str:
 
 def visible(text: str) -> str:
     """Text of others for a page: escaped, bounded, with what is invisible spelled out."""
-    shown = "".join(
-        character
-        if character.isprintable() and not _turns(character)
-        else f"\\u{ord(character):04x}"
-        for character in text[:MAX_SHOWN]
-    )
-    return escape(shown + ("…" if len(text) > MAX_SHOWN else ""), quote=True)
+    return escape(plain(text, MAX_SHOWN), quote=True)
 
 
 def consent(
@@ -131,17 +127,6 @@ def _hidden(values: Mapping[str, str]) -> str:
         f'<input type="hidden" name="{escape(name, quote=True)}" '
         f'value="{escape(value, quote=True)}">'
         for name, value in values.items()
-    )
-
-
-def _turns(character: str) -> bool:
-    """Whether it turns the direction of writing around, or is nothing to be seen."""
-    point = ord(character)
-    return (
-        0x200B <= point <= 0x200F
-        or 0x202A <= point <= 0x202E
-        or 0x2060 <= point <= 0x206F
-        or point in {0x061C, 0xFEFF}
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from midflight.domain.errors import Malformed
+from midflight.domain.plain import plain
 from midflight.domain.security_event import SetRefused
 from midflight.domain.value import Discreet, JSONObject, Value
 from midflight.wire import json
@@ -128,11 +129,7 @@ def _error(value: object) -> tuple[str, str]:
     err, description = found.get("err"), found.get("description", "")
     if not isinstance(err, str) or not isinstance(description, str):
         raise Malformed("An error about a SET has no err and description.")
-    return _visible(err)[:64], _visible(description)[:_MAX_DESCRIPTION]
-
-
-def _visible(text: str) -> str:
-    return "".join(one if one.isprintable() else "\ufffd" for one in text[:_MAX_DESCRIPTION])
+    return plain(err, 64), plain(description, _MAX_DESCRIPTION)
 
 
 def _id(value: object) -> str:
