@@ -48,7 +48,7 @@ KEPT_S = 30 * 86_400
 """How long what has ended can be looked up."""
 MAX_ALIKE = 50
 """Open notices of one kind about one workload; further ones are in the ledger alone."""
-MAX_ASKED = 500
+MAX_ASKED = 2_000
 """Open questions of one workload that people are told of; further ones expire to a no."""
 _TRIES = 8
 """How often a change is made again when another one came first."""
