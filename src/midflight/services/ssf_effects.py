@@ -199,7 +199,7 @@ class Effects:
 
 def _id(prefix: str, event: SecurityEvent, scope: Scope, *, name: str) -> str:
     """What this event makes of this scope is called; the same however often it comes."""
-    said = "\0".join((name, event.issuer, event.jti, scope.kind.value, scope.id))
+    said = f"{name}\0{event.issuer}\0{event.jti}\0{scope}"
     digest = hashlib.sha256(said.encode()).digest()
     return f"{prefix}_{base64.b32encode(digest).decode().lower()[:26]}"
 
