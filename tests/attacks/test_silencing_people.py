@@ -13,7 +13,7 @@ from notify_kit import ListChannel
 
 from midflight.adapters.store.memory import MemoryStore
 from midflight.domain.notice import Contact, Notice, NoticeKind, NoticeState, Severity
-from midflight.services.escalation import MAX_ALIKE
+from midflight.services.escalation import MAX_ALIKE, MAX_ASKED
 from midflight.services.escalation_endings import MAX_TRIES
 from midflight.services.escalation_pacing import Pace
 from midflight.services.ports.notify import Message, NotDelivered, Telling
@@ -243,6 +243,27 @@ async def test_findings_of_one_workload_without_end_fill_no_store() -> None:
     await plane.escalation.acknowledge(kept[0].id, author=OLIVIA)
     assert await plane.escalation.file(finding(2_000), ("ann",))
     assert not await plane.escalation.file(finding(2_001), ("ann",))
+
+
+async def test_questions_of_one_workload_without_end_push_out_nobody_elses() -> None:
+    """The store lists so many that are open, oldest first: what came later would never be told."""
+    plane = await told()
+    for number in range(MAX_ASKED + 20):
+        plane.escalation.wanted(notice(number, workload="noisy", group="g"), ("ann",))
+    plane.escalation.wanted(notice(9_999, workload="quiet"), ("ann",))
+    await plane.escalation.write()
+    kept = await plane.escalation.open_notices()
+    assert len(kept) == MAX_ASKED + 1
+    assert kept[-1].workload == "quiet"
+    # Answered ones make room, acknowledged ones once, and what they end is not counted twice.
+    await plane.escalation.acknowledge("apr_0", author=OLIVIA)
+    await plane.escalation.resolve("apr_0", "answered")
+    await plane.escalation.resolve("apr_1", "answered")
+    room = [
+        await plane.escalation.file(notice(number, workload="noisy"), ("ann",))
+        for number in range(20_000, 20_004)
+    ]
+    assert room == [True, True, False, False]
 
 
 async def test_what_is_open_is_counted_over_a_restart() -> None:

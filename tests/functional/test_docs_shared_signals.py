@@ -53,7 +53,7 @@ def test_the_settings_of_the_page_load(tmp_path: Path) -> None:
     (row,) = ssf.receive
     assert row.all_effects()["credential-change"] is Effect.REVOKE
     assert row.all_effects()["session-revoked"] is Effect.REVOKE
-    assert str(row.scopes()["ann@example.org"]) == "owner ann"
+    assert str(row.scopes()["email ann@example.org"]) == "owner ann"
 
 
 @pytest.mark.anyio

@@ -10,10 +10,14 @@ import pytest
 from approval_kit import OWNER
 from glass_kit import PEOPLE, GlassPlane
 
+from midflight.apps.settings_values import looks_secret
+from midflight.domain.errors import NotFound
 from midflight.domain.finding import Finding, Strength
 from midflight.domain.lease import Credential, Lease, LeaseState
 from midflight.domain.notice import Notice, NoticeKind, NoticeState, Severity
 from midflight.domain.revocation import Scope, ScopeKind
+from midflight.services.approval_desk import ApprovalStatus
+from midflight.services.escalation_items import HIDDEN, EscalationItems
 from midflight.services.escalation_sources import EscalationSources
 from midflight.services.guard import Performed
 from midflight.testing import OPERATOR, WORKLOAD
@@ -308,3 +312,66 @@ async def test_a_lease_that_is_stuck_is_told_until_it_is_gone(plane: SourcedPlan
 
 def test_the_people_of_this_file_can_be_told() -> None:
     assert set(PEOPLE) == {"team-one", "oncall", "boss"}
+
+
+ADDRESSES = [
+    ("https://user:hunter2@files.example/a?token=s3cret#frag", "https://files.example/a?…"),
+    ("https://files.example/a#access_token=s3cret", "https://files.example/a?…"),
+    ("file:///srv/a.txt", "file:///srv/a.txt"),
+    ("send", "send"),
+]
+
+
+@pytest.mark.parametrize(("name", "shown"), ADDRESSES, ids=[name for name, _ in ADDRESSES])
+async def test_an_address_is_told_without_what_opens_it(
+    plane: SourcedPlane, name: str, shown: str
+) -> None:
+    run = await plane.begin()
+    await plane.listen()
+    plane.detection.found(
+        Finding(
+            id="fnd_1",
+            at=plane.clock.now(),
+            detector="first-use",
+            strength=Strength.FAIR,
+            seen="never before",
+            workload=WORKLOAD,
+            upstream="one",
+            name=name,
+        )
+    )
+    (notice,) = [each for each in await plane.waiting() if each.subject == "fnd_1"]
+    assert dict(notice.facts)["about"] == f"one/{shown}"
+    request = await plane.store.get_approval(await plane.ask(run, **TO))
+    assert request is not None
+    asked, _ = plane.sources._of_approval(msgspec.structs.replace(request, name=name))
+    assert dict(asked.facts)["action"] == f"one/{shown}"
+    assert "s3cret" not in asked.group
+
+
+class Nothing:
+    """Shows no approval."""
+
+    async def show(self, approval_id: str) -> ApprovalStatus:
+        raise NotFound(f"There is no {approval_id}.")
+
+
+async def test_a_credential_that_a_reason_repeats_is_told_to_no_channel(
+    plane: SourcedPlane,
+) -> None:
+    key = "ghp_" + "a1B2" * 9
+    await plane.begin()
+    await plane.listen()
+    await plane.interruption.revoke(
+        Scope(kind=ScopeKind.WORKLOAD, id=WORKLOAD), reason=f"leaked: {key}", author=OPERATOR
+    )
+    (notice,) = await plane.waiting()
+    items = EscalationItems(
+        shows=Nothing(),
+        clock=plane.clock,
+        channels={},
+        is_secret=lambda name, text: looks_secret(text, named=name),
+    )
+    facts = dict((await items.item(notice, "chat")).facts)
+    assert facts["reason"] == HIDDEN
+    assert facts["scope"] == f"workload {WORKLOAD}"

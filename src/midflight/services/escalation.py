@@ -48,6 +48,8 @@ KEPT_S = 30 * 86_400
 """How long what has ended can be looked up."""
 MAX_ALIKE = 50
 """Open notices of one kind about one workload; further ones are in the ledger alone."""
+MAX_ASKED = 2_000
+"""Open questions of one workload that people are told of; further ones expire to a no."""
 _TRIES = 8
 """How often a change is made again when another one came first."""
 
@@ -91,7 +93,7 @@ class Escalation:
         self._queue: deque[Wanted | Ended] = deque()
         self._writing = asyncio.Lock()
         self._changed: list[Callable[[Notice], None]] = []
-        # Open notices by what they are alike in; None until that is counted (again).
+        # Open notices by what they are alike in; None until that is counted.
         self._crowds: Counter[tuple[str, ...]] | None = None
         self.stirred = asyncio.Event()
         """Set whenever there may be something to tell."""
@@ -150,11 +152,12 @@ class Escalation:
         That is if its subject has one already, or so many like it are open: who makes noise is
         known by then, and what is not kept is in the ledger.
         """
+        most = MAX_ASKED if notice.kind is NoticeKind.APPROVAL else MAX_ALIKE
         alike = await self._alike(notice)
-        if alike >= MAX_ALIKE:
+        if alike >= most:
             self._telemetry.count("notices_folded")
             return False
-        if alike == MAX_ALIKE - 1:
+        if alike == most - 1:
             facts = (*notice.facts[: MAX_FACTS - 1], _LAST)
             notice = msgspec.structs.replace(notice, facts=facts)
         now = int(self._clock.now())
@@ -262,7 +265,8 @@ class Escalation:
         if notice.kind in _NEVER_FOLDED:
             return 0
         if self._crowds is None:
-            self._crowds = Counter(map(_crowd, await self.open_notices()))
+            found = await self.open_notices()
+            self._crowds = Counter(_crowd(n) for n in found if n.state is NoticeState.OPEN)
         return self._crowds[_crowd(notice)]
 
     async def _check_not_own(self, notice: Notice, author: Author) -> None:
@@ -310,17 +314,17 @@ class Escalation:
             return  # the ledger counts what it could not take; the notice itself names the author
 
     def _tell_listeners(self, notice: Notice) -> None:
-        if notice.kind not in _NEVER_FOLDED:
-            self._crowds = None
+        was_open = notice.ends_with_ack or not (
+            notice.acknowledged_at and notice.state is NoticeState.RESOLVED
+        )
+        if was_open and self._crowds is not None:
+            self._crowds[_crowd(notice)] -= 1
         for listener in self._changed:
             listener(notice)
 
 
-_NEVER_FOLDED = frozenset({NoticeKind.APPROVAL, NoticeKind.BREAK_GLASS})
-_LAST = (
-    "more",
-    "further ones like it are in the ledger alone, until some are acknowledged or over",
-)
+_NEVER_FOLDED = frozenset({NoticeKind.BREAK_GLASS})
+_LAST = ("more", "nobody is told of further ones like it until some are acknowledged or over")
 
 
 def _crowd(notice: Notice) -> tuple[str, ...]:
@@ -328,4 +332,4 @@ def _crowd(notice: Notice) -> tuple[str, ...]:
     return notice.kind, notice.workload, notice.owner, notice.severity, notice.title
 
 
-__all__ = ["KEPT_S", "MAX_ALIKE", "MAX_QUEUE", "Ended", "Escalation", "Wanted"]
+__all__ = ["KEPT_S", "MAX_ALIKE", "MAX_ASKED", "MAX_QUEUE", "Ended", "Escalation", "Wanted"]

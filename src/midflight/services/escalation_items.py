@@ -74,7 +74,11 @@ class EscalationItems:
     async def item(self, notice: Notice, channel: str) -> Item:
         """What stands there."""
         may = self._channels.get(channel, Answering())
-        facts, is_whole = notice.facts, False
+        # A reason, a name or what a detector saw may repeat a credential.
+        facts = tuple(
+            (name, HIDDEN if self._is_secret("", value) else value) for name, value in notice.facts
+        )
+        is_whole = False
         if notice.kind is NoticeKind.APPROVAL and may.arguments:
             shown, is_whole = await self._arguments(notice)
             facts = (*facts, *shown)

@@ -10,6 +10,7 @@ Above: `apps/compose_escalation.py`, which binds the listeners. Below: `escalati
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
 
@@ -146,7 +147,7 @@ class EscalationSources:
     def _of_approval(self, request: ApprovalRequest) -> tuple[Notice, tuple[str, ...]]:
         owner, people = self._people(request.workload, owner=request.owner)
         named = tuple(owner if name == OWNER else name for name in agreeing(request.approvers))
-        action = f"{request.upstream}/{request.name or request.method}"
+        action = f"{request.upstream}/{_place(request.name) or request.method}"
         asked = "; ".join(reason.text or reason.policy for reason in request.reasons)
         notice = Notice(
             id="",
@@ -187,7 +188,7 @@ class EscalationSources:
                 {
                     "workload": finding.workload,
                     "run": finding.run,
-                    "about": "/".join(part for part in (finding.upstream, finding.name) if part),
+                    "about": "/".join(filter(None, (finding.upstream, _place(finding.name)))),
                     "seen": finding.seen,
                     "usual": finding.usual,
                     "records": " ".join(finding.records),
@@ -323,6 +324,20 @@ def _quietly(what: str) -> Generator[None]:
         yield
     except Exception as error:  # noqa: BLE001 -- a bug in telling must stop no action
         log.warning("not_noticed", what=what, why=type(error).__name__)
+
+
+def _place(name: str) -> str:
+    """A name as strangers may read it: of an address no user, no password, no query, no fragment.
+
+    Resources are named by addresses, and those often carry what opens them.
+    """
+    scheme, separator, rest = name.partition("://")
+    if not separator:
+        return name
+    kept = re.split(r"[?#]", rest, maxsplit=1)[0]
+    host, slash, path = kept.partition("/")
+    shown = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    return shown if kept == rest else f"{shown}?…"
 
 
 def _iso(at: float) -> str:
