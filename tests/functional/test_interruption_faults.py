@@ -236,7 +236,10 @@ async def test_a_lift_that_the_store_does_not_take_lifts_nothing() -> None:
 # In the middle of other things
 
 
-async def test_a_yes_that_is_used_while_its_run_is_revoked_lets_nothing_pass() -> None:
+@pytest.mark.parametrize("kind", [ScopeKind.RUN, ScopeKind.WORKLOAD])
+async def test_a_yes_that_is_used_while_its_run_or_workload_is_revoked_lets_nothing_pass(
+    kind: ScopeKind,
+) -> None:
     plane = AskingPlane()
     run = await plane.begin()
     approval = await plane.ask(run, to="bob@x.org")
@@ -246,7 +249,9 @@ async def test_a_yes_that_is_used_while_its_run_is_revoked_lets_nothing_pass() -
     async def using(approval_id: str, *, now: int) -> bool:
         used = await use(approval_id, now=now)
         await plane.interruption.revoke(
-            Scope(kind=ScopeKind.RUN, id=run), reason="turned", author=OPERATOR
+            Scope(kind=kind, id=run if kind is ScopeKind.RUN else WORKLOAD),
+            reason="turned",
+            author=OPERATOR,
         )
         return used
 
