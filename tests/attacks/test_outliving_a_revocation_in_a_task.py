@@ -46,7 +46,9 @@ async def start(gateway: Gateway, run: str, upstream: str = "up") -> None:
     assert (done.reply.result or {})["status"] == "working"
 
 
-@pytest.mark.parametrize("kind", [ScopeKind.RUN, ScopeKind.WORKLOAD, ScopeKind.TOKEN])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in ScopeKind if kind is not ScopeKind.CREDENTIAL], ids=str
+)
 async def test_the_upstream_is_told_to_cancel_it(tmp_path: Path, kind: ScopeKind) -> None:
     upstreams = counting()
     async with (
@@ -58,7 +60,16 @@ async def test_the_upstream_is_told_to_cancel_it(tmp_path: Path, kind: ScopeKind
         await start(gateway, run)
         await start(gateway, run)
         assert kinds(gateway) == {FlightKind.TASK: 2}
-        named = {ScopeKind.RUN: run, ScopeKind.WORKLOAD: AGENT, ScopeKind.TOKEN: "jti-1"}
+        named = {
+            ScopeKind.RUN: run,
+            ScopeKind.WORKLOAD: AGENT,
+            ScopeKind.OWNER: "team-one",
+            ScopeKind.TOOL: "up/work",
+            ScopeKind.UPSTREAM: "up",
+            ScopeKind.TOKEN: "jti-1",
+            ScopeKind.EVERYTHING: "",
+            ScopeKind.TRUST_DOMAIN: "midflight.internal",
+        }
         scope = Scope(kind=kind, id=named[kind])
         interruption = gateway.plane.interruption
         assert interruption.preview(scope).kinds == {"task": 2}
