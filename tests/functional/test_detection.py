@@ -13,7 +13,7 @@ from midflight.domain.records import Found, Intent, Outcome, Terminal
 from midflight.domain.revocation import Scope, ScopeKind
 from midflight.domain.traits import Effect, Reach, Traits
 from midflight.services.guard import Performed, Refused
-from midflight.services.interruption import Receipt
+from midflight.services.receipts import Receipt
 from midflight.testing import (
     OPERATOR,
     WORKLOAD,

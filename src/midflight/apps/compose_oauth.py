@@ -27,9 +27,9 @@ from midflight.services.authorization_subjects import (
     SvidTokens,
 )
 from midflight.services.authorization_tokens import AuthorizedTokens
-from midflight.services.interruption import refusal
 from midflight.services.ports.authorization_proofs import SubjectTokens, SvidClaims
 from midflight.services.ports.login import LoginProvider
+from midflight.services.receipts import refusal
 from midflight.wire.oauth import proofs
 from midflight.wire.oauth.redirects import LOOPBACK
 from midflight.wire.spiffe.x509 import leaf_spiffe_id, verify_x509_svid

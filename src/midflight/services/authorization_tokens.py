@@ -17,7 +17,7 @@ from midflight.domain.scopes import EVERYTHING, Scopes, beyond, meet, scopes_of
 from midflight.domain.value import Discreet, JSONObject, Value
 from midflight.services.authorization_clients import AuthorizationRequest, Known
 from midflight.services.identity import Identity
-from midflight.services.interruption import Interruption, refusal
+from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.job_runs import JobRuns
 from midflight.services.openers import BY_OAUTH
@@ -25,6 +25,7 @@ from midflight.services.ports.authorization_proofs import AuthorizationProofs
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.proofs import TokenClaims
 from midflight.services.ports.store import Store
+from midflight.services.receipts import refusal
 from midflight.services.token_mint import Given
 
 PROOF_PURPOSE = "dpop"

@@ -21,13 +21,14 @@ from midflight.domain.revocation import ScopeKind
 from midflight.domain.value import Discreet
 from midflight.services.credentials import Credentials
 from midflight.services.fetching import CatalogueFlight
-from midflight.services.interruption import Interruption, refusal
+from midflight.services.interruption import Interruption
 from midflight.services.lease_ending import CLAIM_S, LeaseEnding, limited
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.injection import NOTHING, Attachment
 from midflight.services.ports.lease_store import LeaseStore
 from midflight.services.ports.leases import Held
 from midflight.services.ports.upstream import Flight
+from midflight.services.receipts import refusal
 
 Attach: TypeAlias = Callable[[str, str, Sequence[Held]], Attachment]
 """(upstream, run, leases) → what is placed; and what it holds is taken out of what comes back."""

@@ -27,11 +27,12 @@ from midflight.domain.traits import Role
 from midflight.services.echoes import Echoes
 from midflight.services.flights import Flight
 from midflight.services.guard_case import Case
-from midflight.services.interruption import Interruption, refusal
+from midflight.services.interruption import Interruption
 from midflight.services.lease_rendering import certificate_of, hidden_of, refuse_overlaps, rendered
 from midflight.services.ports.injection import Attachment, ClientCertificate, RequestSigner
 from midflight.services.ports.leases import Held, Leases
 from midflight.services.ports.upstream import Upstream
+from midflight.services.receipts import refusal
 from midflight.services.refusing import deny
 
 Signers: TypeAlias = Callable[[Credential, Placement, Secret], RequestSigner]

@@ -7,7 +7,7 @@ the receipt says so, and the store is told again until it listens. Everything he
 loop, so "at once" needs no lock: whoever looks after `strike` was entered sees it.
 
 It is not the guard (which asks it) and not the adapters (which make a flight cuttable). Below:
-`revocation_set.py`, `cutting.py`, `tallies.py`, `revocation_log.py`.
+`revocation_set.py`, `cutting.py`, `tallies.py`, `revocation_log.py`, `receipts.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from midflight.domain.errors import (
 from midflight.domain.identity import Author
 from midflight.domain.records import Impact
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
-from midflight.domain.value import Value
 from midflight.services.cutting import Batch, Cutting
 from midflight.services.flight_registry import FlightRegistry
 from midflight.services.flights import Flight, FlightStatus
@@ -35,29 +34,12 @@ from midflight.services.ports.clock import Clock
 from midflight.services.ports.fabric import Fabric
 from midflight.services.ports.recorder import Recorder, Ticket
 from midflight.services.ports.store import Store
+from midflight.services.receipts import Receipt, check, here_only, refusal
 from midflight.services.revocation_log import TOPIC, RevocationLog
 from midflight.services.revocation_set import RevocationSet
 from midflight.services.tallies import Tallies
 
 T = TypeVar("T")
-
-
-class Receipt(Value):
-    """What a revocation or a lift did.
-
-    Attributes:
-        revocation: the entry itself.
-        impact: what had already happened in the scope, and what was cut.
-        durable: whether the entry is on disk and every replica has it.
-        note: what to know if it is not.
-        record: record id of the impact.
-    """
-
-    revocation: Revocation
-    impact: Impact
-    durable: bool
-    note: str = ""
-    record: str = ""
 
 
 class Interruption:
@@ -136,7 +118,7 @@ class Interruption:
         Raises:
             Conflict: it is no scope.
         """
-        _check(scope)
+        check(scope)
         aboard = self._flights.within(scope)
         struck = Struck(
             Revocation(id="", scope=scope, reason="", author="", proof="", at=self.clock.now()),
@@ -251,7 +233,7 @@ class Interruption:
         Raises:
             Conflict: it is no scope, or there is no reason.
         """
-        _check(scope)
+        check(scope)
         if not reason.strip():
             raise Conflict("A revocation needs a reason.", hint="Add --reason.")
         held = self._in_force.held(scope, known_as) if known_as else None
@@ -324,11 +306,11 @@ class Interruption:
         appending = self._aside(self._log.owe(struck.revocation))
         await asyncio.wait({appending}, timeout=self._patience_s)
         if not appending.done():
-            durable, note = False, _here_only(f"The store is silent for {self._patience_s:g} s.")
+            durable, note = False, here_only(f"The store is silent for {self._patience_s:g} s.")
         elif (error := appending.exception()) is not None:
             if not isinstance(error, MidflightError):
                 raise error
-            durable, note = False, _here_only(error.message)
+            durable, note = False, here_only(error.message)
         await struck.batch.done()
         return await self._keep(struck, durable=durable, note=note, on_record=on_record)
 
@@ -401,35 +383,10 @@ class Interruption:
         return self._tallies.acted(scope) | {flight.run for flight in aboard if flight.run}
 
 
-def _check(scope: Scope) -> None:
-    if (scope.kind is ScopeKind.EVERYTHING) == bool(scope.id):
-        raise Conflict(
-            f"A revocation of {scope.kind.value} "
-            + ("takes no id." if scope.id else "needs an id."),
-            hint="For example: midflight revoke run RUN_ID --reason R",
-        )
-
-
-def refusal(revocation: Revocation) -> Interrupted:
-    """What a caller is told whose scope is revoked."""
-    return Interrupted(
-        f"Revoked ({revocation.scope.kind.value}) by {revocation.author}: {revocation.reason}",
-        revocation=revocation.id,
-        hint="Nothing of this scope passes until the revocation is lifted or ends.",
-    )
-
-
-def _here_only(why: str) -> str:
-    return (
-        f"In force in this process only: {why} The store is told again until it listens; "
-        "until then it ends with the process."
-    )
-
-
 def _looked_at(task: asyncio.Task[Any]) -> None:
     """A failure after the receipt is told to nobody: the log tries again, and must not warn."""
     if not task.cancelled():
         task.exception()
 
 
-__all__ = ["TOPIC", "Interruption", "Reached", "Receipt", "Survey", "refusal"]
+__all__ = ["TOPIC", "Interruption", "Reached", "Survey"]

@@ -29,13 +29,14 @@ from midflight.domain.response_rules import (
 )
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.services.flights import Flight, FlightKind
-from midflight.services.interruption import Interruption, Receipt
+from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.live_run import LiveRun
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.store import Store
 from midflight.services.ports.telemetry import Telemetry
+from midflight.services.receipts import Receipt
 from midflight.services.refusing import deny
 from midflight.services.response_limits import WideLimits
 from midflight.services.response_log import KEPT_S, ResponseLog

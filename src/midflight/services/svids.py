@@ -20,7 +20,7 @@ from midflight.domain.records import Issued
 from midflight.domain.revocation import ScopeKind, scopes_over
 from midflight.domain.spiffe import MAX_JWT_TTL_S, MAX_X509_TTL_S, JwtSvid, WitSvid, X509Svid
 from midflight.domain.value import JSONObject
-from midflight.services.interruption import Interruption, refusal
+from midflight.services.interruption import Interruption
 from midflight.services.inventory import Inventory
 from midflight.services.mint_rates import MintRates
 from midflight.services.ports.authority import Authority
@@ -29,6 +29,7 @@ from midflight.services.ports.clock import Clock
 from midflight.services.ports.keys import TokenSigner
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.spiffe import Documents, SvidClaims
+from midflight.services.receipts import refusal
 from midflight.services.svid_streams import SvidStream
 
 

@@ -12,7 +12,7 @@ from midflight.domain.errors import Malformed
 from midflight.domain.records import Impact
 from midflight.domain.revocation import Revocation, Scope, ScopeKind
 from midflight.services.flights import FlightStatus
-from midflight.services.interruption import Receipt
+from midflight.services.receipts import Receipt
 
 
 class NewScope(Input):
