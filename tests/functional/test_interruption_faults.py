@@ -188,7 +188,7 @@ async def test_a_slow_store_delays_the_acknowledgement_and_nothing_else() -> Non
 async def test_a_silent_store_is_said_so_and_told_as_soon_as_it_listens() -> None:
     store = FaultyStore()
     plane = await started(store=store)
-    plane.interruption._patience_s = 0
+    plane.interruption.patience_s = 0
     store.open_to_writes.clear()
     receipt = await plane.interruption.revoke(SCOPE, reason="turned", author=OPERATOR)
     assert not receipt.durable

@@ -70,10 +70,14 @@ class Interruptions(RuleBasedStateMachine):
             fabric=self.fabric,
             recorder=self.ledger,
             clock=self.clock,
-            patience_s=0.001,
+            patience_s=self.patience_s(),
         )
         self.do(self.interruption.start())
         self.flying = []
+
+    def patience_s(self) -> float:
+        # Only a store that is silent may be given up: any other takes as long as the machine does.
+        return 30.0 if self.store.open_to_writes.is_set() else 0.001
 
     def flight(self, workload: str, tool: str) -> Flight:
         return Flight(
@@ -124,6 +128,7 @@ class Interruptions(RuleBasedStateMachine):
         self.store.is_away = away
         self.store.loses_answers = loses
         (self.store.open_to_writes.clear if silent else self.store.open_to_writes.set)()
+        self.interruption.patience_s = self.patience_s()
 
     @precondition(lambda self: self.store.open_to_writes.is_set() and not self.store.is_away)
     @rule()

@@ -63,7 +63,8 @@ class Interruption:
         self.clock = clock
         self._in_force = RevocationSet(clock)
         self._log = RevocationLog(store=store, fabric=fabric, recorder=recorder, clock=clock)
-        self._patience_s = patience_s
+        self.patience_s = patience_s
+        """As said; another value holds for what comes after."""
         self._tallies = Tallies()
         self._cutting = Cutting(clock.monotonic)
         self._flights = FlightRegistry(cutting=self._cutting, tallies=self._tallies, clock=clock)
@@ -291,10 +292,10 @@ class Interruption:
     async def _lift(self, lifting: Revocation) -> Receipt:
         # The other way round than revoking: durable first, since a lift that is lost must deny.
         appending = self._aside(self._log.append_lift(lifting))
-        await asyncio.wait({appending}, timeout=self._patience_s)
+        await asyncio.wait({appending}, timeout=self.patience_s)
         if not appending.done():
             raise StoreUnavailable(
-                f"The store is silent for {self._patience_s:g} s, so nothing is lifted yet.",
+                f"The store is silent for {self.patience_s:g} s, so nothing is lifted yet.",
                 hint="It is as soon as the store takes it; midflight revocation list shows that.",
             )
         appending.result()
@@ -304,9 +305,9 @@ class Interruption:
         durable, note = True, ""
         on_record = not struck.is_new and self._log.is_on_record(struck.revocation)
         appending = self._aside(self._log.owe(struck.revocation))
-        await asyncio.wait({appending}, timeout=self._patience_s)
+        await asyncio.wait({appending}, timeout=self.patience_s)
         if not appending.done():
-            durable, note = False, here_only(f"The store is silent for {self._patience_s:g} s.")
+            durable, note = False, here_only(f"The store is silent for {self.patience_s:g} s.")
         elif (error := appending.exception()) is not None:
             if not isinstance(error, MidflightError):
                 raise error
