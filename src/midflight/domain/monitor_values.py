@@ -14,14 +14,13 @@ import decimal
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import islice
 from typing import Any, cast
 
 from midflight.domain.canonical import canonical
 from midflight.domain.monitor import SATURATED, Monitor
 from midflight.domain.paths import argument_path
-from midflight.domain.proposal.roles import role_of
+from midflight.domain.proposal.roles import role_by_name
 from midflight.domain.traits import Role, Traits
 from midflight.domain.value import JSONObject, Value
 
@@ -165,17 +164,12 @@ def _of_role(look: Where, arguments: JSONObject) -> Iterator[tuple[Any, bool]]:
         own = named.get(path.removesuffix("[*]"))
         if isinstance(value, dict) and path in look.above:
             own = Role.SETTING  # what is inside has roles of its own
-        if own is role or (own is None and _guess(name, _type_of(value)) is role):
+        if own is role or (own is None and role_by_name(name, _type_of(value)) is role):
             # An object is one value: nothing hides in it.
             yield value, _MINOR.search(name) is not None
         elif isinstance(value, dict):
             inner = cast("JSONObject", value)
             waiting.extend((inner[key], f"{path}.{key}", key) for key in reversed(inner))
-
-
-@lru_cache(maxsize=4_096)
-def _guess(name: str, kind: str) -> Role:
-    return role_of(name, {"type": kind})[0]
 
 
 def _type_of(value: Any) -> str:

@@ -14,7 +14,7 @@ from midflight.domain.question import RunFacts
 from midflight.domain.response import CLEAR, Standing
 from midflight.domain.run import RunState
 from midflight.services.ports.store import Store, StoredRun
-from midflight.services.standings import Standings
+from midflight.services.standings import Standings, Stood
 
 STEP_BLOCK = 64
 """Steps reserved at a time: one store write for 64 actions; a crash loses at most 63 of them."""
@@ -39,6 +39,7 @@ class LiveRun:
         "standings",
         "state",
         "steps",
+        "stood",
         "stored_labels",
     )
 
@@ -55,6 +56,8 @@ class LiveRun:
         `standings` is where the standing of every run of the process is looked up.
         """
         self.standings = standings
+        self.stood: Stood | None = None
+        """What `standings` has found last; its own to use."""
         self.run = stored.run
         self.state = stored.state
         self.labels = stored.labels

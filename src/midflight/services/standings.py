@@ -12,8 +12,9 @@ Above: `live_run.py` (facts), `responses.py` (which enters and takes out).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from midflight.domain.response import CLEAR, Response, Standing, stand
 from midflight.domain.revocation import Scope, ScopeKind
@@ -73,6 +74,14 @@ def keys_over(live: LiveRun, through: Iterable[str] = ()) -> Iterator[Key]:
         yield EVERY_RUN, workload
 
 
+class Stood(NamedTuple):
+    """A standing, and as long as it can only be the same."""
+
+    version: int
+    until: float
+    standing: Standing
+
+
 class Standings:
     """See the module. One event loop."""
 
@@ -81,6 +90,8 @@ class Standings:
         self._entries: dict[Key, dict[str, Response]] = {}
         self._ends: dict[str, float] = {}
         """Monotonic seconds, by response."""
+        self._version = 0
+        """Of all that is entered."""
 
     def __bool__(self) -> bool:
         """Whether anything is entered."""
@@ -88,6 +99,7 @@ class Standings:
 
     def enter(self, response: Response) -> None:
         """Let a response hold; what it replaces does no longer."""
+        self._version += 1
         clock = self._clock
         left = max(0.0, response.until - clock.now())
         self._ends.pop(response.replaces, None)
@@ -99,6 +111,7 @@ class Standings:
 
     def remove(self, response: Response) -> None:
         """Let a response hold no longer."""
+        self._version += 1
         self._ends.pop(response.id, None)
         for key in keys_of(response):
             held = self._entries.get(key)
@@ -132,10 +145,18 @@ class Standings:
         return list(found.values())
 
     def of(self, live: LiveRun, now: float, through: Iterable[str] = ()) -> Standing:
-        """The standing of a run at `now`."""
+        """The standing of a run at `now`. An action asks three times: the last answer is kept."""
         if not self._entries:
             return CLEAR
-        return stand(self.over(live, now, through))
+        through = tuple(through)
+        if through:
+            return stand(self.over(live, now, through))
+        stood = live.stood
+        if stood is None or stood.version != self._version or now >= stood.until:
+            found = self.over(live, now)
+            until = min((each.until for each in found), default=math.inf)
+            stood = live.stood = Stood(self._version, until, stand(found))
+        return stood.standing
 
     def all(self) -> list[Response]:
         """Everything that is entered, ended or not, oldest first."""

@@ -21,7 +21,7 @@ from midflight.domain.flow.words import (
 )
 from midflight.domain.paths import Place, argument_path, bare
 from midflight.domain.proposal.naming import Doing, doing
-from midflight.domain.proposal.roles import guards, risky, role_of
+from midflight.domain.proposal.roles import guards, risky, role_by_name
 from midflight.domain.provenance import ArgumentFacts, Concern
 from midflight.domain.traits import (
     Effect,
@@ -164,7 +164,7 @@ def _parts(subject: Subject, value: Any, path: str, place: Place, name: str) -> 
     else:
         role = subject.roles.get(bare(place))
         if role is None:
-            role = role_of(name, {"type": "string" if isinstance(value, str) else "number"})[0]
+            role = role_by_name(name, "string" if isinstance(value, str) else "number")
         text = value if isinstance(value, str) else numeral(value)
         if text.strip():
             yield Part(path=path, role=role, text=text)
@@ -178,7 +178,7 @@ def _members(
     free = subject.roles.get(bare(place))
     for key, inner in value.items():
         if key.strip() and ((free is not None and not _STRUCTURE.match(key)) or not plain_key(key)):
-            role = role_of(name, {"type": "string"})[0] if free is None else free
+            role = role_by_name(name, "string") if free is None else free
             yield Part(path=path, role=role, text=key)
         yield from _parts(subject, inner, f"{path}.{key}", (*place, key), key)
 

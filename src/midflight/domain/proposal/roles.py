@@ -8,6 +8,7 @@ that no traits name. Below: `flow/fields.py`, `flow/words.py`.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, cast
 
 from midflight.domain.flow.fields import words_of
@@ -256,6 +257,23 @@ def role_of(name: str, schema: JSONObject) -> tuple[Role, str]:  # noqa: PLR0911
     return Role.OBJECT, "it is text of no known meaning, so its origin is judged"
 
 
+def role_by_name(name: str, kind: str) -> Role:
+    """The role of an argument that nobody has declared, by its name and the JSON type of its value.
+
+    Remembered for names as people give them, which costs a twentieth.
+    """
+    return _by_name(name, kind) if len(name) <= _REMEMBERED else _by_name.__wrapped__(name, kind)
+
+
+_REMEMBERED = 64
+"""Characters of a name: whoever makes longer ones up fills no memory with them."""
+
+
+@lru_cache(maxsize=4_096)
+def _by_name(name: str, kind: str) -> Role:
+    return role_of(name, {"type": kind})[0]
+
+
 def guards(name: str) -> bool:
     """Whether a switch of this name keeps something from happening while it is on."""
     return bool(_GUARDS & set(words_of(name).split("_")))
@@ -299,4 +317,4 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-__all__ = ["MAX_ARGUMENTS", "arguments", "guards", "risky", "role_of", "settled"]
+__all__ = ["MAX_ARGUMENTS", "arguments", "guards", "risky", "role_by_name", "role_of", "settled"]
