@@ -27,7 +27,7 @@ ALICE = 1000
 ELSEWHERE = next(
     pid
     for pid in (os.getppid(), *(int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()))
-    if pid not in (1, 77, os.getpid())
+    if pid not in (1, 55, 77, os.getpid())
 )
 
 
@@ -182,10 +182,10 @@ def test_the_answer_is_the_reachability_of_a_managed_process(
         chain.append(pid)
         pid = parent_of[pid]
     processes = [Process(pid=p, parent=q, started=p) for p, q in parent_of.items()]
-    renamed = {10: ELSEWHERE}
 
     def name(pid: int) -> int:
-        return renamed.get(pid, pid)
+        # Beyond what a kernel gives out (4,194,304), so that none of them is ELSEWHERE by chance.
+        return ELSEWHERE if pid == 10 else pid and pid + 10_000_000
 
     read = tree(*(Process(name(p.pid), name(p.parent), p.started) for p in processes))
     found = ancestry(ELSEWHERE, read=read)

@@ -260,7 +260,7 @@ class Guard:
                 "unknown-target",
                 f"{action.upstream} serves no {action.name!r}."
                 if action.upstream
-                else f"Nobody here serves {action.name!r}.",
+                else "Nobody here serves anything of that name.",
                 "List what it serves; what is hidden cannot be permitted to this workload.",
             )
         await self._sealer.key_for(found.run.id)

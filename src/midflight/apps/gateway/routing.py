@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -70,7 +71,7 @@ class Routes:
     ) -> tuple[str, Request]:
         """The upstream of a request, and the request as that upstream knows it.
 
-        A tool or prompt of a name that nobody serves is `NOBODY`'s.
+        A tool or prompt of a name that nobody serves is `NOBODY`'s, under a name made of it.
 
         Args:
             request: as the client sent it.
@@ -94,7 +95,7 @@ class Routes:
             route = self._resolve(kind, name) if isinstance(name, str) else None
             if route is None:
                 # Nobody's: the guard refuses and records it, so that guesses are seen.
-                return NOBODY, request
+                return NOBODY, _renamed(request, {**params, "name": _guessed(name)})
             return route[0], _renamed(request, {**params, "name": route[1]})
         if method == "completion/complete":
             return await self._route_reference(request, owner)
@@ -241,6 +242,17 @@ class Routes:
 
 def _renamed(request: Request, params: JSONObject) -> Request:
     return Request(id=request.id, method=request.method, params=params)
+
+
+def _guessed(name: object) -> object:
+    """What stands in the ledger for a name that nobody serves.
+
+    Guesses are told apart by it. The name is what a caller made up, a secret at worst, and records
+    hold no words of callers in clear. What is no name is refused by whoever reads it.
+    """
+    if not isinstance(name, str):
+        return name
+    return f"unknown-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def _unknown(request: Request, text: str) -> MalformedMessage:
