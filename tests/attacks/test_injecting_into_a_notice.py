@@ -156,13 +156,16 @@ def test_a_fact_cannot_take_the_place_of_another_one() -> None:
 
 def test_an_argument_cannot_pose_as_a_fact(tmp_path: Path) -> None:
     with hooked_plane(tmp_path) as plane:
-        plane.ask(plane.untrusted_run(), to="bob@x.org", **{"must agree": "nobody", "title": "ok"})
+        posed = {"must agree": "nobody", "title": "all is well"}
+        plane.ask(plane.untrusted_run(), to="bob@x.org", **posed)
         plane.tick()
         lines = plane.posts("/chat")[-1].document["blocks"][1]["text"]["text"].split("\n")
         # Midflight's facts stand first, under their own names; arguments stand below them.
         ours = lines.index("must agree: ann")
-        posing = [line for line in lines[ours + 1 :] if "nobody" in line or "ok" in line]
-        assert len(posing) == 2
+        posing = [
+            line for line in lines[ours + 1 :] if any(each in line for each in posed.values())
+        ]
+        assert len(posing) == len(posed)
         assert all(line.startswith("argument ") for line in posing), lines
 
 
