@@ -47,7 +47,7 @@ demo: sync  ## Run the main job against real tool servers, in about half a minut
 	@$(VENV)/bin/midflight demo
 
 .PHONY: test
-test: sync  ## Run the tests, without the long ones (about 12 minutes on two cores)
+test: sync  ## Run the tests, without the long ones (about 25 minutes on two cores)
 	@$(RUN) pytest -m "not slow and not conformance" $(ARGS)
 
 .PHONY: test-long
