@@ -234,9 +234,22 @@ def test_a_name_that_is_not_known_is_doubted_and_revoked(
     plane: RunningPlane, more: list[str]
 ) -> None:
     run = opened(plane)
-    for kind, known in (("run", run), ("workload", WORKLOAD), ("workload", "agents/triage")):
+    tool = json.loads(good("tool", "list", "--json").stdout)[0]
+    for kind, known in (
+        ("run", run),
+        ("workload", WORKLOAD),
+        ("workload", "agents/triage"),
+        ("tool", f"{tool['upstream']}/{tool['name']}"),
+        ("upstream", tool["upstream"]),
+    ):
         assert "is known here" not in good("revoke", kind, known, *more).stderr
-    for kind, other in (("run", f"{run}x"), ("workload", "agents/triagee"), ("credential", "db")):
+    for kind, other in (
+        ("run", f"{run}x"),
+        ("workload", "agents/triagee"),
+        ("credential", "db"),
+        ("tool", f"{tool['upstream']}/{tool['name']}x"),
+        ("upstream", f"{tool['upstream']}x"),
+    ):
         told = good("revoke", kind, other, *more)
         assert f"No {kind}" in told.stderr
         assert "it goes on" in told.stderr

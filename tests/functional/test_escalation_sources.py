@@ -133,6 +133,21 @@ async def test_what_was_asked_and_answered_while_nobody_listened_is_found(
     assert [each.subject for each in await plane.waiting()] == [second]
 
 
+def found(plane: SourcedPlane, detector: str, strength: Strength, *, run: str = "") -> None:
+    """A detector has found something about the workload."""
+    plane.detection.found(
+        Finding(
+            id="fnd_1",
+            at=plane.clock.now(),
+            detector=detector,
+            strength=strength,
+            seen="odd things",
+            workload=WORKLOAD,
+            run=run,
+        )
+    )
+
+
 @pytest.mark.parametrize(
     ("strength", "severity"),
     [(Strength.WEAK, None), (Strength.FAIR, Severity.WARNING), (Strength.STRONG, Severity.ERROR)],
@@ -142,24 +157,14 @@ async def test_a_finding_that_says_something_is_told_until_somebody_has_it(
 ) -> None:
     await plane.begin()
     await plane.listen()
-    plane.detection.found(
-        Finding(
-            id="fnd_1",
-            at=plane.clock.now(),
-            detector="probing",
-            strength=strength,
-            seen="9 denials",
-            workload=WORKLOAD,
-            run="run_1",
-        )
-    )
+    found(plane, "probing", strength, run="run_1")
     waiting = await plane.waiting()
     if severity is None:
         assert waiting == []
         return
     (notice,) = waiting
     assert (notice.severity, notice.chain) == (severity, ("team-one", "oncall", "boss"))
-    assert dict(notice.facts)["seen"] == "9 denials"
+    assert dict(notice.facts)["seen"] == "odd things"
     after = await plane.escalation.acknowledge("fnd_1", author=OPERATOR)
     assert after.state is NoticeState.RESOLVED
     assert await plane.waiting() == []
@@ -171,16 +176,7 @@ async def test_people_hear_when_less_was_done_than_policy_asks_for(
 ) -> None:
     await plane.begin()
     await plane.listen()
-    plane.detection.found(
-        Finding(
-            id="fnd_1",
-            at=plane.clock.now(),
-            detector="classifier",
-            strength=strength,
-            seen="odd answers",
-            workload=WORKLOAD,
-        )
-    )
+    found(plane, "classifier", strength)
     less = [each for each in await plane.waiting() if each.subject.startswith("rsp_")]
     assert len(less) == told
     for notice in less:

@@ -61,8 +61,10 @@ def revoke(
         _doubt(client, kind, identifier)
         return
     receipt = client.post("/v1/revocations", scope=scope, reason=reason, until=ends)
-    _doubt(client, kind, identifier)
-    show(receipt, as_json=as_json)
+    try:
+        show(receipt, as_json=as_json)
+    finally:
+        _doubt(client, kind, identifier)
 
 
 @app.command("list", epilog="Example: midflight revocation list")
@@ -105,25 +107,31 @@ def lift(
 def _doubt(client: ControlClient, kind: ScopeKind, identifier: str) -> None:
     """Say so if nothing of that name is known: it may be spelled otherwise, and still be running.
 
-    Afterwards, since stopping must not wait for questions.
+    Afterwards: neither the stop nor its receipt waits for questions, some of which ask upstreams.
     """
-    asked = _KNOWN.get(kind)
-    if asked is None:
-        return
     try:
-        client.get(asked.format(segment(identifier)))
-    except NotFound:
-        note(f"No {kind.value} {identifier} is known here. If another one was meant, it goes on.")
+        if _is_known(client, kind, identifier):
+            return
     except MidflightError:
         return  # what was stopped is stopped
+    note(f"No {kind.value} {identifier} is known here. If another one was meant, it goes on.")
 
 
-# Of tokens, owners and other trust domains the plane has no list.
-_KNOWN = {
-    ScopeKind.RUN: "/v1/runs/{}",
-    ScopeKind.WORKLOAD: "/v1/workloads/{}",
-    ScopeKind.CREDENTIAL: "/v1/credentials/{}",
-}
+def _is_known(client: ControlClient, kind: ScopeKind, identifier: str) -> bool:
+    match kind:
+        case ScopeKind.RUN | ScopeKind.WORKLOAD | ScopeKind.CREDENTIAL:
+            try:
+                client.get(f"/v1/{kind.value}s/{segment(identifier)}")
+            except NotFound:
+                return False
+            return True
+        case ScopeKind.TOOL:
+            served = client.get("/v1/tools")
+            return any(f"{each['upstream']}/{each['name']}" == identifier for each in served)
+        case ScopeKind.UPSTREAM:
+            return any(each["name"] == identifier for each in client.get("/v1/upstreams"))
+        case _:
+            return True  # of tokens, owners and other trust domains the plane has no list
 
 
 def show(receipt: dict[str, Any], *, as_json: bool) -> None:
