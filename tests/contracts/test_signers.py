@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,11 @@ import msgspec
 import pkcs11
 import pytest
 from counterpart_kit import OpenBao, openbao
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from key_kit import Recording
 from softhsm_kit import MISSING, SoftToken, installed, soft_token
+from upstream_kit import certificate_for_localhost
 
 from midflight.adapters.keys.file_signer import FileKeySource
 from midflight.adapters.keys.jws_mint import JwsMint
@@ -245,8 +250,23 @@ class TestModule:
         source = Pkcs11KeySource(module=token.module, token=token.label, pin=lambda: token.pin)
         made = await source.make(Purpose.ACCESS_TOKEN)
         signer = await source.open(Purpose.ACCESS_TOKEN, ring_key(made))
-        pkcs11.lib(str(token.module)).reinitialize()  # every session of the process is gone
+        # Every session of the process is gone. In a thread of its own, as all that the module does:
+        # it leaves OpenSSL's errors in the thread's queue, where the next TLS would take them up.
+        with ThreadPoolExecutor(1) as elsewhere:
+            elsewhere.submit(pkcs11.lib(str(token.module)).reinitialize).result()
         assert len(await signer.sign(b"x")) == 64
+        await source.close()
+
+    async def test_the_errors_it_leaves_to_openssl_reach_no_tls(
+        self, token: SoftToken, tmp_path: Path
+    ) -> None:
+        pem = certificate_for_localhost(tmp_path).read_bytes()
+        der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+        source = Pkcs11KeySource(module=token.module, token=token.label, pin=lambda: token.pin)
+        with ThreadPoolExecutor(1) as elsewhere:
+            elsewhere.submit(pkcs11.lib(str(token.module)).finalize).result()
+        await source.make(Purpose.ACCESS_TOKEN)  # starts the module again
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=der)
         await source.close()
 
     async def test_a_wrong_pin_is_told_and_not_repeated(self, token: SoftToken) -> None:
