@@ -172,6 +172,8 @@ async def _round(running: Running, number: int, url: str) -> Round:
     pairs = zip(connections[EACH:], _raw(running, honest_token), strict=True)
     spared = [asyncio.ensure_future(c.call(raw)) for c, raw in pairs]
     await flying(2 * EACH)
+    # A child process that starts would share the plane's core: these, too, are really in flight.
+    await _heard_by_child(running, honest_token)
     began = time.perf_counter()
     receipt = await asyncio.to_thread(
         running.control.post,
