@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Conflict, Interrupted
 from midflight.domain.value import JSONObject
-from midflight.services.ports.upstream import ClientRequest, RunSeat
+from midflight.services.ports.upstream import ClientRequest, OnCut, RunSeat
 
 SEAT = RunSeat(run="run_one", workload="spiffe://example.org/agents/one")
 ABLE = RunSeat(
@@ -33,18 +33,19 @@ class FakeFlight:
         self.sent = 0
         self.received = 0
         self.looks = 0
+        self.close: Callable[[], None] | None = None
         self.reason: str | None = None
-        self._cut: Callable[[str], None] | None = None
+        self._cut: OnCut | None = None
 
     def look(self) -> None:
         self.looks += 1
         if self.reason is not None:
             raise Interrupted(self.reason, revocation="rev_1")
 
-    def on_cut(self, cut: Callable[[str], None]) -> None:
+    def on_cut(self, cut: OnCut) -> None:
         self._cut = cut
         if self.reason is not None:
-            cut(self.reason)
+            self.cut(self.reason)
 
     def left(self, nbytes: int) -> None:
         self.sent += nbytes
@@ -52,10 +53,14 @@ class FakeFlight:
     def came(self, nbytes: int) -> None:
         self.received += nbytes
 
+    def carried(self, close: Callable[[], None]) -> None:
+        self.close = close
+
     def cut(self, reason: str = "revoked") -> None:
         self.reason = reason
-        if self._cut is not None:
-            self._cut(reason)
+        wake = None if self._cut is None else self._cut(reason)
+        if wake is not None:
+            wake()
 
 
 class RecordingSink:

@@ -14,13 +14,13 @@ from midflight.services.flights import Flight
 pytestmark = pytest.mark.anyio
 
 
-def flights(count: int) -> list[Flight]:
-    """Flights of one workload, denied."""
-    made = [
+def flights(count: int, *, workload: str = "one") -> list[Flight]:
+    """Flights of one workload."""
+    return [
         Flight(
             record=f"rec_{number}",
             run="run",
-            workload="one",
+            workload=workload,
             upstream="up",
             name="look",
             scopes=frozenset(),
@@ -28,9 +28,13 @@ def flights(count: int) -> list[Flight]:
         )
         for number in range(count)
     ]
-    for flight in made:
+
+
+def denied(doomed: list[Flight]) -> list[Flight]:
+    """The same, now that it is known what cuts them."""
+    for flight in doomed:
         flight.deny(Interrupted("Revoked.", revocation="rev_1"))
-    return made
+    return doomed
 
 
 async def turns(count: int) -> None:
@@ -48,7 +52,7 @@ async def test_what_is_written_down_comes_when_all_is_severed() -> None:
 
     for flight in doomed:
         flight.on_cut(lambda _reason: cutting.afterwards(booked))
-    batch = cutting.sever(doomed)
+    batch = cutting.sever(denied(doomed))
     assert seen == []
     await batch.done()
     await turns(8)
@@ -76,7 +80,7 @@ async def test_one_that_breaks_keeps_no_other_from_being_written_down() -> None:
     with capture_logs() as said:
         await turns(2)
     assert seen == ["second"]
-    assert [line["event"] for line in said] == ["cut_not_written_down"]
+    assert [line["event"] for line in said] == ["cut_left_undone"]
 
 
 async def test_nothing_is_left_when_there_is_no_further_turn() -> None:
@@ -84,7 +88,74 @@ async def test_nothing_is_left_when_there_is_no_further_turn() -> None:
     doomed = flights(2 * SLICE)
     for flight in doomed:
         flight.on_cut(lambda _reason: cutting.afterwards(lambda: seen.append("booked")))
-    cutting.sever(doomed)
+    cutting.sever(denied(doomed))
     cutting.finish()
     assert all(flight.severed for flight in doomed)
     assert len(seen) == len(doomed)
+
+
+async def test_all_are_ended_and_told_before_any_of_them_is_woken() -> None:
+    cutting, seen = Cutting(lambda: 0.0), list[tuple[int, int]]()
+    doomed, told = flights(3 * SLICE), list[str]()
+
+    def woken() -> None:
+        seen.append((sum(flight.severed for flight in doomed), len(told)))
+
+    for flight in doomed:
+        flight.on_cut(lambda _reason: woken)
+        flight.tell_with(lambda why: told.append(why.revocation))
+    batch = cutting.sever(denied(doomed))
+    await batch.done()
+    await turns(4)
+    assert seen == [(len(doomed), len(doomed))] * len(doomed)
+
+
+async def test_they_are_woken_in_slices_and_one_of_each_workload_in_turn() -> None:
+    cutting, woken = Cutting(lambda: 0.0), list[str]()
+    greedy, other = flights(3 * SLICE), flights(2, workload="other")
+    for flight in (*greedy, *other):
+        flight.on_cut(lambda _reason, flight=flight: lambda: woken.append(flight.workload))
+    cutting.sever(denied(greedy))
+    batch = cutting.sever(denied(other))
+    await batch.done()
+    while not woken:
+        await turns(1)
+    assert len(woken) == SLICE
+    assert woken[:4].count("other") == 2
+    await turns(3)
+    assert len(woken) == len(greedy) + len(other)
+
+
+async def test_one_whose_caller_cannot_be_told_is_woken_all_the_same() -> None:
+    cutting, woken = Cutting(lambda: 0.0), list[str]()
+    doomed = flights(2)
+
+    def broken(_why: Interrupted) -> None:
+        raise RuntimeError("a bug")
+
+    for flight in doomed:
+        flight.on_cut(lambda _reason, flight=flight: lambda: woken.append(flight.record))
+        flight.tell_with(broken)
+    with capture_logs() as said:
+        await cutting.sever(denied(doomed)).done()
+        await turns(2)
+    assert woken == ["rec_0", "rec_1"]
+    assert [line["event"] for line in said] == ["cut_failed"] * 2
+
+
+async def test_what_has_completed_is_told_nothing_else() -> None:
+    (flight,) = denied(flights(1))
+    told: list[Interrupted] = []
+    flight.tell_with(told.append)
+    flight.completed = True
+    flight.tell()
+    assert told == []
+
+
+async def test_a_caller_is_told_once() -> None:
+    (flight,) = denied(flights(1))
+    told: list[Interrupted] = []
+    flight.tell_with(told.append)
+    flight.tell()
+    flight.tell()
+    assert len(told) == 1

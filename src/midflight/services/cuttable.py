@@ -8,6 +8,7 @@ Above: `guard.py`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -55,9 +56,12 @@ class Cuttable:
         """From here on it is cut by this again, and by nothing that was registered since."""
         self._flight.on_cut(self._cut)
 
-    def _cut(self, _reason: str) -> None:
+    def _cut(self, _reason: str) -> Callable[[], None] | None:
         # What is cut from within its own task looks at the flight before anything leaves.
-        if not self._over and not self._cancelled and asyncio.current_task() is not self._task:
+        return None if asyncio.current_task() is self._task else self._wake
+
+    def _wake(self) -> None:
+        if not self._over and not self._cancelled:
             self._cancelled = True
             self._task.cancel()
 

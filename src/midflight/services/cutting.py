@@ -1,12 +1,15 @@
 """In which order flights are cut, and how many in one turn of the event loop.
 
-What is revoked is denied in one turn, however much it is. Cutting wakes a task for each flight,
-which answers its caller and writes its record; a thousand of them in one turn would hold up
-everybody's calls. So flights are severed in slices, one slice a turn, and a slice takes from each
+What is revoked is denied in one turn, however much it is. The rest goes in slices, one slice a
+turn, for a thousand flights in one turn would hold up everybody's calls. A slice takes from each
 workload in turn: neither do the calls of others wait for all of them, nor does a revocation of one
 workload wait for the thousand streams of another. Within a workload what has effects goes first,
-and the oldest of it. What there is to write down of them comes after the last of them is severed:
-it costs as much as the cutting and the answers together.
+and the oldest of it.
+
+First each is severed, which ends it at its upstream and tells its caller. When none is left to be
+severed, the tasks that wait for them are woken, each of which comes up through all that it was in
+the middle of: that is most of the work, and nobody waits for it. What there is to write down of
+them comes last; it costs as much as the cutting and the answers together.
 
 Above: `interruption.py`. It denies nothing and decides nothing.
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import collections
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -23,8 +27,10 @@ from midflight.services.flights import Flight
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 SLICE = 32
-"""Flights that are severed in one turn."""
+"""Flights that are severed, or woken, in one turn."""
 
 
 class Batch:
@@ -62,10 +68,8 @@ class Cutting:
     def __init__(self, now: Callable[[], float]) -> None:
         """`now` says monotonic seconds."""
         self._now = now
-        # By workload, in the order in which they are served next.
-        self._queues: collections.OrderedDict[str, collections.deque[tuple[Flight, Batch]]] = (
-            collections.OrderedDict()
-        )
+        self._denied = _InTurn[tuple[Flight, Batch]]()
+        self._asleep = _InTurn[Callable[[], object]]()
         self._afterwards: collections.deque[Callable[[], object]] = collections.deque()
         self._is_due = False
 
@@ -73,10 +77,7 @@ class Cutting:
         """Sever these, which are denied: the first of them now, all of them in the next turns."""
         batch = Batch(len(flights), self._now)
         for flight in sorted(flights, key=_urgency):
-            queue = self._queues.get(flight.workload)
-            if queue is None:
-                queue = self._queues[flight.workload] = collections.deque()
-            queue.append((flight, batch))
+            self._denied.put(flight.workload, (flight, batch))
         if flights:
             self._slice()
         return batch
@@ -88,46 +89,76 @@ class Cutting:
 
     def finish(self) -> None:
         """Do all that is left now: there will be no further turn."""
-        while self._queues:
+        while self._denied:
             self._slice()
-        while self._afterwards:
+        while self._asleep or self._afterwards:
             self._do_next()
 
     def _slice(self) -> None:
         for _ in range(SLICE):
-            if not self._queues:
+            if not self._denied:
                 break
-            workload, queue = self._queues.popitem(last=False)
-            flight, batch = queue.popleft()
-            if queue:
-                self._queues[workload] = queue
+            flight, batch = self._denied.take()
             try:
-                flight.sever()
+                wake = flight.sever()
+                if wake is not None:
+                    self._asleep.put(flight.workload, wake)
+                flight.tell()
             except Exception as error:  # noqa: BLE001 -- one that fails must not keep the others
                 log.warning("cut_failed", error=type(error).__name__, kind=flight.kind.value)
             batch.severed()
         self._go_on()
 
     def _go_on(self) -> None:
-        if (self._queues or self._afterwards) and not self._is_due:
+        if (self._denied or self._asleep or self._afterwards) and not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
         self._is_due = False
-        if self._queues:
+        if self._denied:
             self._slice()
             return
-        for _ in range(min(SLICE, len(self._afterwards))):
+        # What waking leads to is written down in later turns.
+        for _ in range(min(SLICE, len(self._asleep) or len(self._afterwards))):
             self._do_next()
         self._go_on()
 
     def _do_next(self) -> None:
-        work = self._afterwards.popleft()
+        work = self._asleep.take() if self._asleep else self._afterwards.popleft()
         try:
             work()
         except Exception as error:  # noqa: BLE001 -- one that fails must not keep the others
-            log.warning("cut_not_written_down", error=type(error).__name__)
+            log.warning("cut_left_undone", error=type(error).__name__)
+
+
+class _InTurn(Generic[T]):
+    """A queue that takes one of each workload in turn."""
+
+    def __init__(self) -> None:
+        # In the order in which they are served next.
+        self._of: collections.OrderedDict[str, collections.deque[T]] = collections.OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, workload: str, item: T) -> None:
+        """One more of a workload, behind its others."""
+        queue = self._of.get(workload)
+        if queue is None:
+            queue = self._of[workload] = collections.deque()
+        queue.append(item)
+        self._count += 1
+
+    def take(self) -> T:
+        """The next; `KeyError` if there is none."""
+        workload, queue = self._of.popitem(last=False)
+        item = queue.popleft()
+        if queue:
+            self._of[workload] = queue
+        self._count -= 1
+        return item
 
 
 def _urgency(flight: Flight) -> tuple[bool, bool, float]:

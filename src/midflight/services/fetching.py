@@ -6,7 +6,6 @@ run's data is in them. Bounded, since an upstream may be hostile.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 from midflight.domain.action import Action, ActionKind
@@ -18,6 +17,7 @@ from midflight.services.ports.upstream import (
     CATALOGUE_SEAT,
     ClientRequest,
     Flight,
+    OnCut,
     ServerInfo,
     Upstream,
 )
@@ -49,7 +49,7 @@ class CatalogueFlight:
     def look(self) -> None:
         """Nothing to look at."""
 
-    def on_cut(self, cut: Callable[[str], None]) -> None:
+    def on_cut(self, cut: OnCut) -> None:
         """Nobody cuts it."""
 
     def left(self, nbytes: int) -> None:

@@ -13,6 +13,7 @@ from midflight.domain.action import Action, ActionKind
 from midflight.domain.errors import Interrupted
 from midflight.domain.revocation import ScopeKind
 from midflight.domain.value import Value
+from midflight.services.ports.upstream import OnCut
 
 
 class FlightKind(enum.StrEnum):
@@ -55,14 +56,16 @@ class Flight:
     Mutable, owned by whoever entered it, and used on one event loop. Entering the registry costs
     0.7 µs; a cancel scope would cost 5.5 (measured), so cutting is a callback.
 
-    It ends early in two steps: once it is denied (`deny`) nothing of it leaves and nothing that
-    comes back is delivered; then it is severed (`sever`), which wakes whoever waits for it.
+    It ends early in three steps: once it is denied (`deny`) nothing of it leaves and nothing that
+    comes back is delivered; then it is severed (`sever`), which ends it at the upstream and tells
+    its caller; at last whoever waits for it is woken, which is most of the work.
     """
 
     __slots__ = (
         "_cut",
         "_on_cut",
         "_severed",
+        "_tell",
         "began",
         "completed",
         "credentials",
@@ -117,7 +120,8 @@ class Flight:
         """Whether anything of it may have reached the upstream."""
         self.completed = False
         self._cut: Interrupted | None = None
-        self._on_cut: Callable[[str], None] | None = None
+        self._on_cut: OnCut | None = None
+        self._tell: Callable[[Interrupted], object] | None = None
         self._severed = False
 
     def look(self) -> None:
@@ -125,12 +129,18 @@ class Flight:
         if self._cut is not None:
             raise self._cut
 
-    def on_cut(self, cut: Callable[[str], None]) -> None:
-        """Register what cuts it; called at once if it is cut already."""
+    def on_cut(self, cut: OnCut) -> None:
+        """Register what cuts it; called at once if it is cut already. See `ports/upstream.py`."""
         self._on_cut = cut
         if self._cut is not None:
             self._severed = True
-            cut(self._cut.message)
+            wake = cut(self._cut.message)
+            if wake is not None:
+                wake()
+
+    def tell_with(self, tell: Callable[[Interrupted], object]) -> None:
+        """Register what tells its caller, once, that it is cut, before it finds out itself."""
+        self._tell = tell
 
     def left(self, nbytes: int) -> None:
         """Count bytes of messages that have left towards the upstream; see `ports/upstream.py`."""
@@ -146,18 +156,28 @@ class Flight:
         if self._cut is None:
             self._cut = why
 
-    def sever(self) -> None:
-        """Wake whoever waits for it, if it is denied. Once."""
+    def sever(self) -> Callable[[], None] | None:
+        """End it at the upstream, if it is denied. Once.
+
+        Returns what wakes whoever waits for it, if there is anything left to wake.
+        """
         if self._cut is None or self._severed:
-            return
+            return None
         self._severed = True
-        if self._on_cut is not None:
-            self._on_cut(self._cut.message)
+        return None if self._on_cut is None else self._on_cut(self._cut.message)
+
+    def tell(self) -> None:
+        """Tell its caller that it is cut, unless it is too late for that. Once."""
+        tell, self._tell = self._tell, None
+        if tell is not None and self._cut is not None and not self.completed:
+            tell(self._cut)
 
     def cut(self, why: Interrupted) -> None:
         """Deny and sever it: what is pending fails at once with `why`. The first cut stands."""
         self.deny(why)
-        self.sever()
+        wake = self.sever()
+        if wake is not None:
+            wake()
 
     @property
     def interrupted(self) -> Interrupted | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from midflight.domain.action import Action, digest
 from midflight.domain.decision import Challenge, Decision, Deny, DenyCode, Permit
@@ -160,6 +160,7 @@ class Guard:
         sink: Sink,
         client_info: JSONObject | None = None,
         answers: Sequence[Action] = (),
+        on_cut: Callable[[Refused], None] | None = None,
     ) -> Performed | Refused:
         """Take one action through its life.
 
@@ -170,6 +171,8 @@ class Guard:
             client_info: what the client calls itself, for an upstream's session; never judged.
             answers: answers to an upstream's questions that the action carries (a retry of the
                 modern generation); each is judged as an action of its own before it leaves.
+            on_cut: gets the refusal of an action that a revocation cuts, in the turn in which it
+                is cut; it is returned later, when those that are cut with it are told, too.
 
         Returns:
             What the upstream answered, or why not.
@@ -180,7 +183,9 @@ class Guard:
         """
         case = Case(action, caller, self._clock.monotonic())
         case.beside = [client_info, sink.capabilities]
-        done = await self._perform(case, sink=sink, client_info=client_info, answers=answers)
+        done = await self._perform(
+            case, sink=sink, client_info=client_info, answers=answers, on_cut=on_cut
+        )
         await settle(case)
         return done
 
@@ -191,13 +196,19 @@ class Guard:
         sink: Sink,
         client_info: JSONObject | None,
         answers: Sequence[Action],
+        on_cut: Callable[[Refused], None] | None,
     ) -> Performed | Refused:
         try:
             judged = await self._judge(case)
             if not isinstance(judged, Permit):
                 return self._refused(case, judged)
             return await self._act(
-                case, judged, sink=sink, client_info=client_info or {}, answers=answers
+                case,
+                judged,
+                sink=sink,
+                client_info=client_info or {},
+                answers=answers,
+                on_cut=on_cut,
             )
         except asyncio.CancelledError:
             if not case.intent:
@@ -348,6 +359,7 @@ class Guard:
         sink: Sink,
         client_info: JSONObject,
         answers: Sequence[Action],
+        on_cut: Callable[[Refused], None] | None,
     ) -> Performed | Refused:
         action, caller, live, target = case.action, case.caller, case.live, case.target
         assert live is not None
@@ -370,6 +382,9 @@ class Guard:
             effectful=not closed_read,
             token=caller.token,
         )
+        if on_cut is not None:
+            tell = on_cut
+            flight.tell_with(lambda why: tell(Refused(record=ticket.id, decision=from_error(why))))
         state, detail, code = Terminal.FAILED, "", None
         stopped: Deny | None = None
         live.flying += 1

@@ -31,7 +31,7 @@ from midflight.services.interruption import Interruption
 from midflight.services.lease_rendering import certificate_of, hidden_of, refuse_overlaps, rendered
 from midflight.services.ports.injection import Attachment, ClientCertificate, RequestSigner
 from midflight.services.ports.leases import Held, Leases
-from midflight.services.ports.upstream import Upstream
+from midflight.services.ports.upstream import OnCut, Upstream
 from midflight.services.receipts import refusal
 from midflight.services.refusing import deny
 
@@ -66,7 +66,7 @@ class LeasedFlight:
         for held in self._held:
             self._check(held)
 
-    def on_cut(self, cut: Callable[[str], None]) -> None:
+    def on_cut(self, cut: OnCut) -> None:
         """What to do when it is cut."""
         self._flight.on_cut(cut)
 

@@ -201,7 +201,7 @@ class Stream:
             kind=FlightKind.STREAM,
         )
         interruption.take_off(self.flight)
-        self.flight.on_cut(lambda _: self._ended())
+        self.flight.on_cut(lambda _: self._ended)
         runs.on_ended(self._run_ended)
         left = seat.expires_at - interruption.clock.now()
         self._timer = asyncio.get_running_loop().call_later(max(0.0, left), ended)
@@ -209,6 +209,10 @@ class Stream:
     def _run_ended(self, run: str, _state: RunState) -> None:
         if run == self._run:
             self._ended()
+
+    def tell_with(self, tell: Callable[[], object]) -> None:
+        """Call this in the turn in which it is cut, before `ended`."""
+        self.flight.tell_with(lambda _: tell())
 
     @property
     def is_denied(self) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from midflight.domain.errors import Conflict
 from midflight.domain.value import JSONObject
-from midflight.services.ports.upstream import ClientRequest
+from midflight.services.ports.upstream import ClientRequest, OnCut
 
 
 class OwnFlight:
@@ -17,7 +15,7 @@ class OwnFlight:
     def look(self) -> None:
         """Let pass."""
 
-    def on_cut(self, cut: Callable[[str], None]) -> None:
+    def on_cut(self, cut: OnCut) -> None:
         """Nobody cuts it."""
         del cut
 

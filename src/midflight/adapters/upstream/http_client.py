@@ -7,7 +7,7 @@ stands above. Nothing here does I/O.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -69,6 +69,10 @@ class Gate(Protocol):
         """Count bytes that have come back."""
         ...
 
+    def carried(self, close: Callable[[], None]) -> None:
+        """Learn what ends the exchange from beside, at once. A client that cannot does not say."""
+        ...
+
 
 class OpenGate:
     """For Midflight's own messages (discovery, sessions), which no revocation of a run covers."""
@@ -83,6 +87,9 @@ class OpenGate:
 
     def came(self, nbytes: int) -> None:
         """Count nothing."""
+
+    def carried(self, close: Callable[[], None]) -> None:
+        """Nobody ends it from beside."""
 
 
 OPEN_GATE = OpenGate()

@@ -95,6 +95,7 @@ class HttpPool:
             connection = self._take() or await self._obtain()
             kept = connection.exchanges > 0
             response = connection.begin(gate)
+            gate.carried(response.close)
             try:
                 if attachment is not NOTHING:
                     # With a connection in hand: what is signed leaves in this turn of the loop.

@@ -108,8 +108,9 @@ class Response:
             await self._wait()
 
     def close(self) -> None:
-        """Close the connection unless the response was complete."""
-        if not self.complete:
+        """Close the connection unless the exchange is over. This wakes no reader."""
+        if not self.complete and self.error is None:
+            self._waiter = None
             self._connection.abort()
 
     def wake(self) -> None:

@@ -1,9 +1,9 @@
 """One action on its way: what cuts it, what times it, and where the messages about it go.
 
 A passage stands between the caller's task and a link. Whatever ends it early (a cut, a deadline, a
-dead child) goes through `fail`: the upstream is told in that very turn of the loop, and the
-caller's task is woken with the error, wherever it waits, in the sink's hands too. That costs a
-cancelled future, no scope and no task group (1,000 in a few milliseconds).
+dead child): the upstream is told in that very turn of the loop, and the caller's task is woken with
+the error, wherever it waits, in the sink's hands too; after a cut when `services/cutting.py` says.
+That costs a cancelled future, no scope and no task group (1,000 in a few milliseconds).
 Not here: which protocol generation is spoken (`session`) and how bytes travel (links).
 """
 
@@ -87,6 +87,7 @@ class Passage:
         "_deadline",
         "_error",
         "_flight",
+        "_hang_up",
         "_hard_deadline",
         "_loop",
         "_notices",
@@ -131,6 +132,7 @@ class Passage:
         self.listens = action.method == "subscriptions/listen"
         # Tells the upstream that nobody waits any more; set by the link, called at most once.
         self.abandon: Callable[[str], None] | None = None
+        self._hang_up: Callable[[], None] | None = None
         self._flight = flight
         self._notices = notices
         self._peer = peer
@@ -195,6 +197,10 @@ class Passage:
         self.bytes_in += nbytes
         self._flight.came(nbytes)
 
+    def carried(self, close: Callable[[], None]) -> None:
+        """Learn what ends the exchange that carries it. The last one counts."""
+        self._hang_up = close
+
     def check(self) -> None:
         """Raise if the passage has been ended from outside."""
         if self._error is not None:
@@ -204,13 +210,8 @@ class Passage:
 
     def fail(self, error: Exception, reason: str) -> None:
         """End it now: tell the upstream, wake the caller with `error`. Idempotent; synchronous."""
-        if self._over or self._error is not None:
-            return
-        self._error = error
-        self._give_up(reason)
-        if asyncio.current_task() is not self._task:
-            self._cancelled = True
-            self._task.cancel()
+        if self._end(error, reason):
+            self._wake()
 
     def reply(self, response: Response) -> Reply:
         """The final answer as the guard sees it."""
@@ -320,14 +321,33 @@ class Passage:
 
     # Inside
 
-    def _cut(self, reason: str) -> None:
+    def _cut(self, reason: str) -> Callable[[], None] | None:
         error: Exception = Interrupted(reason, revocation="")
         try:
             self._flight.look()
         except Interrupted as known:
             # It knows which revocation it was.
             error = known
-        self.fail(error, reason)
+        ends = self.abandon is not None or self._hang_up is not None
+        if not self._end(error, reason):
+            return None
+        if ends:
+            return self._wake
+        self._wake()  # nothing but its own task can end it at the upstream
+        return None
+
+    def _end(self, error: Exception, reason: str) -> bool:
+        """Tell the upstream; whether the caller's task is still to be woken."""
+        if self._over or self._error is not None:
+            return False
+        self._error = error
+        self._give_up(reason)
+        return asyncio.current_task() is not self._task
+
+    def _wake(self) -> None:
+        if not self._over and not self._cancelled:
+            self._cancelled = True
+            self._task.cancel()
 
     def _tick(self) -> None:
         self._timer = None
@@ -344,7 +364,7 @@ class Passage:
         if reason:
             self._give_up(reason)
         self._over = True
-        self.abandon = None
+        self.abandon = self._hang_up = None
         if self._timer is not None:
             self._timer.cancel()
         for task in self._questions.values():
@@ -352,8 +372,11 @@ class Passage:
 
     def _give_up(self, reason: str) -> None:
         abandon, self.abandon = self.abandon, None
+        hang_up, self._hang_up = self._hang_up, None
         if abandon is not None:
             abandon(reason)
+        if hang_up is not None:
+            hang_up()
 
     def _may_ask(self, method: str) -> bool:
         capability = ASKABLE.get(method)

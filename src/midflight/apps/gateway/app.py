@@ -242,6 +242,7 @@ class GatewayApp:
                     receive=receive,
                     send=send,
                     on_disconnect=scope["state"]["on_disconnect"],
+                    at_once=scope["state"].get("at_once"),
                 )
                 return
         elif isinstance(message, Notification) and not in_session:

@@ -6,7 +6,7 @@ everything that carries a workload's data or will through the guard. It knows no
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from midflight import __version__
 from midflight.apps.gateway.noise import Noise
@@ -150,11 +150,16 @@ class Endpoint:
         sink: Sink,
         modern: bool,
         client_info: JSONObject | None = None,
+        tell: Callable[[Answered], None] | None = None,
     ) -> Answered:
-        """Answer a request of a client. Never raises but for cancellation."""
+        """Answer a request of a client. Never raises but for cancellation.
+
+        `tell` gets the answer of an action that is cut in the turn in which it is, before this
+        returns it: behind everything that is cut with it.
+        """
         try:
             return await self._answer(
-                request, caller, sink=sink, modern=modern, client_info=client_info
+                request, caller, sink=sink, modern=modern, client_info=client_info, tell=tell
             )
         except Malformed as error:
             self._note(error, caller)
@@ -179,6 +184,7 @@ class Endpoint:
         sink: Sink,
         modern: bool,
         client_info: JSONObject | None,
+        tell: Callable[[Answered], None] | None,
     ) -> Answered:
         method = request.method
         if method in _CATALOGUED:
@@ -203,7 +209,7 @@ class Endpoint:
                 return Answered(error=missing, status=translate.status_for_modern(missing))
             if self._waiting is not None and self._waiting.knows(request):
                 return await self._own_task(self._waiting, request, caller, sink, client_info)
-        return await self._act(request, caller, sink, client_info, modern=modern)
+        return await self._act(request, caller, sink, client_info, modern=modern, tell=tell)
 
     async def _act(
         self,
@@ -213,6 +219,7 @@ class Endpoint:
         client_info: JSONObject | None,
         *,
         modern: bool,
+        tell: Callable[[Answered], None] | None = None,
     ) -> Answered:
         """Take what is asked through the guard, and wait for a person where one has to agree."""
         waiting = self._waiting
@@ -224,8 +231,12 @@ class Endpoint:
             action = actions.to_action(routed, upstream=upstream)
         self._check(action, request)
 
+        def cut(refused: Refused) -> None:
+            if tell is not None:
+                tell(self._shape(request.method, refused, caller, modern=modern))
+
         def act() -> Awaitable[Performed | Refused]:
-            return self._perform(action, caller, sink, client_info)
+            return self._perform(action, caller, sink, client_info, on_cut=cut)
 
         outcome = await act() if resumed is None else None
         if waiting is not None:
@@ -238,7 +249,13 @@ class Endpoint:
         return self._shape(request.method, outcome, caller, modern=modern, upstream=action.upstream)
 
     def _perform(
-        self, action: Action, caller: Caller, sink: Sink, client_info: JSONObject | None
+        self,
+        action: Action,
+        caller: Caller,
+        sink: Sink,
+        client_info: JSONObject | None,
+        *,
+        on_cut: Callable[[Refused], None] | None = None,
     ) -> Awaitable[Performed | Refused]:
         return self._guard.perform(
             action,
@@ -246,6 +263,7 @@ class Endpoint:
             sink=sink,
             client_info=client_info,
             answers=actions.answers_in(action),
+            on_cut=on_cut,
         )
 
     async def _own_task(

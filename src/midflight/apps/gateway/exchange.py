@@ -64,14 +64,21 @@ def ending() -> tuple[asyncio.Future[None], Callable[[], None]]:
 
 async def finish(writer: ResponseWriter, request: Request, answered: Answered) -> None:
     """Send the final message of a response."""
-    if answered.error is not None:
-        error = answered.error
-        message = jsonrpc.encode_error(
-            request.id, code=error["code"], message=error["message"], data=error.get("data")
-        )
-    else:
-        message = jsonrpc.encode_result(request.id, answered.result or {})
-    await writer.finish(message, status=answered.status)
+    await writer.finish(_encoded(request, answered), status=answered.status)
 
 
-__all__ = ["OnDisconnect", "ending", "finish", "gone", "while_connected"]
+def finish_at_once(writer: ResponseWriter, request: Request, answered: Answered) -> None:
+    """The same from beside its task, if it can be done now; else the task does it."""
+    writer.finish_at_once(_encoded(request, answered), status=answered.status)
+
+
+def _encoded(request: Request, answered: Answered) -> bytes:
+    error = answered.error
+    if error is None:
+        return jsonrpc.encode_result(request.id, answered.result or {})
+    return jsonrpc.encode_error(
+        request.id, code=error["code"], message=error["message"], data=error.get("data")
+    )
+
+
+__all__ = ["OnDisconnect", "ending", "finish", "finish_at_once", "gone", "while_connected"]

@@ -84,13 +84,12 @@ class Listens:
             if uris:
                 honoured["resourceSubscriptions"] = uris
             await self._tell(sink, request, ACKNOWLEDGED, {"notifications": honoured})
+            result: JSONObject = {"resultType": "complete", "_meta": {SUBSCRIPTION_ID: request.id}}
+            last = jsonrpc.encode_result(request.id, result)
+            stream.tell_with(lambda: sink.writer.finish_at_once(last))
             await self._pump(sink, request, queue, stream=stream, until={watch, ended})
             if ended.done():
-                result: JSONObject = {
-                    "resultType": "complete",
-                    "_meta": {SUBSCRIPTION_ID: request.id},
-                }
-                await sink.writer.finish(jsonrpc.encode_result(request.id, result))
+                await sink.writer.finish(last)
         finally:
             stream.close()
             subscription.close()

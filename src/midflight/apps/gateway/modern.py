@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from midflight.apps.gateway.endpoint import Answered, Endpoint
-from midflight.apps.gateway.exchange import OnDisconnect, finish, while_connected
+from midflight.apps.gateway.exchange import OnDisconnect, finish, finish_at_once, while_connected
 from midflight.apps.gateway.held import HeldCalls
 from midflight.apps.gateway.listen import Listens
 from midflight.apps.gateway.sinks import ModernSink, ResponseWriter
 from midflight.apps.server.asgi import Receive, Send
+from midflight.apps.server.at_once import AtOnce
 from midflight.domain.decision import Deny
 from midflight.domain.identity import Caller
 from midflight.domain.value import JSONObject
@@ -46,6 +47,7 @@ class ModernFront:
         receive: Receive,
         send: Send,
         on_disconnect: OnDisconnect,
+        at_once: AtOnce | None,
     ) -> None:
         """Answer one request.
 
@@ -60,7 +62,7 @@ class ModernFront:
         mcp_headers.check_modern(headers, request, tool_schema=schema)
         passed = meta.passed(request.params["_meta"])
         sink = ModernSink(
-            ResponseWriter(send),
+            ResponseWriter(send, at_once=at_once),
             passed.get(meta.CLIENT_CAPABILITIES, {}),
             level=passed.get(meta.LOG_LEVEL),
         )
@@ -91,7 +93,13 @@ class ModernFront:
             if not resumes:
                 return Answered(result=await endpoint.discover())
             return await self._held.resume(request, caller, sink)
-        answer = endpoint.answer(request, caller, sink=sink, modern=True, client_info=client_info)
+
+        def tell(answered: Answered) -> None:
+            finish_at_once(sink.writer, request, answered)
+
+        answer = endpoint.answer(
+            request, caller, sink=sink, modern=True, client_info=client_info, tell=tell
+        )
         if not (sink.capabilities and endpoint.may_be_asked(request.method)):
             return await answer
         task = asyncio.get_running_loop().create_task(answer)

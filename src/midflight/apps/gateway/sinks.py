@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from midflight.apps.server.asgi import Send
+from midflight.apps.server.at_once import AtOnce
 from midflight.apps.server.respond import send_json, send_sse_chunk, send_sse_end, send_sse_start
 from midflight.domain.errors import Conflict
 from midflight.domain.value import JSONObject
@@ -29,12 +30,19 @@ ASK_DEADLINE_S = 600.0
 class ResponseWriter:
     """One HTTP response to one JSON-RPC request."""
 
-    def __init__(self, send: Send, *, accepts_stream: bool = True) -> None:
-        """`accepts_stream` is whether the client's Accept header lists event streams."""
+    def __init__(
+        self, send: Send, *, accepts_stream: bool = True, at_once: AtOnce | None = None
+    ) -> None:
+        """`accepts_stream` is whether the client's Accept header lists event streams.
+
+        `at_once` ends the response where nothing need be waited for.
+        """
         self._send = send
+        self._at_once = at_once
         self._accepts_stream = accepts_stream
         self._streaming = False
         self._over = False
+        self._told = False
         self.headers: list[tuple[bytes, bytes]] = []
 
     async def event(self, message: bytes) -> None:
@@ -69,12 +77,27 @@ class ResponseWriter:
         self._streaming = True
         await send_sse_start(self._send, headers=self.headers)
 
+    def finish_at_once(self, message: bytes, *, status: int = 200) -> bool:
+        """Send the final message now, if nobody need be waited for; `finish` then does nothing.
+
+        For what ends a response from beside: the task that serves it still has to find out.
+        """
+        if self._over or self._at_once is None or self.headers:
+            return False
+        if self._streaming:
+            self._told = self._at_once.end(sse.encode(message))
+        else:
+            self._told = self._at_once.answer(message, status=status)
+        self._over = self._told
+        return self._told
+
     async def finish(self, message: bytes, *, status: int = 200) -> None:
         """Send the final message and end the response."""
+        if self._told or self.finish_at_once(message, status=status):
+            return
         self._over = True
         if self._streaming:
-            await send_sse_chunk(self._send, sse.encode(message))
-            await send_sse_end(self._send)
+            await send_sse_end(self._send, sse.encode(message))
         else:
             await send_json(self._send, message, status=status, headers=self.headers)
 

@@ -31,6 +31,7 @@ from uvicorn.server import ServerState
 from midflight.apps.server import head
 from midflight.apps.server.alarm import Alarm
 from midflight.apps.server.asgi import App, Receive, Scope, Send
+from midflight.apps.server.at_once import AtOnce
 from midflight.apps.server.head import Head
 from midflight.apps.server.http10 import ended_by_closing
 from midflight.apps.server.limits import Limits
@@ -62,7 +63,7 @@ class Phase(enum.IntEnum):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """See the module. `scope["state"]` gets `peer` (`peer.py`) and `on_disconnect`."""
+    """See the module. `scope["state"]` gets `peer` (`peer.py`), `on_disconnect`, `at_once`."""
 
     def __init__(
         self,
@@ -308,6 +309,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.app = self._loaded_app
         else:
             super().on_headers_complete()
+            # The app starts in a later turn of the loop. An old client is answered otherwise.
+            self.cycle.scope.setdefault("state", {})["at_once"] = AtOnce(self.cycle)
 
     def on_message_complete(self) -> None:
         """The request is in."""

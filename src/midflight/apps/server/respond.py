@@ -29,6 +29,14 @@ _EVENTS: Final = (
 )
 
 
+def json_headers(
+    body: bytes, *, content_type: bytes = JSON, kept: tuple[bytes, bytes] = _NOT_KEPT
+) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer that is there whole."""
+    length = b"%d" % len(body)
+    return [(b"content-type", content_type), (b"content-length", length), kept, _NOT_SNIFFED]
+
+
 async def send_json(
     send: Send,
     body: bytes,
@@ -47,13 +55,7 @@ async def send_json(
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [
-                (b"content-type", content_type),
-                (b"content-length", b"%d" % len(body)),
-                kept,
-                _NOT_SNIFFED,
-                *headers,
-            ],
+            "headers": [*json_headers(body, content_type=content_type, kept=kept), *headers],
         }
     )
     await send({"type": "http.response.body", "body": body})
@@ -90,14 +92,15 @@ async def send_sse_chunk(send: Send, piece: bytes) -> None:
     await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
-async def send_sse_end(send: Send) -> None:
-    """End the stream. Without it the server cuts the connection, so that a reader can tell."""
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+async def send_sse_end(send: Send, piece: bytes = b"") -> None:
+    """End the stream, behind a last piece. Else the server cuts it, so that a reader can tell."""
+    await send({"type": "http.response.body", "body": piece, "more_body": False})
 
 
 __all__ = [
     "JSON",
     "Send",
+    "json_headers",
     "send_empty",
     "send_error",
     "send_json",

@@ -8,12 +8,15 @@ protocol the upstream speaks; the guard sees one form.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from midflight.domain.action import Action
 from midflight.domain.lease import Placement
 from midflight.domain.value import Discreet, JSONObject, Value
 from midflight.services.ports.injection import NOTHING, Attachment
+
+OnCut: TypeAlias = Callable[[str], Callable[[], None] | None]
+"""What ends something that is cut, given the reason in words. What it returns wakes who waits."""
 
 
 class Reply(Discreet):
@@ -83,11 +86,13 @@ class Flight(Protocol):
         """
         ...
 
-    def on_cut(self, cut: Callable[[str], None]) -> None:
+    def on_cut(self, cut: OnCut) -> None:
         """What to do when the action is cut: synchronous, at once, with the reason in words.
 
-        It must make the pending call raise `Interrupted` and let the upstream's cancellation be
-        sent beside the path. Called at once if the flight is already cut. The last one counts.
+        It must let the upstream's cancellation be sent beside the path, and make the pending call
+        raise `Interrupted`: when what it returns is called, for all that is cut at once is ended
+        before any of it comes back. Called at once if the flight is already cut. The last one
+        counts.
         """
         ...
 
