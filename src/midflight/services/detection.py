@@ -57,6 +57,8 @@ class Detection:
     ) -> None:
         """Findings are recorded; `respond_with` says what is done about them."""
         self._detectors = tuple(detectors)
+        # Bound once: looked up anew each of them costs as much as many a look.
+        self._looks = tuple((detector, detector.see) for detector in detectors)
         self._recorder = recorder
         self._clock = clock
         self._telemetry = telemetry
@@ -74,9 +76,9 @@ class Detection:
                 leave must not. One that has ended has its record, and nothing is to be stopped.
         """
         failed: Exception | None = None
-        for detector in self._detectors:
+        for detector, look in self._looks:
             try:
-                sighting = detector.see(event)
+                sighting = look(event)
             except Exception:  # noqa: BLE001 -- a bug in one detector must stop nothing else
                 self._telemetry.count("detector_failures")
                 continue

@@ -29,6 +29,7 @@ DEFINITIONS = 4
 Drifted: TypeAlias = Callable[[str, PinnedKind], Mapping[str, str]]
 """(upstream, kind) → what is served otherwise than it is pinned: the digest by name."""
 
+_DENIED = Terminal.DENIED
 _KINDS = {
     ActionKind.CALL_TOOL.value: PinnedKind.TOOL,
     ActionKind.GET_PROMPT.value: PinnedKind.PROMPT,
@@ -67,7 +68,7 @@ class Drift:
 
     def see(self, event: Event) -> Sighting | None:
         """Remember what is used; finds nothing by itself."""
-        if event.state is None or event.state is Terminal.DENIED or not event.run:
+        if event.state is None or event.state is _DENIED or not event.run:
             return None
         kind = _KINDS.get(event.kind)
         if kind is None:

@@ -32,6 +32,7 @@ WORKLOAD_FOUND = 40
 RUNS_NOTED = 128
 """Runs of a workload that were refused one tool within `WORKLOAD_WINDOW_S`: a weak finding."""
 
+_DONE = Terminal.DONE
 _REFUSED: Steps = (
     (REFUSED_NOTED, Strength.WEAK),
     (REFUSED_FOUND, Strength.FAIR),
@@ -74,10 +75,10 @@ class Fuzzing:
 
     def see(self, event: Event) -> Sighting | None:
         """Look at one event; only refusals and failures with a digest matter."""
-        if event.state is None or (event.state is Terminal.DONE and not event.undone):
+        if event.state is None or (event.state is _DONE and not event.undone):
             return None
         refused = is_telling(event)
-        counts = refused or event.state in (Terminal.DONE, Terminal.FAILED)
+        counts = refused or event.state in (_DONE, Terminal.FAILED)
         if not counts or not event.digest or not event.run or not event.known:
             return None
         tool = (event.upstream, event.name)
