@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+from midflight.adapters.upstream.deadlines import Deadlines
 from midflight.domain.action import Action
 from midflight.domain.errors import Conflict, Interrupted, UpstreamBroken
 from midflight.domain.value import JSONObject, Value
@@ -84,7 +85,7 @@ class Passage:
     __slots__ = (
         "_cancelled",
         "_cancelling",
-        "_deadline",
+        "_deadlines",
         "_error",
         "_flight",
         "_hard_deadline",
@@ -95,13 +96,13 @@ class Passage:
         "_questions",
         "_task",
         "_timeouts",
-        "_timer",
         "_token",
         "abandon",
         "action",
         "attachment",
         "bytes_in",
         "bytes_out",
+        "deadline",
         "listens",
         "request_id",
         "seat",
@@ -118,6 +119,7 @@ class Passage:
         notices: NoticeHandler,
         peer: str,
         timeouts: CallTimeouts,
+        deadlines: Deadlines,
         attachment: Attachment = NOTHING,
     ) -> None:
         self.action = action
@@ -145,14 +147,14 @@ class Passage:
         self._cancelling = task.cancelling()
         self._loop = task.get_loop()
         self._timeouts = timeouts
+        self._deadlines = deadlines
         now = self._loop.time()
         self._hard_deadline = now + timeouts.whole
-        self._deadline = min(now + timeouts.answer, self._hard_deadline)
-        self._timer: asyncio.TimerHandle | None = None
+        self.deadline = min(now + timeouts.answer, self._hard_deadline)
 
     def __enter__(self) -> Self:
-        if self._deadline != math.inf:
-            self._timer = self._loop.call_at(self._deadline, self._tick)
+        if self.deadline != math.inf:
+            self._deadlines.keep(self, self._loop)
         try:
             self._flight.on_cut(self._cut)
             self.check()
@@ -212,6 +214,13 @@ class Passage:
             self._cancelled = True
             self._task.cancel()
 
+    def overdue(self) -> None:
+        """End it: the upstream was silent, or the call took too long."""
+        whole = self.deadline == self._hard_deadline
+        seconds = self._timeouts.whole if whole else self._timeouts.answer
+        text = f"did not finish within {seconds:g} s" if whole else f"was silent for {seconds:g} s"
+        self.fail(self.broken(text), "it took too long")
+
     def reply(self, response: Response) -> Reply:
         """The final answer as the guard sees it."""
         return Reply(result=response.result, error=response.error, bytes_in=self.bytes_in)
@@ -267,7 +276,7 @@ class Passage:
                 if self._token is None or type(token) is not int or token != self.request_id:
                     return
                 params = {**params, PROGRESS_TOKEN: self._token}
-                self._deadline = min(self._loop.time() + self._timeouts.answer, self._hard_deadline)
+                self.deadline = min(self._loop.time() + self._timeouts.answer, self._hard_deadline)
             case "notifications/cancelled":
                 self._withdraw_question(params.get("requestId"))
                 return
@@ -321,32 +330,20 @@ class Passage:
     # Inside
 
     def _cut(self, reason: str) -> None:
-        error: Exception = Interrupted(reason, revocation="")
         try:
             self._flight.look()
         except Interrupted as known:
             # It knows which revocation it was.
-            error = known
-        self.fail(error, reason)
-
-    def _tick(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        if now < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._tick)
-            return
-        whole = self._deadline == self._hard_deadline
-        seconds = self._timeouts.whole if whole else self._timeouts.answer
-        text = f"did not finish within {seconds:g} s" if whole else f"was silent for {seconds:g} s"
-        self.fail(self.broken(text), "it took too long")
+            self.fail(known, reason)
+        else:
+            self.fail(Interrupted(reason, revocation=""), reason)
 
     def _finish(self, reason: str) -> None:
         if reason:
             self._give_up(reason)
         self._over = True
         self.abandon = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadlines.drop(self)
         for task in self._questions.values():
             task.cancel()
 
