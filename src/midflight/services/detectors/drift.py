@@ -14,6 +14,7 @@ from midflight.domain.action import ActionKind
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
 from midflight.domain.records import Terminal
+from midflight.domain.sequence import When
 from midflight.domain.tool import PinnedKind
 from midflight.services.detectors.kept import KeptOfRuns
 from midflight.services.telling import Tell
@@ -55,6 +56,7 @@ class Drift:
     """See the module."""
 
     name = "drift"
+    looks_at = frozenset({When.ENDED})
 
     def __init__(self) -> None:
         """`watch` tells it whom to tell."""

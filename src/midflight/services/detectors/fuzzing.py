@@ -16,6 +16,7 @@ from typing import TypeAlias
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
 from midflight.domain.records import Terminal
+from midflight.domain.sequence import When
 from midflight.services.detectors.kept import WORKLOADS, Kept, KeptOfRuns
 from midflight.services.detectors.peaks import Window
 from midflight.services.detectors.tries import RECORDS, Steps, Tries, is_telling
@@ -63,6 +64,7 @@ class Fuzzing:
     """See the module."""
 
     name = "fuzzing"
+    looks_at = frozenset({When.REFUSED, When.ENDED})
 
     def __init__(self) -> None:
         """Nothing was tried yet."""
