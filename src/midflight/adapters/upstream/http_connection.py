@@ -307,11 +307,13 @@ class Connection(asyncio.Protocol):
     # Inside
 
     def _complete(self, response: Response) -> None:
-        self._stop_timer()
+        if self._finish is not None:
+            self._stop_timer()
         response.complete = True
         self._response = None
         response.wake()
-        self._wake_writer()
+        if self._writable is not None:
+            self._wake_writer()
         if self._paused:
             self.resume_reading()
         transport = self._transport

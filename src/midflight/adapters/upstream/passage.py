@@ -141,11 +141,11 @@ class Passage:
         self._cancelled = False
         self._over = False
         self._questions: dict[int | str, asyncio.Task[None]] = {}
-        task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
-        self._loop = task.get_loop()
         self._timeouts = timeouts
         self._deadlines = deadlines
         now = self._loop.time()
@@ -210,7 +210,7 @@ class Passage:
             return
         self._error = error
         self._give_up(reason)
-        if asyncio.current_task() is not self._task:
+        if asyncio.current_task(self._loop) is not self._task:
             self._cancelled = True
             self._task.cancel()
 
