@@ -22,7 +22,8 @@ WRITER_LENGTH = 8
 HASH_LENGTH = 32
 GENESIS = hashlib.sha256(b"midflight/genesis/v1").digest()
 
-_ENTRY_TAG = b"midflight/entry/v1"
+# Copied for each entry: a new hash is looked up in OpenSSL by its name, which takes 1 µs of 4.
+_BEGUN = hashlib.sha256(b"midflight/entry/v1")
 _RECORD_ID = re.compile(r"([0-9a-f]{8})-([1-9][0-9]{0,17})\Z")
 _WRITER = re.compile(r"[0-9a-f]{8}\Z")
 
@@ -66,7 +67,9 @@ def entry_hash(writer: bytes, seq: int, prev: bytes, body: bytes) -> bytes:
 
     All but the last part have a fixed length, so no two entries share one input.
     """
-    return hashlib.sha256(b"".join((_ENTRY_TAG, writer, seq.to_bytes(8), prev, body))).digest()
+    digest = _BEGUN.copy()
+    digest.update(b"".join((writer, seq.to_bytes(8), prev, body)))
+    return digest.digest()
 
 
 def link(writer: str, seq: int, prev: bytes, body: bytes) -> Entry:

@@ -35,8 +35,10 @@ class Labels(Value):
 
     def join(self, other: Labels) -> Labels:
         """Least upper bound: associative, commutative, idempotent."""
-        if self == other:
+        if self.covers(other):
             return self
+        if other.covers(self):
+            return other
         return Labels(
             untrusted=self.untrusted or other.untrusted,
             confidentiality=max(self.confidentiality, other.confidentiality),

@@ -17,7 +17,6 @@ from functools import lru_cache
 from midflight.domain.event import Event
 from midflight.domain.finding import Strength
 from midflight.domain.labels import SUSPECTED, Labels
-from midflight.domain.records import Terminal
 from midflight.domain.traits import Effect, Reach
 from midflight.domain.value import Value
 
@@ -170,13 +169,6 @@ class Walk:
         return next(iter(first.values()))[0], tuple(record for _, record in first.values())
 
 
-def when(event: Event) -> When:
-    """Which of its two events one is."""
-    if event.state is None:
-        return When.LEAVING
-    return When.REFUSED if event.state is Terminal.DENIED else When.ENDED
-
-
 @lru_cache(maxsize=256)
 def matcher(patterns: tuple[str, ...]) -> Callable[[str], object]:
     """What is true of a text that one of the patterns matches."""
@@ -200,4 +192,4 @@ _HELD = {
     for some in (False, True)
 }
 
-__all__ = ["NEVER", "Brings", "Over", "Rule", "Step", "Walk", "When", "held", "matcher", "when"]
+__all__ = ["NEVER", "Brings", "Over", "Rule", "Step", "Walk", "When", "held", "matcher"]

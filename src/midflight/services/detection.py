@@ -10,12 +10,13 @@ Above: the guard's records, canaries, signals. Below: `detectors/`, one file eac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from midflight.domain.errors import LedgerUnavailable
 from midflight.domain.event import Event
 from midflight.domain.finding import Finding, Sighting
-from midflight.domain.records import Found
+from midflight.domain.records import Found, Terminal
+from midflight.domain.sequence import When
 from midflight.services.ports.clock import Clock
 from midflight.services.ports.recorder import Recorder
 from midflight.services.ports.telemetry import Telemetry
@@ -25,6 +26,8 @@ Respond: TypeAlias = Callable[[Finding], None]
 
 MAX_RECORDS = 8
 """Records that one finding names."""
+
+_DENIED = Terminal.DENIED
 
 
 class Detector(Protocol):
@@ -44,6 +47,16 @@ class Detector(Protocol):
         ...
 
 
+@runtime_checkable
+class Choosing(Detector, Protocol):
+    """A detector that says nothing of some events, and need not be shown those."""
+
+    @property
+    def looks_at(self) -> frozenset[When]:
+        """Which it must be shown."""
+        ...
+
+
 class Detection:
     """All detectors of one plane. One event loop."""
 
@@ -57,6 +70,11 @@ class Detection:
     ) -> None:
         """Findings are recorded; `respond_with` says what is done about them."""
         self._detectors = tuple(detectors)
+        # Bound once: looked up anew each of them costs as much as many a look.
+        self._leaving, self._refused, self._ended = (
+            tuple((each, each.see) for each in detectors if _looks_at(each, when))
+            for when in (When.LEAVING, When.REFUSED, When.ENDED)
+        )
         self._recorder = recorder
         self._clock = clock
         self._telemetry = telemetry
@@ -67,16 +85,20 @@ class Detection:
         self._respond.append(respond)
 
     def see(self, event: Event) -> None:
-        """Show an event to every detector.
+        """Show an event to every detector that looks at such.
 
         Raises:
             Exception: what follows from a finding could not be done, so an action that is about to
                 leave must not. One that has ended has its record, and nothing is to be stopped.
         """
         failed: Exception | None = None
-        for detector in self._detectors:
+        if event.state is None:
+            looks = self._leaving
+        else:
+            looks = self._refused if event.state is _DENIED else self._ended
+        for detector, look in looks:
             try:
-                sighting = detector.see(event)
+                sighting = look(event)
             except Exception:  # noqa: BLE001 -- a bug in one detector must stop nothing else
                 self._telemetry.count("detector_failures")
                 continue
@@ -164,4 +186,8 @@ class Detection:
                 self._telemetry.count("detector_failures")
 
 
-__all__ = ["MAX_RECORDS", "Detection", "Detector", "Respond"]
+def _looks_at(detector: Detector, when: When) -> bool:
+    return not isinstance(detector, Choosing) or when in detector.looks_at
+
+
+__all__ = ["MAX_RECORDS", "Choosing", "Detection", "Detector", "Respond"]

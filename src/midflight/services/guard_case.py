@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Shadow
+from midflight.domain.event import Event
 from midflight.domain.identity import Caller, Workload
 from midflight.domain.obligation import Owed
 from midflight.domain.provenance import NO_FLOW, FlowFacts
@@ -34,6 +35,7 @@ class Case:
         "beyond",
         "caller",
         "digest",
+        "event",
         "flight",
         "flow",
         "flow_run",
@@ -64,6 +66,8 @@ class Case:
         self.live: LiveRun | None = None
         self.target: Target | None = None
         self.digest = ""
+        self.event: Event | None = None
+        """What detectors saw when it was about to leave."""
         self.flight: Flight | None = None
         """It itself, once it is in flight."""
         self.flow: FlowFacts = NO_FLOW
@@ -124,7 +128,7 @@ class Case:
         """What a record keeps of it."""
         target = self.target
         return Facts(
-            kind=self.action.kind.value,
+            kind=str(self.action.kind),
             method=self.action.method,
             upstream=self.action.upstream,
             name=self.name,

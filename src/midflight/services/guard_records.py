@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 
+from msgspec.structs import replace
+
 from midflight.domain.decision import Challenge, Deny, DenyCode, Permit, Reason
 from midflight.domain.errors import LedgerUnavailable
 from midflight.domain.event import Event
@@ -60,11 +62,12 @@ class CaseRecords:
         reservation = case.reservation
         assert reservation is not None
         assert case.obliged is not None, "a permit whose obligations nobody has taken on"
+        now = self._clock.now()
         ticket = self._recorder.append(
             Intent(
-                at=self._clock.now(),
+                at=now,
                 digest=case.digest,
-                facts=case.facts(self._clock.now()),
+                facts=case.facts(now),
                 arguments=case.arguments,
                 decided=permit.version,
                 reasons=permit.reasons,
@@ -77,7 +80,9 @@ class CaseRecords:
         reservation.confirm()
         case.intent = ticket.id
         # Before it leaves: what is found now can still stop this very action.
-        self._see(case, None, ticket.id)
+        if self._detection is not None:
+            case.event = _event(case, at=now, mono=self._clock.monotonic(), record=ticket.id)
+            self._detection.see(case.event)
         return ticket
 
     def refuse(self, case: Case, decision: Deny | Challenge) -> str:
@@ -109,7 +114,8 @@ class CaseRecords:
         `whole`: with all facts, although there is an intent that has them.
         """
         self._obligations.land(case)
-        now, took = self._clock.now(), self._clock.monotonic() - case.began
+        now, mono = self._clock.now(), self._clock.monotonic()
+        took = mono - case.began
         interrupted = flight.interrupted if flight is not None else None
         reservation = case.reservation
         attempted = None
@@ -117,10 +123,10 @@ class CaseRecords:
             attempted = None if case.intent else reservation.attempted()
             reservation.land()  # and refuses, if there is no intent
         self._telemetry.action(
-            kind=case.action.kind.value,
+            kind=str(case.action.kind),
             upstream=case.action.upstream,
-            state=state.value,
-            code=code.value if code is not None else "",
+            state=str(state),
+            code="" if code is None else str(code),
             seconds=took,
         )
         try:
@@ -152,7 +158,23 @@ class CaseRecords:
             case.owed = ticket if attempted is not None else None
         except LedgerUnavailable:
             record = ""  # the ledger counts what it could not take, and says so when it is back
-        self._see(case, state, case.intent or record, code=code, reasons=reasons, flight=flight)
+        if self._detection is not None:
+            leaving = case.event or _event(case, at=now, mono=mono, record=case.intent or record)
+            self._detection.see(
+                replace(
+                    leaving,
+                    at=now,
+                    mono=mono,
+                    state=state,
+                    code=code,
+                    policies=tuple([reason.policy for reason in reasons]),
+                    # What else is in it does not change while it is under way.
+                    labels=leaving.labels if case.live is None else case.live.labels,
+                    bytes_out=0 if flight is None else flight.sent,
+                    bytes_in=0 if flight is None else flight.received,
+                    undone=case.undone,
+                )
+            )
         if self._spans is not None:
             self._spans.action(
                 kind=case.action.kind.value,
@@ -171,57 +193,41 @@ class CaseRecords:
             )
         return record
 
-    def _see(
-        self,
-        case: Case,
-        state: Terminal | None,
-        record: str,
-        *,
-        code: DenyCode | None = None,
-        reasons: tuple[Reason, ...] = (),
-        flight: Flight | None = None,
-    ) -> None:
-        """Show the step to the detectors; see `Event`."""
-        if self._detection is None:
-            return
-        action, caller, live, target = case.action, case.caller, case.live, case.target
-        workload = case.workload
-        traits = Traits() if target is None else target.traits
-        event = Event(
-            at=self._clock.now(),
-            mono=self._clock.monotonic(),
-            record=record,
-            state=state,
-            workload=caller.workload,
-            owner="" if workload is None else workload.owner,
-            team="" if workload is None else workload.team,
-            run="" if live is None else live.run.id,
-            family="" if live is None else live.first().run.id,
-            upstream=action.upstream,
-            name=case.name,
-            kind=action.kind.value,
-            method=action.method,
-            effect=traits.effect,
-            reach=traits.reach,
-            reviewed=traits.reviewed,
-            known=target is not None,
-            code=code,
-            policies=tuple(reason.policy for reason in reasons),
-            digest=case.digest,
-            labels=BOTTOM if live is None else live.labels,
-            bytes_out=0 if flight is None else flight.sent,
-            bytes_in=0 if flight is None else flight.received,
-            undone=case.undone,
-            peer=caller.peer,
-            proof=caller.proof,
-            token=caller.token,
-            approved=bool(case.approval),
-            pipeline=is_pipeline(
-                "" if workload is None else workload.kind,
-                opened_by="" if live is None else live.run.opened_by,
-            ),
-        )
-        self._detection.see(event)
+
+def _event(case: Case, *, at: float, mono: float, record: str) -> Event:
+    """What detectors see of an action that is about to leave."""
+    action, caller, live, target = case.action, case.caller, case.live, case.target
+    workload = case.workload
+    traits = Traits() if target is None else target.traits
+    return Event(
+        at=at,
+        mono=mono,
+        record=record,
+        state=None,
+        workload=caller.workload,
+        owner="" if workload is None else workload.owner,
+        team="" if workload is None else workload.team,
+        run="" if live is None else live.run.id,
+        family="" if live is None else live.first().run.id,
+        upstream=action.upstream,
+        name=case.name,
+        kind=str(action.kind),
+        method=action.method,
+        effect=traits.effect,
+        reach=traits.reach,
+        reviewed=traits.reviewed,
+        known=target is not None,
+        digest=case.digest,
+        labels=BOTTOM if live is None else live.labels,
+        peer=caller.peer,
+        proof=caller.proof,
+        token=caller.token,
+        approved=bool(case.approval),
+        pipeline=is_pipeline(
+            "" if workload is None else workload.kind,
+            opened_by="" if live is None else live.run.opened_by,
+        ),
+    )
 
 
 async def settle(case: Case) -> None:

@@ -50,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._on_free = on_free
         self._on_gone = on_gone
         self._transport: asyncio.Transport | None = None
+        self._over_tls = False
         self._parser = httptools.HttpResponseParser(self)
         self._poll = select.poll()
         self._response: Response | None = None
@@ -102,10 +103,11 @@ class Connection(asyncio.Protocol):
         """
         if response is not self._begun or (response.complete and self._sent):
             return
+        # Whoever gives up hears no more of it.
+        self._response = None
         if self.written or self._transport is None:
             self.abort()
         else:
-            self._response = None
             self._sent = True
             self._on_free(self)
 
@@ -152,7 +154,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._take_back(self._transport)
             self._transport.abort()
-        self._end(broken(self._peer, "was hung up on"))
+        self._end("was hung up on")
 
     def fail(self, error: Exception) -> None:
         """Drop the connection and let the reader see `error`."""
@@ -164,7 +166,7 @@ class Connection(asyncio.Protocol):
     def _take_back(self, transport: asyncio.Transport) -> None:
         """What still waits in our own buffer does not leave, so it is not counted."""
         unsure, self._unsure = self._unsure, None
-        if unsure is not None and transport.get_extra_info("ssl_object") is None:
+        if unsure is not None and not self._over_tls:
             gate, body = unsure
             waiting = min(transport.get_write_buffer_size(), body)
             if waiting:
@@ -183,6 +185,7 @@ class Connection(asyncio.Protocol):
         """The handshake is done."""
         # uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
+        self._over_tls = transport.get_extra_info("ssl_object") is not None
         descriptor = transport.get_extra_info("socket").fileno()
         self._poll.register(descriptor, select.POLLIN | select.POLLHUP | select.POLLERR)
 
@@ -226,7 +229,7 @@ class Connection(asyncio.Protocol):
         """The connection is gone."""
         if exc is None and self._until_end and self._response is not None:
             self._complete(self._response)
-        self._end(broken(self._peer, "closed the connection in the middle of an exchange"))
+        self._end("closed the connection in the middle of an exchange")
         self._transport = None
         self.lost = True
         self._on_gone(self)
@@ -304,11 +307,13 @@ class Connection(asyncio.Protocol):
     # Inside
 
     def _complete(self, response: Response) -> None:
-        self._stop_timer()
+        if self._finish is not None:
+            self._stop_timer()
         response.complete = True
         self._response = None
         response.wake()
-        self._wake_writer()
+        if self._writable is not None:
+            self._wake_writer()
         if self._paused:
             self.resume_reading()
         transport = self._transport
@@ -322,12 +327,12 @@ class Connection(asyncio.Protocol):
         elif self._sent:
             transport.close()
 
-    def _end(self, error: Exception) -> None:
+    def _end(self, why: Exception | str) -> None:
         self._stop_timer()
         response = self._response
         self._response = None
         if response is not None and response.error is None:
-            response.error = error
+            response.error = broken(self._peer, why) if isinstance(why, str) else why
             response.wake()
         self._wake_writer()
 

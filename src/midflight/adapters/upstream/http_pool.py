@@ -65,7 +65,8 @@ class HttpPool:
         self._request_line = f" {target}{self._version_and_host}".encode("ascii")
         self._headers = headers
         self._placer = Placer(peer, url, configured=headers)
-        self._idle: list[Connection] = []
+        # The one used last comes last.
+        self._idle: dict[Connection, None] = {}
         self._all: set[Connection] = set()
         self._opening = 0
         self._queue: collections.deque[asyncio.Future[None]] = collections.deque()
@@ -119,7 +120,7 @@ class HttpPool:
         """Close every connection when what it carries has ended."""
         self._draining = True
         for connection in list(self._idle):
-            self._idle.remove(connection)
+            del self._idle[connection]
             connection.abort()
 
     async def close(self) -> None:
@@ -140,7 +141,7 @@ class HttpPool:
     def _take(self) -> Connection | None:
         """An idle connection that still lives."""
         while self._idle:
-            connection = self._idle.pop()
+            connection, _ = self._idle.popitem()
             if connection.usable:
                 return connection
             connection.abort()
@@ -224,7 +225,7 @@ class HttpPool:
         if self._closed or self._draining:
             connection.abort()
             return
-        self._idle.append(connection)
+        self._idle[connection] = None
         if self._queue:
             self._wake_next()
         if self._sweeper is None:
@@ -233,8 +234,7 @@ class HttpPool:
 
     def _gone(self, connection: Connection) -> None:
         self._all.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.pop(connection, None)
         self._wake_next()
 
     def _wake_next(self) -> None:
@@ -249,10 +249,10 @@ class HttpPool:
         self._sweeper = None
         if not self._idle:
             return
-        loop = self._idle[0].loop
+        loop = next(iter(self._idle)).loop
         now = loop.time()
         for connection in [one for one in self._idle if now - one.idle_since >= one.keep]:
-            self._idle.remove(connection)
+            del self._idle[connection]
             connection.abort()
         if self._idle:
             self._sweeper = loop.call_later(max(0.05, self._timeouts.keep / 4), self._sweep)

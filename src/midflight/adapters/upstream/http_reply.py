@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
+_USUAL = frozenset({JSON, EVENTS})
 _MAX_SHOWN_STATUS = 599
 
 
@@ -47,7 +48,8 @@ class Cursor:
 
 def content_type(response: HttpResponse) -> str:
     """The media type, without its parameters."""
-    return response.header(b"content-type").partition(";")[0].strip().lower()
+    said = response.header(b"content-type")
+    return said if said in _USUAL else said.partition(";")[0].strip().lower()
 
 
 def messages(raw: bytes, passage: Passage, *, batches: bool) -> Iterator[Message]:

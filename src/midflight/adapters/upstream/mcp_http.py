@@ -69,6 +69,7 @@ _COMMON = (
 )
 _MAX_LIST_PAGES = 50
 _MAX_MIRRORED_TOOLS = 10_000
+_MAX_PLAIN_TOOLS = 1_000
 
 
 class McpHttpUpstream:
@@ -348,16 +349,16 @@ class _ModernLink:
         self._ids = itertools.count(1)
         # Input schemas of the tools that want arguments mirrored in headers; of no other.
         self._mirrored: dict[str, JSONObject] = {}
+        # Headers of calls of the others, by the tool's name, which is all that is in them.
+        self._plain: dict[str, bytes] = {}
 
     async def exchange(self, passage: Passage, method: str, params: JSONObject) -> Response:
         """One POST, its stream and its response."""
         request_id = next(self._ids)
         params = passage.addressed(params, request_id)
-        schema = self._mirrored.get(params["name"]) if method == "tools/call" else None
-        headers = header_lines(for_upstream(method, params, MODERN, schema), upstream=self._peer)
         response = await self._clients.of(passage).send(
             b"POST",
-            headers,
+            self._headers(method, params),
             encode_request(request_id, method, params),
             gate=passage,
             replay=passage.action.kind in _ASKS_ONLY,
@@ -388,6 +389,21 @@ class _ModernLink:
 
     async def notify(self, passage: Passage, method: str, params: JSONObject) -> None:
         """The generation has no notifications from clients."""
+
+    def _headers(self, method: str, params: JSONObject) -> bytes:
+        if method != "tools/call":
+            return header_lines(for_upstream(method, params, MODERN, None), upstream=self._peer)
+        name: str = params["name"]
+        schema = self._mirrored.get(name)
+        if schema is not None:
+            return header_lines(for_upstream(method, params, MODERN, schema), upstream=self._peer)
+        lines = self._plain.get(name)
+        if lines is None:
+            made = for_upstream(method, {"name": name}, MODERN, None)
+            lines = header_lines(made, upstream=self._peer)
+            if len(self._plain) < _MAX_PLAIN_TOOLS:
+                self._plain[name] = lines
+        return lines
 
     def learn(self, result: JSONObject) -> None:
         """Note which listed tools want arguments mirrored in headers."""

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+from midflight.adapters.upstream.deadlines import Deadlines
 from midflight.domain.action import Action
 from midflight.domain.errors import Conflict, Interrupted, UpstreamBroken
 from midflight.domain.value import JSONObject, Value
@@ -84,7 +85,7 @@ class Passage:
     __slots__ = (
         "_cancelled",
         "_cancelling",
-        "_deadline",
+        "_deadlines",
         "_error",
         "_flight",
         "_hang_up",
@@ -96,13 +97,13 @@ class Passage:
         "_questions",
         "_task",
         "_timeouts",
-        "_timer",
         "_token",
         "abandon",
         "action",
         "attachment",
         "bytes_in",
         "bytes_out",
+        "deadline",
         "listens",
         "request_id",
         "seat",
@@ -119,6 +120,7 @@ class Passage:
         notices: NoticeHandler,
         peer: str,
         timeouts: CallTimeouts,
+        deadlines: Deadlines,
         attachment: Attachment = NOTHING,
     ) -> None:
         self.action = action
@@ -141,20 +143,20 @@ class Passage:
         self._cancelled = False
         self._over = False
         self._questions: dict[int | str, asyncio.Task[None]] = {}
-        task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
-        self._loop = task.get_loop()
         self._timeouts = timeouts
+        self._deadlines = deadlines
         now = self._loop.time()
         self._hard_deadline = now + timeouts.whole
-        self._deadline = min(now + timeouts.answer, self._hard_deadline)
-        self._timer: asyncio.TimerHandle | None = None
+        self.deadline = min(now + timeouts.answer, self._hard_deadline)
 
     def __enter__(self) -> Self:
-        if self._deadline != math.inf:
-            self._timer = self._loop.call_at(self._deadline, self._tick)
+        if self.deadline != math.inf:
+            self._deadlines.keep(self, self._loop)
         try:
             self._flight.on_cut(self._cut)
             self.check()
@@ -213,6 +215,13 @@ class Passage:
         if self._end(error, reason):
             self._wake()
 
+    def overdue(self) -> None:
+        """End it: the upstream was silent, or the call took too long."""
+        whole = self.deadline == self._hard_deadline
+        seconds = self._timeouts.whole if whole else self._timeouts.answer
+        text = f"did not finish within {seconds:g} s" if whole else f"was silent for {seconds:g} s"
+        self.fail(self.broken(text), "it took too long")
+
     def reply(self, response: Response) -> Reply:
         """The final answer as the guard sees it."""
         return Reply(result=response.result, error=response.error, bytes_in=self.bytes_in)
@@ -268,7 +277,7 @@ class Passage:
                 if self._token is None or type(token) is not int or token != self.request_id:
                     return
                 params = {**params, PROGRESS_TOKEN: self._token}
-                self._deadline = min(self._loop.time() + self._timeouts.answer, self._hard_deadline)
+                self.deadline = min(self._loop.time() + self._timeouts.answer, self._hard_deadline)
             case "notifications/cancelled":
                 self._withdraw_question(params.get("requestId"))
                 return
@@ -322,12 +331,13 @@ class Passage:
     # Inside
 
     def _cut(self, reason: str) -> Callable[[], None] | None:
-        error: Exception = Interrupted(reason, revocation="")
         try:
             self._flight.look()
         except Interrupted as known:
             # It knows which revocation it was.
-            error = known
+            error: Exception = known
+        else:
+            error = Interrupted(reason, revocation="")
         ends = self.abandon is not None or self._hang_up is not None
         if not self._end(error, reason):
             return None
@@ -342,31 +352,19 @@ class Passage:
             return False
         self._error = error
         self._give_up(reason)
-        return asyncio.current_task() is not self._task
+        return asyncio.current_task(self._loop) is not self._task
 
     def _wake(self) -> None:
         if not self._over and not self._cancelled:
             self._cancelled = True
             self._task.cancel()
 
-    def _tick(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        if now < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._tick)
-            return
-        whole = self._deadline == self._hard_deadline
-        seconds = self._timeouts.whole if whole else self._timeouts.answer
-        text = f"did not finish within {seconds:g} s" if whole else f"was silent for {seconds:g} s"
-        self.fail(self.broken(text), "it took too long")
-
     def _finish(self, reason: str) -> None:
         if reason:
             self._give_up(reason)
         self._over = True
         self.abandon = self._hang_up = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadlines.drop(self)
         for task in self._questions.values():
             task.cancel()
 

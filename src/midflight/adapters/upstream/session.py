@@ -15,6 +15,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
+from midflight.adapters.upstream.deadlines import Deadlines
 from midflight.adapters.upstream.handshake import (
     CATALOGUE,
     with_modern_meta,
@@ -93,6 +94,7 @@ class Conversation:
     def __init__(self, peer: str, *, timeouts: CallTimeouts, backoff: float = 1.0) -> None:
         self._peer = peer
         self._timeouts = timeouts
+        self._deadlines = Deadlines()
         self._backoff = backoff
         self._notices: NoticeHandler = _ignore
         self._levels: dict[str, str] = {}
@@ -132,6 +134,7 @@ class Conversation:
             notices=self.notice,
             peer=self._peer,
             timeouts=ENDLESS if endless else self._timeouts,
+            deadlines=self._deadlines,
             attachment=attachment,
         )
 
@@ -153,6 +156,7 @@ class Conversation:
             notices=self.notice,
             peer=self._peer,
             timeouts=ENDLESS if endless else CallTimeouts(answer=handshake, whole=handshake),
+            deadlines=self._deadlines,
         )
 
     def beside(self, make: Callable[[], Awaitable[object]]) -> None:
@@ -232,6 +236,7 @@ class Conversation:
             await asyncio.wait(self._tasks, timeout=1.0)
         for task in list(self._tasks):
             task.cancel()
+        self._deadlines.close()
 
     # Modern upstreams
 

@@ -12,6 +12,8 @@ an hour so that no minute shows it.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
@@ -65,6 +67,7 @@ _RUN = 3
 """From a measure of the workload to that of the run."""
 _READS, _CHANGES, _SENDS = (0,), (0, 1), (2,)
 _RECORDS = 8
+_READ = Effect.READ
 
 
 class _Usual(Usual):
@@ -99,7 +102,7 @@ class _Tally(Tally[_Usual]):
         self.most = [0] * len(MEASURES)
         self.said = [0] * len(MEASURES)
         self.quiet = [0.0] * len(MEASURES)
-        self.records: list[str] = []
+        self.records: deque[str] = deque(maxlen=_RECORDS)
         self._usual: _Usual | None = None
         self._runs = 0
         self._limits: list[float] = []
@@ -114,8 +117,10 @@ class _Tally(Tally[_Usual]):
 
     def limit(self, place: int) -> float:
         """From where on a measure may be worth more than was said already."""
-        said = self.said[place]
-        least = limit(self.kept.usual, place, Strength.FAIR if said else Strength.WEAK)
+        said, usual = self.said[place], self.kept.usual
+        if said and usual.runs < WARM_RUNS:
+            return math.inf  # no more than `WEAK` may be said of it yet, and that was
+        least = limit(usual, place, Strength.FAIR if said else Strength.WEAK)
         return max(least, self.quiet[place]) if place >= _RUN else least
 
     def seen(self, place: int) -> int:
@@ -151,10 +156,8 @@ class Burst:
         if tally is None:
             return None
         if event.state is None:
-            if len(tally.records) >= _RECORDS:
-                del tally.records[0]
             tally.records.append(event.record)
-            return self._add(event, tally, 1, _READS if event.effect is Effect.READ else _CHANGES)
+            return self._add(event, tally, 1, _READS if event.effect is _READ else _CHANGES)
         if event.bytes_out > 0:
             return self._add(event, tally, event.bytes_out, _SENDS)
         return None
@@ -184,9 +187,10 @@ class Burst:
             most[place] = max(most[place], seen)
             if seen > limits[place]:
                 over.append(place)
-            most[place + _RUN] += amount
-            if most[place + _RUN] > limits[place + _RUN]:
-                over.append(place + _RUN)
+            of_run = place + _RUN
+            most[of_run] += amount
+            if most[of_run] > limits[of_run]:
+                over.append(of_run)
         return self._sighting(event, tally, over) if over else None
 
     def _sighting(self, event: Event, tally: _Tally, over: list[int]) -> Sighting | None:

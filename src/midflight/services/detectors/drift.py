@@ -14,6 +14,7 @@ from midflight.domain.action import ActionKind
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
 from midflight.domain.records import Terminal
+from midflight.domain.sequence import When
 from midflight.domain.tool import PinnedKind
 from midflight.services.detectors.kept import KeptOfRuns
 from midflight.services.telling import Tell
@@ -29,6 +30,7 @@ DEFINITIONS = 4
 Drifted: TypeAlias = Callable[[str, PinnedKind], Mapping[str, str]]
 """(upstream, kind) → what is served otherwise than it is pinned: the digest by name."""
 
+_DENIED = Terminal.DENIED
 _KINDS = {
     ActionKind.CALL_TOOL.value: PinnedKind.TOOL,
     ActionKind.GET_PROMPT.value: PinnedKind.PROMPT,
@@ -54,6 +56,7 @@ class Drift:
     """See the module."""
 
     name = "drift"
+    looks_at = frozenset({When.ENDED})
 
     def __init__(self) -> None:
         """`watch` tells it whom to tell."""
@@ -67,7 +70,7 @@ class Drift:
 
     def see(self, event: Event) -> Sighting | None:
         """Remember what is used; finds nothing by itself."""
-        if event.state is None or event.state is Terminal.DENIED or not event.run:
+        if event.state is None or event.state is _DENIED or not event.run:
             return None
         kind = _KINDS.get(event.kind)
         if kind is None:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
 from midflight.domain.records import Terminal
+from midflight.domain.sequence import When
 from midflight.services.detectors.kept import WORKLOADS, Kept, KeptOfRuns
 from midflight.services.detectors.peaks import Window
 from midflight.services.detectors.tries import RECORDS, Steps, Tries, is_telling
@@ -32,6 +33,7 @@ WORKLOAD_FOUND = 40
 RUNS_NOTED = 128
 """Runs of a workload that were refused one tool within `WORKLOAD_WINDOW_S`: a weak finding."""
 
+_DONE = Terminal.DONE
 _REFUSED: Steps = (
     (REFUSED_NOTED, Strength.WEAK),
     (REFUSED_FOUND, Strength.FAIR),
@@ -62,6 +64,7 @@ class Fuzzing:
     """See the module."""
 
     name = "fuzzing"
+    looks_at = frozenset({When.REFUSED, When.ENDED})
 
     def __init__(self) -> None:
         """Nothing was tried yet."""
@@ -74,10 +77,10 @@ class Fuzzing:
 
     def see(self, event: Event) -> Sighting | None:
         """Look at one event; only refusals and failures with a digest matter."""
-        if event.state is None or (event.state is Terminal.DONE and not event.undone):
+        if event.state is None or (event.state is _DONE and not event.undone):
             return None
         refused = is_telling(event)
-        counts = refused or event.state in (Terminal.DONE, Terminal.FAILED)
+        counts = refused or event.state in (_DONE, Terminal.FAILED)
         if not counts or not event.digest or not event.run or not event.known:
             return None
         tool = (event.upstream, event.name)

@@ -19,6 +19,7 @@ import msgspec
 from midflight.domain.action import ActionKind
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
+from midflight.domain.sequence import When
 from midflight.domain.traits import Effect
 from midflight.services.detectors.learning import Kept, Memory, Tally, Usual
 from midflight.services.detectors.peaks import DAY_S, at_random
@@ -81,6 +82,7 @@ class Novelty:
     """See the module."""
 
     name = "novelty"
+    looks_at = frozenset({When.LEAVING})
 
     def __init__(self) -> None:
         """Knows nothing yet."""

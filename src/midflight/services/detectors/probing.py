@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting, Strength
+from midflight.domain.sequence import When
 from midflight.services.detectors.kept import RUNS, WORKLOADS, Kept
 from midflight.services.detectors.tries import Steps, Tries, is_telling
 
@@ -42,6 +43,7 @@ class Probing:
     """See the module."""
 
     name = "probing"
+    looks_at = frozenset({When.REFUSED})
 
     def __init__(self) -> None:
         """Nothing was refused yet."""

@@ -8,13 +8,16 @@ once, and again when its time has passed since, or half an hour if that is short
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Ordered
+from operator import attrgetter
 from typing import TypeAlias
 
 from midflight.domain.event import Event
 from midflight.domain.finding import Sighting
 from midflight.domain.labels import BOTTOM, SUSPECTED, Labels
-from midflight.domain.sequence import Brings, Over, Rule, Walk, When, held, when
+from midflight.domain.records import Terminal
+from midflight.domain.sequence import Brings, Over, Rule, Walk, When, held
 from midflight.domain.traits import Effect, Reach
 from midflight.services.detectors.kept import AGAIN_S, RUNS, WORKLOADS, Kept
 
@@ -24,8 +27,16 @@ TOOLS = 4_096
 Kind: TypeAlias = tuple[str, str, Effect, Reach]
 Steps: TypeAlias = tuple[tuple[int, int], ...]
 """(rule, step), in the order in which they are looked at."""
-CanBe: TypeAlias = tuple[Steps, dict[When, Steps]]
-"""Steps that are about what results bring, and those about actions, by when."""
+CanBe: TypeAlias = tuple[Steps, Steps, Steps]
+"""Steps that are about what results bring, about actions that leave, about those refused."""
+
+_DENIED = Terminal.DENIED
+_KEYS: dict[Over, Callable[[Event], str]] = {
+    Over.RUN: attrgetter("run"),
+    Over.FAMILY: attrgetter("family"),
+    Over.WORKLOAD: attrgetter("workload"),
+    Over.OWNER: attrgetter("owner"),
+}
 
 
 class Sequence:
@@ -42,11 +53,14 @@ class Sequence:
             over: Kept(dict, bound=RUNS if over in (Over.RUN, Over.FAMILY) else WORKLOADS)
             for over in Over
         }
+        self._over = [(_KEYS[rule.over], self._walks[rule.over]) for rule in rules]
         self._labels: Kept[str, list[Labels]] = Kept(lambda: [BOTTOM], bound=RUNS)
 
     def see(self, event: Event) -> Sighting | None:
         """Look at one event; the strongest rule that it completes."""
         brought = self._brought(event)
+        if not brought and event.state is not None and event.state is not _DENIED:
+            return None  # it was looked at when it left
         complete: list[tuple[Rule, tuple[str, ...]]] = []
         for number, step in self._steps(event, brought):
             rule = self._rules[number]
@@ -54,8 +68,9 @@ class Sequence:
                 continue
             walk = self._walk(rule, number, event)
             records = None if walk is None else walk.go(rule, step, event)
-            quiet_s = min(rule.within_s, AGAIN_S)
-            if walk is None or records is None or event.mono < walk.told_at + quiet_s:
+            if walk is None or records is None:
+                continue
+            if event.mono < walk.told_at + min(rule.within_s, AGAIN_S):
                 continue
             walk.told_at = event.mono
             complete.append((rule, records))
@@ -91,8 +106,9 @@ class Sequence:
             can_be = self._look(event)
             if len(self._can_be) < TOOLS:
                 self._can_be[kind] = can_be
-        results, acts = can_be
-        act = acts[when(event)]
+        results, leaving, refused = can_be
+        ended = refused if event.state is _DENIED else ()
+        act = leaving if event.state is None else ended
         return (*results, *act) if brought and results else act
 
     def _look(self, event: Event) -> CanBe:
@@ -108,21 +124,18 @@ class Sequence:
                 and self._rules[number].steps[step].at(at)
             )
 
-        return those(brings=True, at=When.ENDED), {at: those(brings=False, at=at) for at in When}
+        return (
+            those(brings=True, at=When.ENDED),
+            those(brings=False, at=When.LEAVING),
+            those(brings=False, at=When.REFUSED),
+        )
 
     def _walk(self, rule: Rule, number: int, event: Event) -> Walk | None:
-        match rule.over:
-            case Over.RUN:
-                key = event.run
-            case Over.FAMILY:
-                key = event.family
-            case Over.WORKLOAD:
-                key = event.workload
-            case Over.OWNER:
-                key = event.owner
+        key_of, kept = self._over[number]
+        key = key_of(event)
         if not key:
             return None
-        walks = self._walks[rule.over].of(key)
+        walks = kept.of(key)
         walk = walks.get(number)
         if walk is None:
             walk = walks[number] = Walk(rule)

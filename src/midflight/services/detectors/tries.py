@@ -23,6 +23,7 @@ MAX_KEPT = 64
 """Different things that one counter remembers: more than any step asks for."""
 RECORDS = 8
 
+_DENIED = Terminal.DENIED
 _TELLING = frozenset(
     {
         DenyCode.POLICY,
@@ -100,7 +101,7 @@ def is_telling(event: Event) -> bool:
     Not what Midflight itself could not do, nor what a person is asked about, nor what follows from
     a revocation or from a budget that is used up: those are refused whatever is asked.
     """
-    return event.state is Terminal.DENIED and event.code in _TELLING
+    return event.state is _DENIED and event.code in _TELLING
 
 
 __all__ = ["MAX_KEPT", "RECORDS", "Steps", "Tries", "is_telling"]
