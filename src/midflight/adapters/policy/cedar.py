@@ -57,7 +57,7 @@ class CedarEngine:
         """Take these tools for all there are. Seats of unchanged tools stay warm."""
         before = self._now
         after = Generation(before.policies, _by_name(targets), before.number + 1)
-        after.index, after.items, after.entities = before.index, before.items, before.entities
+        after.index, after.items, after.parties = before.index, before.items, before.parties
         after.tools = {
             key: seat
             for key, seat in before.tools.items()
@@ -147,8 +147,7 @@ class CedarEngine:
                 f"A policy does not fit this tool: {now.held[target.upstream, target.name]}",
                 "An operator has to correct the policy; `midflight check` names it.",
             )
-        plan = seat.plan(question.workload)
-        return Asking(self.version, seat, plan, now, question).answer()
+        return Asking(self.version, seat, now, question).answer()
 
     def _deny(self, code: DenyCode, policy: str, text: str, help_text: str) -> Deny:
         reason = Reason(policy=policy, text=text, help=help_text)

@@ -89,9 +89,9 @@ def flow_context(flow: FlowFacts) -> JSONObject:
 
 
 def _prune(context: JSONObject, seen: Mentions) -> None:
-    for group in CONTEXT:
+    for group in CONTEXT.keys() & context.keys():
         inside = seen.inside(group)
-        if group in context and inside is not None:
+        if inside is not None:
             context[group] = {k: v for k, v in context[group].items() if k in inside}
 
 
