@@ -95,7 +95,9 @@ def refuse_forbidden_keys(arguments: JSONObject) -> None:
             for key in _FORBIDDEN_KEYS.intersection(node):
                 raise Misfit(key, "has a name that the policy language reserves")
             parts = node.values()
-        waiting.extend((cast("object", p), depth + 1) for p in parts if isinstance(p, (dict, list)))
+        waiting += [
+            (cast("object", p), depth + 1) for p in parts if type(p) is dict or type(p) is list
+        ]
 
 
 class _Fitter:
