@@ -38,7 +38,7 @@ def build_context(
         context["untyped"] = list(carried.untyped)
     if carried.typed is not None and seen.group("args"):
         context["args"] = carried.typed
-    _prune(context, seen)
+    prune(context, seen)
     return context
 
 
@@ -88,11 +88,12 @@ def flow_context(flow: FlowFacts) -> JSONObject:
     }
 
 
-def _prune(context: JSONObject, seen: Mentions) -> None:
+def prune(context: JSONObject, seen: Mentions) -> None:
+    """Leave out what no policy looks at."""
     for group in CONTEXT.keys() & context.keys():
         inside = seen.inside(group)
         if inside is not None:
             context[group] = {k: v for k, v in context[group].items() if k in inside}
 
 
-__all__ = ["build_context", "facts_context", "flow_context"]
+__all__ = ["build_context", "facts_context", "flow_context", "prune"]
