@@ -112,12 +112,15 @@ class CedarEngine:
         if not now.policies:
             return frozenset()
         view = now.visibility.view(workload=workload, run=run, source=source)
+        shown = view.shown(kind, targets)
+        if shown is not None:
+            return shown
         try:
             known = [(target, view.known(kind, target)) for target in targets]
             names = {target.name for target, visible in known if visible}
             unknown = [target for target, visible in known if visible is None]
             names |= view.ask(kind, unknown, now.seats(kind, unknown), workload=workload)
-            return frozenset(names)
+            return view.show(kind, targets, names)
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise

@@ -77,6 +77,24 @@ class View:
         self._run = run
         self._source = source
         self._known = Bounded[_Key, bool](MAX_KNOWN)
+        self._lists = Bounded[tuple[ActionKind, int], tuple[Sequence[Target], frozenset[str]]](
+            MAX_LISTED
+        )
+
+    def shown(self, kind: ActionKind, targets: Sequence[Target]) -> frozenset[str] | None:
+        """The names that this very list was answered with, or None."""
+        found = self._lists.get((kind, id(targets)))
+        return None if found is None else found[1]
+
+    def show(
+        self, kind: ActionKind, targets: Sequence[Target], names: Iterable[str]
+    ) -> frozenset[str]:
+        """The names, remembered for a list that nobody can change."""
+        shown = frozenset(names)
+        if isinstance(targets, tuple):
+            # With the list itself, so that no other one gets its id.
+            self._lists.put((kind, id(targets)), (targets, shown))
+        return shown
 
     def known(self, kind: ActionKind, target: Target) -> bool | None:
         """Whether the target is visible, or None if that was not asked yet."""
