@@ -57,7 +57,8 @@ def look(arguments: JSONObject, *beside: JSON) -> Placed | None:
     keys: list[str] = []
     _gather(arguments, values, keys)
     for each in beside:
-        _gather(each, values, keys)
+        if each:
+            _gather(each, values, keys)
     # Side by side, so that one in pieces is seen as well.
     if not _resembles("".join(values) + "\n" + "".join(keys)):
         return None
@@ -144,7 +145,7 @@ def _gather(value: JSON, values: list[str], keys: list[str]) -> None:
     for each in parts:
         if type(each) is str:  # most are, and a call for each would cost more than all the rest
             values.append(each)
-        else:
+        elif not isinstance(each, (int, float)):
             _gather(each, values, keys)
 
 

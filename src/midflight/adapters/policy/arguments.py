@@ -23,7 +23,7 @@ DECIMAL_PLACES = 4
 MAX_DEPTH = 64
 
 # Looking up a member of an enum costs as much as what is done with it here.
-_STRING, _BOOL = Scalar.STRING, Scalar.BOOL
+_STRING, _LONG, _BOOL = Scalar.STRING, Scalar.LONG, Scalar.BOOL
 
 _FORBIDDEN_KEYS = frozenset({"__entity", "__extn"})
 _EXACT = decimal.Context(prec=400)
@@ -72,9 +72,11 @@ def carry(arguments: JSONObject, shape: RecordOf, *, wanted: Collection[str] | N
 
 
 def _is_plain(value: object, shape: Shape | None) -> bool:
-    """Whether this is a text or a flag that fits as it is: most arguments, told at little cost."""
+    """Whether this is a scalar that fits as it is: most arguments are, told at little cost."""
     if shape is _STRING:
         return type(value) is str and value.isascii()
+    if shape is _LONG:
+        return type(value) is int and LONG_MIN <= value <= LONG_MAX
     return shape is _BOOL and type(value) is bool
 
 
@@ -92,7 +94,8 @@ def refuse_forbidden_keys(arguments: JSONObject) -> None:
         parts: Collection[object] = value
         if isinstance(value, dict):
             node = cast("JSONObject", value)
-            for key in _FORBIDDEN_KEYS.intersection(node):
+            if not _FORBIDDEN_KEYS.isdisjoint(node):
+                key = min(_FORBIDDEN_KEYS.intersection(node))
                 raise Misfit(key, "has a name that the policy language reserves")
             parts = node.values()
         waiting += [
