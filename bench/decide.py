@@ -1,14 +1,16 @@
 """Decisions in process: how long, how they grow with policies, and lists.
 
 Each set holds six policies for everybody and four for each tool (two by resource, one by action,
-one by upstream), so larger sets are larger planes. Two of six arguments are looked at. Sizes are
-measured in turns, since the machine's speed changes while this runs. One row shows what slicing
-cannot help with: a thousand policies of which none names anything.
+one by upstream), so larger sets are larger planes. Two of six arguments are looked at, and one of
+those is new in each question, so that none has been answered before; what that saves is a row of
+its own. Sizes are measured in turns, since the machine's speed changes while this runs. One row
+shows what slicing cannot help with: a thousand policies of which none names anything.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -99,7 +101,11 @@ def engine(common: str, tools: int) -> CedarEngine:
     return CedarEngine(parsed, [target(n) for n in range(max(tools, 1))])
 
 
+_NUMBERS = itertools.count()
+
+
 def question(n: int = 0, *, untrusted: bool = False) -> Question:
+    """A question that was not asked before."""
     return Question(
         workload=AGENT,
         kind=ActionKind.CALL_TOOL,
@@ -112,7 +118,7 @@ def question(n: int = 0, *, untrusted: bool = False) -> Question:
             labels=Labels(untrusted=untrusted),
         ),
         target=target(n),
-        arguments=ARGUMENTS,
+        arguments={**ARGUMENTS, "to": f"boss{next(_NUMBERS)}@example.org"},
         source=Source(peer="127.0.0.1:40000"),
         at=1_736_164_800,
     )
@@ -140,10 +146,11 @@ def in_turns(works: Sequence[Callable[[], object]], *, calls: int = CALLS) -> li
 
 def decisions() -> list[Row]:
     engines = [engine(COMMON, (size - 6) // 4) for size in SIZES]
-    asked = question()
+    again = question()
     for judge in engines:
-        assert isinstance(judge.decide(asked), Permit)
-    times = in_turns([lambda judge=judge: judge.decide(asked) for judge in engines])
+        assert isinstance(judge.decide(again), Permit)
+    works = [lambda judge=judge: judge.decide(question()) for judge in engines]
+    *times, known = in_turns([*works, lambda: engines[2].decide(again)])
     p50 = {size: median(taken) for size, taken in zip(SIZES, times, strict=True)}
     rows = [
         at_most(f"decide, {size:,} policies, p50", p50[size], "µs", 150)
@@ -152,6 +159,7 @@ def decisions() -> list[Row]:
         for size in SIZES
     ]
     rows.append(Row("decide, 1,000 policies, p99", percentile(times[2], 99), "µs"))
+    rows.append(Row("decide, 1,000 policies, asked before, p50", median(known), "µs"))
     rows.append(at_most("growth from 10 to 10,000", p50[10_000] / p50[10], "times", 1.2))
     return rows
 
@@ -163,15 +171,14 @@ def policies_of(pack: Path) -> str:
 
 def others() -> list[Row]:
     small = engine(COMMON, 248)
-    untrusted = question(untrusted=True)
-    assert isinstance(small.decide(untrusted), Challenge)
+    assert isinstance(small.decide(question(untrusted=True)), Challenge)
     pack = Path(midflight.__file__).parent / "policies" / "standard"
     standard = engine(policies_of(pack), 246)
     flat = engine(COMMON + "".join(_nameless(n) for n in range(990)), 1)
     names = ("challenge, 1,000 policies, p50", "standard pack and 984 of tools, p50")
     times = in_turns(
         [
-            lambda: small.decide(untrusted),
+            lambda: small.decide(question(untrusted=True)),
             lambda: standard.decide(question()),
             lambda: flat.decide(question()),
         ],

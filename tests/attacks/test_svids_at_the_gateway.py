@@ -289,7 +289,7 @@ async def test_revocation_of_a_serial_number_covers_the_caller(house: House) -> 
     action = Action(
         kind=ActionKind.CALL_TOOL, method="tools/call", upstream="git", name="log", arguments={}
     )
-    scopes = Case(action, caller, 0.0).scopes()
+    scopes = list(Case(action, caller, 0.0).scopes())
     for scope in (
         Scope(kind=ScopeKind.TOKEN, id=svid.serial),
         Scope(kind=ScopeKind.WORKLOAD, id=TRIAGE),

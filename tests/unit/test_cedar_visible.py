@@ -162,3 +162,29 @@ def test_doubt_shows() -> None:
         '@id("sum") forbid (principal, action, resource) when { 9223372036854775807 + 1 > 0 };',
     )
     assert seen(judge) == {"send_mail", "status", "commit"}
+
+
+def test_the_tools_of_a_list_are_parsed_once_for_all_workloads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parsed: list[int] = []
+    build = module.build_entities
+
+    def count(*given: Any, **named: Any) -> cedarpy.Entities:
+        parsed.append(1)
+        return build(*given, **named)
+
+    monkeypatch.setattr(module, "build_entities", count)
+    only = '@id("a") permit (principal, action, resource) when { principal.owner == "ann" };'
+    judge = judge_of(only)
+    ann = msgspec.structs.replace(AGENT, owner="ann")
+    assert [seen(judge, workload=each) for each in (AGENT, ann)] == [
+        set(),
+        {"send_mail", "status", "commit"},
+    ]
+    assert len(parsed) == 1
+    drifted = msgspec.structs.replace(COMMIT, pin_state=PinState.DRIFTED)
+    pinned = '@id("p") permit (principal, action, resource) when { resource.pinned };'
+    judge.activate(policies(pinned))
+    assert seen(judge, COMMIT) == {"commit"}
+    assert seen(judge, drifted) == set()

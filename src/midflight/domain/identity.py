@@ -102,6 +102,8 @@ class Caller(Value):
     @property
     def acting(self) -> tuple[str, ...]:
         """The workloads among `actors`."""
+        if not self.actors:
+            return ()
         return tuple(actor for actor in self.actors if _SPIFFE_ID.match(actor))
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -28,7 +28,6 @@ _ESCAPED = re.compile(r"\\(?:u\{?0*([0-9a-fA-F]{2,4})\}?|x([0-9a-fA-F]{2}))")
 _HIDDEN = re.compile(
     r"%(?:6[c15]|7[3b]|4[c15]|53|25)|&(?:#|amp)|\\(?:u\{?0*|x)(?:6[c15]|7[3b]|4[c15]|53|25|26|5c)"
 )
-_SIGNS = "{%&\\"
 _MAX_UNESCAPED = 3
 
 
@@ -58,7 +57,8 @@ def look(arguments: JSONObject, *beside: JSON) -> Placed | None:
     keys: list[str] = []
     _gather(arguments, values, keys)
     for each in beside:
-        _gather(each, values, keys)
+        if each:
+            _gather(each, values, keys)
     # Side by side, so that one in pieces is seen as well.
     if not _resembles("".join(values) + "\n" + "".join(keys)):
         return None
@@ -94,9 +94,10 @@ def replaced(value: JSON, by: Callable[[str], str | None]) -> JSON:
 def _resembles(text: str) -> bool:
     """Whether a text is, or could be taken for, one that holds a placeholder."""
     if text.isascii():
-        if not any(sign in text for sign in _SIGNS):
+        escapes = "%" in text or "&" in text or "\\" in text
+        if not escapes and "{" not in text:
             return False
-        if "%" not in text and "&" not in text and "\\" not in text:
+        if not escapes:
             lowered = text.lower()
             return "lease" in lowered and _LIKE.search("".join(lowered.split())) is not None
     if text.isascii() and not _could_unfold(text):
@@ -134,12 +135,17 @@ def _folded(text: str) -> str:
 def _gather(value: JSON, values: list[str], keys: list[str]) -> None:
     if isinstance(value, str):
         values.append(value)
-    elif isinstance(value, dict):
+        return
+    parts: Iterable[Any] = ()
+    if isinstance(value, dict):
         keys.extend(value)
-        for each in value.values():
-            _gather(each, values, keys)
+        parts = value.values()
     elif isinstance(value, list):
-        for each in value:
+        parts = value
+    for each in parts:
+        if type(each) is str:  # most are, and a call for each would cost more than all the rest
+            values.append(each)
+        elif not isinstance(each, (int, float)):
             _gather(each, values, keys)
 
 

@@ -60,6 +60,12 @@ class Revocation(Value):
     lifts: str | None = None
 
 
+# Every action asks for these: looking up a member of an enum costs as much as making the tuple.
+_EVERYTHING = (ScopeKind.EVERYTHING, "")
+_WORKLOAD, _TRUST_DOMAIN, _OWNER = ScopeKind.WORKLOAD, ScopeKind.TRUST_DOMAIN, ScopeKind.OWNER
+_TOKEN, _RUN = ScopeKind.TOKEN, ScopeKind.RUN
+
+
 def scopes_over(
     workload: str,
     *,
@@ -77,15 +83,15 @@ def scopes_over(
         token: by which it is known: a `jti`, or the serial number of a certificate.
     """
     scopes = [
-        (ScopeKind.EVERYTHING, ""),
-        (ScopeKind.WORKLOAD, workload),
-        (ScopeKind.TRUST_DOMAIN, trust_domain(workload)),
+        _EVERYTHING,
+        (_WORKLOAD, workload),
+        (_TRUST_DOMAIN, trust_domain(workload)),
     ]
     if owner is not None:
-        scopes.append((ScopeKind.OWNER, owner))
+        scopes.append((_OWNER, owner))
     if token:
-        scopes.append((ScopeKind.TOKEN, token))
-    scopes += [(ScopeKind.RUN, run) for run in runs if run is not None]
+        scopes.append((_TOKEN, token))
+    scopes += [(_RUN, run) for run in runs if run is not None]
     return scopes
 
 

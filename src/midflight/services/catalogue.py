@@ -109,6 +109,7 @@ class Catalogue:
         self._served: dict[Key, Definition] = {}
         self._digests: dict[Key, str] = {}
         self._shown: dict[tuple[str, PinnedKind], list[Definition]] = {}
+        self._behind: dict[tuple[str, PinnedKind], tuple[Target, ...]] = {}
         self._pins: dict[Key, Pin] = {}
         self._targets: dict[Key, Target] = {}
         self._fetched: dict[str, float] = {}
@@ -190,11 +191,8 @@ class Catalogue:
         )
 
     def targets(self, upstream: str, kind: PinnedKind) -> Sequence[Target]:
-        """The targets behind `definitions`, in the same order."""
-        return [
-            self._targets[upstream, kind, definition.name]
-            for definition in self.definitions(upstream, kind)
-        ]
+        """The targets behind `definitions`, in the same order: one tuple until they change."""
+        return self._behind.get((upstream, kind), ())
 
     def definition(self, upstream: str, kind: PinnedKind, name: str) -> Definition | None:
         """One definition as served."""
@@ -454,6 +452,10 @@ class Catalogue:
             if target.pin_state is PinState.PINNED:
                 shown.setdefault(key[:2], []).append(self._served[key])
         self._shown = shown
+        self._behind = {
+            place: tuple(self._targets[*place, definition.name] for definition in definitions)
+            for place, definitions in shown.items()
+        }
         self._relaying = frozenset(
             upstream
             for (upstream, kind, _), target in self._targets.items()

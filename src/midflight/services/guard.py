@@ -186,7 +186,8 @@ class Guard:
         done = await self._perform(
             case, sink=sink, client_info=client_info, answers=answers, on_cut=on_cut
         )
-        await settle(case)
+        if case.owed is not None:
+            await settle(case)
         return done
 
     async def _perform(
@@ -469,10 +470,14 @@ class Guard:
         """
         assert case.live is not None
         assert case.target is not None
-        if case.advances or not reads:
-            await ticket.durable()
-        elif not self._records.available:
-            raise LedgerUnavailable("The ledger cannot be written.")
+        if reads:
+            # Of which flow keeps nothing.
+            if case.advances:
+                await ticket.durable()
+            elif not self._records.available:
+                raise LedgerUnavailable("The ledger cannot be written.")
+            return
+        await ticket.durable()
         await self._flow.keep(flow, case.target, case.action)
         await self._flow.mark(case.live, case.target, case.action)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from midflight.domain.action import Action, ActionKind
 from midflight.domain.decision import Shadow
 from midflight.domain.event import Event
@@ -20,6 +22,8 @@ from midflight.services.limits import Use
 from midflight.services.live_run import LiveRun
 from midflight.services.monitors import Reservation
 from midflight.services.ports.recorder import Ticket
+
+_UPSTREAM, _TOOL = ScopeKind.UPSTREAM, ScopeKind.TOOL
 
 
 class Case:
@@ -96,19 +100,18 @@ class Case:
         self.unnamed = False
         """Its name is the caller's, and holds what must be kept nowhere."""
 
-    def scopes(self) -> list[tuple[ScopeKind, str]]:
-        """Every scope whose revocation covers it."""
+    def scopes(self) -> Iterator[tuple[ScopeKind, str]]:
+        """Every scope whose revocation covers it. Made as they are asked for."""
         action, caller = self.action, self.caller
-        scopes = scopes_over(
+        yield from scopes_over(
             caller.workload,
             owner=None if self.workload is None else self.workload.owner,
             runs=(caller.run,) if self.live is None else self.live.run.lineage,
             token=caller.token,
         )
-        scopes.append((ScopeKind.UPSTREAM, action.upstream))
-        scopes.append((ScopeKind.TOOL, f"{action.upstream}/{action.name}"))
-        scopes += self.beyond
-        return scopes
+        yield _UPSTREAM, action.upstream
+        yield _TOOL, f"{action.upstream}/{action.name}"
+        yield from self.beyond
 
     @property
     def name(self) -> str:

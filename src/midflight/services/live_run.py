@@ -87,6 +87,13 @@ class LiveRun:
         if self.state not in (RunState.OPEN, RunState.EXHAUSTED):
             raise over(self.run.id, self.state)
 
+    def take_reserved(self) -> bool:
+        """Take a step that is reserved already, as nearly all are; False if there is none."""
+        if self.steps >= self._granted:
+            return False
+        self.steps += 1
+        return True
+
     async def take_step(self, store: Store) -> bool:
         """Take one step of the budget; False when it is used up."""
         while self.steps >= self._granted:
@@ -154,8 +161,8 @@ class LiveRun:
     def first(self) -> LiveRun:
         """The run that all of its family descends from: itself, if it was not delegated."""
         first = self
-        for first in self.ancestors():  # noqa: B007 -- the last one is wanted
-            pass
+        while first.parent is not None:
+            first = first.parent
         return first
 
     def descendants(self) -> Iterator[LiveRun]:

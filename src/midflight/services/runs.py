@@ -119,7 +119,7 @@ class Runs:
 
     async def take_step(self, live: LiveRun) -> Deny | None:
         """Take a step of the run's budget, or say that it is used up."""
-        if await live.take_step(self._store):
+        if live.take_reserved() or await live.take_step(self._store):
             return None
         await self._end(live, RunState.EXHAUSTED, author="midflight", proof="budget", reason="")
         return exhausted(live.run)
@@ -261,9 +261,11 @@ class Runs:
     # Inside
 
     async def _usable(self, live: LiveRun) -> LiveRun | Deny:
-        for each in (live, *live.ancestors()):
+        each: LiveRun | None = live
+        while each is not None:
             if each.state is RunState.OPEN and self._over(each):
                 await self._expire(each)
+            each = each.parent
         if live.state is not RunState.OPEN:
             return not_open(f"Run {live.run.id} has ended ({live.state.value}).")
         if live.parent is not None and not live.spread_labels.covers(live.labels):
@@ -275,9 +277,10 @@ class Runs:
     def _seen(self, live: LiveRun) -> None:
         """The run acts, and what it descends from waits for it and is not idle."""
         now = self._clock.monotonic()
-        live.last_seen = now
-        for each in live.ancestors():
+        each: LiveRun | None = live
+        while each is not None:
             each.last_seen = now
+            each = each.parent
 
     async def mint(
         self,

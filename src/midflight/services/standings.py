@@ -13,7 +13,7 @@ Above: `live_run.py` (facts), `responses.py` (which enters and takes out).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from midflight.domain.response import CLEAR, Response, Standing, stand
@@ -75,10 +75,11 @@ def keys_over(live: LiveRun, through: Iterable[str] = ()) -> Iterator[Key]:
 
 
 class Stood(NamedTuple):
-    """A standing, and as long as it can only be the same."""
+    """What holds for a run and the standing that it makes, as long as it can only be the same."""
 
     version: int
     until: float
+    found: tuple[Response, ...]
     standing: Standing
 
 
@@ -131,10 +132,14 @@ class Standings:
         """What is entered at one place and holds at `now` (Unix seconds)."""
         return [each for each in self._entries.get(key, {}).values() if self.holds(each, now)]
 
-    def over(self, live: LiveRun, now: float, through: Iterable[str] = ()) -> list[Response]:
+    def over(self, live: LiveRun, now: float, through: Iterable[str] = ()) -> Sequence[Response]:
         """Everything that holds for a run at `now`."""
         if not self._entries:
-            return []
+            return ()
+        through = tuple(through)
+        return self._look(live, now, through) if through else self._stood(live, now).found
+
+    def _look(self, live: LiveRun, now: float, through: Iterable[str]) -> Sequence[Response]:
         found: dict[str, Response] = {}
         for key in keys_over(live, through):
             for response in self._entries.get(key, {}).values():
@@ -145,18 +150,22 @@ class Standings:
         return list(found.values())
 
     def of(self, live: LiveRun, now: float, through: Iterable[str] = ()) -> Standing:
-        """The standing of a run at `now`. An action asks three times: the last answer is kept."""
+        """The standing of a run at `now`."""
         if not self._entries:
             return CLEAR
         through = tuple(through)
         if through:
-            return stand(self.over(live, now, through))
+            return stand(self._look(live, now, through))
+        return self._stood(live, now).standing
+
+    def _stood(self, live: LiveRun, now: float) -> Stood:
+        """What is asked for thrice in an action: the last answer is kept."""
         stood = live.stood
         if stood is None or stood.version != self._version or now >= stood.until:
-            found = self.over(live, now)
+            found = tuple(self._look(live, now, ()))
             until = min((each.until for each in found), default=math.inf)
-            stood = live.stood = Stood(self._version, until, stand(found))
-        return stood.standing
+            stood = live.stood = Stood(self._version, until, found, stand(found))
+        return stood
 
     def all(self) -> list[Response]:
         """Everything that is entered, ended or not, oldest first."""

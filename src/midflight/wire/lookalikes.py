@@ -55,9 +55,11 @@ def ambiguous_argument(arguments: dict[str, Any], input_schema: JSON) -> str | N
                 known = forms.get(folded(name))
                 if known is not None and name not in properties:
                     return f"{path}{name} could be taken for {path}{known}"
-        pending.extend(
-            (f"{path}{name}.", item, properties.get(name)) for name, item in members.items()
-        )
+        pending += [
+            (f"{path}{name}.", item, properties.get(name))
+            for name, item in members.items()
+            if type(item) is dict
+        ]
     return None
 
 

@@ -22,6 +22,9 @@ DECIMAL_PLACES = 4
 # Arguments nested deeper are refused: no tool needs it, and encoders recurse.
 MAX_DEPTH = 64
 
+# Looking up a member of an enum costs as much as what is done with it here.
+_STRING, _LONG, _BOOL = Scalar.STRING, Scalar.LONG, Scalar.BOOL
+
 _FORBIDDEN_KEYS = frozenset({"__entity", "__extn"})
 _EXACT = decimal.Context(prec=400)
 _UNDECLARED = "is not declared, and the tool declares all it takes"
@@ -59,9 +62,22 @@ def carry(arguments: JSONObject, shape: RecordOf, *, wanted: Collection[str] | N
     for name, value in arguments.items():
         member = shape.members.get(name)
         seen = wanted is None or (member is not None and member.id in wanted)
-        fitter.fit_member(value, shape, name, path=name, exact=seen, into=typed if seen else {})
+        if member is not None and _is_plain(value, member.shape):
+            if seen:
+                typed[member.id] = value
+        else:
+            fitter.fit_member(value, shape, name, path=name, exact=seen, into=typed if seen else {})
     _demand_required(arguments, shape, path="")
     return Carried(typed=typed, untyped=tuple(fitter.untyped))
+
+
+def _is_plain(value: object, shape: Shape | None) -> bool:
+    """Whether this is a scalar that fits as it is: most arguments are, told at little cost."""
+    if shape is _STRING:
+        return type(value) is str and value.isascii()
+    if shape is _LONG:
+        return type(value) is int and LONG_MIN <= value <= LONG_MAX
+    return shape is _BOOL and type(value) is bool
 
 
 def refuse_forbidden_keys(arguments: JSONObject) -> None:
@@ -78,10 +94,13 @@ def refuse_forbidden_keys(arguments: JSONObject) -> None:
         parts: Collection[object] = value
         if isinstance(value, dict):
             node = cast("JSONObject", value)
-            for key in _FORBIDDEN_KEYS.intersection(node):
+            if not _FORBIDDEN_KEYS.isdisjoint(node):
+                key = min(_FORBIDDEN_KEYS.intersection(node))
                 raise Misfit(key, "has a name that the policy language reserves")
             parts = node.values()
-        waiting.extend((cast("object", p), depth + 1) for p in parts if isinstance(p, (dict, list)))
+        waiting += [
+            (cast("object", p), depth + 1) for p in parts if type(p) is dict or type(p) is list
+        ]
 
 
 class _Fitter:

@@ -3,7 +3,7 @@
 Only a clean Allow permits: Cedar skips a policy that errors, a `forbid` too. A clean Deny is asked
 again as if it were approved; what made the difference says whom to ask. Between the two a forbid
 may have hidden which permits applied, which is the third question.
-Below: `seats.py`, `context.py`. Above: `cedar.py`.
+Below: `answers.py`, `parties.py`, `context.py`. Above: `cedar.py`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import cedarpy
 import msgspec
 
 from midflight.adapters.policy.annotations import DEFAULT_EXPIRES_S, join_obligations
+from midflight.adapters.policy.answers import Answer, read
 from midflight.adapters.policy.arguments import Carried, carry, refuse_forbidden_keys
 from midflight.adapters.policy.calls import is_authorized
 from midflight.adapters.policy.context import build_context
-from midflight.adapters.policy.entities import resource_uid, uid
 from midflight.adapters.policy.generation import Generation
 from midflight.adapters.policy.parsing import Policy
 from midflight.adapters.policy.seats import Plan, Seat
@@ -38,56 +38,57 @@ _POLICY_IN_ERROR = re.compile(r"policy `([^`]*)`")
 class Asking:
     """One question, asked of Cedar up to three times."""
 
-    def __init__(
-        self, version: str, seat: Seat, plan: Plan, now: Generation, question: Question
-    ) -> None:
+    def __init__(self, version: str, seat: Seat, now: Generation, question: Question) -> None:
         self._version = version
         self._seat = seat
-        self._slice = plan.slice
-        self._schema = plan.schema
         self._question = question
+        self._answers = now.answers
+        self._parties = now.between(seat, question.workload, question.target)
+        plan = self._parties.plan
+        self._slice = plan.slice
         self._context = build_context(
             question,
             _carry(seat, plan, question.arguments),
             seen=plan.slice.mentions,
             monitors=plan.slice.monitors,
         )
-        self._entities = now.facts(seat, plan, question.workload, question.target)
-        self._request: JSONObject = {
-            "principal": uid("Workload", question.workload.id),
-            "action": seat.action,
-            "resource": resource_uid(question.kind, question.target),
-        }
 
     def answer(self) -> Decision:
         """The decision."""
         first = self._ask(approved=self._question.approved)
-        if (broken := _errors(first)) is not None:
-            return self._broken(broken)
-        if first.decision is cedarpy.Decision.Allow:
-            return self._permit(_ids(first))
+        if first.errors is not None:
+            return self._broken(first.errors)
+        if first.allows:
+            return self._permit(first.determining)
         if self._question.approved or not self._slice.asks:
-            return self._refuse(_ids(first), still=_ids(first))
+            return self._refuse(first.determining, still=first.determining)
         second = self._ask(approved=True)
-        if _errors(second) is not None:
-            return self._refuse(_ids(first), still=_ids(first))
-        if second.decision is cedarpy.Decision.Allow:
-            return self._challenge(_ids(first), _ids(second))
-        return self._refuse(_ids(first), still=_ids(second))
+        if second.errors is None and second.allows:
+            return self._challenge(first.determining, second.determining)
+        still = first.determining if second.errors is not None else second.determining
+        return self._refuse(first.determining, still=still)
 
-    def _ask(
-        self, *, approved: bool, handle: cedarpy.PolicySet | None = None
-    ) -> cedarpy.AuthzResult:
+    def _ask(self, *, approved: bool) -> Answer:
+        """What the policies of the slice say, now or before."""
+        context = self._encoded(approved=approved)
+        answer = self._answers.known(self._parties, context)
+        if answer is None:
+            answer = self._evaluate(context, self._slice.handle)
+            self._answers.keep(self._parties, context, answer)
+        return answer
+
+    def _encoded(self, *, approved: bool) -> bytes:
         if self._context.get("approval"):
             self._context["approval"] = {"granted": approved}
-        self._request["context"] = _ENCODER.encode(self._context).decode()
-        return is_authorized(
-            self._request, handle or self._slice.handle, self._entities, self._schema
-        )
+        return _ENCODER.encode(self._context)
 
-    def _permit(self, determining: Sequence[str]) -> Decision:
-        key = tuple(determining)
-        known = self._slice.permits.get(key)
+    def _evaluate(self, context: bytes, policies: cedarpy.PolicySet) -> Answer:
+        parties = self._parties
+        request = {**parties.request, "context": context.decode()}
+        return read(is_authorized(request, policies, parties.entities, parties.plan.schema))
+
+    def _permit(self, determining: tuple[str, ...]) -> Decision:
+        known = self._slice.permits.get(determining)
         if known is not None and known.version == self._version:
             return known
         policies = [self._slice.policies[i] for i in determining]
@@ -97,7 +98,7 @@ class Asking:
             obligations=join_obligations(policy.notes for policy in policies),
         )
         if len(self._slice.permits) < MAX_PERMITS:
-            self._slice.permits[key] = permit
+            self._slice.permits[determining] = permit
         return permit
 
     def _challenge(self, forbids: Sequence[str], permits: Sequence[str]) -> Decision:
@@ -106,8 +107,8 @@ class Asking:
         came = [self._slice.policies[i] for i in permits if self._slice.policies[i].asks]
         if came and forbids:
             # With a forbid in the way Cedar did not say which permits applied before.
-            before = self._ask(approved=False, handle=make_handle(came))
-            applied = frozenset(_ids(before))
+            before = self._evaluate(self._encoded(approved=False), make_handle(came))
+            applied = frozenset(before.determining)
             came = [policy for policy in came if policy.id not in applied]
         difference += came
         expiries = [p.notes.expires_s for p in difference if p.notes.expires_s is not None]
@@ -161,18 +162,6 @@ def _carry(seat: Seat, plan: Plan, arguments: JSONObject) -> Carried:
         return carry(arguments, seat.shape, wanted=plan.wanted)
     refuse_forbidden_keys(arguments)
     return Carried(typed=None, untyped=tuple(arguments))
-
-
-def _errors(result: cedarpy.AuthzResult) -> Sequence[str] | None:
-    """The errors of an answer, or None if it is a clean Allow or Deny."""
-    errors = result.diagnostics.errors
-    if errors or result.decision is cedarpy.Decision.NoDecision:
-        return errors
-    return None
-
-
-def _ids(result: cedarpy.AuthzResult) -> Sequence[str]:
-    return sorted(result.diagnostics.reasons)
 
 
 def _reasons(policies: Iterable[Policy]) -> tuple[Reason, ...]:

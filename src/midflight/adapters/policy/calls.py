@@ -41,6 +41,14 @@ def read_entities(text: str, schema: cedarpy.Schema) -> cedarpy.Entities:
     )
 
 
+def add_entities(base: cedarpy.Entities, text: str, schema: cedarpy.Schema) -> cedarpy.Entities:
+    """Entities with others beside them. `ValueError` if they do not fit, or one is there already.
+
+    All are copied and validated: cheaper than to parse them, and nothing for every question.
+    """
+    return base.with_added_json_str(text, schema)  # pyright: ignore[reportUnknownMemberType]
+
+
 def validate(text: str, schema: cedarpy.Schema) -> Sequence[cedarpy.ValidationError] | None:
     """The errors of a text of policies; None if it is valid. Releases the interpreter."""
     result = cedarpy.validate_policies(  # pyright: ignore[reportUnknownMemberType]
@@ -49,4 +57,4 @@ def validate(text: str, schema: cedarpy.Schema) -> Sequence[cedarpy.ValidationEr
     return None if result.validation_passed else result.errors
 
 
-__all__ = ["is_authorized", "is_authorized_partial", "read_entities", "validate"]
+__all__ = ["add_entities", "is_authorized", "is_authorized_partial", "read_entities", "validate"]

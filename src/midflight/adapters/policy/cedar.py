@@ -57,7 +57,7 @@ class CedarEngine:
         """Take these tools for all there are. Seats of unchanged tools stay warm."""
         before = self._now
         after = Generation(before.policies, _by_name(targets), before.number + 1)
-        after.index, after.items, after.entities = before.index, before.items, before.entities
+        after.index, after.items, after.parties = before.index, before.items, before.parties
         after.tools = {
             key: seat
             for key, seat in before.tools.items()
@@ -112,12 +112,15 @@ class CedarEngine:
         if not now.policies:
             return frozenset()
         view = now.visibility.view(workload=workload, run=run, source=source)
+        shown = view.shown(kind, targets)
+        if shown is not None:
+            return shown
         try:
             known = [(target, view.known(kind, target)) for target in targets]
             names = {target.name for target, visible in known if visible}
             unknown = [target for target, visible in known if visible is None]
             names |= view.ask(kind, unknown, now.seats(kind, unknown), workload=workload)
-            return frozenset(names)
+            return view.show(kind, targets, names)
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
@@ -147,8 +150,7 @@ class CedarEngine:
                 f"A policy does not fit this tool: {now.held[target.upstream, target.name]}",
                 "An operator has to correct the policy; `midflight check` names it.",
             )
-        plan = seat.plan(question.workload)
-        return Asking(self.version, seat, plan, now, question).answer()
+        return Asking(self.version, seat, now, question).answer()
 
     def _deny(self, code: DenyCode, policy: str, text: str, help_text: str) -> Deny:
         reason = Reason(policy=policy, text=text, help=help_text)

@@ -6,13 +6,13 @@ Below: `arguments.py`, `schema.py`. Above: `cedar.py`, `visible.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from midflight.adapters.policy.arguments import Carried
 from midflight.adapters.policy.schema import CONTEXT, Mentions
 from midflight.domain.provenance import FlowFacts
 from midflight.domain.question import Question, RunFacts, Source
-from midflight.domain.value import JSONObject
+from midflight.domain.value import JSON, JSONObject
 
 _DAY = 86_400
 _INDEX = re.compile(r"\[[0-9]+\]")
@@ -31,14 +31,14 @@ def build_context(
         values = question.run.monitors
         context["run"] |= {name: values[name] for name in monitors if name in values}
     if seen.group("flow"):
-        context["flow"] = flow_context(question.flow)
+        context["flow"] = flow_context(question.flow, seen.inside("flow"))
     if seen.group("approval"):
         context["approval"] = {"granted": question.approved}
     if seen.group("untyped"):
         context["untyped"] = list(carried.untyped)
     if carried.typed is not None and seen.group("args"):
         context["args"] = carried.typed
-    _prune(context, seen)
+    prune(context, seen)
     return context
 
 
@@ -71,28 +71,34 @@ def facts_context(run: RunFacts, source: Source, at: int, *, seen: Mentions) -> 
     return context
 
 
-def flow_context(flow: FlowFacts) -> JSONObject:
-    """What flow says, as policies see it.
+_FLOW: Mapping[str, Callable[[FlowFacts], JSON]] = {
+    "origin": lambda flow: flow.origin.value,
+    "asked": lambda flow: flow.asked,
+    "concerns": lambda flow: [concern.value for concern in flow.concerns],
+    "arguments": lambda flow: sorted(
+        {f"{_INDEX.sub('', a.path)}:{a.origin.value}" for a in flow.arguments}
+    ),
+    "roles": lambda flow: sorted({f"{a.role.value}:{a.origin.value}" for a in flow.arguments}),
+    "carries": lambda flow: int(flow.carries.confidentiality),
+    "carries_compartments": lambda flow: sorted(flow.carries.compartments),
+}
+
+
+def flow_context(flow: FlowFacts, wanted: Collection[str] | None = None) -> JSONObject:
+    """What flow says, as policies see it: only what is `wanted`, None for all of it.
 
     `arguments` holds `<argument>:<origin>` and `roles` holds `<role>:<origin>`, so that a policy
     for a group of tools can name a role, and one for a tool an argument.
     """
-    return {
-        "origin": flow.origin.value,
-        "asked": flow.asked,
-        "concerns": [concern.value for concern in flow.concerns],
-        "arguments": sorted({f"{_INDEX.sub('', a.path)}:{a.origin.value}" for a in flow.arguments}),
-        "roles": sorted({f"{a.role.value}:{a.origin.value}" for a in flow.arguments}),
-        "carries": int(flow.carries.confidentiality),
-        "carries_compartments": sorted(flow.carries.compartments),
-    }
+    return {name: say(flow) for name, say in _FLOW.items() if wanted is None or name in wanted}
 
 
-def _prune(context: JSONObject, seen: Mentions) -> None:
-    for group in CONTEXT:
+def prune(context: JSONObject, seen: Mentions) -> None:
+    """Leave out what no policy looks at."""
+    for group in CONTEXT.keys() & context.keys():
         inside = seen.inside(group)
-        if group in context and inside is not None:
+        if inside is not None:
             context[group] = {k: v for k, v in context[group].items() if k in inside}
 
 
-__all__ = ["build_context", "facts_context", "flow_context"]
+__all__ = ["build_context", "facts_context", "flow_context", "prune"]

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import msgspec
 from cedarpy import Entities, Schema
 
-from midflight.adapters.policy.calls import read_entities
+from midflight.adapters.policy.calls import add_entities, read_entities
 from midflight.adapters.policy.names import item_id, tool_id
 from midflight.domain.action import ActionKind
 from midflight.domain.identity import Workload
@@ -42,13 +42,22 @@ def resource_type(kind: ActionKind) -> str:
 
 
 def build_entities(
-    kind: ActionKind, *, workload: Workload, targets: Iterable[Target], schema: Schema
+    kind: ActionKind, *, workload: Workload | None, targets: Iterable[Target], schema: Schema
 ) -> Entities:
-    """The workload and these targets. `ValueError` if they do not fit the schema."""
+    """These targets, and the workload if it is given. `ValueError` if they do not fit the schema.
+
+    Without it they are what `join_workload` makes the entities of one workload of.
+    """
     found: dict[tuple[str, str], JSONObject] = {}
-    for entity in (*_workload(workload), *(e for t in targets for e in _resource(kind, t))):
+    first = () if workload is None else _workload(workload)
+    for entity in (*first, *(e for t in targets for e in _resource(kind, t))):
         found[entity["uid"]["type"], entity["uid"]["id"]] = entity
     return read_entities(_ENCODER.encode(list(found.values())).decode(), schema)
+
+
+def join_workload(targets: Entities, *, workload: Workload, schema: Schema) -> Entities:
+    """These targets and the workload. `ValueError` if it does not fit the schema."""
+    return add_entities(targets, _ENCODER.encode(_workload(workload)).decode(), schema)
 
 
 def _workload(workload: Workload) -> tuple[JSONObject, ...]:
@@ -85,4 +94,4 @@ def _resource(kind: ActionKind, target: Target) -> tuple[JSONObject, ...]:
     )
 
 
-__all__ = ["build_entities", "resource_type", "resource_uid", "uid"]
+__all__ = ["build_entities", "join_workload", "resource_type", "resource_uid", "uid"]

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import cedarpy
-
+from midflight.adapters.policy.answers import Answers
 from midflight.adapters.policy.arguments import is_unicode
 from midflight.adapters.policy.bounded import Bounded
-from midflight.adapters.policy.entities import build_entities
+from midflight.adapters.policy.entities import build_entities, resource_uid, uid
 from midflight.adapters.policy.parsing import CedarSet
-from midflight.adapters.policy.seats import Plan, Seat, named_item
+from midflight.adapters.policy.parties import Parties
+from midflight.adapters.policy.seats import Seat, named_item
 from midflight.adapters.policy.slices import SliceIndex
 from midflight.adapters.policy.visible import Visibility
 from midflight.domain.action import ActionKind
 from midflight.domain.identity import Workload
 from midflight.domain.question import Target
 
-MAX_ENTITIES = 8_192
+MAX_PARTIES = 8_192
 MAX_ITEM_SEATS = 1_024
 
 
@@ -38,7 +38,8 @@ class Generation:
             policies.policies.values() if policies else (),
             (monitor.name for monitor in policies.monitors) if policies else (),
         )
-        self.entities = Bounded[tuple[object, ...], cedarpy.Entities](MAX_ENTITIES)
+        self.parties = Bounded[tuple[object, ...], Parties](MAX_PARTIES)
+        self.answers = Answers()
         self.items = Bounded[tuple[ActionKind, str, str], Seat](MAX_ITEM_SEATS)
         self.tools: dict[tuple[str, str], Seat] = {}
         self.held: Mapping[tuple[str, str], str] = {}
@@ -70,16 +71,26 @@ class Generation:
             if seat is not None and not held and is_unicode(target.name):
                 yield target, seat
 
-    def facts(self, seat: Seat, plan: Plan, workload: Workload, target: Target) -> cedarpy.Entities:
-        """The entities of a question."""
-        key = (seat.kind, target.upstream, target.name, target.pin_state, target.traits, workload)
-        entities = self.entities.get(key)
-        if entities is None:
-            entities = build_entities(
-                seat.kind, workload=workload, targets=[target], schema=plan.schema
+    def between(self, seat: Seat, workload: Workload, target: Target) -> Parties:
+        """Who asks for what, as Cedar takes it; of facts that are the same, the same."""
+        # With its seat, so that nothing is left of one whose types have changed.
+        key = (seat, workload, target.name, target.pin_state, target.traits)
+        parties = self.parties.get(key)
+        if parties is None:
+            plan = seat.plan(workload)
+            parties = Parties(
+                plan=plan,
+                entities=build_entities(
+                    seat.kind, workload=workload, targets=[target], schema=plan.schema
+                ),
+                request={
+                    "principal": uid("Workload", workload.id),
+                    "action": seat.action,
+                    "resource": resource_uid(seat.kind, target),
+                },
             )
-            self.entities.put(key, entities)
-        return entities
+            self.parties.put(key, parties)
+        return parties
 
 
 def same_types(one: Target, other: Target) -> bool:
@@ -87,4 +98,4 @@ def same_types(one: Target, other: Target) -> bool:
     return one is other or (one.traits == other.traits and one.schema == other.schema)
 
 
-__all__ = ["MAX_ENTITIES", "MAX_ITEM_SEATS", "Generation", "same_types"]
+__all__ = ["MAX_ITEM_SEATS", "MAX_PARTIES", "Generation", "same_types"]

@@ -18,8 +18,13 @@ import msgspec
 
 from midflight.adapters.policy.bounded import Bounded
 from midflight.adapters.policy.calls import is_authorized_partial
-from midflight.adapters.policy.context import facts_context
-from midflight.adapters.policy.entities import build_entities, resource_type, resource_uid
+from midflight.adapters.policy.context import facts_context, prune
+from midflight.adapters.policy.entities import (
+    build_entities,
+    join_workload,
+    resource_type,
+    resource_uid,
+)
 from midflight.adapters.policy.schema import bare_schema
 from midflight.adapters.policy.seats import Seat, make_schema
 from midflight.adapters.policy.slices import Slice
@@ -30,6 +35,7 @@ from midflight.domain.value import JSONObject, Value
 
 MAX_VIEWS = 1_024
 MAX_KNOWN = 16_384
+MAX_LISTED = 32
 
 _CHANGING = ("age_s", "steps", "labels_source", "risk", "response", "findings")
 """Of a run: what is another value when one of the listed things is called."""
@@ -38,18 +44,26 @@ _ENCODER = msgspec.json.Encoder()
 _Key: TypeAlias = tuple[object, ...]
 
 
+class Listed(Value):
+    """The targets of one list as Cedar takes them, for whichever workload asks for it."""
+
+    targets: cedarpy.Entities
+    schema: cedarpy.Schema
+
+
 class Visibility:
     """All views of one generation of the engine."""
 
     def __init__(self) -> None:
         self._views = Bounded[_Key, View](MAX_VIEWS)
+        self._listed = Bounded[_Key, Listed](MAX_LISTED)
 
     def view(self, *, workload: Workload, run: RunFacts, source: Source) -> View:
         """What a workload in this situation sees."""
         key = (workload, run.has_intent, run.implicit, run.labels, source.point, source.proof)
         view = self._views.get(key)
         if view is None:
-            view = View(run, source)
+            view = View(run, source, self._listed)
             self._views.put(key, view)
         return view
 
@@ -57,10 +71,30 @@ class Visibility:
 class View:
     """What is visible in one situation, as far as it was asked."""
 
-    def __init__(self, run: RunFacts, source: Source) -> None:
+    def __init__(self, run: RunFacts, source: Source, listed: Bounded[_Key, Listed]) -> None:
+        """`listed` are the lists that any view has asked about."""
+        self._listed = listed
         self._run = run
         self._source = source
         self._known = Bounded[_Key, bool](MAX_KNOWN)
+        self._lists = Bounded[tuple[ActionKind, int], tuple[Sequence[Target], frozenset[str]]](
+            MAX_LISTED
+        )
+
+    def shown(self, kind: ActionKind, targets: Sequence[Target]) -> frozenset[str] | None:
+        """The names that this very list was answered with, or None."""
+        found = self._lists.get((kind, id(targets)))
+        return None if found is None else found[1]
+
+    def show(
+        self, kind: ActionKind, targets: Sequence[Target], names: Iterable[str]
+    ) -> frozenset[str]:
+        """The names, remembered for a list that nobody can change."""
+        shown = frozenset(names)
+        if isinstance(targets, tuple):
+            # With the list itself, so that no other one gets its id.
+            self._lists.put((kind, id(targets)), (targets, shown))
+        return shown
 
     def known(self, kind: ActionKind, target: Target) -> bool | None:
         """Whether the target is visible, or None if that was not asked yet."""
@@ -85,7 +119,7 @@ class View:
         seated = list(seats)
         names: set[str] = set()
         answers = dict.fromkeys((_key(kind, target) for target in targets), False)
-        entities = list_entities(kind, seated, workload=workload)
+        entities = self._entities(kind, seated, workload)
         alike: dict[_Key, _Part] = {}
         for target, seat in seated:
             ask = _Asking(kind, target, seat, entities, workload)
@@ -104,6 +138,17 @@ class View:
             self._known.put(key, visible)
         return names
 
+    def _entities(
+        self, kind: ActionKind, seated: Sequence[tuple[Target, Seat]], workload: Workload
+    ) -> cedarpy.Entities:
+        """The entities of a whole list. What every workload is shown of is parsed once."""
+        key = (kind, *(_key(kind, target) for target, _ in seated))
+        listed = self._listed.get(key)
+        if listed is None:
+            listed = list_entities(kind, seated)
+            self._listed.put(key, listed)
+        return join_workload(listed.targets, workload=workload, schema=listed.schema)
+
     def _context(self, policies: Slice) -> JSONObject:
         seen = policies.mentions
         context = facts_context(self._run, self._source, 0, seen=seen)
@@ -112,6 +157,7 @@ class View:
             context["run"] |= {name: _unknown(f"monitor {name}") for name in policies.monitors}
         if "source" in context:
             context["source"]["peer"] = _unknown("peer")
+        prune(context, seen)  # an unknown costs as much as a policy
         for group in ("time", "approval", "args", "untyped"):
             if seen.group(group):
                 context[group] = _unknown(group)
@@ -161,14 +207,13 @@ class _Asking:
         )
 
 
-def list_entities(
-    kind: ActionKind, seated: Sequence[tuple[Target, Seat]], *, workload: Workload
-) -> cedarpy.Entities:
-    """The entities of a whole list. The schema only brings their actions and groups."""
+def list_entities(kind: ActionKind, seated: Sequence[tuple[Target, Seat]]) -> Listed:
+    """The targets of a whole list. The schema only brings their actions and groups."""
     actions = {seat.action_id: seat.groups for _, seat in seated}
     schema = make_schema(bare_schema(actions, resource=resource_type(kind)))
-    return build_entities(
-        kind, workload=workload, targets=[target for target, _ in seated], schema=schema
+    targets = [target for target, _ in seated]
+    return Listed(
+        targets=build_entities(kind, workload=None, targets=targets, schema=schema), schema=schema
     )
 
 

@@ -196,8 +196,8 @@ class GatewayApp:
         peer = scope_peer(scope)
         return await self._identity.identify(
             Credentials(
-                authorization=tuple(v.decode("latin-1") for v in headers.get(b"authorization", ())),
-                dpop=tuple(v.decode("latin-1") for v in headers.get(b"dpop", ())),
+                authorization=_texts(headers, b"authorization"),
+                dpop=_texts(headers, b"dpop"),
                 method=scope["method"],
                 url=self._public_url + path,
                 peer=peer.address,
@@ -318,8 +318,13 @@ def _says_modern(request: Request, headers: Headers) -> bool:
     return (isinstance(meta, dict) and PROTOCOL_VERSION in meta) or MODERN in _versions(headers)
 
 
-def _versions(headers: Headers) -> list[str]:
-    return [v.decode("latin-1") for v in headers.get(b"mcp-protocol-version", ())]
+def _versions(headers: Headers) -> tuple[str, ...]:
+    return _texts(headers, b"mcp-protocol-version")
+
+
+def _texts(headers: Headers, name: bytes) -> tuple[str, ...]:
+    values = headers.get(name)
+    return tuple([value.decode("latin-1") for value in values]) if values else ()
 
 
 __all__ = ["GatewayApp", "Page"]

@@ -6,9 +6,12 @@ everything that carries a workload's data or will through the guard. It knows no
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Awaitable, Callable, Sequence
 
 from midflight import __version__
+from midflight.apps.gateway.entries import Entries
 from midflight.apps.gateway.noise import Noise
 from midflight.apps.gateway.routing import Routes
 from midflight.apps.gateway.waiting_call import Interim
@@ -27,7 +30,7 @@ from midflight.wire import json, refusal
 from midflight.wire.jsonrpc import Notification, Request
 from midflight.wire.lookalikes import ambiguous_argument
 from midflight.wire.malformed import INVALID_PARAMS, MalformedMessage
-from midflight.wire.mcp import actions, headers, translate
+from midflight.wire.mcp import actions, translate
 from midflight.wire.mcp.capabilities import missing_extension
 from midflight.wire.mcp.meta import TASKS_EXTENSION
 from midflight.wire.mcp.methods import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS
@@ -40,6 +43,8 @@ _CATALOGUED = {
     "prompts/list": (PinnedKind.PROMPT, "prompts"),
     "resources/templates/list": (PinnedKind.TEMPLATE, "resourceTemplates"),
 }
+
+_UPSTREAM = operator.attrgetter("upstream")
 
 
 class Answered(Discreet):
@@ -75,6 +80,7 @@ class Endpoint:
         self.path = path
         self.upstreams = tuple(upstreams)
         self.routes = Routes(self.upstreams, catalogue)
+        self._entries = Entries(self.routes, catalogue)
         self._catalogue = catalogue
         self._listing = listing
         self._guard = guard
@@ -342,16 +348,10 @@ class Endpoint:
         if isinstance(shown, Deny):
             return Refused(record="", decision=shown)
         entries: list[JSONObject] = []
-        for definition in shown:
-            if kind is PinnedKind.TOOL:
-                schema = definition.body.get("inputSchema")
-                if modern and headers.valid_param_headers(schema) is not None:
-                    continue  # the specification has clients exclude such a tool; so do we
-                info = self._catalogue.info(definition.upstream)
-                across = modern and info is not None and not info.modern
-                if across and translate.needs_task(definition.body):
-                    continue  # callable only as a task of the other generation's form
-            entries.append(self.routes.expose(definition))
+        for upstream, definitions in itertools.groupby(shown, key=_UPSTREAM):
+            of_upstream = self._entries.of(upstream, kind, modern=modern)
+            found = (of_upstream.get(definition.name) for definition in definitions)
+            entries += [entry for entry in found if entry is not None]
         return {member: entries}
 
     async def _resources(

@@ -129,10 +129,9 @@ def _check_routing(headers: Headers, request: Request, version: str) -> None:
 
 
 def _check_arguments(headers: Headers, arguments: JSON, tool_schema: JSON) -> None:
-    if valid_param_headers(tool_schema) is not None:
-        # Such a tool is not listed to modern clients, so no conforming one mirrors anything.
-        return
     given = json.as_object(arguments) or {}
+    # None of a schema that is not valid for it: such a tool is not listed to modern clients, so no
+    # conforming one mirrors anything.
     for header in mirrored(tool_schema):
         value = value_at(given, header.path)
         if header.key not in headers:
