@@ -138,6 +138,8 @@ def _await(control: ControlClient, process: subprocess.Popen[bytes], folder: Pat
             effect=effect,
             reach=reach,
         )
+    # Policies are held against what is pinned, a second of a thread: not while it is measured.
+    control.post("/v1/policies/activate")
 
 
 def free_port() -> int:
