@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midflight.domain.flow.atoms import (
+    CONTACTS,
     Shape,
     grouped,
     in_groups,
@@ -18,8 +19,14 @@ from midflight.domain.flow.atoms import (
     same,
     telling,
 )
+from midflight.domain.flow.fields import leaves
+from midflight.domain.flow.intent import Reading
+from midflight.domain.flow.judge import is_plain_read
 from midflight.domain.flow.orders import PHRASE, phrase
+from midflight.domain.flow.selecting import linked_records
+from midflight.domain.flow.subject import STOP, pieces_of, subject
 from midflight.domain.flow.text import spaces_for, strict
+from midflight.domain.traits import Effect, FieldKind, Reach, Traits
 
 LETTERS = "aZ09 ._/\\-,;'\"“|@:#?%&=\t\n\x1cßéа²"
 texts = st.one_of(st.text(max_size=60), st.text(alphabet=LETTERS, max_size=60))
@@ -75,6 +82,45 @@ def test_without_digits_in_groups_there_is_no_number_in_groups(pieces: list[str]
     text = " ".join(pieces)
     assert in_groups(text) or not list(grouped(text))
     assert in_groups(text) or re.search(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) is None
+
+
+STATEMENT = re.compile(
+    r"(?:^|[;(])\s*(?:delete\s+from|drop\s+\w+|update\s+\S+\s+set|insert\s+into|alter\s+\w+"
+    r"|truncate\s+\w+|grant\s+\w+|create\s+\w+|merge\s+into|replace\s+into)\b",
+    re.IGNORECASE,
+)
+READS = subject("query", "", Traits(effect=Effect.READ, reach=Reach.CLOSED, reviewed=True))
+SQL = [" ", "\n", ";", "(", "x", "select 1", "DELETE", "from t", "drop t", "update t set", "ſet"]
+
+
+@given(st.lists(st.one_of(st.sampled_from(SQL), st.text(max_size=4)), max_size=8).map("".join))
+def test_a_statement_that_writes_is_found_as_by_one_pattern(text: str) -> None:
+    writes = len(text) > 8 and STATEMENT.search(text) is not None
+    assert is_plain_read(READS, {"a": 1, "sql": text}) != writes
+
+
+@given(st.text(max_size=12), st.text(alphabet="abİKſ_-. \u2126\u0958\u1fef1²", max_size=12))
+def test_what_is_one_word_to_the_eye_has_no_pieces(text: str, odd: str) -> None:
+    for each in (text, odd, text + odd):
+        assert not each.isalnum() or len(pieces_of(each)) <= 1
+
+
+@given(st.text(alphabet="abAB_-. 12", max_size=9))
+def test_a_record_is_named_by_words_of_the_intent_as_by_all_pieces(text: str) -> None:
+    reading = Reading(words=frozenset({"a", "b", "ab", "aa"}))
+    found = [
+        leaf
+        for leaf in leaves({"name": text}, effect=False)
+        if leaf.kind is not FieldKind.TEXT
+        and leaf.shape not in {Shape.NUMBER, Shape.DATE}
+        and leaf.shape not in CONTACTS
+    ]
+    for leaf in found:
+        pieces = [p for p in pieces_of(leaf.exact) if p not in STOP and not p.isdigit()]
+        if leaf.shape is Shape.ID and "." in leaf.exact:
+            pieces = pieces[:-1]
+        named = len(pieces) > 1 and all(p in reading.words for p in pieces)
+        assert linked_records([leaf], reading) == (frozenset({1}) if named else frozenset())
 
 
 def test_the_token_before_is_the_one_before_without_its_edges() -> None:

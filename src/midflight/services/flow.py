@@ -26,7 +26,7 @@ from midflight.domain.flow.atoms import same, shape
 from midflight.domain.flow.fields import Leaf
 from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import NOTHING, Reading, joined, read
-from midflight.domain.flow.judge import judge
+from midflight.domain.flow.judge import is_plain_read, judge
 from midflight.domain.flow.selecting import about_records, linked_records, looked_up, selected
 from midflight.domain.flow.subject import Circumstances, Subject, subject, values
 from midflight.domain.flow.yields import Reviewed
@@ -198,6 +198,8 @@ class Flow:
         if found is None:
             return NO_FLOW
         tool, arguments = found
+        if is_plain_read(tool.subject, arguments):
+            return NO_FLOW
 
         def endorsed(value: str) -> bool:
             return value in state.endorsed or self._known.is_known(owner, value)
@@ -318,9 +320,7 @@ class Flow:
         for leaf, brings in tool.reviewed.apply(found):
             kept.append(leaf)
             labels = labels.join(brings)
-        marked = self._marks.within(action.upstream, kept)
-        if not effect:
-            marked |= self._marks.asked(action.upstream, self._keys(target, action))
+        marked = self._marked(target, action, kept, effect=effect)
         if marked:
             kept = [tainted(leaf, marked) for leaf in kept]
             labels = labels.join(UNTRUSTED)
@@ -434,6 +434,17 @@ class Flow:
                 return self._tool(target), {"text": action.arguments}
             case _:
                 return None
+
+    def _marked(
+        self, target: Target, action: Action, found: Sequence[Leaf], *, effect: bool
+    ) -> frozenset[int]:
+        """Which records of a result an untrusted run has written, as far as marks tell."""
+        if not self._marks.any(action.upstream):
+            return frozenset()  # before its keys are looked for
+        marked = self._marks.within(action.upstream, found)
+        if not effect:
+            marked |= self._marks.asked(action.upstream, self._keys(target, action))
+        return marked
 
     def _keys(self, target: Target, action: Action) -> list[str]:
         """Strict forms of what an action names: what a mark is put on, and looked up by."""

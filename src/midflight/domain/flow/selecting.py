@@ -34,7 +34,8 @@ from midflight.domain.traits import (
 from midflight.domain.value import JSONObject
 
 # See `atoms.py`: members of an enum by name are slow.
-_BY_TEXT, _WORD = FieldKind.TEXT, Shape.WORD
+_BY_TEXT, _WORD, _QUERY = FieldKind.TEXT, Shape.WORD, Role.QUERY
+_SAYS_NOTHING = frozenset({Role.TIME, Role.SETTING, Role.AMOUNT})
 _BARE = frozenset({Shape.NUMBER, Shape.DATE})
 
 
@@ -118,22 +119,25 @@ def _narrow(subject: Subject, arguments: JSONObject, *, index: RunIndex, reading
     """Whether all that a look-up goes by is named by the intent or linked to what it names."""
     narrow = False
     for part in parts(subject, arguments):
-        if part.role is Role.QUERY:
+        if part.role is _QUERY:
             return False
         if part.role not in KEY_ROLES:
             continue
         for text in values_of(part):
             kind = shape(text)
-            seen = index.look(text)
-            said = (kind, same(text, kind)) in reading.atoms or strict(text) in reading.names
-            if not said and (seen is None or not seen.linked or seen.named):
-                return False
+            exact = same(text, kind)
+            if (kind, exact) not in reading.atoms and strict(text) not in reading.names:
+                seen = index.look_as(text, kind, exact)
+                if seen is None or not seen.linked or seen.named:
+                    return False
             narrow = True
     return narrow
 
 
 def _worded(text: str, kind: Shape, reading: Reading) -> bool:
     """Whether a name of several words is made of the intent's words: "team-minutes.docx"."""
+    if text.isalnum():
+        return False  # one word, as most values are
     pieces = [p for p in pieces_of(text) if p not in STOP and not p.isdigit()]
     if kind is Shape.ID and "." in text:
         pieces = pieces[:-1]  # the end of a file name
@@ -143,18 +147,22 @@ def _worded(text: str, kind: Shape, reading: Reading) -> bool:
 def selected(subject: Subject, arguments: JSONObject, *, index: RunIndex, reading: Reading) -> bool:
     """Whether the intent asked for what this read returns: its arguments are the intent's words."""
     judged = False
-    nouns = subject.does.nouns - GENERIC
-    about = related(nouns, reading.words) if nouns else bool(reading.words)
     for part in parts(subject, arguments):
-        if part.role in (Role.TIME, Role.SETTING, Role.AMOUNT):
+        if part.role in _SAYS_NOTHING:
             continue
         judged = True
         for text in values_of(part) if part.role in KEY_ROLES else [part.text]:
             if not _said(text, index, reading) and not (
-                about and part.role is not Role.QUERY and _listed(text, index)
+                part.role is not _QUERY and _listed(text, index) and _is_about(subject, reading)
             ):
                 return False
-    return judged or about
+    return judged or _is_about(subject, reading)
+
+
+def _is_about(subject: Subject, reading: Reading) -> bool:
+    """Whether the intent speaks of what the tool is for."""
+    nouns = subject.does.nouns - GENERIC
+    return related(nouns, reading.words) if nouns else bool(reading.words)
 
 
 def _listed(text: str, index: RunIndex) -> bool:
@@ -165,12 +173,13 @@ def _listed(text: str, index: RunIndex) -> bool:
 
 def _said(text: str, index: RunIndex, reading: Reading) -> bool:
     kind = shape(text)
-    if (kind, same(text, kind)) in reading.atoms or strict(text) in reading.names:
+    exact = same(text, kind)
+    if (kind, exact) in reading.atoms or strict(text) in reading.names:
         return True
     pieces = [p for p in pieces_of(text) if p not in STOP and len(p) > 1]
     if pieces and all(p in reading.words or singular(p) in reading.words for p in pieces):
         return True
-    seen = index.look(text)
+    seen = index.look_as(text, kind, exact)
     if seen is None or seen.rank not in (SYSTEM, NAME):
         return False
     return seen.selected or seen.linked
