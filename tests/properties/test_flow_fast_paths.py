@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,9 +20,10 @@ from midflight.domain.flow.atoms import (
     looks,
     people,
     same,
+    shape,
     telling,
 )
-from midflight.domain.flow.fields import leaves
+from midflight.domain.flow.fields import document, leaves
 from midflight.domain.flow.intent import Reading
 from midflight.domain.flow.judge import is_plain_read
 from midflight.domain.flow.orders import PHRASE, phrase
@@ -102,7 +106,7 @@ def test_a_statement_that_writes_is_found_as_by_one_pattern(text: str) -> None:
 @given(st.text(max_size=12), st.text(alphabet="abİKſ_-. \u2126\u0958\u1fef1²", max_size=12))
 def test_what_is_one_word_to_the_eye_has_no_pieces(text: str, odd: str) -> None:
     for each in (text, odd, text + odd):
-        assert not each.isalnum() or len(pieces_of(each)) <= 1
+        assert not each.isalnum() or len(list(pieces_of(each))) <= 1
 
 
 @given(st.text(alphabet="abAB_-. 12", max_size=9))
@@ -121,6 +125,65 @@ def test_a_record_is_named_by_words_of_the_intent_as_by_all_pieces(text: str) ->
             pieces = pieces[:-1]
         named = len(pieces) > 1 and all(p in reading.words for p in pieces)
         assert linked_records([leaf], reading) == (frozenset({1}) if named else frozenset())
+
+
+HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,24}(?::[0-9]+)?(?:[/?#].*)?\Z", re.IGNORECASE)
+HOSTS = ["a", "B9", "-", ".", "example", "TXT", "py", ":80", "/", "?", "#", "x y", "\n", "K", "ı"]
+
+
+@given(st.lists(st.sampled_from(HOSTS), max_size=8).map("".join))
+def test_a_host_is_known_without_folding_of_case(token: str) -> None:
+    if "." not in token or " " in token or "\n" in token or token.isdigit():
+        return
+    name = re.split("[/?#:]", token, maxsplit=1)[0]
+    file = name.rpartition(".")[2].lower() in ("txt", "py") and "/" not in token
+    assert (shape(token) is Shape.LINK) == (HOST.match(token) is not None and not file)
+
+
+def distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(members)) != len(members):
+        raise ValueError
+    return dict(members)
+
+
+def document_as_before(text: str) -> Any:
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        value = msgspec.json.decode(text)
+        json.loads(text, object_pairs_hook=distinct)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+documents = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+PIECES = ["{", "}", "[", "]", ",", ":", '"a"', '"A"', '"\\u0061"', "1", "1.0", " ", "\n", "-0", "é"]
+SPELLED = ['{"a":1,"a":2}', '[{"a": 1, "\\u0061": 1}]', '{"a":{}, "b":{"a":1,"a":1}}']
+
+
+@given(
+    st.one_of(
+        st.builds(
+            json.dumps, documents, ensure_ascii=st.booleans(), indent=st.sampled_from([None, 1])
+        ),
+        documents.map(lambda value: json.dumps(value, separators=(",", ":"))),
+        st.lists(st.sampled_from(PIECES), max_size=12).map("".join),
+        st.sampled_from(
+            [*SPELLED, "[" * 400 + "]" * 400, "[" + "1" * 400 + "]", " [1]", "\xa0[1]"]
+        ),
+        st.text(max_size=8).map(lambda text: "[" + text),
+    )
+)
+def test_a_document_in_a_string_is_one_as_by_both_parsers(text: str) -> None:
+    was, now = document_as_before(text), document(text)
+    assert (type(was), was) == (type(now), now)
 
 
 def test_the_token_before_is_the_one_before_without_its_edges() -> None:

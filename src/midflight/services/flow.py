@@ -319,7 +319,8 @@ class Flow:
         kept: list[Leaf] = []
         for leaf, brings in tool.reviewed.apply(found):
             kept.append(leaf)
-            labels = labels.join(brings)
+            if brings is not BOTTOM and brings is not labels:
+                labels = labels.join(brings)
         marked = self._marked(target, action, kept, effect=effect)
         if marked:
             kept = [tainted(leaf, marked) for leaf in kept]

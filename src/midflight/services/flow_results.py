@@ -20,6 +20,8 @@ from midflight.domain.traits import FieldKind
 from midflight.domain.value import JSON, JSONObject
 from midflight.services.flow_marks import WHOLE
 
+_DATA = ("content", "contents", "messages")
+_APART = frozenset({"structuredContent", "isError", *_DATA})
 _ID = re.compile(r"(?:^|_)(?:id|ids|uuid|key|number)$")
 
 
@@ -27,18 +29,13 @@ def result_values(result: JSONObject) -> Sequence[JSON]:
     """What of an MCP result is data: the structured content, and texts that say something else."""
     structured = result.get("structuredContent")
     texts: list[Any] = [structured] if structured is not None else []
-    for name in ("content", "contents", "messages"):
+    for name in _DATA:
         blocks = result.get(name)
         if isinstance(blocks, list):
             for block in cast("list[Any]", blocks):
                 texts += _block(block, structured)
     # What an upstream says beside its result, hosts may show to their agents all the same.
-    rest = {
-        k: v
-        for k, v in result.items()
-        if k not in ("structuredContent", "content", "contents", "messages", "isError")
-        and v not in ({}, [])
-    }
+    rest = {k: v for k, v in result.items() if k not in _APART and v not in ({}, [])}
     found = [text for text in texts if text not in ("", None)]
     if rest:
         found.append(rest)

@@ -34,7 +34,7 @@ from midflight.domain.traits import (
 from midflight.domain.value import JSONObject
 
 # See `atoms.py`: members of an enum by name are slow.
-_BY_TEXT, _WORD, _QUERY = FieldKind.TEXT, Shape.WORD, Role.QUERY
+_BY_TEXT, _WORD, _ID, _QUERY = FieldKind.TEXT, Shape.WORD, Shape.ID, Role.QUERY
 _SAYS_NOTHING = frozenset({Role.TIME, Role.SETTING, Role.AMOUNT})
 _BARE = frozenset({Shape.NUMBER, Shape.DATE})
 
@@ -81,6 +81,8 @@ def about_records(found: Iterable[Leaf], reading: Reading) -> frozenset[int]:
     "Cancel the gym": of all that were listed one has it. A word that several have tells none of
     them apart.
     """
+    if not reading.telling:
+        return frozenset()
     having: dict[str, set[int]] = {}
     for leaf in found:
         if leaf.kind is _BY_TEXT or not leaf.records or leaf.shape in _BARE:
@@ -138,10 +140,15 @@ def _worded(text: str, kind: Shape, reading: Reading) -> bool:
     """Whether a name of several words is made of the intent's words: "team-minutes.docx"."""
     if text.isalnum():
         return False  # one word, as most values are
-    pieces = [p for p in pieces_of(text) if p not in STOP and not p.isdigit()]
-    if kind is Shape.ID and "." in text:
-        pieces = pieces[:-1]  # the end of a file name
-    return len(pieces) > 1 and all(p in reading.words for p in pieces)
+    telling = (p for p in pieces_of(text) if p not in STOP and not p.isdigit())
+    if kind is _ID and "." in text:
+        telling = iter(list(telling)[:-1])  # without the end of a file name
+    count = 0
+    for piece in telling:
+        if piece not in reading.words:
+            return False
+        count += 1
+    return count > 1
 
 
 def selected(subject: Subject, arguments: JSONObject, *, index: RunIndex, reading: Reading) -> bool:
@@ -171,13 +178,23 @@ def _listed(text: str, index: RunIndex) -> bool:
     return seen is not None and seen.selected
 
 
+def _of_words(text: str, reading: Reading) -> bool:
+    """Whether every word of a text that says something is one of the intent's."""
+    said = False
+    for piece in pieces_of(text):
+        if len(piece) > 1 and piece not in STOP:
+            if piece not in reading.words and singular(piece) not in reading.words:
+                return False
+            said = True
+    return said
+
+
 def _said(text: str, index: RunIndex, reading: Reading) -> bool:
     kind = shape(text)
     exact = same(text, kind)
     if (kind, exact) in reading.atoms or strict(text) in reading.names:
         return True
-    pieces = [p for p in pieces_of(text) if p not in STOP and len(p) > 1]
-    if pieces and all(p in reading.words or singular(p) in reading.words for p in pieces):
+    if _of_words(text, reading):
         return True
     seen = index.look_as(text, kind, exact)
     if seen is None or seen.rank not in (SYSTEM, NAME):
