@@ -140,6 +140,18 @@ def test_a_host_is_known_without_folding_of_case(token: str) -> None:
     assert (shape(token) is Shape.LINK) == (HOST.match(token) is not None and not file)
 
 
+@given(st.one_of(texts, st.text(alphabet="+12 -a@.é²", max_size=14)))
+def test_only_what_has_a_space_or_is_a_contact_reaches_anybody(text: str) -> None:
+    bare = text.strip()
+    looks = shape(bare)
+    if bare and " " not in bare and "\n" not in bare and looks not in CONTACTS:
+        (leaf,) = leaves({"a": json.dumps([bare])}, effect=False)
+        assert leaf.kind is not FieldKind.CONTACT
+        whole = bare.replace("-", "").lstrip("+")
+        number = [found for found in grouped(bare) if whole.endswith(found.lstrip("+"))]
+        assert looks is not Shape.WORD or not bare[-1].isdigit() or not number
+
+
 def distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(members)) != len(members):
         raise ValueError

@@ -28,7 +28,6 @@ _ESCAPED = re.compile(r"\\(?:u\{?0*([0-9a-fA-F]{2,4})\}?|x([0-9a-fA-F]{2}))")
 _HIDDEN = re.compile(
     r"%(?:6[c15]|7[3b]|4[c15]|53|25)|&(?:#|amp)|\\(?:u\{?0*|x)(?:6[c15]|7[3b]|4[c15]|53|25|26|5c)"
 )
-_SIGNS = "{%&\\"
 _MAX_UNESCAPED = 3
 
 
@@ -56,9 +55,9 @@ def look(arguments: JSONObject, *beside: JSON) -> Placed | None:
     """
     values: list[str] = []
     keys: list[str] = []
-    _gather(arguments, values, keys)
-    for each in beside:
-        _gather(each, values, keys)
+    for each in (arguments, *beside):
+        if each:
+            _gather(each, values, keys)
     # Side by side, so that one in pieces is seen as well.
     if not _resembles("".join(values) + "\n" + "".join(keys)):
         return None
@@ -94,13 +93,13 @@ def replaced(value: JSON, by: Callable[[str], str | None]) -> JSON:
 def _resembles(text: str) -> bool:
     """Whether a text is, or could be taken for, one that holds a placeholder."""
     if text.isascii():
-        if not any(sign in text for sign in _SIGNS):
-            return False
         if "%" not in text and "&" not in text and "\\" not in text:
+            if "{" not in text:
+                return False
             lowered = text.lower()
             return "lease" in lowered and _LIKE.search("".join(lowered.split())) is not None
-    if text.isascii() and not _could_unfold(text):
-        return False
+        if not _could_unfold(text):
+            return False
     for _ in range(_MAX_UNESCAPED):
         if _LIKE.search(_folded(text)) is not None:
             return True
@@ -137,7 +136,10 @@ def _gather(value: JSON, values: list[str], keys: list[str]) -> None:
     elif isinstance(value, dict):
         keys.extend(value)
         for each in value.values():
-            _gather(each, values, keys)
+            if isinstance(each, str):
+                values.append(each)
+            elif each:
+                _gather(each, values, keys)
     elif isinstance(value, list):
         for each in value:
             _gather(each, values, keys)

@@ -144,7 +144,15 @@ class _Walk:
             # Too deep or too much to look at piece by piece: all of it is somebody's words.
             self._add(flat(value), path, name, records, FieldKind.TEXT)
         elif isinstance(value, str):
-            self._text(value, path, name, records)
+            bare = value.strip()
+            inner = document(value) if bare.startswith(_BEGINNINGS) else None
+            if inner is not None:
+                self.into(inner, path, name, records)
+            elif bare:
+                looks = shape(bare)
+                kind, exact = _kind(bare, looks, name, effect=self._effect), same(bare, looks)
+                secret = is_secret_name(name)
+                self.found.append(Leaf(path, name, value, kind, secret, looks, exact, records))
         elif isinstance(value, dict):
             self._object(cast("JSONObject", value), path, name, records)
         elif isinstance(value, list):
@@ -164,20 +172,6 @@ class _Walk:
                 # A key that no program would choose holds data.
                 self.into(key, (*path, None), name, inside)
 
-    def _text(
-        self, text: str, path: tuple[str | None, ...], name: str, records: tuple[int, ...]
-    ) -> None:
-        bare = text.strip()
-        if not bare:
-            return
-        inner = document(text) if bare[0] in _BEGINNINGS else None
-        if inner is not None:
-            self.into(inner, path, name, records)
-            return
-        looks = shape(bare)
-        kind, exact = _kind(bare, looks, name, effect=self._effect), same(bare, looks)
-        self.found.append(Leaf(path, name, text, kind, is_secret_name(name), looks, exact, records))
-
     def _add(
         self,
         text: str,
@@ -196,7 +190,9 @@ def _kind(bare: str, looks: Shape, name: str, *, effect: bool) -> FieldKind:
     if spaces >= NAME_WORDS or "\n" in bare:
         status = effect and sort & STATUS and spaces < STATUS_WORDS and "\n" not in bare
         return _BY_SYSTEM if status and not _calls(bare) else _BY_TEXT
-    if sort & CONTACT or (not sort & TEXT and _reaches(bare, looks, name)):
+    if sort & CONTACT or (
+        not sort & TEXT and (spaces or looks in CONTACTS) and _reaches(bare, looks, name)
+    ):
         return _BY_CONTACT
     if not spaces or _TYPED.match(bare) is not None:
         if sort & TEXT and looks in CONTACTS:
