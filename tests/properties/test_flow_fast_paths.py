@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 from urllib.parse import urlsplit
+from zlib import crc32
 
 import msgspec
 from hypothesis import given
@@ -27,9 +28,10 @@ from midflight.domain.flow.fields import document, leaves
 from midflight.domain.flow.intent import Reading
 from midflight.domain.flow.judge import is_plain_read
 from midflight.domain.flow.orders import PHRASE, phrase
+from midflight.domain.flow.passages import PASSAGE, WINDOW, passages
 from midflight.domain.flow.selecting import linked_records
 from midflight.domain.flow.subject import STOP, pieces_of, subject
-from midflight.domain.flow.text import spaces_for, strict
+from midflight.domain.flow.text import skeleton, spaces_for, strict
 from midflight.domain.traits import Effect, FieldKind, Reach, Traits
 
 LETTERS = "aZ09 ._/\\-,;'\"“|@:#?%&=\t\n\x1cßéа²"
@@ -138,6 +140,27 @@ def test_a_host_is_known_without_folding_of_case(token: str) -> None:
     name = re.split("[/?#:]", token, maxsplit=1)[0]
     file = name.rpartition(".")[2].lower() in ("txt", "py") and "/" not in token
     assert (shape(token) is Shape.LINK) == (HOST.match(token) is not None and not file)
+
+
+WORDS = ["a", "b", "c d", "e-f", "g_h", "i.", "É", "\x1c", "\x85", "²", "j2", "'", "\n", "\x7f"]
+
+
+@given(st.one_of(texts, st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join)))
+def test_fingerprints_are_those_of_the_smallest_in_each_window(text: str) -> None:
+    words = re.findall(r"\w+", skeleton(text))
+    hashes = [crc32(word.encode("utf-8", "surrogatepass")) for word in words]
+    places = range(len(hashes) - PASSAGE + 1)
+    if len(places) < WINDOW:
+        kept = list(places)
+    else:
+        windows = [places[at : at + WINDOW] for at in range(len(places) - WINDOW + 1)]
+        kept = [min(window, key=hashes.__getitem__) for window in windows]
+        # Of equal ones the first is kept for as long as it is inside.
+        for at in range(1, len(kept)):
+            if kept[at - 1] in windows[at] and hashes[kept[at - 1]] == hashes[kept[at]]:
+                kept[at] = kept[at - 1]
+    found = [hash(tuple(hashes[at : at + PASSAGE])) for at in dict.fromkeys(kept)]
+    assert passages(text) == found
 
 
 @given(st.one_of(texts, st.text(alphabet="+12 -a@.é²", max_size=14)))
