@@ -14,8 +14,8 @@ from midflight.domain.flow.index import NAME, SYSTEM, RunIndex
 from midflight.domain.flow.intent import Reading
 from midflight.domain.flow.subject import (
     STOP,
+    Part,
     Subject,
-    parts,
     pieces_of,
     values_of,
 )
@@ -31,7 +31,6 @@ from midflight.domain.traits import (
     FieldKind,
     Role,
 )
-from midflight.domain.value import JSONObject
 
 # See `atoms.py`: members of an enum by name are slow.
 _BY_TEXT, _WORD, _ID, _QUERY = FieldKind.TEXT, Shape.WORD, Shape.ID, Role.QUERY
@@ -100,7 +99,7 @@ def about_records(found: Iterable[Leaf], reading: Reading) -> frozenset[int]:
 
 def looked_up(
     subject: Subject,
-    arguments: JSONObject,
+    given: Iterable[Part],
     found: Iterable[Leaf],
     *,
     index: RunIndex,
@@ -108,19 +107,19 @@ def looked_up(
 ) -> frozenset[int]:
     """The record that a look-up by what the intent names, or by a linked id, has found.
 
+    `given` are its arguments.
+
     What stands in lists inside of it was put there by anybody, and is not linked by this.
     """
-    if subject.traits.effect is not Effect.READ or not _narrow(
-        subject, arguments, index=index, reading=reading
-    ):
+    if subject.traits.effect is not Effect.READ or not _narrow(given, index, reading):
         return frozenset()
     return frozenset(leaf.records[0] for leaf in found if leaf.records and None not in leaf.path)
 
 
-def _narrow(subject: Subject, arguments: JSONObject, *, index: RunIndex, reading: Reading) -> bool:
+def _narrow(given: Iterable[Part], index: RunIndex, reading: Reading) -> bool:
     """Whether all that a look-up goes by is named by the intent or linked to what it names."""
     narrow = False
-    for part in parts(subject, arguments):
+    for part in given:
         if part.role is _QUERY:
             return False
         if part.role not in KEY_ROLES:
@@ -151,10 +150,10 @@ def _worded(text: str, kind: Shape, reading: Reading) -> bool:
     return count > 1
 
 
-def selected(subject: Subject, arguments: JSONObject, *, index: RunIndex, reading: Reading) -> bool:
+def selected(subject: Subject, given: Iterable[Part], *, index: RunIndex, reading: Reading) -> bool:
     """Whether the intent asked for what this read returns: its arguments are the intent's words."""
     judged = False
-    for part in parts(subject, arguments):
+    for part in given:
         if part.role in _SAYS_NOTHING:
             continue
         judged = True
