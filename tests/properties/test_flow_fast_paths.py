@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from zlib import crc32
@@ -23,8 +24,10 @@ from midflight.domain.flow.atoms import (
     same,
     shape,
     telling,
+    tokens,
 )
-from midflight.domain.flow.fields import document, leaves
+from midflight.domain.flow.fields import Leaf, document, leaves
+from midflight.domain.flow.index import SHORT
 from midflight.domain.flow.intent import Reading
 from midflight.domain.flow.judge import is_plain_read
 from midflight.domain.flow.orders import PHRASE, phrase
@@ -33,6 +36,7 @@ from midflight.domain.flow.selecting import linked_records
 from midflight.domain.flow.subject import STOP, pieces_of, subject
 from midflight.domain.flow.text import skeleton, spaces_for, strict
 from midflight.domain.traits import Effect, FieldKind, Reach, Traits
+from midflight.services.flow_results import unechoed
 
 LETTERS = "aZ09 ._/\\-,;'\"“|@:#?%&=\t\n\x1cßéа²"
 texts = st.one_of(st.text(max_size=60), st.text(alphabet=LETTERS, max_size=60))
@@ -161,6 +165,58 @@ def test_fingerprints_are_those_of_the_smallest_in_each_window(text: str) -> Non
                 kept[at] = kept[at - 1]
     found = [hash(tuple(hashes[at : at + PASSAGE])) for at in dict.fromkeys(kept)]
     assert passages(text) == found
+
+
+def forms(text: str) -> tuple[str, str]:
+    found = shape(text)
+    return same(text, found), looks(text, found)
+
+
+def unechoed_as_before(found: Sequence[Leaf], given: Sequence[str]) -> Iterator[Leaf]:
+    whole = {form for text in given for form in forms(text.strip())}
+    pieces = {
+        form
+        for text in given
+        for token in (*tokens(text), *grouped(text))
+        if (kind := shape(token)) is not Shape.WORD
+        and not (kind is Shape.NUMBER and len(token) < SHORT)
+        for form in forms(token)
+    }
+    for leaf in found:
+        if not whole.isdisjoint(forms(leaf.text.strip())):
+            continue
+        if leaf.kind is FieldKind.TEXT:
+            yield leaf
+            continue
+        if not pieces.isdisjoint(forms(leaf.text.strip())):
+            continue
+        kept = [token for token in tokens(leaf.text) if pieces.isdisjoint(forms(token))]
+        if " " not in leaf.text or len(kept) == len(tokens(leaf.text)):
+            yield leaf
+        elif kept:
+            text = " ".join(kept)
+            kind = shape(text)
+            yield msgspec.structs.replace(leaf, text=text, shape=kind, exact=same(text, kind))
+
+
+SAID = [
+    "ann@a.example",
+    "AN-12",
+    "ａｎ-12",
+    "12",
+    "12345",
+    "done",
+    "x y",
+    "https://a.example/A",
+    "é",
+]
+said = st.one_of(texts, st.lists(st.sampled_from(SAID), max_size=5).map(" ".join))
+
+
+@given(st.dictionaries(st.sampled_from(["id", "status", "to", "body"]), said), st.lists(said))
+def test_an_echo_is_left_out_as_before(result: dict[str, str], given: list[str]) -> None:
+    found = leaves(result, effect=True)
+    assert list(unechoed(found, given)) == list(unechoed_as_before(found, given))
 
 
 @given(st.one_of(texts, st.text(alphabet="+12 -a@.é²", max_size=14)))
