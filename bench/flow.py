@@ -21,7 +21,7 @@ from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import Reading, read
 from midflight.domain.flow.judge import judge
 from midflight.domain.flow.selecting import linked_records, selected
-from midflight.domain.flow.subject import Circumstances, Subject, subject
+from midflight.domain.flow.subject import Circumstances, Subject, parts, subject
 from midflight.domain.flow.yields import Reviewed
 from midflight.domain.traits import Argument, Effect, Reach, Role, Traits
 
@@ -140,7 +140,9 @@ class Step:
         index.add(
             found,
             record=record,
-            selected=selected(self.search, QUERY, index=index, reading=self.reading),
+            selected=selected(
+                self.search, parts(self.search, QUERY), index=index, reading=self.reading
+            ),
             linked=linked_records(found, self.reading),
         )
 

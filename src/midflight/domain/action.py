@@ -71,7 +71,7 @@ def digest(action: Action, *, run: str, salt: str, pin: str | None) -> str:
         salt,
         action.upstream,
         pin,
-        action.kind.value,
+        action.kind,  # encoded as its value
         action.method,
         action.name,
         action.arguments,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -55,8 +55,7 @@ def look(arguments: JSONObject, *beside: JSON) -> Placed | None:
     """
     values: list[str] = []
     keys: list[str] = []
-    _gather(arguments, values, keys)
-    for each in beside:
+    for each in (arguments, *beside):
         if each:
             _gather(each, values, keys)
     # Side by side, so that one in pieces is seen as well.
@@ -94,14 +93,13 @@ def replaced(value: JSON, by: Callable[[str], str | None]) -> JSON:
 def _resembles(text: str) -> bool:
     """Whether a text is, or could be taken for, one that holds a placeholder."""
     if text.isascii():
-        escapes = "%" in text or "&" in text or "\\" in text
-        if not escapes and "{" not in text:
-            return False
-        if not escapes:
+        if "%" not in text and "&" not in text and "\\" not in text:
+            if "{" not in text:
+                return False
             lowered = text.lower()
             return "lease" in lowered and _LIKE.search("".join(lowered.split())) is not None
-    if text.isascii() and not _could_unfold(text):
-        return False
+        if not _could_unfold(text):
+            return False
     for _ in range(_MAX_UNESCAPED):
         if _LIKE.search(_folded(text)) is not None:
             return True
@@ -135,17 +133,15 @@ def _folded(text: str) -> str:
 def _gather(value: JSON, values: list[str], keys: list[str]) -> None:
     if isinstance(value, str):
         values.append(value)
-        return
-    parts: Iterable[Any] = ()
-    if isinstance(value, dict):
+    elif isinstance(value, dict):
         keys.extend(value)
-        parts = value.values()
+        for each in value.values():
+            if isinstance(each, str):
+                values.append(each)
+            elif each:
+                _gather(each, values, keys)
     elif isinstance(value, list):
-        parts = value
-    for each in parts:
-        if type(each) is str:  # most are, and a call for each would cost more than all the rest
-            values.append(each)
-        elif not isinstance(each, (int, float)):
+        for each in value:
             _gather(each, values, keys)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import tee
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -26,9 +27,9 @@ from midflight.domain.flow.atoms import same, shape
 from midflight.domain.flow.fields import Leaf
 from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import NOTHING, Reading, joined, read
-from midflight.domain.flow.judge import judge
+from midflight.domain.flow.judge import is_plain_read, judge
 from midflight.domain.flow.selecting import about_records, linked_records, looked_up, selected
-from midflight.domain.flow.subject import Circumstances, Subject, subject, values
+from midflight.domain.flow.subject import Circumstances, Subject, parts, subject, values
 from midflight.domain.flow.yields import Reviewed
 from midflight.domain.labels import BOTTOM, UNTRUSTED, Labels
 from midflight.domain.obligation import REDACTED
@@ -51,6 +52,9 @@ MAX_FAILED = 3
 calls each of them a failure has done them all the same."""
 MAX_MADE = 64
 """Ids of one result that are marked."""
+
+# See `domain/flow/atoms.py`: members of an enum by name are slow.
+_CALL_TOOL, _READ = ActionKind.CALL_TOOL, Effect.READ
 
 
 class Known(Protocol):
@@ -198,6 +202,8 @@ class Flow:
         if found is None:
             return NO_FLOW
         tool, arguments = found
+        if is_plain_read(tool.subject, arguments):
+            return NO_FLOW
 
         def endorsed(value: str) -> bool:
             return value in state.endorsed or self._known.is_known(owner, value)
@@ -217,7 +223,7 @@ class Flow:
 
     def depart(self, state: RunFlow, target: Target, action: Action) -> None:
         """A permitted effect is about to leave: it counts from now on, also for parallel calls."""
-        if action.kind is ActionKind.CALL_TOOL and target.traits.effect is not Effect.READ:
+        if _is_effect(target, action):
             key, done = (action.upstream, action.name), state.first.done
             done[key] = done.get(key, 0) + 1
 
@@ -229,16 +235,12 @@ class Flow:
         Raises:
             StoreUnavailable: it cannot be remembered, so it must not be done.
         """
-        if (
-            action.kind is ActionKind.CALL_TOOL
-            and target.traits.effect is not Effect.READ
-            and state.reading is not NOTHING
-        ):
+        if _is_effect(target, action) and state.reading is not NOTHING:
             await self._count(state.first, (action.upstream, action.name))
 
     async def undone(self, state: RunFlow, target: Target, action: Action) -> None:
         """An effect that departed has failed, as the upstream says: it does not count."""
-        if action.kind is ActionKind.CALL_TOOL and target.traits.effect is not Effect.READ:
+        if _is_effect(target, action):
             key, first = (action.upstream, action.name), state.first
             failed = first.failed.get(key, 0)
             if failed >= MAX_FAILED:
@@ -256,13 +258,7 @@ class Flow:
         Raises:
             StoreUnavailable: it cannot be remembered, so it must not be written.
         """
-        traits = target.traits
-        if (
-            action.kind is not ActionKind.CALL_TOOL
-            or traits.effect is Effect.READ
-            or not traits.persists
-            or not live.labels.untrusted
-        ):
+        if not _persists(live, target, action):
             return
         await self._marks.add(action.upstream, self._keys(target, action), run=live.run.id)
 
@@ -274,12 +270,7 @@ class Flow:
         Raises:
             StoreUnavailable: it cannot be remembered.
         """
-        if (
-            action.kind is not ActionKind.CALL_TOOL
-            or target.traits.effect is Effect.READ
-            or not target.traits.persists
-            or not live.labels.untrusted
-        ):
+        if not _persists(live, target, action):
             return
         made = [
             leaf.exact
@@ -305,9 +296,7 @@ class Flow:
         """
         tool = self._tool(target)
         said = result_values(result)
-        effect = failed or (
-            target.traits.effect is not Effect.READ and action.kind is ActionKind.CALL_TOOL
-        )
+        effect = failed or _is_effect(target, action)
         documents = [{"error": each} for each in said] if failed else said
         # What a policy has hidden the run never sees, so it does not carry its labels either.
         found = [leaf for leaf in fields.leaves(*documents, effect=effect) if leaf.text != REDACTED]
@@ -317,15 +306,16 @@ class Flow:
         kept: list[Leaf] = []
         for leaf, brings in tool.reviewed.apply(found):
             kept.append(leaf)
-            labels = labels.join(brings)
-        marked = self._marks.within(action.upstream, kept)
-        if not effect:
-            marked |= self._marks.asked(action.upstream, self._keys(target, action))
+            if brings is not BOTTOM and brings is not labels:
+                labels = labels.join(brings)
+        marked = self._marked(target, action, kept, effect=effect)
         if marked:
             kept = [tainted(leaf, marked) for leaf in kept]
             labels = labels.join(UNTRUSTED)
+        # Walked once, and no further than one of the two looks.
+        given, again = tee(parts(tool.subject, action.arguments))
         asked_for = effect or selected(
-            tool.subject, action.arguments, index=state.index, reading=state.reading
+            tool.subject, given, index=state.index, reading=state.reading
         )
         state.index.add(
             kept,
@@ -333,7 +323,7 @@ class Flow:
             selected=asked_for,
             linked=linked_records(kept, state.reading),
             looked_up=looked_up(
-                tool.subject, action.arguments, kept, index=state.index, reading=state.reading
+                tool.subject, again, kept, index=state.index, reading=state.reading
             ),
             about=about_records(kept, state.reading),
             made=effect and not failed,
@@ -435,6 +425,17 @@ class Flow:
             case _:
                 return None
 
+    def _marked(
+        self, target: Target, action: Action, found: Sequence[Leaf], *, effect: bool
+    ) -> frozenset[int]:
+        """Which records of a result an untrusted run has written, as far as marks tell."""
+        if not self._marks.any(action.upstream):
+            return frozenset()  # before its keys are looked for
+        marked = self._marks.within(action.upstream, found)
+        if not effect:
+            marked |= self._marks.asked(action.upstream, self._keys(target, action))
+        return marked
+
     def _keys(self, target: Target, action: Action) -> list[str]:
         """Strict forms of what an action names: what a mark is put on, and looked up by."""
         if action.kind is ActionKind.READ_RESOURCE:
@@ -462,6 +463,15 @@ class Flow:
                 self._tools.clear()
             self._tools[key] = found
         return found
+
+
+def _is_effect(target: Target, action: Action) -> bool:
+    return target.traits.effect is not _READ and action.kind is _CALL_TOOL
+
+
+def _persists(live: LiveRun, target: Target, action: Action) -> bool:
+    """Whether an untrusted run writes where others read."""
+    return live.labels.untrusted and target.traits.persists and _is_effect(target, action)
 
 
 def _key(salt: str) -> bytes:

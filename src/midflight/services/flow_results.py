@@ -20,6 +20,10 @@ from midflight.domain.traits import FieldKind
 from midflight.domain.value import JSON, JSONObject
 from midflight.services.flow_marks import WHOLE
 
+# See `atoms.py`: members of an enum by name are slow.
+_WORD, _NUMBER, _LINK, _BY_TEXT = Shape.WORD, Shape.NUMBER, Shape.LINK, FieldKind.TEXT
+_DATA = ("content", "contents", "messages")
+_APART = frozenset({"structuredContent", "isError", *_DATA})
 _ID = re.compile(r"(?:^|_)(?:id|ids|uuid|key|number)$")
 
 
@@ -27,18 +31,13 @@ def result_values(result: JSONObject) -> Sequence[JSON]:
     """What of an MCP result is data: the structured content, and texts that say something else."""
     structured = result.get("structuredContent")
     texts: list[Any] = [structured] if structured is not None else []
-    for name in ("content", "contents", "messages"):
+    for name in _DATA:
         blocks = result.get(name)
         if isinstance(blocks, list):
             for block in cast("list[Any]", blocks):
                 texts += _block(block, structured)
     # What an upstream says beside its result, hosts may show to their agents all the same.
-    rest = {
-        k: v
-        for k, v in result.items()
-        if k not in ("structuredContent", "content", "contents", "messages", "isError")
-        and v not in ({}, [])
-    }
+    rest = {k: v for k, v in result.items() if k not in _APART and v not in ({}, [])}
     found = [text for text in texts if text not in ("", None)]
     if rest:
         found.append(rest)
@@ -83,26 +82,27 @@ def unechoed(found: Sequence[Leaf], given: Sequence[str]) -> Iterator[Leaf]:
     Compared in the forms of `atoms.py`, or a slug or a status line would turn what the model made
     up into a field of the upstream. Words of others stay: they only taint.
     """
-    whole = {form for text in given for form in _forms(text.strip())}
+    bare = [text.strip() for text in given]
+    whole = {form for text in bare for form in _forms(text, shape(text))}
     pieces = {
         form
         for text in given
         for token in (*tokens(text), *grouped(text))
-        if (kind := shape(token)) is not Shape.WORD
-        and not (kind is Shape.NUMBER and len(token) < SHORT)
-        for form in _forms(token)
+        if (kind := shape(token)) is not _WORD and not (kind is _NUMBER and len(token) < SHORT)
+        for form in _forms(token, kind)
     }
     for leaf in found:
-        forms = _forms(leaf.text.strip())
+        forms = _forms(leaf.text.strip(), leaf.shape)
         if not whole.isdisjoint(forms):
             continue
-        if leaf.kind is FieldKind.TEXT:
+        if leaf.kind is _BY_TEXT or not pieces:
             yield leaf
             continue
         if not pieces.isdisjoint(forms):
             continue
-        kept = [token for token in tokens(leaf.text) if pieces.isdisjoint(_forms(token))]
-        if " " not in leaf.text or len(kept) == len(list(tokens(leaf.text))):
+        held = tokens(leaf.text)
+        kept = [token for token in held if pieces.isdisjoint(_forms(token, shape(token)))]
+        if " " not in leaf.text or len(kept) == len(held):
             yield leaf
         elif kept:
             text = " ".join(kept)
@@ -112,9 +112,10 @@ def unechoed(found: Sequence[Leaf], given: Sequence[str]) -> Iterator[Leaf]:
             )
 
 
-def _forms(text: str) -> tuple[str, str]:
-    found = shape(text)
-    return same(text, found), looks(text, found)
+def _forms(text: str, found: Shape) -> tuple[str, ...]:
+    """The forms of a text of that shape; for most there is one."""
+    exact = same(text, found)
+    return (exact,) if text.isascii() and found is not _LINK else (exact, looks(text, found))
 
 
 def tainted(leaf: Leaf, marked: frozenset[int]) -> Leaf:

@@ -8,7 +8,7 @@ from midflight.domain.flow.fields import leaves
 from midflight.domain.flow.index import RunIndex
 from midflight.domain.flow.intent import read
 from midflight.domain.flow.selecting import about_records, linked_records, looked_up
-from midflight.domain.flow.subject import Subject, subject
+from midflight.domain.flow.subject import Subject, parts, subject
 from midflight.domain.traits import Argument, Effect, Reach, Role, Traits
 
 BERTHS: list[Any] = [{"id": "b-1", "name": "Kayak shed"}, {"id": "b-2", "name": "Long pier"}]
@@ -43,7 +43,7 @@ def test_what_a_look_up_by_a_named_id_finds_is_linked_but_for_lists_in_it() -> N
     index, reading = RunIndex(b"k" * 32), read("Close berth b-1.")
     answer = leaves({"owner_id": "ow-9", "notes": [{"author_id": "au-4"}]}, effect=False)
     given = {"berth_id": "b-1"}
-    found = looked_up(look_up(), given, answer, index=index, reading=reading)
+    found = looked_up(look_up(), parts(look_up(), given), answer, index=index, reading=reading)
     assert found == {1}
     index.add(answer, record="r", selected=False, linked=frozenset(), looked_up=found)
     own, listed = index.look("ow-9"), index.look("au-4")
@@ -52,4 +52,7 @@ def test_what_a_look_up_by_a_named_id_finds_is_linked_but_for_lists_in_it() -> N
     assert listed is not None
     assert not listed.linked
     other = {"berth_id": "b-2"}
-    assert looked_up(look_up(), other, answer, index=index, reading=reading) == frozenset()
+    assert (
+        looked_up(look_up(), parts(look_up(), other), answer, index=index, reading=reading)
+        == frozenset()
+    )

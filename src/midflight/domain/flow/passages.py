@@ -20,14 +20,15 @@ SHARED = PASSAGE + WINDOW - 1
 """Words in a row from which on a passage is found for certain; shorter ones, often."""
 
 _WORDS = re.compile(r"\w+")
-_ASCII = re.compile(rb"\w+")
+# Over bytes, cut at what is no part of a word: a quarter of the time of an expression (measured).
+_CUT = bytes(code if code < 128 and _WORDS.match(chr(code)) else 32 for code in range(256))
 
 
 def passages(text: str) -> list[int]:
     """The fingerprints of a text, in order; none if it has fewer words than `PASSAGE`."""
     plain = skeleton(text)
     if plain.isascii():
-        hashes = list(map(crc32, _ASCII.findall(plain.encode())))
+        hashes = list(map(crc32, plain.encode().translate(_CUT).split()))
     else:
         hashes = [crc32(word.encode("utf-8", "surrogatepass")) for word in _WORDS.findall(plain)]
     last = len(hashes) - PASSAGE
@@ -35,15 +36,18 @@ def passages(text: str) -> list[int]:
     if last < WINDOW - 1:
         # Shorter than a window: every place is kept, since it may lie inside of a longer text.
         return [hash(tuple(hashes[at : at + PASSAGE])) for at in range(last + 1)]
-    # The smallest of two, then of four: a third of the time of `min` (measured).
-    two = [a if a < b else b for a, b in zip(hashes, hashes[1:], strict=False)]  # noqa: FURB136, RUF007
-    four = [a if a < b else b for a, b in zip(two, two[2:last], strict=False)]  # noqa: FURB136
     found: list[int] = []
     kept, lowest = -1, 0
-    for at, least in enumerate(four):
-        if kept < at or least < lowest:
-            kept, lowest = hashes.index(least, at), least
-            found.append(hash(tuple(hashes[kept : kept + PASSAGE])))
+    for at, entering in enumerate(hashes[WINDOW - 1 : last + 1]):
+        if kept < at:
+            window = hashes[at : at + WINDOW]
+            lowest = min(window)
+            kept = at + window.index(lowest)
+        elif entering < lowest:
+            kept, lowest = at + WINDOW - 1, entering
+        else:
+            continue
+        found.append(hash(tuple(hashes[kept : kept + PASSAGE])))
     return found
 
 

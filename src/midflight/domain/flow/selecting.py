@@ -14,8 +14,8 @@ from midflight.domain.flow.index import NAME, SYSTEM, RunIndex
 from midflight.domain.flow.intent import Reading
 from midflight.domain.flow.subject import (
     STOP,
+    Part,
     Subject,
-    parts,
     pieces_of,
     values_of,
 )
@@ -31,10 +31,10 @@ from midflight.domain.traits import (
     FieldKind,
     Role,
 )
-from midflight.domain.value import JSONObject
 
 # See `atoms.py`: members of an enum by name are slow.
-_BY_TEXT, _WORD = FieldKind.TEXT, Shape.WORD
+_BY_TEXT, _WORD, _ID, _QUERY = FieldKind.TEXT, Shape.WORD, Shape.ID, Role.QUERY
+_SAYS_NOTHING = frozenset({Role.TIME, Role.SETTING, Role.AMOUNT})
 _BARE = frozenset({Shape.NUMBER, Shape.DATE})
 
 
@@ -80,6 +80,8 @@ def about_records(found: Iterable[Leaf], reading: Reading) -> frozenset[int]:
     "Cancel the gym": of all that were listed one has it. A word that several have tells none of
     them apart.
     """
+    if not reading.telling:
+        return frozenset()
     having: dict[str, set[int]] = {}
     for leaf in found:
         if leaf.kind is _BY_TEXT or not leaf.records or leaf.shape in _BARE:
@@ -97,7 +99,7 @@ def about_records(found: Iterable[Leaf], reading: Reading) -> frozenset[int]:
 
 def looked_up(
     subject: Subject,
-    arguments: JSONObject,
+    given: Iterable[Part],
     found: Iterable[Leaf],
     *,
     index: RunIndex,
@@ -105,56 +107,68 @@ def looked_up(
 ) -> frozenset[int]:
     """The record that a look-up by what the intent names, or by a linked id, has found.
 
+    `given` are its arguments.
+
     What stands in lists inside of it was put there by anybody, and is not linked by this.
     """
-    if subject.traits.effect is not Effect.READ or not _narrow(
-        subject, arguments, index=index, reading=reading
-    ):
+    if subject.traits.effect is not Effect.READ or not _narrow(given, index, reading):
         return frozenset()
     return frozenset(leaf.records[0] for leaf in found if leaf.records and None not in leaf.path)
 
 
-def _narrow(subject: Subject, arguments: JSONObject, *, index: RunIndex, reading: Reading) -> bool:
+def _narrow(given: Iterable[Part], index: RunIndex, reading: Reading) -> bool:
     """Whether all that a look-up goes by is named by the intent or linked to what it names."""
     narrow = False
-    for part in parts(subject, arguments):
-        if part.role is Role.QUERY:
+    for part in given:
+        if part.role is _QUERY:
             return False
         if part.role not in KEY_ROLES:
             continue
         for text in values_of(part):
             kind = shape(text)
-            seen = index.look(text)
-            said = (kind, same(text, kind)) in reading.atoms or strict(text) in reading.names
-            if not said and (seen is None or not seen.linked or seen.named):
-                return False
+            exact = same(text, kind)
+            if (kind, exact) not in reading.atoms and strict(text) not in reading.names:
+                seen = index.look_as(text, kind, exact)
+                if seen is None or not seen.linked or seen.named:
+                    return False
             narrow = True
     return narrow
 
 
 def _worded(text: str, kind: Shape, reading: Reading) -> bool:
     """Whether a name of several words is made of the intent's words: "team-minutes.docx"."""
-    pieces = [p for p in pieces_of(text) if p not in STOP and not p.isdigit()]
-    if kind is Shape.ID and "." in text:
-        pieces = pieces[:-1]  # the end of a file name
-    return len(pieces) > 1 and all(p in reading.words for p in pieces)
+    if text.isalnum():
+        return False  # one word, as most values are
+    telling = (p for p in pieces_of(text) if p not in STOP and not p.isdigit())
+    if kind is _ID and "." in text:
+        telling = iter(list(telling)[:-1])  # without the end of a file name
+    count = 0
+    for piece in telling:
+        if piece not in reading.words:
+            return False
+        count += 1
+    return count > 1
 
 
-def selected(subject: Subject, arguments: JSONObject, *, index: RunIndex, reading: Reading) -> bool:
+def selected(subject: Subject, given: Iterable[Part], *, index: RunIndex, reading: Reading) -> bool:
     """Whether the intent asked for what this read returns: its arguments are the intent's words."""
     judged = False
-    nouns = subject.does.nouns - GENERIC
-    about = related(nouns, reading.words) if nouns else bool(reading.words)
-    for part in parts(subject, arguments):
-        if part.role in (Role.TIME, Role.SETTING, Role.AMOUNT):
+    for part in given:
+        if part.role in _SAYS_NOTHING:
             continue
         judged = True
         for text in values_of(part) if part.role in KEY_ROLES else [part.text]:
             if not _said(text, index, reading) and not (
-                about and part.role is not Role.QUERY and _listed(text, index)
+                part.role is not _QUERY and _listed(text, index) and _is_about(subject, reading)
             ):
                 return False
-    return judged or about
+    return judged or _is_about(subject, reading)
+
+
+def _is_about(subject: Subject, reading: Reading) -> bool:
+    """Whether the intent speaks of what the tool is for."""
+    nouns = subject.does.nouns - GENERIC
+    return related(nouns, reading.words) if nouns else bool(reading.words)
 
 
 def _listed(text: str, index: RunIndex) -> bool:
@@ -163,14 +177,25 @@ def _listed(text: str, index: RunIndex) -> bool:
     return seen is not None and seen.selected
 
 
+def _of_words(text: str, reading: Reading) -> bool:
+    """Whether every word of a text that says something is one of the intent's."""
+    said = False
+    for piece in pieces_of(text):
+        if len(piece) > 1 and piece not in STOP:
+            if piece not in reading.words and singular(piece) not in reading.words:
+                return False
+            said = True
+    return said
+
+
 def _said(text: str, index: RunIndex, reading: Reading) -> bool:
     kind = shape(text)
-    if (kind, same(text, kind)) in reading.atoms or strict(text) in reading.names:
+    exact = same(text, kind)
+    if (kind, exact) in reading.atoms or strict(text) in reading.names:
         return True
-    pieces = [p for p in pieces_of(text) if p not in STOP and len(p) > 1]
-    if pieces and all(p in reading.words or singular(p) in reading.words for p in pieces):
+    if _of_words(text, reading):
         return True
-    seen = index.look(text)
+    seen = index.look_as(text, kind, exact)
     if seen is None or seen.rank not in (SYSTEM, NAME):
         return False
     return seen.selected or seen.linked

@@ -34,6 +34,8 @@ from midflight.domain.value import JSONObject, Value
 MAX_VALUES = 512
 """Argument values looked at; with more of them an action counts as made up."""
 
+# See `atoms.py`: members of an enum by name are slow.
+_OBJECT, _RECIPIENT, _AMOUNT = Role.OBJECT, Role.RECIPIENT, Role.AMOUNT
 _OUTWARD = frozenset({Effect.SEND, Effect.PAY, Effect.GRANT, Effect.INSTRUCT, Effect.EXECUTE})
 STOP = lexicon("the a an of and or to in on for at by with from is re")
 """Words that say nothing about a value."""
@@ -71,8 +73,8 @@ class Circumstances(Value):
     gated: bool = True
 
 
-class Part(Value):
-    """One value of the arguments."""
+class Part(Value, kw_only=False):
+    """One value of the arguments. Made by position, as `Leaf` is."""
 
     path: str
     role: Role
@@ -143,31 +145,38 @@ def parts(subject: Subject, arguments: JSONObject) -> Iterator[Part]:
     """Every value of the arguments with its role, depth first."""
     for name, value in arguments.items():
         if not plain_key(name):
-            yield Part(path="", role=Role.OBJECT, text=name)
-        yield from _parts(subject, value, name, (name,), name)
+            yield Part("", _OBJECT, name)
+        if isinstance(value, str):  # as most are
+            if value.strip():
+                yield Part(name, _role(subject, (name,), name, "string"), value)
+        else:
+            yield from _parts(subject, value, name, (name,), name)
 
 
 def _parts(subject: Subject, value: Any, path: str, place: Place, name: str) -> Iterator[Part]:
     if len(place) > MAX_DEPTH:
-        yield Part(path=path, role=Role.OBJECT, text=flat(value) or "...")
+        yield Part(path, _OBJECT, flat(value) or "...")
     elif isinstance(value, dict):
         yield from _members(subject, cast("JSONObject", value), path, place, name)
     elif isinstance(value, list):
         for at, inner in enumerate(cast("list[Any]", value)):
             yield from _parts(subject, inner, f"{path}[{at}]", (*place, None), name)
     elif value is True and risky(name):
-        yield Part(path=path, role=Role.SCOPE, text=words_of(name).replace("_", " "))
+        yield Part(path, Role.SCOPE, words_of(name).replace("_", " "))
     elif value is False and guards(name):
-        yield Part(path=path, role=Role.SCOPE, text="not " + words_of(name).replace("_", " "))
+        yield Part(path, Role.SCOPE, "not " + words_of(name).replace("_", " "))
     elif isinstance(value, bool) or value is None:
         return
     else:
-        role = subject.roles.get(bare(place))
-        if role is None:
-            role = role_by_name(name, "string" if isinstance(value, str) else "number")
         text = value if isinstance(value, str) else numeral(value)
         if text.strip():
-            yield Part(path=path, role=role, text=text)
+            kind = "string" if isinstance(value, str) else "number"
+            yield Part(path, _role(subject, bare(place), name, kind), text)
+
+
+def _role(subject: Subject, place: Place, name: str, kind: str) -> Role:
+    """The role of what is at a place without elements at its end: declared, or as its name says."""
+    return subject.roles.get(place) or role_by_name(name, kind)
 
 
 def _members(
@@ -179,7 +188,7 @@ def _members(
     for key, inner in value.items():
         if key.strip() and ((free is not None and not _STRUCTURE.match(key)) or not plain_key(key)):
             role = role_by_name(name, "string") if free is None else free
-            yield Part(path=path, role=role, text=key)
+            yield Part(path, role, key)
         yield from _parts(subject, inner, f"{path}.{key}", (*place, key), key)
 
 
@@ -193,19 +202,21 @@ def values(subject: Subject, arguments: JSONObject) -> Iterator[tuple[Role, str]
 def values_of(part: Part) -> list[str]:
     """The values in an argument: several addresses in one string are several."""
     text = part.text.strip()
-    if part.role is Role.RECIPIENT and ("," in text or ";" in text):
+    if part.role is _RECIPIENT and ("," in text or ";" in text):
         several = list(tokens(text))
         # Several addresses in one string; anything else is one value, however long.
         return several if all(shape(t) in CONTACTS for t in several) and several else [text]
-    if part.role is Role.AMOUNT:
+    if part.role is _AMOUNT:
         return [number(text) or text]
     return [text]
 
 
-def pieces_of(text: str) -> list[str]:
+def pieces_of(text: str) -> Iterator[str]:
     """The words of a text, those inside of ids and paths too."""
-    words = _apart(strict(text)).split()
-    return [bare for word in words if (bare := word.strip("'\"(),:;!?#@"))]
+    for word in _apart(strict(text)).split():
+        piece = word.strip("'\"(),:;!?#@")
+        if piece:
+            yield piece
 
 
 __all__ = [

@@ -89,7 +89,11 @@ class Reviewed:
             labels = self._whole()
             secret = leaf.secret or labels.confidentiality is _SECRET
             return msgspec.structs.replace(leaf, kind=_BY_TEXT, secret=secret), labels
-        rule = self._rule(leaf) if self._rules else None
+        if not self._rules:
+            kind = self._kind(leaf)
+            told = leaf if kind is leaf.kind else msgspec.structs.replace(leaf, kind=kind)
+            return told, self._labels(kind)
+        rule = self._rule(leaf)
         around = self._around(leaf) if self._confined else BOTTOM
         if rule is not None:
             kind = _BY_OWN if _vouched(rule, leaf, leaves) else rule.kind
@@ -101,14 +105,16 @@ class Reviewed:
             secret = leaf.secret or labels.confidentiality is _SECRET
             return msgspec.structs.replace(leaf, kind=kind, secret=secret), labels
         kind = self._kind(leaf)
-        # From the open world even what looks like an id was chosen by somebody.
-        untrusted = kind is _BY_TEXT or self._open
         secret = leaf.secret or around.confidentiality is _SECRET
         told = leaf
         if kind is not leaf.kind or secret is not leaf.secret:
             told = msgspec.structs.replace(leaf, kind=kind, secret=secret)
-        labels = UNTRUSTED if untrusted else BOTTOM
+        labels = self._labels(kind)
         return told, labels if around is BOTTOM else labels.join(around)
+
+    def _labels(self, kind: FieldKind) -> Labels:
+        # From the open world even what looks like an id was chosen by somebody.
+        return UNTRUSTED if kind is _BY_TEXT or self._open else BOTTOM
 
     def confines(self, wanted: Callable[[Labels], bool]) -> tuple[JSONPath, ...]:
         """The places whose labels are wanted: where a text does not say where its parts belong."""
