@@ -36,7 +36,7 @@ async def served(tmp_path: Path) -> AsyncIterator[tuple[Gateway, Counted]]:
 
 
 @pytest.fixture
-def asleep(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gateway], None]:
+def waking(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gateway], None]:
     """Nobody who waits is woken, until what this gives is called."""
 
     def only_sever(cutting: Any) -> None:
@@ -74,7 +74,7 @@ def hold(client: Modern) -> asyncio.Task[dict[str, Any]]:
 
 
 async def test_callers_are_told_and_upstreams_hung_up_on_first(
-    served: tuple[Gateway, Counted], asleep: Callable[[Gateway], None]
+    served: tuple[Gateway, Counted], waking: Callable[[Gateway], None]
 ) -> None:
     gateway, counted = served
     async with modern(gateway, "/mcp/up") as client:
@@ -88,7 +88,7 @@ async def test_callers_are_told_and_upstreams_hung_up_on_first(
         # All that, and every one of them is still where it waited.
         assert gateway.plane.interruption.in_flight == CALLS
         assert await records(gateway.plane, Outcome) == []
-        asleep(gateway)
+        waking(gateway)
         await none_in_flight(gateway)
     assert {each["code"] for each in told} == {"interrupted"}
     outcomes = await records(gateway.plane, Outcome)
@@ -97,7 +97,7 @@ async def test_callers_are_told_and_upstreams_hung_up_on_first(
 
 
 async def test_a_call_to_a_child_process_is_told_as_well(
-    served: tuple[Gateway, Counted], asleep: Callable[[Gateway], None]
+    served: tuple[Gateway, Counted], waking: Callable[[Gateway], None]
 ) -> None:
     gateway, _ = served
     async with modern(gateway, "/mcp/child") as client:
@@ -106,12 +106,12 @@ async def test_a_call_to_a_child_process_is_told_as_well(
             await asyncio.sleep(0)
         await revoke(gateway)
         assert refusal(await doing)["code"] == "interrupted"
-        asleep(gateway)
+        waking(gateway)
         await none_in_flight(gateway)
 
 
 async def test_a_stream_ends_with_its_last_word(
-    served: tuple[Gateway, Counted], asleep: Callable[[Gateway], None]
+    served: tuple[Gateway, Counted], waking: Callable[[Gateway], None]
 ) -> None:
     gateway, _ = served
     async with modern(gateway, "/mcp/up") as client:
@@ -123,12 +123,12 @@ async def test_a_stream_ends_with_its_last_word(
             assert last is not None
             assert last["result"]["resultType"] == "complete"
             assert await stream.next() is None
-        asleep(gateway)
+        waking(gateway)
         await none_in_flight(gateway)
 
 
 async def test_the_connection_serves_the_next_request_though_the_last_one_sleeps(
-    served: tuple[Gateway, Counted], asleep: Callable[[Gateway], None]
+    served: tuple[Gateway, Counted], waking: Callable[[Gateway], None]
 ) -> None:
     gateway, counted = served
     async with modern(gateway, "/mcp/up") as client:
@@ -138,7 +138,7 @@ async def test_the_connection_serves_the_next_request_though_the_last_one_sleeps
         first = refusal(await doing)
         second = refusal(await client.call("note"))
         assert (first["code"], second["code"]) == ("interrupted", "revoked")
-        asleep(gateway)
+        waking(gateway)
         await none_in_flight(gateway)
         # What woke had nothing more to say: the next answer is the next request's.
         third = await client.post(client.request("tools/call", name="note", arguments={}))

@@ -93,6 +93,20 @@ def test_forgetting_turns_no_concern_about_a_key_off(
         assert bounded
 
 
+def test_an_id_that_was_forgotten_and_comes_back_as_a_sender_is_still_another_ones() -> None:
+    intent, asks = "Delete the event ev-3-x", {"event_id": "ev-2-x"}
+    history: list[tuple[Any, bool]] = [
+        ({"text": "somebody wrote this and that"}, False),
+        ({"item_id": "ev-2-x"}, False),
+        *(({"item_id": f"ev-{n}-x"}, False) for n in range(5, 18)),
+        ({"sender": "ev-2-x", "name": "ev-0-x"}, False),
+    ]
+    whole = filled(intent, history).concerns(office_tool("delete_event"), **asks)
+    with mock.patch.multiple(module, **BOUNDS):
+        bounded = filled(intent, history).concerns(office_tool("delete_event"), **asks)
+    assert whole == bounded == {Concern.KEY_UNLINKED}
+
+
 @given(st.sampled_from(INTENTS), histories, atoms, st.sampled_from(ASKED), st.data())
 @settings(max_examples=300)
 def test_what_is_read_back_knows_no_more_and_asks_at_least_as_much(

@@ -118,11 +118,13 @@ def leaf(
     path: tuple[str | None, ...],
     name: str,
     records: tuple[int, ...],
-    kind: FieldKind,
+    kind: FieldKind | None = None,
 ) -> Leaf:
-    """One value with its place, of which it is known whose words it holds."""
+    """One value with its place; without `kind` its words and its field's name tell whose it is."""
     bare = text.strip()
     looks = shape(bare)
+    if kind is None:
+        kind = _kind(bare, looks, name, effect=False)
     exact = same(bare, looks)
     return Leaf(path, name, text, kind, is_secret_name(name), looks, exact, records)
 

@@ -95,6 +95,7 @@ class RunIndex:
         "apart_seen",
         "forgot",
         "linked_fields",
+        "lost",
         "order_seen",
         "phrase_seen",
         "restored",
@@ -133,6 +134,8 @@ class RunIndex:
         """It was read back, so passages are missing."""
         self.forgot = False
         """Words of others were left out or dropped, so what is not here may stand in them."""
+        self.lost = False
+        """Values of fields were dropped: what is here again may have been an id before, or named."""
 
     def __len__(self) -> int:
         return len(self._known) + len(self._text) + len(self._old)
@@ -266,7 +269,7 @@ class RunIndex:
             if entry & RANK == NAME and not entry & VOUCHED:
                 self.apart_seen = True
         while len(self._old) > MAX_KNOWN + MAX_TEXT_ATOMS:
-            self.forgot = True
+            self.forgot = self.lost = True
             del self._old[next(iter(self._old))]
 
     # Inside
@@ -391,6 +394,7 @@ class RunIndex:
         return len(self._sources) - 1
 
     def _bound(self) -> None:
+        self.lost = self.lost or len(self._known) > MAX_KNOWN
         forget(self._known, MAX_KNOWN)
         self.forgot = self.forgot or len(self._text) > MAX_TEXT_ATOMS
         forget(self._text, MAX_TEXT_ATOMS)

@@ -202,11 +202,13 @@ def _meant_other(matter: Matter, seen: Seen) -> bool:
     """Whether the intent names another thing of the kind that this is."""
     if not matter.steered or seen.linked or seen.about:
         return False
-    if seen.rank == SYSTEM:
+    lost = matter.index.lost
+    if seen.rank == SYSTEM or lost:
         # Some record is named by the intent, and this is the id of another one.
         told = matter.index.linked_fields | matter.index.about_fields
-        return not matter.reading.chooses and (bool(told) or matter.effect is Effect.DELETE)
-    return seen.rank == NAME and matter.effect in _CHOOSY and _named_other(matter)
+        if not matter.reading.chooses and (bool(told) or matter.effect is Effect.DELETE):
+            return True
+    return seen.rank == NAME and matter.effect in _CHOOSY and (lost or _named_other(matter))
 
 
 def _named_other(matter: Matter) -> bool:
