@@ -135,7 +135,7 @@ class RunIndex:
         self.forgot = False
         """Words of others were left out or dropped, so what is not here may stand in them."""
         self.lost = False
-        """Values of fields were dropped: what is here again may have been an id before, or named."""
+        """Values of fields were dropped: what comes again may have been an id or named before."""
 
     def __len__(self) -> int:
         return len(self._known) + len(self._text) + len(self._old)
