@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import msgspec
@@ -173,3 +174,18 @@ def test_many_and_long_questions_do_not_pile_up(monkeypatch: pytest.MonkeyPatch)
     assert kept.known(parties, b" " * (answers.MAX_CONTEXT + 1)) is None
     kept.keep(parties, b"{}", answers.Answer(allows=True, errors=()))
     assert kept.known(parties, b"{}") is None
+
+
+def test_no_argument_outlives_its_action_in_what_is_remembered() -> None:
+    judge: Any = engine(LOOKS, targets=REVIEWED)
+    judge.decide(question(MAIL, {"to": "hunter2@example.org"}))
+    assert len(judge._now.answers) == 1
+    found: set[int] = set()
+    waiting: list[object] = [judge._now.answers]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in found or isinstance(each, type):
+            continue
+        found.add(id(each))
+        assert not isinstance(each, (str, bytes)) or "hunter2" not in repr(each)
+        waiting += gc.get_referents(each)

@@ -7,10 +7,13 @@ and approval stand in its context as far as any policy looks at them, a pin and 
 parties, and another set or registration is another generation, which begins with nothing known.
 Revocations, ends of runs and limits are no questions of policy and never come here.
 
-Only a clean Allow or Deny is kept. Below: `calls.py`, `parties.py`. Above: `asking.py`.
+Only a clean Allow or Deny is kept, and of its context only a hash: arguments stand in there, and
+may not outlive their action in clear. Below: `calls.py`, `parties.py`. Above: `asking.py`.
 """
 
 from __future__ import annotations
+
+from hashlib import sha256
 
 import cedarpy
 
@@ -45,12 +48,14 @@ class Answers:
 
     def known(self, parties: Parties, context: bytes) -> Answer | None:
         """What was said to this question, or None."""
-        return self._known.get((parties, context))
+        if len(context) > MAX_CONTEXT:
+            return None
+        return self._known.get((parties, sha256(context).digest()))
 
     def keep(self, parties: Parties, context: bytes, answer: Answer) -> None:
         """Remember an answer, if it is clean and its question short."""
         if answer.errors is None and len(context) <= MAX_CONTEXT:
-            self._known.put((parties, context), answer)
+            self._known.put((parties, sha256(context).digest()), answer)
 
     def __len__(self) -> int:
         return len(self._known)
