@@ -250,7 +250,8 @@ class Passage:
         `answer` sends an answer to the upstream; None where it may not ask (modern generation).
 
         Raises:
-            UpstreamBroken: a response to something else, on a stream that is this action's own.
+            UpstreamBroken: a response to something else, on a stream that is this action's own, or
+                more questions than are asked at once.
         """
         if type(message) is Response:
             return self.own(message)
@@ -260,6 +261,7 @@ class Passage:
             if answer is None:
                 raise self.broken("sent a request where its protocol version allows none")
             self.question(message, answer)
+        self.check()  # a task that ends its own call is woken by nobody
         return None
 
     def own(self, message: Response) -> Response:
@@ -289,7 +291,6 @@ class Passage:
             case _:
                 pass
         await self.sink.notify(method, params)
-        self.check()
 
     def question(self, request: Request, answer: Answer) -> None:
         """Ask the client what the upstream wants to know, beside the call."""
