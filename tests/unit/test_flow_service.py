@@ -204,6 +204,23 @@ async def test_what_the_store_did_not_take_is_given_to_it_again() -> None:
         assert await store.get_flow(run) == stored
 
 
+@pytest.mark.parametrize("is_saved", [True, False])
+async def test_that_some_of_a_run_may_be_lost_is_known_after_a_restart(*, is_saved: bool) -> None:
+    store = MemoryStore()
+    it = Office(sources={"read_mail": mails(f"write to {EVE}")}, store=store)
+    await it.start()
+    run = await it.open("Read my mails")
+    await it.passes(run, "read_mail")
+    if is_saved:
+        await it.plane.flow.save()
+    index = (await state_of(it, run)).index
+    assert (index.restored, index.lost, index.forgot) == (False, False, False)
+    again = await restarted(it, store)
+    await again.act(run, "read_profile")
+    index = (await state_of(again, run)).index
+    assert (index.restored, index.lost, index.forgot) == (True, True, True)
+
+
 # Endorsements
 
 

@@ -171,6 +171,8 @@ class Flow:
             # It has done something that this process did not see.
             index.restored = True
             index.phrase_seen = True
+        # A crash takes what was not written yet, and of a long run not all is kept.
+        index.lost = index.forgot = index.restored
         intent = await self._sealer.open_text(live.run.id, live.run.intent)
         state = RunFlow(
             live.run.id, index, NOTHING if intent is None else read(intent), first=first
