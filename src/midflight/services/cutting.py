@@ -63,7 +63,7 @@ class Batch:
 
 
 class Cutting:
-    """What is denied and not yet severed. One event loop."""
+    """What is denied and not yet severed, woken or written down. One event loop."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         """`now` says monotonic seconds."""
@@ -83,7 +83,7 @@ class Cutting:
         return batch
 
     def afterwards(self, work: Callable[[], object]) -> None:
-        """Do what is left to do about a flight that was cut, in turn, when all are severed."""
+        """Do what is left to do about a flight that was cut, in turn, when all are woken."""
         self._afterwards.append(work)
         self._go_on()
 

@@ -1,8 +1,8 @@
 """One action on its way: what cuts it, what times it, and where the messages about it go.
 
 A passage stands between the caller's task and a link. Whatever ends it early (a cut, a deadline, a
-dead child): the upstream is told in that very turn of the loop, and the caller's task is woken with
-the error, wherever it waits, in the sink's hands too; after a cut when `services/cutting.py` says.
+dead child), the upstream is told in that very turn of the loop. The caller's task is woken with the
+error, wherever it waits, in the sink's hands too; after a cut when `services/cutting.py` says so.
 That costs a cancelled future, no scope and no task group (1,000 in a few milliseconds).
 Not here: which protocol generation is spoken (`session`) and how bytes travel (links).
 """
