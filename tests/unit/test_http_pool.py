@@ -18,7 +18,12 @@ from upstream_kit import (
     until,
 )
 
-from midflight.adapters.upstream.http_client import HttpLimits, HttpTimeouts, header_line
+from midflight.adapters.upstream.http_client import (
+    BesideGate,
+    HttpLimits,
+    HttpTimeouts,
+    header_line,
+)
 from midflight.adapters.upstream.http_connection import SLICE
 from midflight.adapters.upstream.http_pool import HttpPool
 from midflight.domain.errors import (
@@ -457,3 +462,17 @@ async def test_an_unknown_certificate_is_refused_before_anything_leaves(
     assert flight.sent == 0
     assert pool.size == 0
     await pool.close()
+
+
+def test_what_a_call_sends_beside_itself_is_not_what_ends_it() -> None:
+    flight = FakeFlight()
+    gate = BesideGate(flight)
+    flight.carried(ended := lambda: None)
+    gate.carried(lambda: pytest.fail("the answer to a question was ended in place of the call"))
+    assert flight.close is ended
+    gate.left(3)
+    gate.came(2)
+    assert (flight.sent, flight.received) == (3, 2)
+    flight.reason = "enough"
+    with pytest.raises(Interrupted):
+        gate.look()

@@ -98,9 +98,7 @@ def refuse_forbidden_keys(arguments: JSONObject) -> None:
                 key = min(_FORBIDDEN_KEYS.intersection(node))
                 raise Misfit(key, "has a name that the policy language reserves")
             parts = node.values()
-        waiting += [
-            (cast("object", p), depth + 1) for p in parts if type(p) is dict or type(p) is list
-        ]
+        waiting += [(cast("object", p), depth + 1) for p in parts if isinstance(p, (dict, list))]
 
 
 class _Fitter:

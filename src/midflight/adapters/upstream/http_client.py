@@ -74,6 +74,30 @@ class Gate(Protocol):
         ...
 
 
+class BesideGate:
+    """For what a call sends beside its own exchange: ending it is not ending the call."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def look(self) -> None:
+        """As the call's own."""
+        self._gate.look()
+
+    def left(self, nbytes: int) -> None:
+        """As the call's own."""
+        self._gate.left(nbytes)
+
+    def came(self, nbytes: int) -> None:
+        """As the call's own."""
+        self._gate.came(nbytes)
+
+    def carried(self, close: Callable[[], None]) -> None:
+        """It is not what the call waits for."""
+
+
 class OpenGate:
     """For Midflight's own messages (discovery, sessions), which no revocation of a run covers."""
 
@@ -222,6 +246,7 @@ def split_url(url: str) -> SplitResult:
 
 __all__ = [
     "OPEN_GATE",
+    "BesideGate",
     "Gate",
     "HttpClient",
     "HttpLimits",

@@ -16,6 +16,7 @@ from midflight.adapters.upstream import http_reply
 from midflight.adapters.upstream.handshake import initialize_params, initialized
 from midflight.adapters.upstream.http_client import (
     OPEN_GATE,
+    BesideGate,
     Gate,
     HttpClient,
     HttpLimits,
@@ -211,7 +212,7 @@ class LegacySession:
             raise passage.broken("answered with neither JSON nor an event stream")
 
         async def answer(body: bytes) -> None:
-            await self._post(opened, body, gate=passage)
+            await self._post(opened, body, gate=BesideGate(passage))
 
         cursor = http_reply.Cursor()
         barren = 0
@@ -386,7 +387,8 @@ class LegacySession:
                     self._conversation.beside(lambda: self._post(opened, body, gate=OPEN_GATE))
                     return
                 newest = next(reversed(self._passages.values()))
-                newest.question(message, lambda body: self._post(opened, body, gate=newest))
+                beside = BesideGate(newest)
+                newest.question(message, lambda body: self._post(opened, body, gate=beside))
             case Response():
                 pass
 

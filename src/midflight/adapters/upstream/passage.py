@@ -352,8 +352,14 @@ class Passage:
         if self._over or self._error is not None:
             return False
         self._error = error
-        self._give_up(reason)
-        return asyncio.current_task(self._loop) is not self._task
+        is_awake = asyncio.current_task(self._loop) is self._task
+        try:
+            self._give_up(reason)
+        except BaseException:
+            if not is_awake:
+                self._wake()  # what cannot be ended from beside ends with its task
+            raise
+        return not is_awake
 
     def _wake(self) -> None:
         if not self._over and not self._cancelled:
