@@ -67,9 +67,10 @@ async def finish(writer: ResponseWriter, request: Request, answered: Answered) -
     await writer.finish(_encoded(request, answered), status=answered.status)
 
 
-def finish_at_once(writer: ResponseWriter, request: Request, answered: Answered) -> None:
+def finish_at_once(writer: ResponseWriter, answered: Answered) -> None:
     """The same from beside its task, if it can be done now; else the task does it."""
-    writer.finish_at_once(_encoded(request, answered), status=answered.status)
+    if writer.request is not None:
+        writer.finish_at_once(_encoded(writer.request, answered), status=answered.status)
 
 
 def _encoded(request: Request, answered: Answered) -> bytes:

@@ -62,7 +62,7 @@ class ModernFront:
         mcp_headers.check_modern(headers, request, tool_schema=schema)
         passed = meta.passed(request.params["_meta"])
         sink = ModernSink(
-            ResponseWriter(send, at_once=at_once),
+            ResponseWriter(send, at_once=at_once, request=request),
             passed.get(meta.CLIENT_CAPABILITIES, {}),
             level=passed.get(meta.LOG_LEVEL),
         )
@@ -95,7 +95,7 @@ class ModernFront:
             return await self._held.resume(request, caller, sink)
 
         def tell(answered: Answered) -> None:
-            finish_at_once(sink.writer, request, answered)
+            finish_at_once(sink.writer, answered)
 
         answer = endpoint.answer(
             request, caller, sink=sink, modern=True, client_info=client_info, tell=tell

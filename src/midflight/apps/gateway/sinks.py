@@ -17,6 +17,7 @@ from midflight.domain.errors import Conflict
 from midflight.domain.value import JSONObject
 from midflight.services.ports.upstream import ClientRequest
 from midflight.wire import jsonrpc, sse
+from midflight.wire.jsonrpc import Request
 from midflight.wire.mcp import meta
 
 if TYPE_CHECKING:
@@ -31,12 +32,19 @@ class ResponseWriter:
     """One HTTP response to one JSON-RPC request."""
 
     def __init__(
-        self, send: Send, *, accepts_stream: bool = True, at_once: AtOnce | None = None
+        self,
+        send: Send,
+        *,
+        accepts_stream: bool = True,
+        at_once: AtOnce | None = None,
+        request: Request | None = None,
     ) -> None:
         """`accepts_stream` is whether the client's Accept header lists event streams.
 
-        `at_once` ends the response where nothing need be waited for.
+        `at_once` ends the response where nothing need be waited for, with the id of `request`: a
+        held call is answered in the response to its last retry, not to what began it.
         """
+        self.request = request
         self._send = send
         self._at_once = at_once
         self._accepts_stream = accepts_stream
