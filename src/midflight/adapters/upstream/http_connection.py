@@ -103,8 +103,8 @@ class Connection(asyncio.Protocol):
         """
         if response is not self._begun or (response.complete and self._sent):
             return
-        # Whoever gives up hears no more of it.
-        self._response = None
+        # Whoever gives up hears no more of it, and has nothing more to end here.
+        self._response = self._begun = None
         if self.written or self._transport is None:
             self.abort()
         else:

@@ -15,8 +15,8 @@ class Carrier(Protocol):
     loop: asyncio.AbstractEventLoop
     limits: HttpLimits
 
-    def abort(self) -> None:
-        """Drop the connection at once."""
+    def give_up(self, response: Response) -> None:
+        """End its exchange, if that is the one that is carried."""
         ...
 
     def fail(self, error: Exception) -> None:
@@ -111,7 +111,7 @@ class Response:
         """Close the connection unless the exchange is over. This wakes no reader."""
         if not self.complete and self.error is None:
             self._waiter = None
-            self._connection.abort()
+            self._connection.give_up(self)
 
     def wake(self) -> None:
         """Tell the reader that something changed."""
