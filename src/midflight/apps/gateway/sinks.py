@@ -49,6 +49,7 @@ class ResponseWriter:
         self._at_once = at_once
         self._accepts_stream = accepts_stream
         self._streaming = False
+        self._saying = 0
         self._over = False
         self._told = False
         self.headers: list[tuple[bytes, bytes]] = []
@@ -61,17 +62,13 @@ class ResponseWriter:
         """
         if not self._accepts_stream or self._over:
             return
-        if not self._streaming:
-            await self._start()
-        await send_sse_chunk(self._send, sse.encode(message))
+        await self._say(sse.encode(message))
 
     async def keep_alive(self) -> None:
         """Say nothing, so that whoever is between does not take the client for gone."""
         if not self._accepts_stream or self._over:
             return
-        if not self._streaming:
-            await self._start()
-        await send_sse_chunk(self._send, sse.COMMENT)
+        await self._say(sse.COMMENT)
 
     @property
     def streams(self) -> bool:
@@ -80,6 +77,15 @@ class ResponseWriter:
 
     def close(self) -> None:
         """Whatever has happened, nothing more will be written."""
+
+    async def _say(self, piece: bytes) -> None:
+        self._saying += 1
+        try:
+            if not self._streaming:
+                await self._start()
+            await send_sse_chunk(self._send, piece)
+        finally:
+            self._saying -= 1
 
     async def _start(self) -> None:
         self._streaming = True
@@ -90,7 +96,8 @@ class ResponseWriter:
 
         For what ends a response from beside: the task that serves it still has to find out.
         """
-        if self._over or self._at_once is None or self.headers:
+        # What waits for a slow reader would come behind the end.
+        if self._over or self._at_once is None or self.headers or self._saying:
             return False
         if self._streaming:
             self._told = self._at_once.end(sse.encode(message))
