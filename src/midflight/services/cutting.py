@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 SLICE = 32
 """Flights that are severed, or woken, in one turn."""
+PATIENCE = 320
+"""Turns in a row that only sever: then some are woken, and written down, in each of them as well.
+It is ten thousand flights, so that only who has himself cut again and again comes as far."""
 
 
 class Batch:
@@ -71,6 +74,7 @@ class Cutting:
         self._denied = _InTurn[tuple[Flight, Batch]]()
         self._asleep = _InTurn[Callable[[], object]]()
         self._afterwards: collections.deque[Callable[[], object]] = collections.deque()
+        self._in_a_row = 0
         self._is_due = False
 
     def sever(self, flights: Sequence[Flight]) -> Batch:
@@ -89,10 +93,11 @@ class Cutting:
 
     def finish(self) -> None:
         """Do all that is left now: there will be no further turn."""
-        while self._denied:
-            self._slice()
-        while self._asleep or self._afterwards:
-            self._do_next()
+        while self._denied or self._asleep or self._afterwards:
+            if self._denied:
+                self._slice()
+            else:
+                _do(self._asleep.take() if self._asleep else self._afterwards.popleft())
 
     def _slice(self) -> None:
         for _ in range(SLICE):
@@ -116,20 +121,17 @@ class Cutting:
 
     def _next(self) -> None:
         self._is_due = False
-        if self._denied:
-            self._slice()
-            return
+        self._in_a_row = self._in_a_row + 1 if self._denied or self._asleep else 0
+        late = self._in_a_row > PATIENCE
         # What waking leads to is written down in later turns.
-        for _ in range(min(SLICE, len(self._asleep) or len(self._afterwards))):
-            self._do_next()
+        written = len(self._afterwards) if late or not self._in_a_row else 0
+        woken = len(self._asleep) if late or not self._denied else 0
+        self._slice()
+        for _ in range(min(SLICE, woken)):
+            _do(self._asleep.take())
+        for _ in range(min(SLICE, written)):
+            _do(self._afterwards.popleft())
         self._go_on()
-
-    def _do_next(self) -> None:
-        work = self._asleep.take() if self._asleep else self._afterwards.popleft()
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 -- one that fails must not keep the others
-            log.warning("cut_left_undone", error=type(error).__name__)
 
 
 class _InTurn(Generic[T]):
@@ -161,9 +163,16 @@ class _InTurn(Generic[T]):
         return item
 
 
+def _do(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 -- one that fails must not keep the others
+        log.warning("cut_left_undone", error=type(error).__name__)
+
+
 def _urgency(flight: Flight) -> tuple[bool, bool, float]:
     """What has effects before what reads, actions before what only listens, the oldest first."""
     return (not flight.effectful, not flight.record, flight.began)
 
 
-__all__ = ["SLICE", "Batch", "Cutting"]
+__all__ = ["PATIENCE", "SLICE", "Batch", "Cutting"]
