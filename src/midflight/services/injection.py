@@ -129,6 +129,7 @@ class Injecting:
                 flight.scopes |= {(ScopeKind.CREDENTIAL, credential.name)}
                 flight.credentials += (credential.name,)
                 self._not_revoked(credential)
+                flight.look()  # it may be denied, and not be woken yet
                 one = await self._lease(case, credential)
                 held.append(one)
                 self._flights.setdefault(one.lease.id, set()).add(flight)
