@@ -403,6 +403,7 @@ class Guard:
                     await self.judge_answer(case, answer, flight=flight)
                 said = await self._send(case, flight, sink=sink, client_info=client_info)
                 cuttable.again()
+                flight.look()  # what is cut by now is woken by nobody any more
                 if said.removed:
                     detail = "The upstream repeated a credential; it was taken out."
                 reply = await self.observing.result(case, flow, said)

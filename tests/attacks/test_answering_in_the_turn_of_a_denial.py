@@ -1,0 +1,46 @@
+"""An upstream answers when its call is denied and not yet severed, and the store says nothing more.
+
+The refusal must not wait for the store: what came back is not delivered, so there is nothing to
+take note of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from midflight.domain.errors import Interrupted
+from midflight.domain.records import Outcome, Terminal
+from midflight.domain.traits import Effect, Reach, Traits
+from midflight.services.guard import Refused
+from midflight.services.ports.upstream import Reply
+from midflight.testing import ListSink, MemoryPlane, ScriptedUpstream, call, caller
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_its_refusal_waits_for_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = {"name": "look", "inputSchema": {"type": "object"}}
+    plane = MemoryPlane(upstream=ScriptedUpstream("one", [tool]))
+    await plane.start()
+    await plane.pin("look", Traits(effect=Effect.READ, reach=Reach.OPEN, reviewed=True))
+
+    async def silent(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def answer(action: Any, flight: Any, sink: Any) -> Reply:
+        del action, flight, sink
+        with monkeypatch.context() as others_first:
+            others_first.setattr("midflight.services.cutting.SLICE", 0)
+            plane.interruption.cut(lambda _: True, Interrupted("Cut.", revocation=""))
+        monkeypatch.setattr(plane.runs, "join_labels", silent)
+        return Reply(result={"content": [{"type": "text", "text": "words"}]})
+
+    plane.upstream.scripts["look"] = answer
+    async with asyncio.timeout(20):
+        done = await plane.guard.perform(call("look"), caller(), sink=ListSink())
+    assert isinstance(done, Refused)
+    (outcome,) = [r for r in await plane.records() if isinstance(r, Outcome)]
+    assert outcome.state is Terminal.INTERRUPTED
