@@ -44,3 +44,34 @@ async def test_its_refusal_waits_for_no_store(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(done, Refused)
     (outcome,) = [r for r in await plane.records() if isinstance(r, Outcome)]
     assert outcome.state is Terminal.INTERRUPTED
+
+
+async def test_a_call_that_has_begun_a_task_is_cut_though_the_store_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tool = {"name": "look", "inputSchema": {"type": "object"}}
+    plane = MemoryPlane(upstream=ScriptedUpstream("one", [tool]))
+    await plane.start()
+    await plane.pin("look", Traits(effect=Effect.READ, reach=Reach.CLOSED, reviewed=True))
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def silent(_: Any) -> None:
+        asked.set()
+        await go.wait()
+
+    async def answer(action: Any, flight: Any, sink: Any) -> Reply:
+        del action, sink
+        # As adapters do: what cuts the call while they have it, and nothing afterwards.
+        flight.on_cut(lambda _: None)
+        return Reply(result={"resultType": "task", "taskId": "task-1", "status": "working"})
+
+    plane.upstream.scripts["look"] = answer
+    monkeypatch.setattr(plane.store, "put_task", silent)
+    doing = asyncio.ensure_future(plane.guard.perform(call("look"), caller(), sink=ListSink()))
+    async with asyncio.timeout(20):
+        await asked.wait()
+        plane.interruption.cut(lambda _: True, Interrupted("Cut.", revocation=""))
+        assert isinstance(await doing, Refused)
+    go.set()
+    (outcome,) = [r for r in await plane.records() if isinstance(r, Outcome)]
+    assert outcome.state is Terminal.INTERRUPTED

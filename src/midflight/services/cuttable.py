@@ -53,8 +53,13 @@ class Cuttable:
         self._flight.look()
 
     def again(self) -> None:
-        """From here on it is cut by this again, and by nothing that was registered since."""
+        """From here on it is cut by this again, and by nothing that was registered since.
+
+        Raises:
+            Interrupted: it is cut already, so that nobody would wake what it waits for next.
+        """
         self._flight.on_cut(self._cut)
+        self._flight.look()
 
     def _cut(self, _reason: str) -> Callable[[], None] | None:
         # What is cut from within its own task looks at the flight before anything leaves.

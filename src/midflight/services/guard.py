@@ -401,9 +401,8 @@ class Guard:
                 await self._write_down(case, flow, ticket, reads=closed_read)
                 for answer in answers:
                     await self.judge_answer(case, answer, flight=flight)
-                said = await self._send(case, flight, sink=sink, client_info=client_info)
+                said = await self._send(case, flight, cuttable, sink=sink, client_info=client_info)
                 cuttable.again()
-                flight.look()  # what is cut by now is woken by nobody any more
                 if said.removed:
                     detail = "The upstream repeated a credential; it was taken out."
                 reply = await self.observing.result(case, flow, said)
@@ -483,7 +482,13 @@ class Guard:
         await self._flow.mark(case.live, case.target, case.action)
 
     async def _send(
-        self, case: Case, flight: Flight, *, sink: Sink, client_info: JSONObject
+        self,
+        case: Case,
+        flight: Flight,
+        cuttable: Cuttable,
+        *,
+        sink: Sink,
+        client_info: JSONObject,
     ) -> Reply:
         """Lease what the call needs, and act."""
         action, live = case.action, case.live
@@ -500,7 +505,7 @@ class Guard:
         leased = None if injecting is None else await injecting.take(case, flight)
         if injecting is None or leased is None:
             said = await call(action, seat=seat, flight=flight, sink=guarded)
-            return await self._heard(flight, action, said, seat=seat)
+            return await self._heard(flight, cuttable, action, said, seat=seat)
         try:
             live.look()  # the run may have ended while the credential was made
             said = await call(
@@ -510,13 +515,16 @@ class Guard:
                 sink=guarded,
                 attachment=leased.attachment,
             )
-            return await self._heard(flight, action, said, seat=seat, attachment=leased.attachment)
+            return await self._heard(
+                flight, cuttable, action, said, seat=seat, attachment=leased.attachment
+            )
         finally:
             injecting.done(leased, flight)
 
     async def _heard(
         self,
         flight: Flight,
+        cuttable: Cuttable,
         action: Action,
         said: Reply,
         *,
@@ -528,6 +536,7 @@ class Guard:
             flight, action, said.result, seat=seat, attachment=attachment
         )
         if keeping is not None:
+            cuttable.again()
             await asyncio.shield(keeping)  # to its end, though the call is cut meanwhile
         return said
 
