@@ -75,3 +75,32 @@ async def test_a_call_that_has_begun_a_task_is_cut_though_the_store_is_silent(
     go.set()
     (outcome,) = [r for r in await plane.records() if isinstance(r, Outcome)]
     assert outcome.state is Terminal.INTERRUPTED
+
+
+async def test_a_failure_that_is_being_noted_is_not_delivered_after_the_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tool = {"name": "send", "inputSchema": {"type": "object"}}
+    plane = MemoryPlane(upstream=ScriptedUpstream("one", [tool]))
+    await plane.start()
+    await plane.pin("send", Traits(effect=Effect.SEND, reach=Reach.CLOSED, reviewed=True))
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def silent(*_: Any) -> None:
+        asked.set()
+        await go.wait()
+
+    async def answer(action: Any, flight: Any, sink: Any) -> Reply:
+        del action, flight, sink
+        return Reply(result={"isError": True, "content": [{"type": "text", "text": "words"}]})
+
+    plane.upstream.scripts["send"] = answer
+    monkeypatch.setattr(plane.flow, "undone", silent)
+    doing = asyncio.ensure_future(plane.guard.perform(call("send"), caller(), sink=ListSink()))
+    async with asyncio.timeout(20):
+        await asked.wait()
+        plane.interruption.cut(lambda _: True, Interrupted("Cut.", revocation=""))
+        assert isinstance(await doing, Refused)
+    go.set()
+    (outcome,) = [r for r in await plane.records() if isinstance(r, Outcome)]
+    assert outcome.state is Terminal.INTERRUPTED

@@ -406,13 +406,13 @@ class Guard:
                 if said.removed:
                     detail = "The upstream repeated a credential; it was taken out."
                 reply = await self.observing.result(case, flow, said)
+                # As the upstream says it: an error in place of it undoes nothing.
+                if is_undone(said):
+                    case.undone = True
+                    await self._flow.undone(flow, target, action)
                 flight.look()  # what came back after the cut is not delivered
                 live.look()  # nor into what follows an ended run, which has not its labels
             flight.completed = True
-            # As the upstream says it: an error in place of what is not delivered undoes nothing.
-            case.undone = is_undone(said)
-            if case.undone:
-                await self._flow.undone(flow, target, action)
             case.result = self._obligations.keep(case, reply)
             state = Terminal.FAILED if reply.error is not None else Terminal.DONE
             return Performed(record=ticket.id, reply=reply)
