@@ -98,7 +98,11 @@ async def sampled(context: Any, params: Any) -> types.CreateMessageResult:
     return types.CreateMessageResult(role="assistant", content=said, model="none")
 
 
+asked_for_roots: list[None] = []
+
+
 async def roots(context: Any) -> types.ListRootsResult:
+    asked_for_roots.append(None)
     return types.ListRootsResult(roots=[])
 
 
@@ -140,7 +144,14 @@ async def done(client: Client) -> dict[str, Any]:
 
     operation = {"duration": 0.2, "steps": 4}
     name = "trigger-long-running-operation"
-    result = await client.call_tool(name, operation, progress_callback=progress)
+    while True:
+        before = len(asked_for_roots)
+        steps.clear()
+        result = await client.call_tool(name, operation, progress_callback=progress)
+        # The server asks for roots when it likes. What it says to a modern client while a question
+        # waits for its answer is passed on to nobody (`apps/gateway/sinks.py`): once more, then.
+        if len(asked_for_roots) == before:
+            break
     answers[name] = (plain(result), steps)
     uri = "demo://resource/static/document/structure.md"
     answers[uri] = plain(await client.read_resource(uri))
