@@ -21,11 +21,22 @@ from midflight.testing import ListSink, MemoryPlane, ScriptedUpstream, call, cal
 pytestmark = pytest.mark.anyio
 
 
-async def test_its_refusal_waits_for_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = {"name": "look", "inputSchema": {"type": "object"}}
+async def started(name: str, effect: Effect, reach: Reach) -> MemoryPlane:
+    """A plane over an upstream that serves this tool."""
+    tool = {"name": name, "inputSchema": {"type": "object"}}
     plane = MemoryPlane(upstream=ScriptedUpstream("one", [tool]))
     await plane.start()
-    await plane.pin("look", Traits(effect=Effect.READ, reach=Reach.OPEN, reviewed=True))
+    await plane.pin(name, Traits(effect=effect, reach=reach, reviewed=True))
+    return plane
+
+
+async def interrupted_once(plane: MemoryPlane) -> None:
+    (outcome,) = [r for r in await plane.records() if isinstance(r, Outcome)]
+    assert outcome.state is Terminal.INTERRUPTED
+
+
+async def test_its_refusal_waits_for_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = await started("look", Effect.READ, Reach.OPEN)
 
     async def silent(*_: Any, **__: Any) -> None:
         await asyncio.Event().wait()
@@ -42,17 +53,13 @@ async def test_its_refusal_waits_for_no_store(monkeypatch: pytest.MonkeyPatch) -
     async with asyncio.timeout(20):
         done = await plane.guard.perform(call("look"), caller(), sink=ListSink())
     assert isinstance(done, Refused)
-    (outcome,) = [r for r in await plane.records() if isinstance(r, Outcome)]
-    assert outcome.state is Terminal.INTERRUPTED
+    await interrupted_once(plane)
 
 
 async def test_a_call_that_has_begun_a_task_is_cut_though_the_store_is_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tool = {"name": "look", "inputSchema": {"type": "object"}}
-    plane = MemoryPlane(upstream=ScriptedUpstream("one", [tool]))
-    await plane.start()
-    await plane.pin("look", Traits(effect=Effect.READ, reach=Reach.CLOSED, reviewed=True))
+    plane = await started("look", Effect.READ, Reach.CLOSED)
     asked, go = asyncio.Event(), asyncio.Event()
 
     async def silent(_: Any) -> None:
@@ -73,17 +80,13 @@ async def test_a_call_that_has_begun_a_task_is_cut_though_the_store_is_silent(
         plane.interruption.cut(lambda _: True, Interrupted("Cut.", revocation=""))
         assert isinstance(await doing, Refused)
     go.set()
-    (outcome,) = [r for r in await plane.records() if isinstance(r, Outcome)]
-    assert outcome.state is Terminal.INTERRUPTED
+    await interrupted_once(plane)
 
 
 async def test_a_failure_that_is_being_noted_is_not_delivered_after_the_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tool = {"name": "send", "inputSchema": {"type": "object"}}
-    plane = MemoryPlane(upstream=ScriptedUpstream("one", [tool]))
-    await plane.start()
-    await plane.pin("send", Traits(effect=Effect.SEND, reach=Reach.CLOSED, reviewed=True))
+    plane = await started("send", Effect.SEND, Reach.CLOSED)
     asked, go = asyncio.Event(), asyncio.Event()
 
     async def silent(*_: Any) -> None:
@@ -102,5 +105,4 @@ async def test_a_failure_that_is_being_noted_is_not_delivered_after_the_cut(
         plane.interruption.cut(lambda _: True, Interrupted("Cut.", revocation=""))
         assert isinstance(await doing, Refused)
     go.set()
-    (outcome,) = [r for r in await plane.records() if isinstance(r, Outcome)]
-    assert outcome.state is Terminal.INTERRUPTED
+    await interrupted_once(plane)

@@ -140,7 +140,35 @@ async def test_one_whose_caller_cannot_be_told_is_woken_all_the_same() -> None:
         await cutting.sever(denied(doomed)).done()
         await turns(2)
     assert woken == ["rec_0", "rec_1"]
+    assert [line["event"] for line in said] == ["cut_left_undone"] * 2
+
+
+async def test_one_that_cannot_be_ended_from_beside_is_told_all_the_same() -> None:
+    cutting, told = Cutting(lambda: 0.0), list[str]()
+    doomed = flights(2)
+
+    def broken(_reason: str) -> None:
+        raise RuntimeError("a bug")
+
+    for flight in doomed:
+        flight.on_cut(broken)
+        flight.tell_with(lambda why: told.append(why.revocation))
+    with capture_logs() as said:
+        await cutting.sever(denied(doomed)).done()
+    assert told == ["rev_1"] * 2
     assert [line["event"] for line in said] == ["cut_failed"] * 2
+
+
+async def test_what_is_cut_at_once_keeps_nothing_of_each_other() -> None:
+    first, second = flights(2)
+    why = Interrupted("Revoked.", revocation="rev_1")
+    depths: list[int] = []
+    for flight in (first, second) * 3:
+        flight.deny(why)
+        with pytest.raises(Interrupted) as caught:
+            flight.look()
+        depths.append(len(caught.traceback))
+    assert len(set(depths)) == 1
 
 
 async def test_what_has_completed_is_told_nothing_else() -> None:

@@ -108,9 +108,9 @@ class Cutting:
                 wake = flight.sever()
                 if wake is not None:
                     self._asleep.put(flight.workload, wake)
-                flight.tell()
             except Exception as error:  # noqa: BLE001 -- one that fails must not keep the others
                 log.warning("cut_failed", error=type(error).__name__, kind=flight.kind.value)
+            _do(flight.tell)
             batch.severed()
         self._go_on()
 

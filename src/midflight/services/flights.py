@@ -127,7 +127,9 @@ class Flight:
     def look(self) -> None:
         """Raise `Interrupted` if the action may no longer act."""
         if self._cut is not None:
-            raise self._cut
+            # All that is cut at once shares it: else it would keep the frames, and so the
+            # arguments, of each of them until the last has ended.
+            raise self._cut.with_traceback(None)
 
     def on_cut(self, cut: OnCut) -> None:
         """Register what cuts it; called at once if it is cut already. See `ports/upstream.py`."""

@@ -179,7 +179,8 @@ class Passage:
             if others and isinstance(error, asyncio.CancelledError):
                 # The caller's own task is being cancelled as well: that goes first.
                 return
-        raise self._error from None
+        # Without the frames of those that are cut for the same reason; see `Flight.look`.
+        raise self._error.with_traceback(None) from None
 
     # The gate: what the clients ask and tell
 
